@@ -1,0 +1,39 @@
+"""Errors that a user can cause: one sentence that names the culprit and the cure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GnnipError(ValueError):
+    """Base of every error with a message written for the user."""
+
+
+class ConfigError(GnnipError):
+    """A config file or a card says something that cannot be honoured."""
+
+
+class DataError(GnnipError):
+    """A data file or a structure is missing, damaged or not what it claims to be."""
+
+
+class StructureError(DataError):
+    """Atoms that the method cannot treat: wrong order, coinciding, empty, not finite."""
+
+
+class ConvergenceError(GnnipError):
+    """A numerical result that did not reach the accuracy asked for."""
+
+
+class CheckpointError(DataError):
+    """A model or checkpoint file that is damaged, of another kind or of a newer format."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return ``", did you mean 'x'?"`` for the valid name closest to `name`, else the list of names."""
+    names = [str(v) for v in valid]
+    match = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    if match:
+        return f", did you mean '{match[0]}'?"
+    return f"; known names are {', '.join(names)}"
