@@ -125,7 +125,9 @@ def _intramolecular(positions: NDArray[np.float64], forces: NDArray[np.float64])
             h += u3[k] * u3[k]
         r1, r2, h = math.sqrt(r1), math.sqrt(r2), math.sqrt(h)
         a, b, c = r1 - R0, r2 - R0, h - H0
-        energy += K_STRETCH * (a * a + b * b) + K_HH * c * c + K_CROSS * (a + b) * c + K_BONDS * a * b
+        energy += (
+            K_STRETCH * (a * a + b * b) + K_HH * c * c + K_CROSS * (a + b) * c + K_BONDS * a * b
+        )
         g1 = (2.0 * K_STRETCH * a + K_CROSS * c + K_BONDS * b) / r1
         g2 = (2.0 * K_STRETCH * b + K_CROSS * c + K_BONDS * a) / r2
         g3 = (2.0 * K_HH * c + K_CROSS * (a + b)) / h
