@@ -131,8 +131,8 @@ class TrajectoryPlan:
             raise ConfigError("A trajectory needs at least one temperature, all above 0 K.")
         if max(self.electron_fs, self.electron_equilibration_fs) > 4.0:
             raise ConfigError(
-                "The electron's impulse must come at least every 4 fs: longer intervals resonate with the "
-                "O-H stretch and the trajectory explodes."
+                "The electron's impulse must come at least every 4 fs: longer intervals resonate "
+                "with the O-H stretch and the trajectory explodes."
             )
 
     @property
@@ -502,8 +502,8 @@ def run_trajectory(
     while state.interval < len(schedule):
         if deadline is not None and time.time() + longest > deadline:
             raise OutOfTimeError(
-                f"{plan.name} stopped at interval {state.interval} of {len(schedule)} by the time limit; run the "
-                "same command again to continue."
+                f"{plan.name} stopped at interval {state.interval} of {len(schedule)} by the time "
+                "limit; run the same command again to continue."
             )
         interval = schedule[state.interval]
         began = time.perf_counter()
@@ -514,8 +514,8 @@ def run_trajectory(
             progress(f"{plan.name} {event}; starting again with the next seed")
             if state.attempt + 1 == plan.max_attempts:
                 raise DataError(
-                    f"{plan.name}: {plan.max_attempts} clusters in a row were lost (last: {lost}); lower the "
-                    "temperatures or raise max_attempts."
+                    f"{plan.name}: {plan.max_attempts} clusters in a row were lost (last: "
+                    f"{lost}); lower the temperatures or raise max_attempts."
                 ) from None
             spent = state.seconds + time.perf_counter() - began
             state = _begin(plan, state.attempt + 1, [*state.events, event], spent, state.solves)
@@ -550,7 +550,8 @@ def _line(
     kinetic = kinetic_temperature(state.momenta, clusters.masses(plan.size), constraints=6)
     line = (
         f"{plan.name} {state.interval}/{n_intervals} {interval.stage} {interval.temperature:.0f} K "
-        f"{spent:.1f} s, T {kinetic:.0f} K, V {spcf.energy_and_forces(state.positions[0])[0]:.4f} Ha"
+        f"{spent:.1f} s, T {kinetic:.0f} K, V {spcf.energy_and_forces(state.positions[0])[0]:.4f} "
+        "Ha"
     )
     if electron is not None:
         where, _ = electron_state(state.positions[0], electron.centre, electron.gyration_radius)
