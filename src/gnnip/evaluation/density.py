@@ -1,4 +1,4 @@
-"""The excess electron as a surface in space: which frames to show, and the mesh around its density."""
+"""The excess electron as a surface in space: which frames to show, and the mesh around it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 def choose_frames(frames: pd.DataFrame, size: int = PREFERRED_SIZE) -> dict[str, int]:
-    """Return {"surface": row, "interior": row} of typical frames; a state that never occurs is absent.
+    """Return {"surface": row, "interior": row} of typical frames, without a state that is absent.
 
     The rule, so that no picture is hand-picked: the size nearest to `size` among those that show
     both states (else, for each state, among those that show it), its lowest temperature, and there

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from gnnip.errors import ConfigError, DataError, nearest
 from gnnip.files import read_json
+
+if TYPE_CHECKING:
+    from gnnip.datasets.arrays import FrameArrays
 
 
 @dataclass(frozen=True)
@@ -39,20 +43,20 @@ class Inputs:
 
     def cells(self, group: str) -> Iterator[tuple[dict[str, Any], int, Path]]:
         """Yield (matrix values, seed, folder) of every training of a group, in the card's order."""
+        from gnnip.cards import TrainingGroup, expand
+
         entry = self.group(group)
-        matrix: dict[str, list[Any]] = entry.get("matrix") or {}
-        seeds = entry.get("seeds", 1)
-        for values in itertools.product(*matrix.values()):
-            keys = dict(zip(matrix, values, strict=True))
-            cell = "_".join(f"{key}-{value}" for key, value in keys.items()) or "all"
-            for seed in range(seeds) if isinstance(seeds, int) else seeds:
-                yield keys, int(seed), self.root / "trainings" / group / cell / f"seed-{seed}"
+        cells = expand(TrainingGroup.model_validate({"matrix": entry.get("matrix") or {}}))
+        for cell in cells:
+            folder = self.root / "trainings" / group / cell.name
+            for seed in range(int(entry.get("seeds") or 1)):
+                yield dict(cell.values), seed, folder / f"seed-{seed}"
 
     def _tables(self, group: str, name: str) -> pd.DataFrame:
-        parts = []
-        for keys, seed, folder in self.cells(group):
-            table = _read_csv(folder / name)
-            parts.append(table.assign(**keys, seed=seed))
+        parts = [
+            read_csv(folder / name).assign(**keys, seed=seed)
+            for keys, seed, folder in self.cells(group)
+        ]
         return pd.concat(parts, ignore_index=True)
 
     def predictions(self, group: str) -> pd.DataFrame:
@@ -72,30 +76,53 @@ class Inputs:
             rows.append({**flat, **keys, "seed": seed})
         return pd.DataFrame(rows)
 
+    def training_frames(self, group: str, keys: dict[str, Any], seed: int) -> np.ndarray:
+        """Return the frames that a training learned from, by making its split again.
+
+        Baselines are fitted on these. Splits depend on scheme, options and seed only.
+        """
+        from gnnip.cards import Cell, TrainingGroup, plan_training
+        from gnnip.datasets.splits import make_split
+
+        entry = TrainingGroup.model_validate(self.group(group))
+        options = dict(plan_training(entry, Cell("", tuple(keys.items()))).split)
+        arrays = _load(self.dataset_path(entry.dataset))
+        frames = make_split(arrays, options.pop("scheme"), seed, **options)["train"]
+        return np.asarray(frames)
+
     def step(self, name: str) -> pd.DataFrame:
         """Return steps/{name}.csv."""
-        return _read_csv(self.root / "steps" / f"{name}.csv")
+        return read_csv(self.root / "steps" / f"{name}.csv")
+
+    def dataset_path(self, dataset: str | None = None) -> Path:
+        """Return the archive of a data set of this tier; the card's first one by default."""
+        datasets = self.card.get("datasets") or []
+        if dataset is None and not datasets:
+            raise ConfigError(f"Card {self.card.get('id')} names no data set.")
+        return self.root.parent / "datasets" / f"{dataset or next(iter(datasets))}.h5"
+
+    def arrays(self, dataset: str | None = None) -> FrameArrays:
+        """Return the frames of a data set (eV, Å); read once."""
+        return _load(self.dataset_path(dataset))
 
     def frames(self, dataset: str | None = None) -> pd.DataFrame:
         """Return the data set's table, one row per frame.
 
-        Columns: frame, n_molecules, temperature_k, trajectory, state, n_atoms, and
-        energy_{term}_ev for every term.
+        Columns: frame, n_atoms, the metadata (n_molecules, temperature_k, trajectory, state, ...)
+        and energy_{term}_ev for every term.
         """
-        from gnnip.datasets.arrays import load_arrays
-
-        name = dataset or self.dataset()
-        return frame_table(load_arrays(self.root.parent / "datasets" / f"{name}.h5"))
-
-    def dataset(self) -> str:
-        """Return the name of the card's data set (the first one when there are several)."""
-        datasets = self.card.get("datasets") or []
-        if not datasets:
-            raise ConfigError(f"Card {self.card.get('id')} names no data set.")
-        return str(next(iter(datasets)))
+        return frame_table(self.arrays(dataset))
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+@functools.lru_cache(maxsize=2)
+def _load(path: Path) -> FrameArrays:
+    from gnnip.datasets.arrays import load_arrays
+
+    return load_arrays(path)
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a table of the pipeline; a missing or empty one is a DataError that names it."""
     try:
         return pd.read_csv(path)
     except FileNotFoundError as error:
@@ -107,8 +134,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is empty: delete it and run the workflow again.") from error
 
 
-def frame_table(arrays: Any) -> pd.DataFrame:
-    """Return one row per frame of a `gnnip.datasets.arrays.FrameArrays` (its metadata and energies)."""
+def frame_table(arrays: FrameArrays) -> pd.DataFrame:
+    """Return metadata and energies, one row per frame, of a `gnnip.datasets.arrays.FrameArrays`."""
     offsets = arrays.offsets
     table = pd.DataFrame(
         {

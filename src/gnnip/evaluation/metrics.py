@@ -66,7 +66,7 @@ def mape(true: ArrayLike, predicted: ArrayLike) -> float:
 
 
 def r2(true: ArrayLike, predicted: ArrayLike) -> float:
-    """Coefficient of determination, 1 - sum (y-p)^2 / sum (y-mean)^2, no unit; NaN if y is constant.
+    """Coefficient of determination, 1 - sum (y-p)^2 / sum (y-mean)^2; NaN if y is constant.
 
     Fails by the spread of sizes: V is nearly linear in N, so knowing N alone gives R2 > 0.99.
     """
@@ -76,12 +76,12 @@ def r2(true: ArrayLike, predicted: ArrayLike) -> float:
 
 
 def r2_within(true: ArrayLike, predicted: ArrayLike, *ensemble: ArrayLike) -> float:
-    """R2 inside ensembles: 1 - sum (y-p)^2 / sum (y - mean of y in the frame's ensemble)^2, no unit.
+    """R2 inside ensembles: 1 - sum (y-p)^2 / sum (y - mean of y in its ensemble)^2, no unit.
 
     `ensemble` are label arrays, e.g. N and T; frames with equal labels form one ensemble. 0 is what
     somebody reaches who knows each ensemble's mean and nothing of the geometry. Ensembles with a
-    single frame have no spread and are left out; NaN when none is left. Fails when ensembles are few
-    or small: the mean is then known too well from the same frames, and the value is pessimistic by
+    single frame have no spread and are left out; NaN when none is left. Fails when ensembles are
+    small: the mean is then known too well from the same frames, and the value is pessimistic by
     about one part in the frames per ensemble.
     """
     y, p = _pair(true, predicted)
@@ -107,7 +107,7 @@ ERRORS: dict[str, tuple[Callable[[ArrayLike, ArrayLike], float], str]] = {
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """The fit log t = log a + b log n: exponent b, its standard error, 95 % interval, prefactor a."""
+    """log t = log a + b log n: exponent b, its standard error, 95 % interval, prefactor a."""
 
     exponent: float
     standard_error: float

@@ -1,1 +1,1 @@
-"""Figures from tidy tables: one module per card, one function per artefact; no torch is imported."""
+"""Figures from tidy tables: a module per card, a function per artefact; torch is not imported."""

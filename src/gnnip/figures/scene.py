@@ -37,7 +37,7 @@ class Layer:
 
 
 class Scene:
-    """An image of `width` x `height` Å around `centre` (x, y), drawn at `scale` pixels per Å."""
+    """What is drawn so far: opaque surfaces, and translucent ones to lay over them."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Scene:
         scale: float,
         supersampling: int = 2,
     ) -> None:
+        """Open an image of `width` x `height` Å around `centre` (x, y), `scale` pixels per Å."""
         self.supersampling = supersampling
         self.scale = scale * supersampling
         self.shape = (
@@ -271,7 +272,7 @@ def rotation_to(direction: Array, target: Array) -> Array:
 
 
 def vertex_normals(vertices: Array, triangles: Array) -> Array:
-    """Return area-weighted unit normals (v, 3), pointing away from the mesh's centroid on average."""
+    """Return area-weighted unit normals (v, 3), on average pointing away from the centroid."""
     p = vertices[triangles]
     face = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0])
     normals = np.zeros_like(vertices)

@@ -1,10 +1,11 @@
-"""One look for every paper: print size, type, colours, and files that are the same bytes each time."""
+"""One look for every paper: print size, type, colours, and files with the same bytes each time."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -84,6 +85,17 @@ def look() -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(RC)
         yield
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Decorate a function that draws a figure so that it draws it in the house style."""
+
+    @functools.wraps(draw)
+    def inside(*args: Any, **options: Any) -> Figure:
+        with look():
+            return draw(*args, **options)
+
+    return inside
 
 
 def figure(width_mm: float, height_mm: float) -> Figure:
