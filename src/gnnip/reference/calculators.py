@@ -6,7 +6,7 @@ package; the constants inside the terms are those of the published program.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
@@ -18,7 +18,7 @@ from gnnip.units import BOHR, HARTREE, HARTREE_PER_BOHR
 
 
 def _water_positions(atoms: Any) -> np.ndarray:
-    """Positions (n, 3) in Bohr of an isolated cluster of water; StructureError for anything else."""
+    """Positions (n, 3) in Bohr of an isolated water cluster; StructureError for others."""
     if np.any(atoms.pbc):
         raise StructureError(
             "the structure is periodic, but the water-anion model is for isolated clusters; "
@@ -35,7 +35,7 @@ class SPCF(Calculator):
     `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), energy_hartree.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces"]
+    implemented_properties: list[str] = ["energy", "free_energy", "forces"]  # noqa: RUF012
 
     def calculate(
         self,
@@ -69,7 +69,7 @@ class TuriBorgis(Calculator):
     converged.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces"]
+    implemented_properties: list[str] = ["energy", "free_energy", "forces"]  # noqa: RUF012
 
     def __init__(self, accuracy_hartree: float = 1e-4, gap: bool = False, **kwargs: Any) -> None:
         """See the class."""
@@ -96,13 +96,14 @@ class TuriBorgis(Calculator):
         super().calculate(atoms, properties, system_changes)
         positions = _water_positions(self.atoms)
         state = self.solver.solve(positions, guess=self._guess(positions), gap=self.gap)
-        if not state.bound or state.forces is None:
+        if not state.bound:
             self._last = None
             raise ConvergenceError(
                 f"{len(positions) // 3} water molecules in this geometry do not bind an electron "
                 f"(lowest level {state.energy:+.2g} Hartree in the largest box); "
                 "use a larger cluster or one relaxed with the electron"
             )
+        assert state.forces is not None
         self._last = (positions, state)
         self.results = {
             "energy": state.energy * HARTREE,
@@ -116,7 +117,7 @@ class TuriBorgis(Calculator):
         }
 
     def _guess(self, positions: np.ndarray) -> ElectronState | None:
-        # only a small step warrants a warm start: elsewhere another state may have become the lowest
+        # only after a small step: elsewhere another state may have become the lowest
         if self._last is None or self._last[0].shape != positions.shape:
             return None
         step = np.abs(positions - self._last[0]).max()

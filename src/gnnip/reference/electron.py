@@ -5,9 +5,9 @@ walls. The basis are the box's sine functions, equivalent to a uniform grid (sin
 Miller, J. Chem. Phys. 96, 1982 (1992)): T is diagonal in it, V on the grid, and three small matrix
 products lead from one to the other. Atomic units (Hartree, Bohr) throughout.
 
-How far the walls must be is measured, not assumed: a wall at distance m raises E_0 by about
-p/(2 kappa), where -p = dE_0/dm = -1/2 int |d psi/dn|^2 dS is Hadamard's formula for a moving wall and
-kappa = sqrt(-2 E_0), and the error falls as exp(-2 kappa m).
+How far the walls must be is measured, not assumed. By Hadamard's formula moving a wall out by dm
+lowers E_0 by p dm with p = 1/2 int |d psi/dn|^2 dS over it; as p falls like exp(-2 kappa m), with
+kappa = sqrt(-2 E_0), the wall costs p/(2 kappa) in all, and the box follows from a coarse solution.
 
 All dense algebra is numpy's BLAS: set OMP_NUM_THREADS=1 (or threadpoolctl) when several processes
 share the cores; one thread is the efficient choice.
@@ -16,14 +16,14 @@ share the cores; one thread is the efficient choice.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gnnip.errors import ConfigError, ConvergenceError, StructureError
-from gnnip.reference.davidson import Roots, Workspace, lowest
+from gnnip.reference.davidson import Workspace, lowest
 from gnnip.reference.pseudopotential import add_potential, forces_of_density
 from gnnip.reference.spcf import as_water_positions
 
@@ -71,9 +71,10 @@ class ElectronState:
     """Ground state of the excess electron; atomic units.
 
     `forces` (n, 3) or None; `centre` (3,) and `gyration_radius` of the density; `gap` E_1 - E_0 or
-    None; `bound` False when the box's lowest level is not below the vacuum; `residual` |H psi - E psi|;
-    `boundary_error` how much the walls raise the energy, estimated; `coefficients` (nx, ny, nz) in
-    the sine basis, of norm 1; `excited` those of the next state when the gap was asked for.
+    None; `bound` False when the box's lowest level is not below the vacuum; `residual` the norm of
+    H psi - E psi; `boundary_error` the estimate of how much the walls raise the energy;
+    `applications` products with H, over all grids; `coefficients` (nx, ny, nz) in the sine basis,
+    of norm 1; `excited` those of the next state when the gap was asked for.
     """
 
     energy: float
@@ -101,7 +102,7 @@ def sine_matrix(n: int) -> NDArray[np.float64]:
 def _cycle(
     matrices: tuple[NDArray[Any], ...], a: NDArray[Any], buffers: tuple[NDArray[Any], NDArray[Any]]
 ) -> NDArray[Any]:
-    """Multiply each axis k of `a` (n0, n1, n2) by matrices[k] (m_k, n_k); flat result in a buffer."""
+    """Multiply each axis k of `a` (n0, n1, n2) by matrices[k] (m_k, n_k); flat, in a buffer."""
     shape = list(a.shape)
     flat = a.reshape(-1)
     for k, matrix in enumerate(matrices):
@@ -135,7 +136,7 @@ class _Hamiltonian:
         )
 
     def transform(self, a: NDArray[Any]) -> NDArray[Any]:
-        """Sine coefficients to values sqrt(h^3) psi on the points, or back; valid until the next."""
+        """Sine coefficients to sqrt(h^3) psi on the points, or back; valid until the next."""
         return _cycle(self.sines, a.reshape(self.grid.shape), self.buffers)
 
     def apply(self, vector: NDArray[Any], out: NDArray[Any]) -> None:
@@ -182,7 +183,7 @@ class ElectronSolver:
     ----------
     accuracy : error of E_0 allowed (Hartree), 1e-7 to 1e-2; chooses spacing, walls and residual
     spacing : of the grid (Bohr), instead of the one from the accuracy
-    margin : from the outermost atom to the walls (Bohr), the same on all sides, instead of the walls
+    margin : from the outermost atom to the walls (Bohr), the same on all sides, instead of walls
         found from the accuracy
     residual : norm of H psi - E psi at which to stop (Hartree)
     precision : "double", or "single" for molecular dynamics (E_0 to 3e-6 Hartree, 2-3 times faster)
@@ -243,10 +244,11 @@ class ElectronSolver:
         ----------
         guess : state of a nearby geometry, to start from
         forces : compute the Hellmann-Feynman forces (exact on a fixed grid)
-        gap : solve for the first excited state too
-        confinement : (strength, radius) adds strength * max(0, |r - centroid of the atoms| - radius)
-            to V (Hartree/Bohr, Bohr), to hold an electron inside while a cavity is made
+        gap : solve for the first excited state too (one above the vacuum is a level of the box)
+        confinement : (strength, radius) adds strength * max(0, |r - c| - radius) to V, c being the
+            centroid of the atoms (Hartree/Bohr, Bohr), to hold an electron inside a young cavity
         fixed_grid : stay on the grid of `guess` as long as its walls do not disturb the state
+            (with `margin` given: as long as the atoms keep 0.7 of it)
 
         Raises
         ------
@@ -257,28 +259,29 @@ class ElectronSolver:
             An electron that is not bound at all is not an error: `bound` is False.
         """
         x = as_water_positions(positions)
-        if guess is not None and fixed_grid:
-            state, pressures = self._on_grid(x, guess.grid, guess, gap, confinement)
+        if guess is not None:
+            guess = replace(guess, applications=0)
+        if guess is not None and fixed_grid and self._keeps(guess.grid, x):
+            state = self._on_grid(x, guess.grid, guess, gap, confinement)
             if state.boundary_error <= self.accuracy or self.margin is not None:
                 return self._finish(state, x, forces, confinement)
             guess = state
         if self.margin is not None:
             grid = self._grid(x, np.full((3, 2), self.margin), self.spacing)
-            return self._finish(
-                self._on_grid(x, grid, guess, gap, confinement)[0], x, forces, confinement
-            )
-        state, grid = self._search(x, guess, gap, confinement)
+            state = self._on_grid(x, grid, guess, gap, confinement)
+            return self._finish(state, x, forces, confinement)
+        state = self._search(x, guess, gap, confinement)
         for _ in range(4):
             if not state.bound and confinement is None:
-                return self._finish(state, x, False, confinement)
-            margins = self._walls(state, x)
-            grid = self._grid(x, margins, self.spacing)
-            state, _ = self._on_grid(x, grid, state, gap, confinement)
+                return self._finish(state, x, forces, confinement)
+            grid = self._grid(x, self._walls(state, x), self.spacing)
+            state = self._on_grid(x, grid, state, gap, confinement)
             if state.boundary_error <= 0.5 * self.accuracy:
                 return self._finish(state, x, forces, confinement)
         raise ConvergenceError(
-            f"the electron is bound by only {-state.energy:.2g} Hartree, too weakly for an accuracy of "
-            f"{self.accuracy:g} Hartree in the largest box; take a larger cluster or a lower accuracy"
+            f"the electron is bound by only {-state.energy:.2g} Hartree, too weakly for an "
+            f"accuracy of {self.accuracy:g} Hartree in the largest box; take a larger cluster or a "
+            "lower accuracy"
         )
 
     def density(
@@ -295,16 +298,20 @@ class ElectronSolver:
         )
 
     def _grid(self, x: NDArray[np.float64], margins: NDArray[np.float64], spacing: float) -> Grid:
-        """Grid whose walls stand at least `margins` (3, 2) outside the atoms, centred on that box."""
+        """Grid with its walls at least `margins` (3, 2) outside the atoms, centred on that box."""
         low, high = x.min(axis=0) - margins[:, 0], x.max(axis=0) + margins[:, 1]
         n = np.maximum(np.ceil((high - low) / spacing - 1e-9).astype(int) - 1, 4)
         if float(np.prod(n.astype(float))) > MOST_POINTS:
             raise StructureError(
-                f"the cluster needs a grid of {n[0]} x {n[1]} x {n[2]} points, more than {MOST_POINTS}; "
-                "has a molecule left it?"
+                f"the cluster needs a grid of {n[0]} x {n[1]} x {n[2]} points, more than "
+                f"{MOST_POINTS}; has a molecule left it?"
             )
         origin = 0.5 * (low + high) - 0.5 * spacing * (n - 1)
         return Grid(origin, spacing, (int(n[0]), int(n[1]), int(n[2])))
+
+    def _keeps(self, grid: Grid, x: NDArray[np.float64]) -> bool:
+        """Whether a grid of a given margin still surrounds the atoms."""
+        return self.margin is None or bool(_margins(grid, x).min() > 0.7 * self.margin)
 
     def _search(
         self,
@@ -312,34 +319,31 @@ class ElectronSolver:
         guess: ElectronState | None,
         gap: bool,
         confinement: tuple[float, float] | None,
-    ) -> tuple[ElectronState, Grid]:
+    ) -> ElectronState:
         """First state, on a coarse grid in a box that grows until the electron is clearly bound."""
-        spacing = max(self.spacing, SEARCH_SPACING)
         if guess is not None and guess.bound and guess.boundary_error < 1e-3:
-            return guess, guess.grid
+            return guess
+        spacing = max(self.spacing, SEARCH_SPACING)
         state = guess
         for margin in SEARCH_MARGINS:
             grid = self._grid(x, np.full((3, 2), margin), spacing)
-            state, _ = self._on_grid(x, grid, state, gap, confinement, coarse=True)
+            state = self._on_grid(x, grid, state, gap, confinement, coarse=True)
             # a box error that is not small against the energy says nothing about the decay
             if confinement is not None or (
-                state.bound and state.boundary_error < max(0.1 * -state.energy, self.accuracy)
+                state.bound and state.boundary_error < max(-0.1 * state.energy, self.accuracy)
             ):
                 break
         assert state is not None
-        return state, state.grid
+        return state
 
     def _walls(self, state: ElectronState, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Margins (3, 2) at which the walls together raise E_0 by a fifth of the accuracy."""
-        h = _Hamiltonian(state.grid, self._workspace)
-        pressures = h.wall_pressures(state.coefficients)
-        kappa = math.sqrt(2.0 * max(-state.energy, 1e-3))
+        pressures = _Hamiltonian(state.grid, self._workspace).wall_pressures(state.coefficients)
+        kappa = _decay(state.energy)
         error = np.maximum(pressures / (2.0 * kappa), 1e-30)
-        low = x.min(axis=0) - (state.grid.origin - state.grid.spacing)
-        high = state.grid.origin + state.grid.spacing * np.array(state.grid.shape) - x.max(axis=0)
-        present = np.stack([low, high], axis=1)
-        needed = present + np.log(error / (0.2 * self.accuracy / 6.0)) / (2.0 * kappa)
-        return np.clip(needed, LEAST_MARGIN, LARGEST_MARGIN)
+        margins = _margins(state.grid, x)
+        margins += np.log(error / (0.2 * self.accuracy / 6.0)) / (2.0 * kappa)
+        return np.clip(margins, LEAST_MARGIN, LARGEST_MARGIN)
 
     def _on_grid(
         self,
@@ -349,7 +353,8 @@ class ElectronSolver:
         gap: bool,
         confinement: tuple[float, float] | None,
         coarse: bool = False,
-    ) -> tuple[ElectronState, NDArray[np.float64]]:
+    ) -> ElectronState:
+        """Solve on one grid; the state has neither moments nor forces yet."""
         h = _Hamiltonian(grid, self._workspace)
         V = h.potential
         V[:] = 0.0
@@ -378,34 +383,27 @@ class ElectronSolver:
         )
         if not roots.converged:
             raise ConvergenceError(
-                f"the electron's ground state reached a residual of {roots.residuals.max():.2g} Hartree "
-                f"after {roots.applications} products with H, not {tolerance:.2g}; allow more "
-                "(max_applications) or ask for less accuracy"
+                f"the electron's ground state reached a residual of {roots.residuals.max():.2g} "
+                f"Hartree after {roots.applications} products with H, not {tolerance:.2g}; allow "
+                "more (max_applications) or ask for less accuracy"
             )
-        return self._state(h, roots, guess)
-
-    def _state(
-        self, h: _Hamiltonian, roots: Roots, guess: ElectronState | None
-    ) -> tuple[ElectronState, NDArray[np.float64]]:
         energy = float(roots.values[0])
-        pressures = h.wall_pressures(roots.vectors[0])
-        kappa = math.sqrt(2.0 * max(-energy, 1e-3))
-        state = ElectronState(
+        vectors = roots.vectors.reshape(-1, *grid.shape)
+        return ElectronState(
             energy=energy,
             forces=None,
             centre=np.zeros(3),
             gyration_radius=0.0,
-            gap=float(roots.values[1] - energy) if len(roots.values) > 1 else None,
+            gap=float(roots.values[1] - energy) if gap else None,
             converged=roots.converged,
             bound=energy < 0.0,
             residual=float(roots.residuals[0]),
-            boundary_error=float(pressures.sum() / (2.0 * kappa)),
-            applications=roots.applications,
-            grid=h.grid,
-            coefficients=roots.vectors[0].reshape(h.grid.shape),
-            excited=roots.vectors[1].reshape(h.grid.shape) if len(roots.values) > 1 else None,
+            boundary_error=float(h.wall_pressures(vectors[0]).sum() / (2.0 * _decay(energy))),
+            applications=roots.applications + (0 if guess is None else guess.applications),
+            grid=grid,
+            coefficients=vectors[0],
+            excited=vectors[1] if gap else None,
         )
-        return state, pressures
 
     def _finish(
         self,
@@ -448,6 +446,17 @@ class ElectronSolver:
                 mean = float((weight * axis).sum() / weight.sum())
                 start.append(h.transform(weight * (axis - V.dtype.type(mean))) / (t + 0.05) ** 2)
         return start
+
+
+def _decay(energy: float) -> float:
+    """Decay constant kappa (1/Bohr) of a state outside the cluster."""
+    return math.sqrt(2.0 * max(-energy, 1e-3))
+
+
+def _margins(grid: Grid, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distances (3, 2) from the outermost atoms to the low and high walls (Bohr)."""
+    low = grid.origin - grid.spacing
+    return np.stack([x.min(axis=0) - low, low + grid.lengths - x.max(axis=0)], axis=1)
 
 
 def _distance(grid: Grid, centre: NDArray[np.float64]) -> NDArray[np.float64]:
