@@ -30,13 +30,20 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from gnnip.errors import CheckpointError, ConfigError, DataError, GnnipError
+from gnnip.errors import (
+    CheckpointError,
+    ConfigError,
+    ConvergenceError,
+    DataError,
+    GnnipError,
+    StructureError,
+)
 from gnnip.files import atomic_path
 from gnnip.reference import spcf
 from gnnip.reference.electron import ElectronSolver, ElectronState
@@ -75,9 +82,11 @@ class TrajectoryPlan:
     kelvin.
 
     size: molecules; start: "surface" or "interior" ("" lets `seeded_state` choose); frames: per
-    temperature; electron_fs: interval of the electron's impulse while sampling (4 fs at most:
-    resonance with the O-H stretch); spacing, margin (Bohr), residual: the electron solver while
-    moving.
+    temperature. A surface start holds the new electron for capture_fs in a box of margin
+    capture_box (Bohr): it would drift off a cluster that has not yet turned to it. electron_fs:
+    interval of the electron's impulse while sampling (4 fs at most: resonance with the O-H
+    stretch). spacing (Bohr), wall_accuracy and residual (Hartree), precision: the electron solver
+    while moving.
 
     Raises ConfigError for values that cannot be run.
     """
@@ -88,23 +97,26 @@ class TrajectoryPlan:
     start: str = ""
     temperatures: tuple[float, ...] = (200.0, 150.0, 100.0, 50.0)
     frames: int = 10
-    stride_fs: float = 200.0
+    stride_fs: float = 300.0
     quench_steps: int = 200
     anneal_kelvin: float = 260.0
     anneal_fs: float = 8000.0
     neutral_fs: float = 4000.0
     seeding_fs: float = 600.0
+    capture_fs: float = 4000.0
     equilibration_fs: float = 4000.0
-    cooling_fs: float = 1000.0
-    checkpoint_fs: float = 400.0
+    cooling_fs: float = 1500.0
+    checkpoint_fs: float = 500.0
     timestep_fs: float = 0.5
     electron_fs: float = 2.0
     electron_equilibration_fs: float = 4.0
     friction_per_fs: float = 1.0 / 40.0
     beads: int = 1
+    capture_box: float = 14.0
     spacing: float = 2.0
-    margin: float | None = 14.0
+    wall_accuracy: float = 3e-4
     residual: float = 5e-4
+    precision: Literal["single", "double"] = "single"
     max_attempts: int = 6
 
     def __post_init__(self) -> None:
@@ -144,7 +156,7 @@ class TrajectoryPlan:
 def paper_plan(size: int, replica: int, seed: int = 1) -> TrajectoryPlan:
     """Return the plan of the shipped data set.
 
-    Clusters up to N = 100 equilibrate 8 ps: their surface states deepen slowly and they are cheap.
+    Clusters up to N = 100 equilibrate twice as long: their surface states deepen slowly.
     """
     return TrajectoryPlan(size, replica, seed, equilibration_fs=8000.0 if size <= 100 else 4000.0)
 
@@ -163,7 +175,8 @@ def smoke_plan(size: int = 20, replica: int = 0, seed: int = 1) -> TrajectoryPla
         anneal_fs=50.0,
         neutral_fs=50.0,
         seeding_fs=20.0,
-        equilibration_fs=24.0,
+        capture_fs=24.0,
+        equilibration_fs=12.0,
         cooling_fs=12.0,
         checkpoint_fs=12.0,
     )
@@ -171,7 +184,7 @@ def smoke_plan(size: int = 20, replica: int = 0, seed: int = 1) -> TrajectoryPla
 
 @dataclass(frozen=True)
 class _Interval:
-    stage: str  # neutral, seeding, equilibration, cooling, sampling
+    stage: str  # neutral, seeding, capture, equilibration, cooling, sampling
     temperature: float
     impulses: int
     electron_fs: float  # the neutral stage has impulses too, without an electron
@@ -191,6 +204,8 @@ def _schedule(plan: TrajectoryPlan) -> list[_Interval]:
     add("neutral", plan.temperatures[0], plan.neutral_fs, slow)
     if plan.start == "interior":
         add("seeding", plan.temperatures[0], plan.seeding_fs, slow)
+    else:
+        add("capture", plan.temperatures[0], plan.capture_fs, slow)
     for i, temperature in enumerate(plan.temperatures):
         if i == 0:
             add("equilibration", temperature, plan.equilibration_fs, slow)
@@ -359,16 +374,26 @@ def _begin(
 
 
 class _AnionForces:
-    """Forces of all beads: SPC/F (with the seeding cavity) fast, the electron's slow and
+    """Forces of all beads: SPC/F (with the seeding cavity) fast, the electron's slow,
     warm-started."""
 
-    def __init__(self, plan: TrajectoryPlan, seeding: bool) -> None:
-        self.solver = ElectronSolver(
-            spacing=plan.spacing, margin=plan.margin, residual=plan.residual
-        )
-        self.seeding = seeding
+    def __init__(self, plan: TrajectoryPlan, stage: str) -> None:
+        self.plan = plan
+        self.seeding = stage == "seeding"
+        self.boxed = stage in ("seeding", "capture")
+        self.solver = self._solver(None)
+        self.box_solver = self._solver(plan.capture_box)
         self.states: list[ElectronState | None] = [None] * plan.beads
         self.solves = 0
+
+    def _solver(self, margin: float | None) -> ElectronSolver:
+        return ElectronSolver(
+            self.plan.wall_accuracy,
+            self.plan.spacing,
+            margin,
+            self.plan.residual,
+            precision=self.plan.precision,
+        )
 
     def atoms(self, positions: np.ndarray) -> np.ndarray:
         forces = np.array([spcf.energy_and_forces(x)[1] for x in positions])
@@ -377,17 +402,35 @@ class _AnionForces:
         return forces
 
     def electron(self, positions: np.ndarray) -> np.ndarray:
-        self.states = [
-            self.solver.solve(
-                x,
-                guess=guess,
-                fixed_grid=guess is not None,
-                confinement=CONFINEMENT if self.seeding else None,
-            )
-            for x, guess in zip(positions, self.states, strict=True)
-        ]
-        self.solves += len(positions)
-        return np.array([state.forces for state in self.states if state is not None])
+        try:
+            states = [self._solve(x, g) for x, g in zip(positions, self.states, strict=True)]
+        except StructureError as error:
+            raise _LostError(f"no box holds the cluster ({error})") from error
+        self.states = list(states)
+        self.solves += len(states)
+        return np.array([state.forces for state in states])
+
+    def _solve(self, x: np.ndarray, guess: ElectronState | None) -> ElectronState:
+        if not self.boxed:
+            try:
+                state = self.solver.solve(x, guess=guess, fixed_grid=guess is not None)
+                if state.forces is not None:
+                    return state
+            except ConvergenceError:
+                pass
+            # not bound at the moment: the box keeps it near, and no frame is taken of it
+            guess = None
+        return self.box_solver.solve(
+            x,
+            guess=guess,
+            fixed_grid=guess is not None,
+            confinement=CONFINEMENT if self.seeding else None,
+        )
+
+    def bound(self, bead: int) -> bool:
+        """Whether the electron is bound without the help of the walls."""
+        state = self.states[bead]
+        return state is not None and state.bound and state.boundary_error <= self.plan.wall_accuracy
 
 
 def cavity_forces(positions: np.ndarray) -> np.ndarray:
@@ -418,7 +461,7 @@ def _run_interval(
         plan.beads,
         rigid_motion=False,
     )
-    forces = _AnionForces(plan, seeding=interval.stage == "seeding")
+    forces = _AnionForces(plan, interval.stage)
     n_inner = max(1, round(interval.electron_fs / plan.timestep_fs))
     charged = interval.stage != "neutral"
     x, p = state.positions, state.momenta
@@ -446,7 +489,7 @@ def _run_interval(
         raise _LostError(f"evaporation into pieces of {', '.join(map(str, pieces))} molecules")
     if interval.stage == "sampling":
         assert electron is not None
-        if not electron.bound:
+        if not forces.bound(bead):
             raise _LostError("the electron is not bound")
         where, offset = electron_state(x[bead], electron.centre, electron.gyration_radius)
         state.frames.append(
@@ -570,7 +613,9 @@ def trajectory_folder(folder: str | os.PathLike[str], plan: TrajectoryPlan) -> P
 
 def _run_one(plan: TrajectoryPlan, folder: str, deadline: float | None) -> str:
     def report(line: str) -> None:
-        print(line, flush=True)
+        # one write per line: many processes share the terminal
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
 
     return str(run_trajectory(plan, trajectory_folder(folder, plan), report, deadline))
 
@@ -593,12 +638,8 @@ def run_trajectories(
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"
     # compile once here: the children then read the compiled kernels from the cache
-    run_interval_plan = replace(smoke_plan(), stride_fs=4.0, frames=1)
-    _run_interval(
-        run_interval_plan,
-        _Interval("sampling", 200.0, 1, 4.0),
-        _begin(run_interval_plan, 0, [], 0.0, 0),
-    )
+    plan = smoke_plan()
+    _run_interval(plan, _Interval("seeding", 200.0, 1, 4.0), _begin(plan, 0, [], 0.0, 0))
     done: list[Path] = []
     unfinished: list[str] = []
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
