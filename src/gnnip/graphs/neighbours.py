@@ -88,7 +88,8 @@ def neighbour_list(
         worst = int(squared.argmin())
         raise StructureError(
             f"Atoms {min(target[worst], source[worst])} and "
-            f"{max(target[worst], source[worst])} are at one point  ({squared[worst] ** 0.5:.1e} Angstrom apart); remove one of them."
+            f"{max(target[worst], source[worst])} are at one point "
+            f"({squared[worst] ** 0.5:.1e} Angstrom apart); remove one of them."
         )
     edge_index = np.stack([source, target])
     return edge_index, (cartesian if lattice is not None else None)
