@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from gnnip import catalogue
 from gnnip.errors import ConfigError, nearest
 
 Tier = Literal["smoke", "quick", "paper"]
@@ -96,18 +97,29 @@ class Split(Strict):
     scheme: Literal["random", "trajectory", "size"] = "random"
     """random: frame by frame, as the paper; trajectory: whole trajectories held out; size: train on
     small systems, test on large ones."""
-    test_fraction: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the frames in the test set; null takes the scheme's own."""
-    validation_fraction: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the training frames set aside to choose the best epoch."""
     sizes: list[int] | None = None
     """Keep only these system sizes; null keeps all."""
-    train_sizes: list[int] | None = None
-    """Sizes to train on (scheme size)."""
-    test_sizes: list[int] | None = None
-    """Sizes to test on (scheme size)."""
     max_frames: int | None = Field(default=None, ge=10)
-    """Keep at most so many frames, drawn evenly; null keeps all."""
+    """Keep at most so many frames, drawn evenly over the ensembles; null keeps all."""
+    test_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Scheme random: share of the frames in the test set."""
+    validation_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Scheme random: share of the training frames set aside to choose the best epoch."""
+    largest_train_size: int | None = Field(default=None, ge=1)
+    """Scheme size: train on systems up to this size."""
+    smallest_test_size: int | None = Field(default=None, ge=1)
+    """Scheme size: test on systems from this size."""
+
+    def plan(self) -> dict[str, Any]:
+        """Return the scheme and those options that it takes, without the ones left at null."""
+        schemes = {
+            "test_fraction": "random",
+            "validation_fraction": "random",
+            "largest_train_size": "size",
+            "smallest_test_size": "size",
+        }
+        stated = self.model_dump(exclude_none=True)
+        return {k: v for k, v in stated.items() if schemes.get(k, self.scheme) == self.scheme}
 
 
 class TrainingSettings(Strict):
@@ -389,11 +401,11 @@ def plan_training(group: TrainingGroup, cell: Cell) -> TrainingPlan:
     """Send each matrix value of `cell` to where it belongs and return the complete plan."""
     hyperparameters = dict(group.hyperparameters)
     settings = group.settings.model_dump()
-    split = {k: v for k, v in group.split.model_dump().items() if v is not None}
+    split = group.split
     routed: dict[str, Any] = {"target": group.target, "model": group.model}
     for key, value in cell.values:
         if key == "split":
-            split["scheme"] = value
+            split = Split.model_validate(split.model_dump() | {"scheme": value})
         elif key in _ROUTED:
             routed[key] = value
         elif key in settings:
@@ -413,7 +425,7 @@ def plan_training(group: TrainingGroup, cell: Cell) -> TrainingPlan:
         term=str(routed["target"]),
         hyperparameters=hyperparameters,
         settings=settings,
-        split=split,
+        split=split.plan(),
     )
 
 
@@ -440,7 +452,11 @@ def _explain(error: ValidationError, where: str) -> ConfigError:
     more = error.error_count() - 1
     tail = f" (and {more} more)" if more else ""
     sentence = ": ".join(part for part in (where, place, message) if part) + tail
-    return ConfigError(sentence if sentence.endswith((".", "?")) else f"{sentence}.")
+    return ConfigError(_full_stop(sentence))
+
+
+def _full_stop(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?")) else f"{sentence}."
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -550,12 +566,13 @@ def _check_references(card: ResolvedCard, where: str) -> None:
         try:
             for cell in expand(group):
                 plan = plan_training(group, cell)
-                Split.model_validate(plan.split)
+                catalogue.check_hyperparameters(plan.model, plan.hyperparameters)
                 TrainingSettings.model_validate(plan.settings)
         except ValidationError as error:
             raise _explain(error, f"{where}: trainings.{group_name}") from None
         except ConfigError as error:
-            raise ConfigError(f"{where}: trainings.{group_name}: {error}") from None
+            sentence = f"{where}: trainings.{group_name}: {error}"
+            raise ConfigError(_full_stop(sentence)) from None
 
 
 def _references(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
