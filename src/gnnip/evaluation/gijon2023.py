@@ -84,21 +84,15 @@ def score(frames: pd.DataFrame, predicted: str = "predicted_ha") -> dict[str, fl
 def baseline_predictions(train: pd.DataFrame, test: pd.DataFrame, energy: str) -> pd.DataFrame:
     """Return what the trivial predictors say of `test`, fitted on `train`; one column each.
 
-    constant: the mean of the training energies. n_linear: least squares on the number of molecules.
-    ensemble_mean: the mean of the training frames of the same (N, T); for an ensemble that is not
-    in the training set (sizes held out) it is n_linear.
+    `energy` is the column of training energies; the predictions have its unit. The predictors are
+    those of `gnnip.models.baselines`.
     """
-    y = train[energy].to_numpy(dtype=float)
-    n = train["n_molecules"].to_numpy(dtype=float)
-    constant = np.full(len(test), y.mean())
-    slope, intercept = np.polyfit(n, y, 1) if np.unique(n).size > 1 else (0.0, y.mean())
-    linear = intercept + slope * test["n_molecules"].to_numpy(dtype=float)
-    means = train.groupby(["n_molecules", "temperature_k"])[energy].mean()
-    keys = pd.MultiIndex.from_frame(test[["n_molecules", "temperature_k"]])
-    ensemble = means.reindex(keys).to_numpy(dtype=float)
-    ensemble = np.where(np.isnan(ensemble), linear, ensemble)
+    from gnnip.models.baselines import baseline
+
+    known = [train[c].to_numpy(dtype=float) for c in (energy, "n_molecules", "temperature_k")]
+    asked = [test[c].to_numpy(dtype=float) for c in ("n_molecules", "temperature_k")]
     return pd.DataFrame(
-        {"constant": constant, "n_linear": linear, "ensemble_mean": ensemble}, index=test.index
+        {name: baseline(name).fit(*known).predict(*asked) for name in BASELINES}, index=test.index
     )
 
 
