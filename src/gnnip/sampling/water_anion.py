@@ -158,17 +158,16 @@ class TrajectoryPlan:
 def paper_plan(size: int, replica: int, seed: int = 1) -> TrajectoryPlan:
     """Return the plan of the shipped data set.
 
-    Small clusters equilibrate longer (20 ps up to N = 47, 8 ps up to 100, else 4 ps): their surface
-    states deepen slowly, and they are cheap. Frames come every 300 fs, above N = 100 every 200 fs.
+    Small clusters equilibrate longer (12 ps up to N = 47, 6 ps up to 100, else 4 ps): their surface
+    states deepen slowly, and they are cheap. Frames come every 250 fs, above N = 100 every 200 fs.
     """
-    equilibration = 20000.0 if size <= 47 else 8000.0 if size <= 100 else 4000.0
     return TrajectoryPlan(
         size,
         replica,
         seed,
-        equilibration_fs=equilibration,
-        stride_fs=300.0 if size <= 100 else 200.0,
-        cooling_fs=1500.0 if size <= 100 else 1000.0,
+        equilibration_fs=12000.0 if size <= 47 else 6000.0 if size <= 100 else 4000.0,
+        stride_fs=250.0 if size <= 100 else 200.0,
+        cooling_fs=1000.0,
     )
 
 
