@@ -1,4 +1,4 @@
-"""The command line: `python -m gnnip predict | verdicts | datasets | plan | train | ...`."""
+"""The command line: `python -m gnnip predict | verdicts | datasets | plan | ...`."""
 
 from __future__ import annotations
 
@@ -140,38 +140,35 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
 
 
 def plan(options: argparse.Namespace) -> int:
-    """Write the trainings of a tier as JSON, to run them where the workflow cannot run."""
-    from dataclasses import asdict
+    """Write the trainings of a tier as a spec for `python -m gnnip.training.run --spec`.
 
+    That runs them on a machine with torch and NumPy only. Bring the folder results/<tier> back, and
+    the workflow goes on from there.
+    """
     from gnnip import cards
 
     config = cards.load_config() if Path("config.yaml").exists() else cards.Config()
     tier = options.tier or config.tier
+    beside = Path(options.output).resolve().parent
     jobs = []
     for name in options.cards or config.papers:
         card = cards.resolve(name, tier, config)
-        for group in card.trainings:
-            for cell in card.cells(group):
-                described = asdict(cards.plan_training(card.trainings[group], cell))
-                for seed in card.seeds(group):
-                    folder = RESULTS / tier / name / "trainings" / group / cell.name
-                    jobs.append({"folder": f"{folder}/seed-{seed}", "seed": seed, **described})
-    write_json(options.output, jobs)
+        for group_name, group in card.trainings.items():
+            for cell in card.cells(group_name):
+                described = cards.plan_training(group, cell)
+                data = RESULTS / tier / "datasets" / f"{described.dataset}.h5"
+                folder = RESULTS / tier / name / "trainings" / group_name / cell.name
+                jobs += [
+                    described.entry(
+                        os.path.relpath(folder / f"seed-{seed}", beside),
+                        os.path.relpath(data, beside),
+                        seed,
+                        device=options.device,
+                    )
+                    for seed in card.seeds(group_name)
+                ]
+    write_json(options.output, {"trainings": jobs})
     print(f"{len(jobs)} trainings of tier {tier} in {options.output}")
-    return 0
-
-
-def train(options: argparse.Namespace) -> int:
-    """Run the trainings of a plan, those that are finished excepted; needs torch and NumPy only."""
-    from gnnip.jobs import run_training
-
-    jobs = [job for job in read_json(options.plan) if options.match in job["folder"]]
-    for number, job in enumerate(jobs, start=1):
-        folder = Path(job.pop("folder"))
-        if (folder / "summary.json").exists():
-            continue
-        print(f"{number} of {len(jobs)}: {folder}", flush=True)
-        run_training(job, options.dataset, folder, seed=job.pop("seed"), device=options.device)
     return 0
 
 
@@ -182,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         text = (run.__doc__ or "").strip()
-        sub = commands.add_parser(name, help=text, description=text)
+        sub = commands.add_parser(name, help=text.splitlines()[0], description=text)
         sub.set_defaults(run=run)
         return sub
 
@@ -212,12 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("plan", plan)
     sub.add_argument("cards", nargs="*", help="cards; those of config.yaml if left out")
     sub.add_argument("--tier", choices=["smoke", "quick", "paper"])
-    sub.add_argument("--output", "-o", default="plan.json")
-
-    sub = command("train", train)
-    sub.add_argument("plan", help="a file that the command plan wrote")
-    sub.add_argument("--dataset", required=True, help="the archive to train on (HDF5)")
-    sub.add_argument("--match", default="", help="only trainings whose folder contains this")
+    sub.add_argument("--output", "-o", default="spec.json")
     sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     return parser
 

@@ -111,7 +111,7 @@ def test_unknown_module():
 def test_the_trainings_of_the_library_depend_on_their_model_and_not_on_figures():
     for name in catalogue.names():
         module = catalogue.model_module(name)
-        closure = provenance.code_closure(["gnnip.jobs", module])
+        closure = provenance.code_closure(["gnnip.training.run", module])
         assert module in closure
         assert not [m for m in closure if m.startswith(("gnnip.figures", "gnnip.evaluation"))]
         others = {catalogue.model_module(other) for other in catalogue.names()} - {module}

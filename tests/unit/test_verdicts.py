@@ -42,6 +42,11 @@ CARD = {
     "tier": "paper",
 }
 
+COLUMNS = [
+    *("card", "artefact", "quantity", "unit", "published", "tolerance", "ours_mean", "ours_std"),
+    *("n_seeds", "baseline", "reference", "variant", "verdict", "reason"),
+]
+
 
 def card(**changes) -> ResolvedCard:
     return ResolvedCard.model_validate(CARD | changes)
@@ -180,22 +185,7 @@ def test_tables_and_files(tmp_path):
     metrics = {"table1": table([0.1, 0.12], baseline=0.2)}
     rows = verdicts.judge(card(), metrics, {})
     frame = verdicts.to_frame(rows)
-    assert list(frame.columns) == [
-        "card",
-        "artefact",
-        "quantity",
-        "unit",
-        "published",
-        "tolerance",
-        "ours_mean",
-        "ours_std",
-        "n_seeds",
-        "baseline",
-        "reference",
-        "variant",
-        "verdict",
-        "reason",
-    ]
+    assert list(frame.columns) == COLUMNS
     path = tmp_path / "verdicts.json"
     path.write_text(json.dumps(verdicts.to_json(rows)), encoding="utf-8")
     assert verdicts.read_verdicts(path) == rows

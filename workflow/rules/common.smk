@@ -1,7 +1,6 @@
 # Helpers of all rules: validated config and cards, and the files that follow from them.
 import functools
 import re
-from dataclasses import asdict
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -117,13 +116,15 @@ def training_dataset(wildcards):
     return f"results/{wildcards.tier}/datasets/{_plan(wildcards).dataset}.h5"
 
 
-def training_plan(wildcards):
-    return asdict(_plan(wildcards))
+def training_entry(wildcards):
+    """Return the training as the trainer reads it; without folder and device, which it is free of."""
+    plan = _plan(wildcards)
+    return plan.entry("", training_dataset(wildcards), int(wildcards.seed))
 
 
 def training_code(wildcards):
     """Hash the trainer and the one model that is trained: other models do not matter."""
-    return code_of("gnnip.jobs", catalogue.model_module(_plan(wildcards).model))
+    return code_of("gnnip.training.run", catalogue.model_module(_plan(wildcards).model))
 
 
 def training_files(card, tier, groups, name, cells=None, seeds=None):

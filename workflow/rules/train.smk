@@ -20,7 +20,7 @@ rule train_model:
         runtime=480,
         gpu=USES_GPU,
     params:
-        plan=training_plan,
+        training=training_entry,
         code=training_code,
         device=CONFIG.device,
     message:

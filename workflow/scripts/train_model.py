@@ -6,9 +6,10 @@ from gnnip.checkpoints import keep_only_if_same
 from gnnip.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from gnnip.jobs import run_training
+    from gnnip.training.run import run_one
 
+    training = dict(snakemake.params.training)
     folder = Path(snakemake.output.model).parent
-    plan, seed = snakemake.params.plan, int(snakemake.wildcards.seed)
-    keep_only_if_same(folder, {"plan": plan, "seed": seed, "code": snakemake.params.code})
-    run_training(plan, snakemake.input.dataset, folder, seed=seed, device=snakemake.params.device)
+    keep_only_if_same(folder, {"training": training, "code": snakemake.params.code})
+    free = {"device": snakemake.params.device, "threads": snakemake.threads}
+    run_one(training | {"folder": str(folder), "settings": training["settings"] | free})
