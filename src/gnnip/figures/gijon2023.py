@@ -21,7 +21,10 @@ from gnnip.figures.scene import Scene, rotation_to, vertex_normals
 
 Info = Mapping[str, Any]
 
-OXYGEN, HYDROGEN, ELECTRON = np.array([[0.80, 0.22, 0.16], [0.93, 0.93, 0.95], [0.10, 0.42, 0.80]])
+OXYGEN, HYDROGEN, BOND, ELECTRON = np.array(
+    [[0.80, 0.22, 0.16], [0.93, 0.93, 0.95], [0.62, 0.66, 0.72], [0.12, 0.46, 0.86]]
+)
+HYDROGEN_BOND = 2.2  #: Å, the longest O...H that is drawn
 
 
 @style.styled
@@ -112,26 +115,28 @@ class _View:
         radius = {8: 0.62, 1: 0.36}
         electron = self.vertices.mean(axis=0)
         reach = np.linalg.norm(self.vertices - electron, axis=1).max() + 1.0
-        for oxygen in np.flatnonzero(self.numbers == 8):
-            hydrogens = [h for h in (oxygen + 1, oxygen + 2) if h < len(self.numbers)]
-            offset = self.xyz[oxygen] - electron
-            # what would hide an interior electron is drawn as glass
-            ghost = bool(
-                self.state == "interior"
-                and offset[2] > 0.0
-                and np.hypot(offset[0], offset[1]) < reach
-            )
+        offset = self.xyz - electron
+        # what would hide an interior electron is drawn as glass, whole molecules at a time
+        hides = (offset[:, 2] > 0.0) & (np.hypot(offset[:, 0], offset[:, 1]) < reach)
+        oxygens = np.flatnonzero(self.numbers == 8)
+        for oxygen in oxygens:
+            ghost = bool(self.state == "interior" and hides[oxygen])
             scene.sphere(self.xyz[oxygen], radius[8], palette[8], ghost)
-            for h in hydrogens:
+            for h in (oxygen + 1, oxygen + 2):
                 middle = 0.45 * self.xyz[oxygen] + 0.55 * self.xyz[h]
                 scene.stick(self.xyz[oxygen], middle, 0.17, palette[8], ghost)
                 scene.stick(middle, self.xyz[h], 0.17, palette[1], ghost)
                 scene.sphere(self.xyz[h], radius[1], palette[1], ghost)
+                others = oxygens[oxygens != oxygen]
+                gap = np.linalg.norm(self.xyz[others] - self.xyz[h], axis=1)
+                for partner in others[gap < HYDROGEN_BOND]:
+                    faint = ghost or bool(self.state == "interior" and hides[partner])
+                    scene.dashes(self.xyz[h], self.xyz[partner], 0.05, BOND, faint)
         normals = vertex_normals(self.vertices, self.triangles)
         sheets = scene.surface(self.vertices, normals, self.triangles)
         depth = self.xyz[:, 2]
         return scene.composite(
-            sheets, ELECTRON, surface_alpha=0.42, fog=(float(depth.min()), float(depth.max()) - 2.0)
+            sheets, ELECTRON, surface_alpha=0.36, fog=(float(depth.min()), float(depth.max()) - 2.0)
         )
 
 
