@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,11 @@ def assemble_water_anion(
         "python": platform.python_version(),
         **{p: metadata.version(p) for p in ("numpy", "scipy", "numba", "h5py")},
         "seed": content[paths[0]]["plan"].seed,
+        "plans": json.dumps([asdict(content[p]["plan"]) for p in paths]),
+        # attempts that were abandoned: evaporated molecules, unbound electrons
+        "lost": json.dumps(
+            {content[p]["plan"].name: json.loads(str(content[p]["events"])) for p in paths}
+        ),
         "sampling_seconds": float(sum(c["seconds"] for c in content.values())),
         "electron_solves": int(sum(c["solves"] for c in content.values())),
         **(provenance or {}),

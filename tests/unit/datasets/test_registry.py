@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from gnnip import datasets
-from gnnip.datasets import registry
+from gnnip.datasets import registry, store
 from gnnip.errors import DataError
 from gnnip.files import sha256
 
@@ -75,6 +75,24 @@ def test_damaged_registry(shelf):
     path.write_text("drops: [")
     with pytest.raises(DataError, match="cannot be read as YAML"):
         datasets.names()
+
+
+def test_register_writes_what_the_file_says(shelf, made_frames):
+    path = shelf.parent / "registry.yaml"
+    path.write_text("# a comment that stays\n" + path.read_text())
+    archive = shelf.parent / "new.h5"
+    store.write_frames(archive, made_frames(), attributes={"seed": 3, "numpy": "2.0"})
+    facts = {"title": "New", "reference": "exact", "licence": "MIT", "made": {"rule": "by hand"}}
+    registry.register("new", archive, **facts)
+    assert path.read_text().startswith("# a comment that stays\n")
+    assert datasets.names() == ["drops", "new"]
+    assert registry.check_archive("new") == archive
+    entry = registry.find_entry("new")
+    assert (entry["n_frames"], entry["n_atoms"]) == (3, 30)
+    assert entry["made"] == {"rule": "by hand", "seed": 3, "numpy": "2.0"}
+    assert len(datasets.load("new")) == 3
+    with pytest.raises(DataError, match="must lie in"):
+        registry.register("new", shelf.parent.parent / "new.h5", **facts)
 
 
 def test_no_registry(tmp_path, monkeypatch):

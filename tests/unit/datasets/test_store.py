@@ -4,37 +4,11 @@ import pytest
 
 from gnnip import datasets, units
 from gnnip.datasets import arrays, store
-from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import DataError
 from gnnip.files import sha256
 
 
-def made_frames(sizes=(2, 5, 3), seed=0, forces=True):
-    rng = np.random.default_rng(seed)
-    n = 3 * sum(sizes)
-    names = ("atomic", "electronic")
-    return FrameArrays(
-        positions=rng.normal(size=(n, 3)).astype(np.float32),
-        numbers=np.tile([8, 1, 1], sum(sizes)),
-        offsets=np.concatenate([[0], np.cumsum(3 * np.array(sizes))]),
-        energies={t: rng.normal(size=len(sizes)) for t in names},
-        forces={t: rng.normal(size=(n, 3)) * 0.02 for t in names} if forces else {},
-        metadata={
-            "n_molecules": np.array(sizes),
-            "state": np.array(["surface", "interior", "surface"][: len(sizes)]),
-            "gap": rng.uniform(0.01, 0.07, len(sizes)),
-        },
-        units={
-            "positions": "Bohr",
-            "energies": "Hartree",
-            "forces": "Hartree/Bohr",
-            "gap": "Hartree",
-        },
-        attributes={"bohr_in_angstrom": units.BOHR, "hartree_in_ev": units.HARTREE},
-    )
-
-
-def test_round_trip_keeps_labels_and_rounds_forces(tmp_path):
+def test_round_trip_keeps_labels_and_rounds_forces(tmp_path, made_frames):
     frames = made_frames()
     store.write_frames(tmp_path / "a.h5", frames, attributes={"labeller": "water_anion"})
     back = store.read_frames(tmp_path / "a.h5")
@@ -49,7 +23,7 @@ def test_round_trip_keeps_labels_and_rounds_forces(tmp_path):
     assert back.attributes["labeller"] == "water_anion"
 
 
-def test_units_are_in_the_file(tmp_path):
+def test_units_are_in_the_file(tmp_path, made_frames):
     store.write_frames(tmp_path / "a.h5", made_frames(), attributes={})
     with h5py.File(tmp_path / "a.h5") as file:
         assert file["positions"].attrs["units"] == "Bohr"
@@ -57,13 +31,13 @@ def test_units_are_in_the_file(tmp_path):
         assert file["energies/electronic"].attrs["units"] == "Hartree"
 
 
-def test_the_same_frames_give_the_same_bytes(tmp_path):
+def test_the_same_frames_give_the_same_bytes(tmp_path, made_frames):
     for name in ("a.h5", "b.h5"):
         store.write_frames(tmp_path / name, made_frames(), attributes={"seed": 1})
     assert sha256(tmp_path / "a.h5") == sha256(tmp_path / "b.h5")
 
 
-def test_load_arrays_converts_to_the_projects_units(tmp_path):
+def test_load_arrays_converts_to_the_projects_units(tmp_path, made_frames):
     frames = made_frames()
     store.write_frames(tmp_path / "a.h5", frames, attributes={})
     loaded = arrays.load_arrays(tmp_path / "a.h5")
@@ -82,7 +56,7 @@ def test_load_arrays_converts_to_the_projects_units(tmp_path):
     assert loaded.positions.dtype == np.float64
 
 
-def test_subset_takes_whole_frames_in_order(tmp_path):
+def test_subset_takes_whole_frames_in_order(tmp_path, made_frames):
     frames = made_frames((2, 5, 3))
     part = frames.subset([2, 0])
     np.testing.assert_array_equal(part.n_atoms, [9, 6])
@@ -92,7 +66,7 @@ def test_subset_takes_whole_frames_in_order(tmp_path):
     part.check()
 
 
-def test_periodic_sets_keep_their_cells(tmp_path):
+def test_periodic_sets_keep_their_cells(tmp_path, made_frames):
     frames = made_frames((2, 2))
     frames.cells = np.tile(np.eye(3) * 7.0, (2, 1, 1))
     frames.pbc = np.ones((2, 3), dtype=bool)
@@ -102,7 +76,7 @@ def test_periodic_sets_keep_their_cells(tmp_path):
     assert loaded.pbc.all()
 
 
-def test_structures_carry_terms_and_totals(tmp_path):
+def test_structures_carry_terms_and_totals(tmp_path, made_frames):
     frames = made_frames()
     store.write_frames(tmp_path / "a.h5", frames, attributes={})
     atoms = datasets.load(tmp_path / "a.h5")
@@ -127,7 +101,7 @@ def test_structures_carry_terms_and_totals(tmp_path):
         datasets.load(tmp_path / "a.h5", terms=["electron"])
 
 
-def test_frames_without_forces_load_and_say_so(tmp_path):
+def test_frames_without_forces_load_and_say_so(tmp_path, made_frames):
     store.write_frames(tmp_path / "a.h5", made_frames(forces=False), attributes={})
     loaded = arrays.load_arrays(tmp_path / "a.h5")
     with pytest.raises(DataError, match="no forces of the term 'atomic'; train on energies only"):
@@ -136,7 +110,7 @@ def test_frames_without_forces_load_and_say_so(tmp_path):
     assert "forces" not in atoms.calc.results
 
 
-def test_unknown_term_and_column_are_named():
+def test_unknown_term_and_column_are_named(made_frames):
     frames = made_frames()
     with pytest.raises(DataError, match="did you mean 'atomic'"):
         frames.energy("atomik")
@@ -154,7 +128,7 @@ def test_unknown_term_and_column_are_named():
         (lambda f: f.units.pop("forces"), "no unit for forces"),
     ],
 )
-def test_bad_labels_are_refused(tmp_path, spoil, message):
+def test_bad_labels_are_refused(tmp_path, spoil, message, made_frames):
     frames = made_frames()
     spoil(frames)
     with pytest.raises(DataError, match=message):
@@ -162,7 +136,7 @@ def test_bad_labels_are_refused(tmp_path, spoil, message):
     assert not (tmp_path / "a.h5").exists()
 
 
-def test_nan_label_in_a_file_is_found_when_it_is_read(tmp_path):
+def test_nan_label_in_a_file_is_found_when_it_is_read(tmp_path, made_frames):
     store.write_frames(tmp_path / "a.h5", made_frames(), attributes={})
     with h5py.File(tmp_path / "a.h5", "r+") as file:
         file["energies/electronic"][2] = np.nan
@@ -170,7 +144,7 @@ def test_nan_label_in_a_file_is_found_when_it_is_read(tmp_path):
         arrays.load_arrays(tmp_path / "a.h5")
 
 
-def test_damaged_files_are_named(tmp_path):
+def test_damaged_files_are_named(tmp_path, made_frames):
     path = tmp_path / "a.h5"
     with pytest.raises(DataError, match=r"a\.h5 does not exist; run the pipeline"):
         store.read_frames(path)
@@ -184,7 +158,7 @@ def test_damaged_files_are_named(tmp_path):
         store.read_frames(path)
 
 
-def test_other_and_newer_formats_are_refused(tmp_path):
+def test_other_and_newer_formats_are_refused(tmp_path, made_frames):
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["x"] = 1
     with pytest.raises(DataError, match="no gnnip archive"):

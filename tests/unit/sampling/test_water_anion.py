@@ -267,14 +267,14 @@ def test_plan_refuses_what_cannot_be_run(change, message):
         TrajectoryPlan(20, **change)
 
 
-def test_command_line_runs_trajectories_in_processes(tmp_path):
-    command = [sys.executable, "-m", "gnnip.sampling.water_anion", "--smoke", "--sizes", "20"]
-    command += ["--replicas", "2", "--workers", "2", "--folder", str(tmp_path)]
-    late = subprocess.run([*command, "--time-limit", "0"], capture_output=True, text=True)
-    assert late.returncode == 3
-    assert "0 of 2 trajectories finished" in late.stdout
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_command_line_runs_trajectories_in_processes(tmp_path, capsys, monkeypatch):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # set for the workers, put back after the test
+    command = ["--smoke", "--sizes", "20", "--folder", str(tmp_path)]
+    assert water_anion.main([*command, "--replicas", "1", "--time-limit", "0"]) == 3
+    assert "0 of 1 trajectories finished" in capsys.readouterr().out
+    assert water_anion.main([*command, "--replicas", "2", "--workers", "2"]) == 0
+    assert "2 of 2 trajectories finished" in capsys.readouterr().out
     one, two = (frames_of(tmp_path / name / "frames.npz") for name in ("n020-r0", "n020-r1"))
     assert not np.allclose(one["positions"], two["positions"])
     # the same trajectory alone: neither order nor neighbours matter
