@@ -597,7 +597,7 @@ def gat_best(metrics: Metrics) -> ClaimResult:
             if x != "gat"
             and not _lower_in_earnest(metrics["table1"], f"gat_{t}_mae", f"{x}_{t}_mae")
         ]
-        note = f", but {', '.join(ties)} within 10 % or two standard errors" if ties else ""
+        note = f", but {', '.join(ties)} lies within 10 % or two standard errors" if ties else ""
         return ClaimResult(True, told, f"gat has the lowest mean MAE on both terms{note}")
     others = ", ".join(f"{layer} on the {t} term" for t, layer in best.items() if layer != "gat")
     return ClaimResult(False, told, f"lowest mean MAE: {others}")

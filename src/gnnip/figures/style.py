@@ -131,7 +131,9 @@ def footer(fig: Figure, info: Mapping[str, Any], tidy: pd.DataFrame, note: str =
     ]
     text = "  ·  ".join(part for part in parts if part)
     height_mm = fig.get_figheight() / MM
-    fig.text(0.004, 1.0 / height_mm, text, fontsize=5.5, color=GREY, ha="left", va="bottom")
+    fig.text(
+        0.004, 1.0 / height_mm, text, fontsize=5.5, color=GREY, ha="left", va="bottom", gid="footer"
+    )
 
 
 def panel(ax: Axes, letter: str, title: str = "") -> None:
@@ -144,7 +146,13 @@ def plain_log(ax: Axes, axis: str = "y", wanted: int = 3) -> None:
 
     Call it last: the ticks are chosen for the limits at hand.
     """
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import (
+        FixedLocator,
+        FuncFormatter,
+        LogLocator,
+        MaxNLocator,
+        NullFormatter,
+    )
 
     getattr(ax, f"set_{axis}scale")("log")
     low, high = getattr(ax, f"get_{axis}lim")()
@@ -161,6 +169,13 @@ def plain_log(ax: Axes, axis: str = "y", wanted: int = 3) -> None:
         ticks = [s * 10.0**d for d in decades for s in subs if low <= s * 10.0**d <= high]
         if len(ticks) >= wanted:
             break
+    else:
+        # much less than a decade: as on a linear axis
+        ticks = [
+            float(t)
+            for t in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+            if low <= t <= high
+        ]
     side = getattr(ax, f"{axis}axis")
     side.set_major_locator(FixedLocator(ticks))
     side.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
