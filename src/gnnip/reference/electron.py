@@ -48,7 +48,7 @@ SPACING_ERRORS = (
 SEARCH_SPACING = 2.5  #: grid of the first look at an unknown cluster (Bohr)
 #: walls may cut through the cluster when the search, good to 1.5e-3 Hartree, leaves no
 #: doubt which state is the lowest
-SAFE_GAP = 5e-3
+SAFE_GAP = 1e-2
 SEARCH_MARGINS = (14.0, 28.0, 45.0)  #: margins tried until the electron is bound clearly (Bohr)
 LEAST_MARGIN = (
     6.0  #: from the outermost atom to a wall, when a wall must not cut the cluster (Bohr)
@@ -391,20 +391,23 @@ class ElectronSolver:
                 start.append(_prolong(guess, vector, h))
         if guess is None or (gap and guess.excited is None):
             start += self._start_vectors(h, gap)
-        tolerance = max(self.residual, min(self.accuracy, 2e-4)) if search else self.residual
+        if search:  # the second level only tells whether the first is safely the lowest
+            tolerances = [max(self.residual, min(2.0 * self.accuracy, 2e-4)), 0.5 * SAFE_GAP]
+        else:
+            tolerances = [self.residual, 10.0 * self.residual]
         roots = lowest(
             h.apply,
             h.kinetic.reshape(-1),
             start,
-            tolerances=[tolerance, max(10.0 * tolerance, 2e-3 if search else 0.0)][: 1 + gap],
+            tolerances=tolerances[: 1 + gap],
             workspace=h.workspace,
             max_applications=self.max_applications,
         )
         if not roots.converged:
             raise ConvergenceError(
                 f"the electron's ground state reached a residual of {roots.residuals.max():.2g} "
-                f"Hartree after {roots.applications} products with H, not {tolerance:.2g}; allow "
-                "more (max_applications) or ask for less accuracy"
+                f"Hartree after {roots.applications} products with H, not {tolerances[0]:.2g}; "
+                "allow more (max_applications) or ask for less accuracy"
             )
         energy = float(roots.values[0])
         vectors = roots.vectors.reshape(-1, *grid.shape)
