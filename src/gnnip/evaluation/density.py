@@ -42,7 +42,7 @@ def choose_frames(frames: pd.DataFrame, size: int = PREFERRED_SIZE) -> dict[str,
     """
     by_state = {str(s): set(g["n_molecules"]) for s, g in frames.groupby("state")}
     common = set.intersection(*by_state.values()) if len(by_state) > 1 else set()
-    chosen = {}
+    chosen: dict[str, int] = {}
     for state in ("surface", "interior"):
         sizes = common or by_state.get(state, set())
         if state not in by_state:

@@ -276,13 +276,13 @@ def _table_block(
             ax.plot([3, 167], [y - row / 2] * 2, color=style.GREY, lw=0.5)
         label = LAYERS.get(name, BASELINES.get(name, name))
         ax.text(3.0, y, label, fontsize=7, va="center", style="normal" if is_layer else "italic")
-        if is_layer and np.isfinite(means.loc[name, "n_parameters"]):
-            weights = f"{means.loc[name, 'n_parameters']:,.0f}"
+        if is_layer and np.isfinite(_at(means, name, "n_parameters")):
+            weights = f"{_at(means, name, 'n_parameters'):,.0f}"
             ax.text(35.5, y, weights, fontsize=6.5, va="center", ha="right")
         for column, (x, _, scale) in groups.items():
-            value = scale * means.loc[name, column]
-            text = _with_spread(value, scale * spreads.loc[name, column])
-            best = is_layer and means.loc[name, column] == mean.loc[layers, column].min()
+            value = scale * _at(means, name, column)
+            text = _with_spread(value, scale * _at(spreads, name, column))
+            best = is_layer and _at(means, name, column) == mean.loc[layers, column].min()
             ax.text(
                 x,
                 y,
@@ -293,7 +293,7 @@ def _table_block(
                 fontweight="bold" if best else "normal",
             )
             if name in known.index and column in known:
-                published = scale * known.loc[name, column]
+                published = scale * _at(known, name, column)
                 ax.text(
                     x + 13.5,
                     y,
@@ -304,7 +304,7 @@ def _table_block(
                     color=style.GREY,
                 )
         for column, (x, _) in single.items():
-            value = means.loc[name, column]
+            value = _at(means, name, column)
             text = f"{value:.2f}" if value > -9.95 else f"{value:.0f}" if value > -99.5 else "< -99"
             ax.text(x, y, text.replace("-", "−"), fontsize=6.5, ha="right", va="center")
     ax.plot([3, 167], [top + head + len(lines) * row] * 2, color=style.INK, lw=0.8)
@@ -323,8 +323,8 @@ def _ratio_strip(
     base_mean: pd.DataFrame,
 ) -> None:
     """Draw MAE over the MAE of the (N, T) mean on a logarithmic axis beside the rows."""
-    unit = float(base_mean.loc["ensemble_mean", "mae_ha"])
-    values = [m.loc[name, "mae_ha"] / unit for name, m, _ in lines]
+    unit = _at(base_mean, "ensemble_mean", "mae_ha")
+    values = [_at(m, name, "mae_ha") / unit for name, m, _ in lines]
     if "mae_ha" in known:
         values += list(known["mae_ha"] / unit)
     low = 10 ** np.floor(np.log10(min([*values, 0.5])))
@@ -347,15 +347,15 @@ def _ratio_strip(
     box.tick_params(axis="x", which="both", labelsize=5.5, length=1.5, pad=0.5)
     box.axvline(1.0, color=style.GREY, lw=0.8, ls=(0, (4, 2)))
     for i, (name, means, spreads) in enumerate(lines):
-        value = means.loc[name, "mae_ha"] / unit
+        value = _at(means, name, "mae_ha") / unit
         if name in LAYERS:
-            error = spreads.loc[name, "mae_ha"] / unit
+            error = _at(spreads, name, "mae_ha") / unit
             if np.isfinite(error):
                 ends = [max(value - error, low), value + error]
                 box.plot(ends, [i + 0.5] * 2, color=COLOURS[name], lw=1.2)
             box.plot(value, i + 0.5, "o", color=COLOURS[name], ms=3.8)
             if name in known.index:
-                published = known.loc[name, "mae_ha"] / unit
+                published = _at(known, name, "mae_ha") / unit
                 box.plot(
                     published, i + 0.5, "o", mfc="none", mec=style.INK, ms=3.8, mew=0.7, zorder=3
                 )
@@ -364,11 +364,16 @@ def _ratio_strip(
     ax.text(
         sum(strip) / 2,
         top + 7.2,
-        r"MAE / MAE of $(N, T)$ mean",
-        fontsize=6.5,
+        r"MAE relative to $(N, T)$ mean",
+        fontsize=6,
         ha="center",
         va="center",
     )
+
+
+def _at(table: pd.DataFrame, row: str, column: str) -> float:
+    value: Any = table.at[row, column]
+    return float(value)
 
 
 def _with_spread(value: float, spread: float) -> str:
@@ -387,14 +392,14 @@ def _with_spread(value: float, spread: float) -> str:
 def fig2(tidy: pd.DataFrame, info: Info) -> Figure:
     """Predicted against reference energies, and the same relative to the ensemble means."""
     targets = _targets(tidy)
-    fig = style.figure(style.DOUBLE, 156)
+    fig = style.figure(style.DOUBLE, 158)
     sizes = sorted(tidy["n_molecules"].unique())
     colours = _size_colours(sizes)
     for column, target in enumerate(targets):
         part = tidy[tidy["target"] == target]
         left = (15 + column * 77) / style.DOUBLE
-        upper = fig.add_axes((left, 90 / 156, 62 / style.DOUBLE, 58 / 156))
-        lower = fig.add_axes((left, 16 / 156, 62 / style.DOUBLE, 58 / 156))
+        upper = fig.add_axes((left, 92 / 158, 62 / style.DOUBLE, 58 / 158))
+        lower = fig.add_axes((left, 16 / 158, 62 / style.DOUBLE, 58 / 158))
         style.panel(upper, "ab"[column], TARGETS[target])
         style.panel(lower, "cd"[column], r"the same, relative to the $(N, T)$ mean")
         symbol = "V" if target == "atomic" else "E_0"
@@ -489,7 +494,7 @@ def _parity_notes(upper: Axes, lower: Axes, part: pd.DataFrame) -> None:
     def mae(guess: pd.Series) -> str:
         return f"{1e3 * (guess - true).abs().mean():.2g} mHa"
 
-    place = {"fontsize": 7, "va": "top", "linespacing": 1.5}
+    place: dict[str, Any] = {"fontsize": 7, "va": "top", "linespacing": 1.5}
     upper.text(
         0.04,
         0.97,
@@ -564,9 +569,11 @@ def fig3(tidy: pd.DataFrame, info: Info) -> Figure:
     left.set_xticks(sizes, [f"{n:.0f}" for n in sizes])
     left.minorticks_off()
     left.legend(
-        loc="upper left", title="line: fitted power of $N$, ± 95 % interval", title_fontsize=6.5
+        loc="upper left",
+        title="line: fitted power of $N$, ± 95 % interval",
+        title_fontsize=6.5,
+        alignment="left",
     )
-    left.get_legend()._legend_box.align = "left"
     style.panel(left, "a", "time of one total energy")
     style.panel(right, "b", "solver over network")
     _ratio_panel(right, tidy, sizes, ends)
@@ -745,7 +752,7 @@ def convergence(tidy: pd.DataFrame, info: Info) -> Figure:
 def _labels_at_the_right(ax: Axes, ends: dict[str, float], least: float = 7.5) -> None:
     """Write each curve's name at its end, pushed apart so that names keep `least` points."""
     low, high = np.log(ax.get_ylim())
-    height = ax.get_position().height * ax.figure.get_figheight() * 72.0
+    height = ax.get_window_extent().height / ax.figure.dpi * 72.0
     order = sorted(ends, key=lambda name: ends[name])
     wanted = [(np.log(ends[name]) - low) / (high - low) * height for name in order]
     placed = list(wanted)
@@ -927,7 +934,7 @@ def grid(tidy: pd.DataFrame, info: Info) -> Figure:
     targets = _targets(tidy)
     networks = tidy[tidy["predictor"] == "network"]
     fig = style.figure(style.DOUBLE, 80)
-    axes = _axes(fig, len(targets), left=17, right=5, bottom=22, top=9, gap=20)
+    axes = _axes(fig, len(targets), left=17, right=5, bottom=24, top=9, gap=20)
     rates = sorted(networks["learning_rate"].unique())
     channels = sorted(networks["channels"].unique())
     activations = sorted(networks["activation"].unique())
@@ -956,8 +963,6 @@ def grid(tidy: pd.DataFrame, info: Info) -> Figure:
                 )
         base = tidy[(tidy["target"] == target) & (tidy["predictor"] == "ensemble_mean")]
         _baseline_line(ax, float(base["mae_ha"].mean()))
-        published = {"atomic": 0.02, "electronic": 0.005}[target]
-        ax.axhline(published, color=style.INK, lw=0.8, ls=(0, (1, 1.5)), label="published GATConv")
         ax.set_xticks(range(len(rates)), [f"{r:g}" for r in rates])
         ax.set(xlim=(-0.5, len(rates) - 0.5), xlabel="learning rate")
         style.plain_log(ax)

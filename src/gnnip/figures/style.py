@@ -37,7 +37,7 @@ PALE = "#D9D9D9"
 #: sizes and other ordered quantities; perceptually even and safe for colour-blind readers
 ORDERED = "viridis"
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same letters everywhere
     "font.size": 8,
@@ -179,7 +179,7 @@ def plain_log(ax: Axes, axis: str = "y", wanted: int = 3) -> None:
     side = getattr(ax, f"{axis}axis")
     side.set_major_locator(FixedLocator(ticks))
     side.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
-    side.set_minor_locator(LogLocator(subs=np.arange(1, 10)))
+    side.set_minor_locator(LogLocator(subs=range(1, 10)))
     side.set_minor_formatter(NullFormatter())
 
 
