@@ -59,7 +59,9 @@ def code_hash(modules: Iterable[str]) -> str:
     """
     digest = hashlib.sha256()
     for name in code_closure(modules):
-        digest.update(f"{name}\0{_normalised(_file(name))}\0".encode())
+        path = _file(name)
+        assert path is not None
+        digest.update(f"{name}\0{_normalised(path)}\0".encode())
     return digest.hexdigest()[:16]
 
 
@@ -71,16 +73,16 @@ def code_closure(modules: Iterable[str]) -> list[str]:
             raise ConfigError(f"There is no library module '{name}'.")
     while pending:
         name = pending.pop()
-        if name in seen or name in _IGNORED or _file(name) is None:
+        path = _file(name)
+        if name in seen or name in _IGNORED or path is None:
             continue
         seen.add(name)
-        parent = name.rpartition(".")[0]
-        if parent:
-            pending.append(parent)
-        pending.extend(_imports(name))
+        pending += [parent for parent in [name.rpartition(".")[0]] if parent]
+        pending += _imports(path, name)
     return sorted(seen)
 
 
+@functools.cache
 def _file(module: str) -> Path | None:
     """Return the source file of a library module, None when it is not one."""
     head, *rest = module.split(".")
@@ -96,19 +98,12 @@ def _file(module: str) -> Path | None:
 
 
 @functools.cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-@functools.cache
-def _normalised(path: Path | None) -> str:
-    assert path is not None
+def _normalised(path: Path) -> str:
+    """Return the source without comments and docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            assert isinstance(body, list)
-            node.body = [item for item in body if not _is_text(item)] or [ast.Pass()]
+            node.body = [item for item in node.body if not _is_text(item)] or [ast.Pass()]
     return ast.unparse(tree)
 
 
@@ -121,34 +116,39 @@ def _is_text(node: ast.stmt) -> bool:
     )
 
 
-def _imports(module: str) -> Iterator[str]:
-    """Yield the library modules that `module` imports."""
-    path = _file(module)
-    assert path is not None
+@functools.cache
+def _imports(path: Path, module: str) -> tuple[str, ...]:
+    """Return the library modules that `module`, whose source is `path`, imports."""
     is_package = path.name == "__init__.py"
     package = module if is_package else module.rpartition(".")[0]
-    for node in _import_nodes(_tree(path), inside_functions=not is_package):
+    found: list[str] = []
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in _import_nodes(tree.body, inside_functions=not is_package):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if _file(alias.name))
+            found += [alias.name for alias in node.names if _file(alias.name)]
             continue
         base = node.module or ""
         if node.level:
             anchor = package.split(".")[: len(package.split(".")) - node.level + 1]
             base = ".".join([*anchor, base] if base else anchor)
-        if _file(base) is None:
-            continue
-        yield base
-        for alias in node.names:
-            if _file(f"{base}.{alias.name}"):
-                yield f"{base}.{alias.name}"
+        if _file(base) is not None:
+            names = [f"{base}.{alias.name}" for alias in node.names]
+            found += [base, *(name for name in names if _file(name))]
+    return tuple(found)
 
 
-def _import_nodes(node: ast.AST, inside_functions: bool) -> Iterator[ast.Import | ast.ImportFrom]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import | ast.ImportFrom):
-            yield child
-        elif not _is_skipped(child, inside_functions):
-            yield from _import_nodes(child, inside_functions)
+def _import_nodes(
+    body: Iterable[ast.AST], inside_functions: bool
+) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yield the import statements of a list of statements and of the blocks inside them."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif not _is_skipped(node, inside_functions):
+            for block in ("body", "orelse", "handlers", "finalbody"):
+                inner = getattr(node, block, None)
+                if isinstance(inner, list):
+                    yield from _import_nodes(inner, inside_functions)
 
 
 def _is_skipped(node: ast.AST, inside_functions: bool) -> bool:

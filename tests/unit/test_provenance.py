@@ -34,6 +34,12 @@ SOURCES = {
 }
 
 
+def forget() -> None:
+    """Drop what was read: in real use no source changes while a process lives."""
+    for function in (provenance._file, provenance._normalised, provenance._imports):
+        function.cache_clear()
+
+
 class Package:
     """A small copy of the library's shape, whose sources can be edited."""
 
@@ -46,8 +52,7 @@ class Package:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        provenance._tree.cache_clear()
-        provenance._normalised.cache_clear()
+        forget()
 
     def hashes(self) -> dict[str, str]:
         jobs = {
@@ -68,9 +73,9 @@ class Package:
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "_SOURCE", tmp_path)
+    forget()
     yield Package(tmp_path)
-    provenance._tree.cache_clear()
-    provenance._normalised.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize(

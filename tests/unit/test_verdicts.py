@@ -201,6 +201,14 @@ def test_tables_and_files(tmp_path):
     assert "A is best" in page
 
 
+def test_a_remark_on_the_whole_run_is_printed_once():
+    noted = card(note="quick tier: small")
+    text = verdicts.format_table(verdicts.judge(noted, {"table1": table([0.1, 0.1])}, {}), 140)
+    assert text.startswith("paper1 (quick tier: small)\n")
+    assert text.count("quick tier") == 1
+    assert "fig1 has not been run" in text
+
+
 def test_damaged_files(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         verdicts.read_verdicts(tmp_path / "none.json")

@@ -264,6 +264,11 @@ def figure_info(wildcards):
         "reference": card.reference,
         "label": artefact.label,
         "title": artefact.title,
+        "claims": [
+            claim.text
+            for claim in card.claims.values()
+            if wildcards.artefact in claim.artefacts
+        ],
     }
 
 

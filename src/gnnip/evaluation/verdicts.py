@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -326,8 +327,10 @@ def format_table(verdicts: list[Verdict], width: int = 150) -> str:
         rows = [_HEADER, *(_cells(verdict) for verdict in chosen)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
         room = max(30, width - sum(widths) - 2 * len(widths))
-        lines = [card, "=" * len(card)]
-        for row, reason in zip(rows, ["reason", *(v.reason for v in chosen)], strict=True):
+        note, reasons = _split_note([verdict.reason for verdict in chosen])
+        title = f"{card} ({note})" if note else card
+        lines = [title, "=" * len(title)]
+        for row, reason in zip(rows, ["reason", *reasons], strict=True):
             start = "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True))
             lines.append(f"{start}  {textwrap.shorten(reason, room, placeholder=' ...')}".rstrip())
             if row is rows[0]:
@@ -335,6 +338,14 @@ def format_table(verdicts: list[Verdict], width: int = 150) -> str:
         lines.append(count(chosen))
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def _split_note(reasons: list[str]) -> tuple[str, list[str]]:
+    """Return the remark in brackets that all reasons end with, if any, and the reasons without."""
+    match = re.search(r" \(([^()]*)\)$", reasons[0])
+    if match is None or not all(reason.endswith(match.group()) for reason in reasons):
+        return "", reasons
+    return match.group(1), [reason.removesuffix(match.group()) for reason in reasons]
 
 
 def count(verdicts: list[Verdict]) -> str:
