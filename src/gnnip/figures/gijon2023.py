@@ -31,43 +31,33 @@ HYDROGEN_BOND = 2.2  #: Å, the longest O...H that is drawn
 def fig1(tidy: pd.DataFrame, info: Info) -> Figure:
     """Surface (a) and interior (b) state: the cluster and the excess electron's isosurface."""
     states = [s for s in ("surface", "interior") if (tidy["state"] == s).any()]
-    fig = style.figure(style.DOUBLE, 92)
     views = {s: _View(tidy[tidy["state"] == s], s) for s in states}
-    # one scale for both panels, so that the clusters can be compared
-    half = max((v.half for v in views.values()), default=1.0) + 1.2
+    # one window, so one scale, for both panels; the page is as high as the clusters need
+    half_x, half_y = (max(v.half[k] for v in views.values()) + 0.8 for k in (0, 1))
+    half_x = max(half_x, half_y)
+    bottom, top, panel = 10.0, 14.0, style.DOUBLE / 2 * half_y / half_x
+    height = bottom + panel + top
+    fig = style.figure(style.DOUBLE, height)
     for column, state in enumerate(("surface", "interior")):
-        ax = fig.add_axes((0.5 * column, 0.06, 0.5, 0.87))
+        ax = fig.add_axes((0.5 * column, bottom / height, 0.5, panel / height))
         ax.axis("off")
         if state not in views:
             ax.text(0.5, 0.5, f"no {state} state in this data set", ha="center", color=style.GREY)
             continue
         view = views[state]
-        aspect = 85.0 / (92.0 * 0.87)
-        image = view.render(half * aspect, half)
-        ax.imshow(image, extent=(-half * aspect, half * aspect, -half, half), aspect="equal")
+        image = view.render(half_x, half_y)
+        ax.imshow(image, extent=(-half_x, half_x, -half_y, half_y), aspect="equal")
         p = view.properties
-        ax.text(
-            0.02,
-            1.0,
-            f"({'ab'[column]})  {state} state",
-            transform=ax.transAxes,
-            va="bottom",
-            fontsize=9,
-            fontweight="bold",
+        left = 0.5 * column + 0.012
+        title = f"({'ab'[column]})  {state} state"
+        fig.text(left, 1 - 2 / height, title, va="top", fontsize=9, fontweight="bold")
+        facts = (
+            rf"(H$_2$O)$_{{{p['n_molecules']:.0f}}}^-$, {p['temperature_k']:.0f} K:  "
+            rf"$E_0$ = ${p['energy_ha']:.3f}$ Ha,  $r_g$ = {p['gyration_radius_a']:.1f} Å"
         )
-        ax.text(
-            0.02,
-            0.985,
-            rf"(H$_2$O)$_{{{p['n_molecules']:.0f}}}^-$, {p['temperature_k']:.0f} K"
-            "\n"
-            rf"$E_0$ = ${p['energy_ha']:.3f}$ Ha, $r_g$ = {p['gyration_radius_a']:.1f} Å",
-            transform=ax.transAxes,
-            va="top",
-            fontsize=7,
-            linespacing=1.4,
-        )
+        fig.text(left, 1 - 7.5 / height, facts, va="top", fontsize=7.5)
         if column == 0:
-            _scale_bar(ax, half * aspect, half)
+            _scale_bar(ax, half_x, half_y)
     enclosed = next((v.properties["enclosed"] for v in views.values()), None)
     note = f"blue: surface that encloses {100 * enclosed:.0f} % of the electron" if enclosed else ""
     style.footer(fig, info, tidy, note)
@@ -75,9 +65,11 @@ def fig1(tidy: pd.DataFrame, info: Info) -> Figure:
 
 
 def _scale_bar(ax: Axes, half_width: float, half: float) -> None:
-    x, y = -half_width + 1.0, -half + 0.8
-    ax.plot([x, x + 5.0], [y, y], color=style.INK, lw=1.6, solid_capstyle="butt")
-    ax.text(x + 2.5, y + 0.3, "5 Å", ha="center", va="bottom", fontsize=7)
+    """Draw 5 Å below the picture, where no atom can be."""
+    x, y = -half_width * 0.97, -half - 0.3
+    ax.plot([x, x + 5.0], [y, y], color=style.INK, lw=1.6, solid_capstyle="butt", clip_on=False)
+    ax.text(x + 5.3, y, "5 Å", ha="left", va="center", fontsize=7)
+    ax.set(xlim=(-half_width, half_width), ylim=(-half, half))
 
 
 class _View:
@@ -104,7 +96,7 @@ class _View:
         everything = np.concatenate([self.xyz, self.vertices])[:, :2]
         low, high = everything.min(axis=0), everything.max(axis=0)
         self.centre = tuple((low + high) / 2)
-        self.half = float((high - low).max() / 2)
+        self.half = (high - low) / 2
         self.state = state
 
     def render(self, half_width: float, half_height: float) -> np.ndarray:
@@ -168,6 +160,11 @@ BASELINES = {
 
 def _targets(tidy: pd.DataFrame) -> list[str]:
     return [t for t in TARGETS if (tidy["target"] == t).any()]
+
+
+def _figure(targets: list[str], height_mm: float) -> Figure:
+    """Return a figure as wide as its panels need: one term alone is not stretched over the page."""
+    return style.figure(style.DOUBLE if len(targets) > 1 else style.MIDDLE, height_mm)
 
 
 def _axes(
@@ -492,13 +489,18 @@ def _parity_notes(upper: Axes, lower: Axes, part: pd.DataFrame) -> None:
         return float(1.0 - ((true - guess) ** 2).sum() / ((true - centre) ** 2).sum())
 
     def mae(guess: pd.Series) -> str:
-        return f"{1e3 * (guess - true).abs().mean():.2g} mHa"
+        value = 1e3 * (guess - true).abs().mean()
+        return f"{value:.2g} mHa" if value < 100 else f"{value:.0f} mHa"
+
+    def plain(value: float, digits: int) -> str:
+        text = f"= {value:.{digits}f}" if value > -99.5 else "< -99"
+        return text.replace("-", "−")
 
     place: dict[str, Any] = {"fontsize": 7, "va": "top", "linespacing": 1.5}
     upper.text(
         0.04,
         0.97,
-        f"$R^2$ = {r2(predicted, float(true.mean())):.4f}\nMAE {mae(predicted)}",
+        f"$R^2$ {plain(r2(predicted, float(true.mean())), 4)}\nMAE {mae(predicted)}",
         transform=upper.transAxes,
         **place,
     )
@@ -510,9 +512,7 @@ def _parity_notes(upper: Axes, lower: Axes, part: pd.DataFrame) -> None:
     lower.text(
         0.04,
         0.97,
-        f"$R^2$ inside ensembles = {within:.2f}\nMAE of the $(N, T)$ mean {mae(base)}".replace(
-            "= -", "= −"
-        ),
+        f"$R^2$ inside ensembles {plain(within, 2)}\nMAE of the $(N, T)$ mean {mae(base)}",
         transform=lower.transAxes,
         **place,
     )
@@ -570,7 +570,7 @@ def fig3(tidy: pd.DataFrame, info: Info) -> Figure:
     left.minorticks_off()
     left.legend(
         loc="upper left",
-        title="line: fitted power of $N$, ± 95 % interval",
+        title="line: fitted power of $N$, ± 95 % interval" if "exponent" in tidy else None,
         title_fontsize=6.5,
         alignment="left",
     )
@@ -616,7 +616,7 @@ def _ratio_panel(ax: Axes, tidy: pd.DataFrame, sizes: np.ndarray, ends: np.ndarr
 def cutoff_scan(tidy: pd.DataFrame, info: Info) -> Figure:
     """MAE against the cutoff, every seed and the mean; neighbours per atom on the upper axis."""
     targets = _targets(tidy)
-    fig = style.figure(style.DOUBLE, 76)
+    fig = _figure(targets, 76)
     axes = _axes(fig, len(targets), left=17, right=5, bottom=15, top=21, gap=20)
     around = tidy.drop_duplicates("cutoff").set_index("cutoff")["neighbours"].sort_index()
     for letter, ax, target in zip("ab", axes, targets, strict=False):
@@ -662,7 +662,7 @@ def depth_scan(tidy: pd.DataFrame, info: Info) -> Figure:
     """MAE for every number of convolutions and dense layers; colour: relative to 2 + 2."""
     targets = _targets(tidy)
     networks = tidy[tidy["predictor"] == "network"]
-    fig = style.figure(style.DOUBLE, 72)
+    fig = _figure(targets, 72)
     axes = _axes(fig, len(targets), left=15, right=24, bottom=15, top=10, gap=22)
     columns = sorted(networks["n_dense"].unique())
     rows = sorted(networks["n_conv"].unique())
@@ -700,7 +700,8 @@ def depth_scan(tidy: pd.DataFrame, info: Info) -> Figure:
         mean_only = rf"$(N, T)$ mean: {base['mae_ha'].mean():.2g}"
         style.panel(ax, letter, f"{TARGETS[target]}: MAE (Ha); {mean_only}")
     if image is not None:
-        place = fig.add_axes((151 / 170, 15 / 72, 3 / 170, 47 / 72))
+        width = fig.get_figwidth() / style.MM
+        place = fig.add_axes(((width - 19) / width, 15 / 72, 3 / width, 47 / 72))
         bar = fig.colorbar(image, cax=place, extend="both")
         bar.set_label("MAE relative to 2 + 2 (%)", fontsize=7)
         bar.outline.set_linewidth(0.4)
@@ -712,7 +713,7 @@ def depth_scan(tidy: pd.DataFrame, info: Info) -> Figure:
 def convergence(tidy: pd.DataFrame, info: Info) -> Figure:
     """Validation MAE against the epoch, mean and range over seeds; the published range shaded."""
     targets = _targets(tidy)
-    fig = style.figure(style.DOUBLE, 80)
+    fig = _figure(targets, 80)
     axes = _axes(fig, len(targets), left=17, right=22, bottom=15, top=9, gap=33)
     for letter, ax, target in zip("ab", axes, targets, strict=False):
         part = tidy[tidy["target"] == target]
@@ -733,10 +734,11 @@ def convergence(tidy: pd.DataFrame, info: Info) -> Figure:
         _baseline_line(ax, part["ensemble_mean_mae_ha"].mean())
         ends["ensemble_mean"] = float(part["ensemble_mean_mae_ha"].mean())
         ax.set(
-            xlim=(0, max(last, 1)),
+            xlim=(0, last),
             xlabel="epoch",
             ylabel=f"validation MAE of {_symbol(target)} (Ha)",
         )
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         style.plain_log(ax)
         _labels_at_the_right(ax, ends)
         style.panel(ax, letter, TARGETS[target])
@@ -784,7 +786,7 @@ def _labels_at_the_right(ax: Axes, ends: dict[str, float], least: float = 7.5) -
 def width_matched(tidy: pd.DataFrame, info: Info) -> Figure:
     """MAE of the six layers at their own width and at one width: does the ranking survive?"""
     targets = _targets(tidy)
-    fig = style.figure(style.DOUBLE, 84)
+    fig = _figure(targets, 84)
     axes = _axes(fig, len(targets), left=17, right=25, bottom=14, top=9, gap=38)
     for letter, ax, target in zip("ab", axes, targets, strict=False):
         part = tidy[tidy["target"] == target]
@@ -820,7 +822,7 @@ SPLITS = {"random": "random\n(the paper's)", "trajectory": "by trajectory", "siz
 def splits(tidy: pd.DataFrame, info: Info) -> Figure:
     """MAE under three ways of holding out test frames, networks beside trivial baselines."""
     targets = _targets(tidy)
-    fig = style.figure(style.DOUBLE, 78)
+    fig = _figure(targets, 78)
     axes = _axes(fig, len(targets), left=17, right=5, bottom=20, top=9, gap=20)
     schemes = [s for s in SPLITS if (tidy["split"] == s).any()]
     layers = [x for x in LAYERS if (tidy["layer"] == x).any()]
@@ -886,7 +888,7 @@ def symmetry_audit(tidy: pd.DataFrame, info: Info) -> Figure:
         if ((tidy["group"] == group) & (tidy["layer"] == layer)).any()
     ]
     height = 32 + 6.2 * len(names)
-    fig = style.figure(style.DOUBLE, height)
+    fig = _figure(targets, height)
     axes = _axes(fig, len(targets), left=31, right=5, bottom=20, top=9, gap=8)
     for letter, ax, target in zip("ab", axes, targets, strict=False):
         part = tidy[tidy["target"] == target]
@@ -933,7 +935,7 @@ def grid(tidy: pd.DataFrame, info: Info) -> Figure:
     """MAE of GATConv over the choices that the paper leaves unstated."""
     targets = _targets(tidy)
     networks = tidy[tidy["predictor"] == "network"]
-    fig = style.figure(style.DOUBLE, 80)
+    fig = _figure(targets, 80)
     axes = _axes(fig, len(targets), left=17, right=5, bottom=24, top=9, gap=20)
     rates = sorted(networks["learning_rate"].unique())
     channels = sorted(networks["channels"].unique())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from gnnip.files import atomic_path
 
 MM = 1.0 / 25.4  #: inches per millimetre
 SINGLE = 85.0  #: width of one column in mm
+MIDDLE = 120.0  #: width of one and a half columns in mm
 DOUBLE = 170.0  #: width of two columns in mm
 DPI = 300
 
@@ -130,7 +132,9 @@ def footer(fig: Figure, info: Mapping[str, Any], tidy: pd.DataFrame, note: str =
         note,
     ]
     text = "  ·  ".join(part for part in parts if part)
-    height_mm = fig.get_figheight() / MM
+    width_mm, height_mm = fig.get_figwidth() / MM, fig.get_figheight() / MM
+    # type of 5.5 points takes about a millimetre a letter
+    text = textwrap.fill(text, int(width_mm))
     fig.text(
         0.004, 1.0 / height_mm, text, fontsize=5.5, color=GREY, ha="left", va="bottom", gid="footer"
     )
