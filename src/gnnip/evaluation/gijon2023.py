@@ -733,7 +733,7 @@ def numerical_quadratic(metrics: Metrics) -> ClaimResult:
     """The exponent of our solver's time (V and E_0) is within 0.3 of 2."""
     result = _exponent(metrics["fig3"], "numerical", 2.0)
     note = (
-        "; our solver's cost is atoms times grid points, and the weakest bound need the largest box"
+        "; our solver's box follows the electron: small clusters bind it weakly and need large ones"
     )
     reason = result.reason + (note if result.holds is False else "")
     return ClaimResult(result.holds, result.measured, reason)

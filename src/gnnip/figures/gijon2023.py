@@ -541,7 +541,7 @@ def fig3(tidy: pd.DataFrame, info: Info) -> Figure:
     ):
         left.axhspan(low, 10 * low, color="#EDEDED", lw=0, zorder=0)
         left.text(
-            ends[1] / 1.03, 8.0 * low, text, fontsize=6.5, color=style.GREY, va="top", ha="right"
+            ends[1] / 1.03, 1.2 * low, text, fontsize=6.5, color=style.GREY, va="bottom", ha="right"
         )
     for method, (label, colour, marker) in METHODS.items():
         part = tidy[tidy["method"] == method]
