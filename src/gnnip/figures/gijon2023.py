@@ -636,7 +636,7 @@ def cutoff_scan(tidy: pd.DataFrame, info: Info) -> Figure:
         upper.set_xlabel("neighbours per atom", fontsize=7, labelpad=2)
         ax.set_title(f"({letter})  {TARGETS[target]}", loc="left", pad=26)
         if letter == "a":
-            ax.legend(loc="upper right")
+            ax.legend(loc="lower right")
     style.footer(fig, info, tidy, "grey band: the paper's choice; bars: standard deviation")
     return fig
 
