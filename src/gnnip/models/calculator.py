@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ class PotentialCalculator(Calculator):
     in all directions, "energies" (n,) where the model has atomic energies.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
 
     def __init__(self, model: Potential, **kwargs: Any) -> None:
         """Wrap `model`, which keeps its device and precision."""
