@@ -2,8 +2,8 @@
 
 Notation: an edge j -> i carries x_j to i; N(i) are the sources of the edges into i. Kernels have
 the shapes of the Keras weights, so weights trained there load here by name
-(`load_spektral_weights`). Each docstring gives the paper, the formula as the library executes it, and the defaults that differ
-from the paper.
+(`load_spektral_weights`). Each docstring gives the paper, the formula as the library executes it,
+and the defaults that differ from the paper.
 
 Every layer is called as ``layer(x, edge_index, edge_weight=None, edge_attr=None)`` with x (n, F),
 edge_index (2, E) in any order (row 0 the source j, row 1 the target i) or an `Adjacency`,

@@ -140,8 +140,8 @@ def test_gat_dropout_acts_on_attention_in_training_only(graph):
     layer.activation = lambda t: t
     without = layer(x, edge_index)
     layer.train()
-    mean = torch.stack([layer(x, edge_index) for _ in range(4000)]).mean(0)
-    assert (mean - without).abs().max() < 0.2
+    mean = torch.stack([layer(x, edge_index) for _ in range(1000)]).mean(0)
+    assert (mean - without).abs().max() < 0.3
 
 
 def test_batch_norm_moves_as_keras_does():
