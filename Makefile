@@ -12,13 +12,17 @@ CORES ?= all
 # further options of snakemake, e.g. make FLAGS="--keep-going"
 FLAGS ?=
 CHOICE := $(if $(TIER),--config tier=$(TIER))
-SNAKEMAKE := snakemake --cores $(CORES) $(FLAGS)
+# one run at a time: the lock of the kernel ends with its process, so that a killed run leaves none
+# behind, while Snakemake's own would have to be removed by hand
+LOCKED := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75 .venv/lock)
+SNAKEMAKE := $(LOCKED) snakemake $(if $(LOCKED),--nolock) --cores $(CORES) $(FLAGS)
+BUSY := || { test $$? -ne 75 || echo "Another make is running the workflow in this folder."; exit 1; }
 
 .DEFAULT_GOAL := run
 .PHONY: run install test figures lint smoke record report readme schema benchmark clean help
 
 run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|paper, CORES=n)
-	$(SNAKEMAKE) $(CHOICE)
+	$(SNAKEMAKE) $(CHOICE) $(BUSY)
 	python -m gnnip verdicts $(if $(TIER),--tier $(TIER))
 
 install: $(STAMP) ## make .venv with the pinned packages, once
@@ -34,10 +38,10 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	touch $@
 
 test: $(STAMP) ## run the tests
-	pytest -n 2 --dist worksteal -q
+	pytest -n 2 --dist loadgroup -q
 
 figures: $(STAMP) ## redraw every figure from results/recorded (no torch needed)
-	$(SNAKEMAKE) figures
+	$(SNAKEMAKE) figures $(BUSY)
 
 lint: $(STAMP) ## check style, types, workflow, schemas and README
 	ruff check .
@@ -48,15 +52,15 @@ lint: $(STAMP) ## check style, types, workflow, schemas and README
 	python -m gnnip readme --check
 
 smoke: $(STAMP) ## every rule and artefact on tiny inputs
-	$(SNAKEMAKE) --config tier=smoke
+	$(SNAKEMAKE) --config tier=smoke $(BUSY)
 	python -m gnnip verdicts --tier smoke
 
 record: $(STAMP) ## copy the finished run (TIER=...) to results/recorded and update the README
-	$(SNAKEMAKE) $(CHOICE) --forcerun record_results -- record
+	$(SNAKEMAKE) $(CHOICE) --forcerun record_results -- record $(BUSY)
 	python -m gnnip readme --update
 
 report: $(STAMP) ## write report.zip: verdicts, figures, tables, runtimes
-	$(SNAKEMAKE) $(CHOICE) --report report.zip
+	$(SNAKEMAKE) $(CHOICE) --report report.zip $(BUSY)
 
 readme: $(STAMP) ## put the recorded verdicts into the README
 	python -m gnnip readme --update
