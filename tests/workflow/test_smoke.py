@@ -71,7 +71,7 @@ def test_provenance(run):
     assert facts["card"]["tier"] == "smoke"
     assert facts["config"]["papers"] == ["gijon2023"]
     assert facts["rules"]["train_model"]["jobs"] == facts["trainings"]["count"] > 10
-    assert facts["rules"]["generate_trajectory"]["jobs"] == 6
+    assert facts["rules"]["generate_trajectory"]["jobs"] > 1
     assert facts["peak_memory_mb"] > 50
     assert facts["wall_s"] > 0
     assert facts["packages"]["torch"]
