@@ -31,7 +31,7 @@ class CheckpointError(DataError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return ``", did you mean 'x'?"`` for the valid name closest to `name`, else the list of names."""
+    """Return ", did you mean 'x'?" for the valid name closest to `name`, else all names."""
     names = [str(v) for v in valid]
     match = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     if match:

@@ -16,10 +16,12 @@ from gnnip.errors import DataError
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; rename it to `path` when the block succeeds."""
+    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent
+    )
     os.close(handle)
     temporary = Path(name)
     try:
@@ -30,8 +32,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     except OSError as error:
         raise DataError(
-            f"Could not write {target}: {error.strerror or error}; free disk space or choose another folder, "
-            "nothing that was there is lost."
+            f"Could not write {target}: {error.strerror or error}; free disk space or choose "
+            "another folder, nothing that was there is lost."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -55,7 +57,9 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not valid JSON (line {error.lineno}); delete it and run again.") from error
+        raise DataError(
+            f"{path} is not valid JSON (line {error.lineno}); delete it and run again."
+        ) from error
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

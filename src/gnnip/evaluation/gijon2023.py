@@ -529,8 +529,9 @@ def symmetry_audit(inputs: Inputs) -> Result:
 def grid(inputs: Inputs) -> Result:
     """Spread of the error of GATConv over the choices that the paper leaves unstated.
 
-    Tidy: scores with channels, activation, learning_rate, target, seed. Metrics: the error of every
-    cell (the choices are the variant) and the lowest, median and highest over the grid.
+    Tidy: scores with channels, activation, batch_size, learning_rate, target, seed. Metrics: the
+    error of every cell (the choices are the variant), and the lowest, median and highest over the
+    grid.
     """
     scores, _ = _scored(inputs, "grid")
     choices = [

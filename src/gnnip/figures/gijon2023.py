@@ -937,7 +937,7 @@ def grid(tidy: pd.DataFrame, info: Info) -> Figure:
     networks = tidy[tidy["predictor"] == "network"]
     fig = _figure(targets, 80)
     axes = _axes(fig, len(targets), left=17, right=5, bottom=24, top=9, gap=20)
-    rates = sorted(networks["learning_rate"].unique())
+    steps = sorted(set(zip(networks["batch_size"], networks["learning_rate"], strict=True)))
     channels = sorted(networks["channels"].unique())
     activations = sorted(networks["activation"].unique())
     shades = _size_colours(channels)
@@ -945,10 +945,11 @@ def grid(tidy: pd.DataFrame, info: Info) -> Figure:
     for letter, ax, target in zip("ab", axes, targets, strict=False):
         part = networks[networks["target"] == target]
         n = len(channels) * len(activations)
-        for i, rate in enumerate(rates):
+        for i, (batch, rate) in enumerate(steps):
             for k, (width, activation) in enumerate((w, a) for w in channels for a in activations):
                 chosen = (
-                    (part["learning_rate"] == rate)
+                    (part["batch_size"] == batch)
+                    & (part["learning_rate"] == rate)
                     & (part["channels"] == width)
                     & (part["activation"] == activation)
                 )
@@ -965,8 +966,8 @@ def grid(tidy: pd.DataFrame, info: Info) -> Figure:
                 )
         base = tidy[(tidy["target"] == target) & (tidy["predictor"] == "ensemble_mean")]
         _baseline_line(ax, float(base["mae_ha"].mean()))
-        ax.set_xticks(range(len(rates)), [f"{r:g}" for r in rates])
-        ax.set(xlim=(-0.5, len(rates) - 0.5), xlabel="learning rate")
+        ax.set_xticks(range(len(steps)), [f"{batch}, {rate:g}" for batch, rate in steps])
+        ax.set(xlim=(-0.5, len(steps) - 0.5), xlabel="batch size, learning rate")
         style.plain_log(ax)
         ax.set_ylabel(f"test MAE of {_symbol(target)} (Ha)")
         style.panel(ax, letter, TARGETS[target])
