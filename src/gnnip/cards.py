@@ -1,0 +1,605 @@
+"""What the user may write: `config.yaml` and one card per paper, as typed models.
+
+The models reject unknown keys, the JSON schemas that editors use are generated from them, and
+:func:`resolve` turns a card, a tier and the config into the one description that the pipeline runs.
+Only pydantic and YAML are needed here, so that a dry-run starts fast.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from gnnip.errors import ConfigError, nearest
+
+Tier = Literal["smoke", "quick", "paper"]
+Source = Literal["archive", "generate"]
+Scalar = bool | int | float | str
+TIERS: tuple[str, ...] = get_args(Tier)
+CARD_FOLDER = Path("papers")
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _as_list(value: Any) -> Any:
+    """Accept `papers=gijon2023` and `papers=a,b` from the command line."""
+    if isinstance(value, str):
+        return [item for item in re.split(r"[,\s]+", value) if item]
+    return value
+
+
+class Strict(BaseModel):
+    """A model that names the nearest valid key when it meets an unknown one."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise ValueError(f"unknown key '{key}'{nearest(key, cls.model_fields)}")
+        return data
+
+
+class Config(Strict):
+    """The user's few choices (`config.yaml`, or `snakemake --config key=value`)."""
+
+    tier: Tier = "quick"
+    """How much is run: smoke (plumbing only), quick (the default) or paper (as published)."""
+    papers: Annotated[list[str], BeforeValidator(_as_list)] = Field(
+        default=["gijon2023"], min_length=1
+    )
+    """The cards to run, by the names of the files under papers/."""
+    seeds: int | None = Field(default=None, ge=1, le=100)
+    """Trainings per model with different seeds; null takes the number that the card states."""
+    sources: dict[str, Source] = {}
+    """Where a data set comes from, by name: archive (shipped with the repository) or generate."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks are trained; auto takes a GPU when there is one."""
+
+
+class DatasetUse(Strict):
+    """A data set that the card reads, and how it is made when its source is `generate`."""
+
+    source: Source = "archive"
+    """archive: the file that the registry names; generate: made by the pipeline's own rules."""
+    verify_frames: int = Field(default=3, ge=1)
+    """Frames whose labels are recomputed with the reference and compared, in every run."""
+    plan: dict[str, Scalar | list[float] | list[int]] = {}
+    """Fields of the sampling plan that differ from its defaults (used by `generate` only)."""
+    sizes: list[int] = Field(default=[], min_length=0)
+    """System sizes to generate, e.g. water molecules per cluster."""
+    replicas: int = Field(default=1, ge=1)
+    """Independent trajectories per size."""
+
+
+class Split(Strict):
+    """How frames are divided into train, validation and test sets."""
+
+    scheme: Literal["random", "trajectory", "size"] = "random"
+    """random: frame by frame, as the paper; trajectory: whole trajectories held out; size: train on
+    small systems, test on large ones."""
+    test_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the frames in the test set; null takes the scheme's own."""
+    validation_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the training frames set aside to choose the best epoch."""
+    sizes: list[int] | None = None
+    """Keep only these system sizes; null keeps all."""
+    train_sizes: list[int] | None = None
+    """Sizes to train on (scheme size)."""
+    test_sizes: list[int] | None = None
+    """Sizes to test on (scheme size)."""
+    max_frames: int | None = Field(default=None, ge=10)
+    """Keep at most so many frames, drawn evenly; null keeps all."""
+
+
+class TrainingSettings(Strict):
+    """How a network is trained; the fields are those of :class:`gnnip.training.Settings`."""
+
+    loss: Literal["mae", "mse", "huber"] = "mae"
+    """What is minimised."""
+    energy_weight: float = Field(default=1.0, ge=0)
+    """Weight of the energy term of the loss."""
+    force_weight: float = Field(default=0.0, ge=0)
+    """Weight of the force term of the loss; 0 trains on energies only."""
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    """The optimiser."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Step size at the start."""
+    scheduler: str | None = None
+    """Learning-rate schedule; null keeps it constant."""
+    batch_size: int = Field(default=32, ge=1)
+    """Structures per optimiser step."""
+    epochs: int = Field(default=150, ge=1)
+    """Passes over the training set."""
+
+
+class TrainingGroup(Strict):
+    """A family of trainings: one model, and a matrix of choices that opens into cells."""
+
+    title: str = ""
+    """What the group is for, in words."""
+    dataset: str | None = None
+    """Name of the data set."""
+    model: str | None = None
+    """Name of the model, as `gnnip.models.names()` lists it."""
+    target: str | None = None
+    """The energy term that is learned, e.g. atomic or electronic."""
+    matrix: dict[str, list[Scalar]] = {}
+    """Choices to combine: each key is target, split, a training setting or a hyper-parameter."""
+    hyperparameters: dict[str, Scalar | None] = {}
+    """Hyper-parameters of the model, by the names it gives them."""
+    settings: TrainingSettings = TrainingSettings()
+    """How it is trained."""
+    split: Split = Split()
+    """How the frames are divided."""
+    seeds: int = Field(default=1, ge=1)
+    """Trainings per cell, with different seeds for the split, the weights and the batches."""
+
+    @model_validator(mode="after")
+    def _positive_cutoffs(self) -> TrainingGroup:
+        values = [self.hyperparameters.get("cutoff"), *self.matrix.get("cutoff", [])]
+        for value in values:
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise ValueError(f"cutoff is {value!r}; it must be a positive length")
+        for key, choices in self.matrix.items():
+            if not choices:
+                raise ValueError(
+                    f"matrix.{key} is empty; list at least one value or remove the key"
+                )
+        return self
+
+
+class Step(Strict):
+    """A measurement that is not a training: its rule writes `steps/<name>.csv`."""
+
+    dataset: str | None = None
+    """Data set whose frames it uses."""
+    trainings: list[str] = []
+    """Training groups whose models it measures (first seed of every cell)."""
+    cells: dict[str, list[Scalar]] = {}
+    """Keep only the cells with these values."""
+    options: dict[str, Any] = {}
+    """Arguments of the library function behind the step."""
+
+
+class Artefact(Strict):
+    """A figure, table or audit, and what it is made of."""
+
+    label: str
+    """Its name in the paper, e.g. Table 1."""
+    title: str
+    """What it shows, in one line."""
+    trainings: list[str] = []
+    """Training groups that it reads."""
+    steps: list[str] = []
+    """Steps that it reads."""
+    beyond: bool = False
+    """True when the paper has no such artefact."""
+
+
+class Tolerance(Strict):
+    """How far from the published value still counts as reproduced: exactly one of the three."""
+
+    factor: float | None = Field(default=None, ge=1)
+    """Published / factor to published * factor."""
+    relative: float | None = Field(default=None, gt=0)
+    """Fraction of the published value, to both sides."""
+    absolute: float | None = Field(default=None, gt=0)
+    """In the value's own unit, to both sides."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Tolerance:
+        if sum(v is not None for v in (self.factor, self.relative, self.absolute)) != 1:
+            raise ValueError("a tolerance is exactly one of factor, relative and absolute")
+        return self
+
+    def bounds(self, published: float) -> tuple[float, float]:
+        """Return the lowest and highest value that still agree with `published`."""
+        if self.factor is not None:
+            ends = (published / self.factor, published * self.factor)
+        elif self.relative is not None:
+            ends = (published * (1 - self.relative), published * (1 + self.relative))
+        else:
+            assert self.absolute is not None
+            ends = (published - self.absolute, published + self.absolute)
+        return min(ends), max(ends)
+
+    def __str__(self) -> str:
+        """Return it as a table shows it, e.g. `factor 1.5` or `±0.3`."""
+        if self.factor is not None:
+            return f"factor {self.factor:g}"
+        if self.relative is not None:
+            return f"±{100 * self.relative:g} %"
+        return f"±{self.absolute:g}"
+
+
+class Published(Strict):
+    """Published numbers of one artefact that share a unit and a tolerance."""
+
+    artefact: str
+    """The artefact that measures them."""
+    unit: str
+    """Unit of the values, empty for pure numbers."""
+    tolerance: Tolerance
+    """Fixed before any run."""
+    better: Literal["lower", "higher", "neither"] = "lower"
+    """Which side of the tolerance is an improvement."""
+    comparable: bool = True
+    """False when our reference is not the paper's, so that absolute values cannot agree."""
+    note: str = ""
+    """Why they are not comparable, or what to bear in mind; ends up in the reason."""
+    values: dict[str, float] = Field(min_length=1)
+    """Quantity: published value."""
+
+
+class Claim(Strict):
+    """A statement of the paper that a written test judges."""
+
+    text: str
+    """The claim, paraphrased in one line."""
+    where: str
+    """Where the paper says it."""
+    artefacts: list[str] = Field(min_length=1)
+    """The artefacts whose metrics the test reads."""
+
+
+class TierOverride(Strict):
+    """What a tier changes: merged into the card key by key; a list replaces, null removes."""
+
+    note: str = ""
+    """In words what is reduced; ends up in every verdict's reason."""
+    comparable: bool = True
+    """False when the tier is too small for its numbers to be judged."""
+    datasets: dict[str, Any] = {}
+    """Overrides of `datasets`."""
+    training_defaults: dict[str, Any] = {}
+    """Overrides of `training_defaults`."""
+    trainings: dict[str, Any] = {}
+    """Overrides of `trainings`; null leaves a group and the artefacts that need it out."""
+    steps: dict[str, Any] = {}
+    """Overrides of `steps`; null leaves a step and the artefacts that need it out."""
+    artefacts: dict[str, Any] = {}
+    """Overrides of `artefacts`; null leaves one out."""
+
+
+class Card(Strict):
+    """One paper: what is trained and measured, what it published, and what counts as agreement."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """Short name: the name of the file."""
+    title: str
+    """Title of the paper."""
+    authors: list[str] = Field(min_length=1)
+    """Its authors."""
+    citation: str
+    """Journal or proceedings, year, pages."""
+    doi: str
+    """Digital object identifier."""
+    reference: Literal["exact", "published", "dft", "xtb"]
+    """What labels our data."""
+    datasets: dict[str, DatasetUse] = Field(min_length=1)
+    """Data sets, by name."""
+    training_defaults: TrainingGroup = TrainingGroup()
+    """What the training groups share."""
+    trainings: dict[str, TrainingGroup] = {}
+    """Training groups, by name."""
+    steps: dict[str, Step] = {}
+    """Measurements, by name."""
+    artefacts: dict[str, Artefact] = Field(min_length=1)
+    """Figures, tables and audits, by name."""
+    published: list[Published] = []
+    """Published numbers."""
+    claims: dict[str, Claim] = {}
+    """Published claims, by id."""
+    tiers: dict[Tier, TierOverride] = {}
+    """What each tier changes."""
+
+
+class ResolvedCard(Card):
+    """A card with the tier's overrides and the user's choices worked in."""
+
+    tier: Tier
+    comparable: bool = True
+    note: str = ""
+    skipped: dict[str, str] = {}
+    """Artefacts that the tier leaves out, and why."""
+
+    def cells(self, group: str) -> list[Cell]:
+        """Return the cells of a training group, in the order of its matrix."""
+        return expand(self.trainings[group])
+
+    def seeds(self, group: str) -> list[int]:
+        """Return the seeds of a training group."""
+        return list(range(self.trainings[group].seeds))
+
+    def seeds_of_artefact(self, artefact: str) -> int:
+        """Return how many seeds a complete run of `artefact` has (1 when nothing is trained)."""
+        groups = self.artefacts[artefact].trainings
+        return max((self.trainings[g].seeds for g in groups), default=1)
+
+
+# Where a matrix key goes is decided by its name alone; the rest are hyper-parameters.
+_ROUTED: tuple[str, ...] = ("target", "model", "split")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of a group's matrix; `name` is the folder, e.g. `layer-gat_target-atomic`."""
+
+    name: str
+    values: tuple[tuple[str, Scalar], ...]
+
+    #: what a cell's name is made of: the wildcard constraint of the pipeline
+    pattern: ClassVar[str] = r"[A-Za-z0-9_.+\-]+"
+
+    def matches(self, choices: Mapping[str, list[Scalar]]) -> bool:
+        """Tell whether the cell has one of the given values for every given key."""
+        values = dict(self.values)
+        return all(values.get(key) in allowed for key, allowed in choices.items())
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything one training needs, as plain values that a process can be given."""
+
+    model: str
+    dataset: str
+    term: str
+    hyperparameters: dict[str, Any]
+    settings: dict[str, Any]
+    split: dict[str, Any]
+
+
+def expand(group: TrainingGroup) -> list[Cell]:
+    """Return every combination of the group's matrix; a group without one has the cell `all`."""
+    if not group.matrix:
+        return [Cell("all", ())]
+    keys = list(group.matrix)
+    cells = []
+    for values in itertools.product(*group.matrix.values()):
+        name = "_".join(f"{key}-{value}" for key, value in zip(keys, values, strict=True))
+        if not re.fullmatch(Cell.pattern, name):
+            raise ConfigError(
+                f"The matrix value of '{name}' cannot be part of a folder name; "
+                "use letters, digits, '.', '+' and '-'."
+            )
+        cells.append(Cell(name, tuple(zip(keys, values, strict=True))))
+    return cells
+
+
+def plan_training(group: TrainingGroup, cell: Cell) -> TrainingPlan:
+    """Send each matrix value of `cell` to where it belongs and return the complete plan."""
+    hyperparameters = dict(group.hyperparameters)
+    settings = group.settings.model_dump()
+    split = {k: v for k, v in group.split.model_dump().items() if v is not None}
+    routed: dict[str, Any] = {"target": group.target, "model": group.model}
+    for key, value in cell.values:
+        if key == "split":
+            split["scheme"] = value
+        elif key in _ROUTED:
+            routed[key] = value
+        elif key in settings:
+            settings[key] = value
+        else:
+            hyperparameters[key] = value
+    for key in ("model", "target"):
+        if not routed[key]:
+            raise ConfigError(
+                f"A training group states no {key}; write it in the group or its matrix."
+            )
+    if not group.dataset:
+        raise ConfigError("A training group states no dataset; write it in the group.")
+    return TrainingPlan(
+        model=str(routed["model"]),
+        dataset=group.dataset,
+        term=str(routed["target"]),
+        hyperparameters=hyperparameters,
+        settings=settings,
+        split=split,
+    )
+
+
+def merge(base: Any, override: Any) -> Any:
+    """Return `base` with `override` worked in: mappings by key, the rest replaces, null removes."""
+    if not (isinstance(base, Mapping) and isinstance(override, Mapping)):
+        return copy.deepcopy(override)
+    merged = {k: copy.deepcopy(v) for k, v in base.items()}
+    for key, value in override.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge(merged.get(key), value)
+    return merged
+
+
+def _explain(error: ValidationError, where: str) -> ConfigError:
+    """Turn the first complaint of pydantic into one sentence."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "__root__")
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] not in ("value_error", "missing", "extra_forbidden"):
+        message = f"{message[0].lower()}{message[1:]}, found {first['input']!r}"
+    more = error.error_count() - 1
+    tail = f" (and {more} more)" if more else ""
+    sentence = ": ".join(part for part in (where, place, message) if part) + tail
+    return ConfigError(sentence if sentence.endswith((".", "?")) else f"{sentence}.")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise ConfigError(f"{path}{line} is not valid YAML: {problem}.") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must be a list of 'key: value' lines, found {content!r}.")
+    return content
+
+
+def check_config(values: Mapping[str, Any], where: str = "config.yaml") -> Config:
+    """Return the validated config; a ConfigError names the wrong key and the nearest valid one."""
+    try:
+        return Config.model_validate(dict(values))
+    except ValidationError as error:
+        raise _explain(error, where) from None
+
+
+def load_config(path: str | Path = "config.yaml") -> Config:
+    """Read and validate `config.yaml`."""
+    return check_config(_read_yaml(Path(path)), str(path))
+
+
+def card_names(folder: str | Path = CARD_FOLDER) -> list[str]:
+    """Return the names of the cards in `folder`."""
+    return sorted(path.stem for path in Path(folder).glob("*.yaml"))
+
+
+def _read_card(name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(card_names(folder)) or "none"
+        raise ConfigError(f"There is no card '{name}' in {folder}; the cards are {known}.")
+    return path, _read_yaml(path)
+
+
+def load_card(name: str, folder: str | Path = CARD_FOLDER) -> Card:
+    """Read and validate a card as it is written, without any tier worked in."""
+    path, raw = _read_card(name, Path(folder))
+    card = _validate(Card, raw, str(path))
+    if card.id != name:
+        raise ConfigError(f"{path}: id is '{card.id}'; it must be the file's name, '{name}'.")
+    return card
+
+
+def _validate(model: type[_Model], raw: Any, where: str) -> _Model:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise _explain(error, where) from None
+
+
+def resolve(
+    name: str, tier: str, config: Config | None = None, folder: str | Path = CARD_FOLDER
+) -> ResolvedCard:
+    """Return the card as it is run at `tier`, with the user's seeds and sources worked in.
+
+    Groups and steps that the tier removes take the artefacts that need them along; those are listed
+    in `skipped`. A ConfigError names whatever does not fit together.
+    """
+    load_card(name, folder)  # complaints about the card itself come first, with their own place
+    path, raw = _read_card(name, Path(folder))
+    override = dict((raw.get("tiers") or {}).get(tier) or {})
+    raw = {k: v for k, v in raw.items() if k != "tiers"}
+    note, comparable = override.pop("note", ""), override.pop("comparable", True)
+    merged = merge(raw, override)
+    defaults = merged.get("training_defaults") or {}
+    merged["trainings"] = {
+        group: merge(defaults, values or {})
+        for group, values in (merged.get("trainings") or {}).items()
+    }
+    skipped = {}
+    for artefact, was in raw["artefacts"].items():
+        now = merged["artefacts"].get(artefact)
+        needs = [*(was.get("trainings") or []), *(was.get("steps") or [])]
+        known = {*merged["trainings"], *(merged.get("steps") or {})}
+        removed = {*(raw.get("trainings") or {}), *(raw.get("steps") or {})} - known
+        lost = [need for need in needs if need in removed]
+        if now is None or lost:
+            merged["artefacts"].pop(artefact, None)
+            skipped[artefact] = f"left out at tier {tier}"
+    where = f"{path} (tier {tier})"
+    extra = {"tier": tier, "note": note, "comparable": comparable, "skipped": skipped}
+    card = _validate(ResolvedCard, merged | extra, where)
+    if config is not None:
+        for group in card.trainings.values():
+            group.seeds = config.seeds or group.seeds
+        for dataset, use in card.datasets.items():
+            use.source = config.sources.get(dataset, use.source)
+    _check_references(card, where)
+    return card
+
+
+def _check_references(card: ResolvedCard, where: str) -> None:
+    """Every name that the card uses must be one that it defines."""
+    for kind, used, defined in _references(card):
+        if used not in defined:
+            raise ConfigError(f"{where}: {kind} '{used}' is not defined{nearest(used, defined)}.")
+    for group_name, group in card.trainings.items():
+        try:
+            for cell in expand(group):
+                plan = plan_training(group, cell)
+                Split.model_validate(plan.split)
+                TrainingSettings.model_validate(plan.settings)
+        except ValidationError as error:
+            raise _explain(error, f"{where}: trainings.{group_name}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{where}: trainings.{group_name}: {error}") from None
+
+
+def _references(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
+    datasets, groups = list(card.datasets), list(card.trainings)
+    artefacts = [*card.artefacts, *card.skipped]
+    for group in card.trainings.values():
+        if group.dataset:
+            yield "data set", group.dataset, datasets
+    for step in card.steps.values():
+        if step.dataset:
+            yield "data set", step.dataset, datasets
+        for group_name in step.trainings:
+            yield "training group", group_name, groups
+    for artefact in card.artefacts.values():
+        for group_name in artefact.trainings:
+            yield "training group", group_name, groups
+        for step_name in artefact.steps:
+            yield "step", step_name, list(card.steps)
+    for block in card.published:
+        yield "artefact", block.artefact, artefacts
+    for claim in card.claims.values():
+        for name in claim.artefacts:
+            yield "artefact", name, artefacts
+
+
+def resolve_all(
+    config: Config, folder: str | Path = CARD_FOLDER, tier: str | None = None
+) -> dict[str, ResolvedCard]:
+    """Return the resolved cards that `config` names, and complain about sources nobody uses."""
+    cards = {name: resolve(name, tier or config.tier, config, folder) for name in config.papers}
+    known = sorted({dataset for card in cards.values() for dataset in card.datasets})
+    for dataset in config.sources:
+        if dataset not in known:
+            raise ConfigError(
+                f"config.yaml: sources: no card uses '{dataset}'{nearest(dataset, known)}."
+            )
+    return cards
+
+
+def schemas() -> dict[str, str]:
+    """Return the JSON schemas of config and card as text, by file name."""
+    models: dict[str, type[BaseModel]] = {"config": Config, "card": Card}
+    return {
+        f"{name}.schema.json": json.dumps(model.model_json_schema(), indent=2, sort_keys=True)
+        + "\n"
+        for name, model in models.items()
+    }

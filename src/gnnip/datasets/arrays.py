@@ -1,0 +1,166 @@
+"""Frames as flat arrays: what archives hold and what training reads. Needs numpy and h5py only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from gnnip.errors import DataError, nearest
+
+
+@dataclass
+class FrameArrays:
+    """Labelled structures of any sizes, flat: the atoms of frame i are offsets[i]:offsets[i+1].
+
+    positions (n, 3); numbers (n,) atomic numbers; offsets (frames + 1,); energies {term:
+    (frames,)}; forces {term: (n, 3)}, possibly without some terms; metadata {column: (frames,)};
+    cells (frames, 3, 3) and pbc (frames, 3) or None for clusters; units {quantity: unit} with the
+    quantities "positions", "energies", "forces" and names of metadata columns; attributes: facts
+    about the whole set.
+    """
+
+    positions: np.ndarray
+    numbers: np.ndarray
+    offsets: np.ndarray
+    energies: dict[str, np.ndarray]
+    forces: dict[str, np.ndarray] = field(default_factory=dict)
+    metadata: dict[str, np.ndarray] = field(default_factory=dict)
+    cells: np.ndarray | None = None
+    pbc: np.ndarray | None = None
+    units: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_frames(self) -> int:
+        """Return the number of frames."""
+        return len(self.offsets) - 1
+
+    @property
+    def n_atoms(self) -> np.ndarray:
+        """Return the number of atoms of each frame (frames,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Return the names of the energy terms."""
+        return tuple(self.energies)
+
+    def atoms(self, frame: int) -> slice:
+        """Return the slice of the atoms of one frame."""
+        return slice(int(self.offsets[frame]), int(self.offsets[frame + 1]))
+
+    def energy(self, term: str) -> np.ndarray:
+        """Return the energies (frames,) of one term; DataError for an unknown term."""
+        if term not in self.energies:
+            raise DataError(
+                f"The data set has no energy term '{term}'{nearest(term, self.energies)}."
+            )
+        return self.energies[term]
+
+    def force(self, term: str) -> np.ndarray:
+        """Return the forces (n, 3) of one term; DataError when the frames have none."""
+        self.energy(term)
+        if term not in self.forces:
+            raise DataError(
+                f"The frames have no forces of the term '{term}'; train on energies only "
+                "(force_weight 0) or choose a data set with forces."
+            )
+        return self.forces[term]
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a metadata column (frames,); DataError for an unknown one."""
+        if name not in self.metadata:
+            raise DataError(f"The data set has no column '{name}'{nearest(name, self.metadata)}.")
+        return self.metadata[name]
+
+    def subset(self, frames: Sequence[int] | np.ndarray) -> FrameArrays:
+        """Return the frames with the given indices, in that order."""
+        chosen = np.asarray(frames, dtype=np.int64)
+        counts = self.n_atoms[chosen]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        # index of every atom: start of its frame plus its number within the frame
+        atoms = np.repeat(self.offsets[chosen] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return replace(
+            self,
+            positions=self.positions[atoms],
+            numbers=self.numbers[atoms],
+            offsets=offsets,
+            energies={k: v[chosen] for k, v in self.energies.items()},
+            forces={k: v[atoms] for k, v in self.forces.items()},
+            metadata={k: v[chosen] for k, v in self.metadata.items()},
+            cells=None if self.cells is None else self.cells[chosen],
+            pbc=None if self.pbc is None else self.pbc[chosen],
+        )
+
+    def check(self) -> None:
+        """Raise DataError for arrays that do not fit together or labels that are not finite."""
+        n, frames = int(self.offsets[-1]), self.n_frames
+        shapes = [("positions", self.positions, (n, 3)), ("numbers", self.numbers, (n,))]
+        shapes += [(f"energies of '{k}'", v, (frames,)) for k, v in self.energies.items()]
+        shapes += [(f"forces of '{k}'", v, (n, 3)) for k, v in self.forces.items()]
+        shapes += [(f"column '{k}'", v, (frames,)) for k, v in self.metadata.items()]
+        for name, values, shape in shapes:
+            if values.shape != shape:
+                raise DataError(f"The {name} have shape {values.shape} where {shape} is expected.")
+        if frames < 1 or (self.n_atoms < 1).any():
+            raise DataError("The data set has no frames, or a frame without atoms; make it again.")
+        for name, values, _ in shapes[2 : 2 + len(self.energies)]:
+            self._finite(name, values, np.arange(frames))
+        owner = np.repeat(np.arange(frames), self.n_atoms)
+        self._finite("positions", self.positions, owner)
+        for term, values in self.forces.items():
+            self._finite(f"forces of '{term}'", values, owner)
+
+    @staticmethod
+    def _finite(name: str, values: np.ndarray, frame: np.ndarray) -> None:
+        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if bad.any():
+            raise DataError(
+                f"The {name} of frame {int(frame[np.argmax(bad)])} are not finite; remove the "
+                "frame or label it again."
+            )
+
+
+def load_arrays(path: str | os.PathLike[str]) -> FrameArrays:
+    """Return the frames of an archive in eV, Angstrom and eV/Angstrom, float64.
+
+    Raises DataError for a file that is missing, damaged or no archive of ours, and for labels that
+    are not finite.
+    """
+    from gnnip.datasets.store import read_frames
+
+    return in_project_units(read_frames(path))
+
+
+def in_project_units(frames: FrameArrays) -> FrameArrays:
+    """Return `frames` converted to eV and Angstrom with the factors stored in their attributes."""
+    length = float(frames.attributes.get("bohr_in_angstrom", np.nan))
+    energy = float(frames.attributes.get("hartree_in_ev", np.nan))
+    factors = {
+        "Angstrom": (1.0, "Angstrom"),
+        "eV": (1.0, "eV"),
+        "eV/Angstrom": (1.0, "eV/Angstrom"),
+        "Bohr": (length, "Angstrom"),
+        "Hartree": (energy, "eV"),
+        "Hartree/Bohr": (energy / length, "eV/Angstrom"),
+    }
+
+    def convert(values: np.ndarray, quantity: str) -> np.ndarray:
+        unit = frames.units.get(quantity)
+        if unit not in factors:
+            return values
+        return np.asarray(values, dtype=np.float64) * factors[unit][0]
+
+    return replace(
+        frames,
+        positions=convert(frames.positions, "positions"),
+        energies={k: convert(v, "energies") for k, v in frames.energies.items()},
+        forces={k: convert(v, "forces") for k, v in frames.forces.items()},
+        metadata={k: convert(v, k) for k, v in frames.metadata.items()},
+        cells=None if frames.cells is None else convert(frames.cells, "positions"),
+        units={k: factors[v][1] if v in factors else v for k, v in frames.units.items()},
+    )

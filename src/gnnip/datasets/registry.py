@@ -1,0 +1,103 @@
+"""The registry of shipped archives, data/registry.yaml: what each is, how it was made, its
+checksum."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from gnnip.errors import DataError, nearest
+from gnnip.files import sha256
+
+#: what an entry must say
+REQUIRED = ("file", "sha256", "bytes", "n_frames", "reference", "licence", "made")
+
+
+def registry_path() -> Path:
+    """Return data/registry.yaml of the current folder or one above it, else that beside the
+    package.
+
+    Raises DataError when there is none.
+    """
+    for folder in (Path.cwd(), *Path.cwd().parents, *Path(__file__).resolve().parents):
+        candidate = folder / "data" / "registry.yaml"
+        if candidate.is_file():
+            return candidate
+    raise DataError("data/registry.yaml was not found; run inside a checkout of the project.")
+
+
+def load_registry(path: str | os.PathLike[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Return the registry {name: entry}.
+
+    Raises DataError for invalid YAML or an entry without one of `REQUIRED`.
+    """
+    path = registry_path() if path is None else Path(path)
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"{path} cannot be read as YAML ({error}); restore it from git.") from error
+    for name, entry in entries.items():
+        missing = [key for key in REQUIRED if key not in (entry or {})]
+        if missing:
+            raise DataError(f"{path}: the data set '{name}' lacks {', '.join(missing)}; add it.")
+    return entries
+
+
+def find_entry(name: str, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """Return the registry entry of a data set; DataError for an unknown name."""
+    entries = load_registry(path)
+    if name not in entries:
+        raise DataError(f"Data set '{name}' is not in the registry{nearest(name, entries)}.")
+    return entries[name]
+
+
+def check_archive(name: str, path: str | os.PathLike[str] | None = None) -> Path:
+    """Return the path of a registered archive after checking its size and SHA-256.
+
+    Raises DataError, with the cure, for an archive that is unknown, missing, truncated or changed.
+    """
+    registry = registry_path() if path is None else Path(path)
+    entry = find_entry(name, registry)
+    archive = registry.parent / entry["file"]
+    if not archive.is_file():
+        raise DataError(
+            f"The archive {archive} is missing; restore it with 'git checkout -- data', or make "
+            "it with source: generate."
+        )
+    size = archive.stat().st_size
+    if size != entry["bytes"]:
+        what = "truncated" if size < entry["bytes"] else "too long"
+        raise DataError(
+            f"The archive {archive} is {what}, {size} bytes where the registry says "
+            f"{entry['bytes']}; restore it with 'git checkout -- data'."
+        )
+    if sha256(archive) != entry["sha256"]:
+        raise DataError(
+            f"The archive {archive} does not have the registered checksum; restore it with "
+            "'git checkout -- data'."
+        )
+    return archive
+
+
+def describe(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
+    """Return one row per registered data set: title, frames, reference, size, licence, file
+    present."""
+    registry = registry_path() if path is None else Path(path)
+    rows = [
+        {
+            "name": name,
+            "title": entry.get("title", ""),
+            "frames": entry["n_frames"],
+            "reference": entry["reference"],
+            "megabytes": round(entry["bytes"] / 1e6, 1),
+            "licence": entry["licence"],
+            "present": (registry.parent / entry["file"]).is_file(),
+        }
+        for name, entry in sorted(load_registry(registry).items())
+    ]
+    columns = ["name", "title", "frames", "reference", "megabytes", "licence", "present"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,153 @@
+"""Splits of a data set into training, validation and test frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.errors import ConfigError, DataError, nearest
+
+Split = dict[str, np.ndarray]
+
+
+def random_split(
+    frames: FrameArrays,
+    chosen: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    test_fraction: float = 0.2,
+    validation_fraction: float = 0.1,
+) -> Split:
+    """Split by frame, as the papers do: `validation_fraction` is taken out of the training part.
+
+    Frames of one trajectory land on both sides: the test error is that of interpolation.
+    """
+    order = rng.permutation(chosen)
+    n_test = round(test_fraction * len(order))
+    n_validation = round(validation_fraction * (len(order) - n_test))
+    return {
+        "test": order[:n_test],
+        "validation": order[n_test : n_test + n_validation],
+        "train": order[n_test + n_validation :],
+    }
+
+
+def trajectory_split(frames: FrameArrays, chosen: np.ndarray, rng: np.random.Generator) -> Split:
+    """Hold out whole trajectories: of every size one for the test, of every second size one to
+    validate.
+
+    A size with a single trajectory goes to the training set. With four trajectories a size: 62.5 %
+    of the frames train, 12.5 % validate, 25 % test.
+    """
+    test, validation = [], []
+    for names in _trajectories_by_size(frames, chosen, rng):
+        if len(names) > 1:
+            test.append(names[0])
+        if len(names) > 2:
+            validation.append(names[1])
+    first = int(rng.integers(2)) if len(validation) > 1 else 0
+    return _by_trajectory(frames, chosen, test, validation[first::2])
+
+
+def size_split(
+    frames: FrameArrays,
+    chosen: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    largest_train_size: int = 100,
+    smallest_test_size: int = 139,
+) -> Split:
+    """Train on small structures, test on large ones (in molecules); validate on held-out
+    trajectories.
+
+    Of every second training size with several trajectories one trajectory validates.
+    """
+    size = frames.column("n_molecules")[chosen]
+    small = chosen[size <= largest_train_size]
+    validation = [n[0] for n in _trajectories_by_size(frames, small, rng) if len(n) > 1]
+    first = int(rng.integers(2)) if len(validation) > 1 else 0
+    split = _by_trajectory(frames, small, [], validation[first::2])
+    return {**split, "test": chosen[size >= smallest_test_size]}
+
+
+SCHEMES: dict[str, Callable[..., Split]] = {
+    "random": random_split,
+    "trajectory": trajectory_split,
+    "size": size_split,
+}
+
+
+def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> Split:
+    """Return sorted frame indices {"train", "validation", "test"}, disjoint, the same for the same
+    seed.
+
+    Options of every scheme: `sizes` (molecules; other frames are left out) and `max_frames` (a
+    subset drawn evenly over the (size, temperature) ensembles, the same for every seed and
+    scheme). The rest are those of the scheme: random (test_fraction, validation_fraction),
+    trajectory, size (largest_train_size, smallest_test_size).
+
+    Raises ConfigError for an unknown scheme or option, DataError when a part would be empty.
+    """
+    if scheme not in SCHEMES:
+        raise ConfigError(f"Split scheme '{scheme}' is unknown{nearest(scheme, SCHEMES)}.")
+    sizes: Sequence[int] | None = options.pop("sizes", None)
+    max_frames: int | None = options.pop("max_frames", None)
+    chosen = np.arange(frames.n_frames)
+    if sizes is not None:
+        chosen = chosen[np.isin(frames.column("n_molecules"), list(sizes))]
+    if max_frames is not None and max_frames < len(chosen):
+        chosen = _even_subset(frames, chosen, max_frames)
+    known = SCHEMES[scheme].__kwdefaults__ or {}
+    for option in options:
+        if option not in known:
+            raise ConfigError(
+                f"Split scheme '{scheme}' has no option '{option}'"
+                f"{nearest(option, [*known, 'sizes', 'max_frames'])}."
+            )
+    split = SCHEMES[scheme](frames, chosen, np.random.default_rng(seed), **options)
+    for part in ("train", "validation", "test"):
+        if not len(split[part]):
+            raise DataError(
+                f"The {scheme} split leaves no {part} frames out of {len(chosen)}; give more "
+                "frames, trajectories or sizes, or take the random scheme."
+            )
+    return {part: np.sort(split[part]) for part in ("train", "validation", "test")}
+
+
+def _trajectories_by_size(
+    frames: FrameArrays, chosen: np.ndarray, rng: np.random.Generator
+) -> list[list[str]]:
+    """Return, by rising size, the names of its trajectories in random order."""
+    size, trajectory = frames.column("n_molecules")[chosen], frames.column("trajectory")[chosen]
+    return [
+        [str(t) for t in rng.permutation(np.unique(trajectory[size == n]))] for n in np.unique(size)
+    ]
+
+
+def _by_trajectory(
+    frames: FrameArrays, chosen: np.ndarray, test: list[str], validation: list[str]
+) -> Split:
+    trajectory = frames.column("trajectory")[chosen]
+    in_test, in_validation = np.isin(trajectory, test), np.isin(trajectory, validation)
+    return {
+        "test": chosen[in_test],
+        "validation": chosen[in_validation],
+        "train": chosen[~in_test & ~in_validation],
+    }
+
+
+def _even_subset(frames: FrameArrays, chosen: np.ndarray, count: int) -> np.ndarray:
+    # round robin over the ensembles, each in a fixed random order
+    rng = np.random.default_rng(0)
+    size = frames.column("n_molecules")[chosen]
+    temperature = frames.metadata.get("temperature_k", np.zeros(frames.n_frames))[chosen]
+    _, ensemble = np.unique(np.stack([size, temperature], axis=1), axis=0, return_inverse=True)
+    order = rng.permutation(len(chosen))
+    rank = np.empty(len(chosen), dtype=np.int64)
+    for e in np.unique(ensemble):
+        members = order[ensemble.ravel()[order] == e]
+        rank[members] = np.arange(len(members))
+    return np.sort(chosen[np.lexsort((order, rank))[:count]])

@@ -1,0 +1,144 @@
+"""One look for every paper: print size, type, colours, and files with the same bytes each time."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gnnip.files import atomic_path
+
+MM = 1.0 / 25.4  #: inches per millimetre
+SINGLE = 85.0  #: width of one column in mm
+DOUBLE = 170.0  #: width of two columns in mm
+DPI = 300
+
+#: Okabe and Ito's palette (Color Universal Design, 2008), distinguishable with any colour vision
+BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#F0E442",
+)
+INK = "#222222"
+GREY = "#767676"
+PALE = "#D9D9D9"
+#: sizes and other ordered quantities; perceptually even and safe for colour-blind readers
+ORDERED = "viridis"
+
+RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same letters everywhere
+    "font.size": 8,
+    "mathtext.fontset": "dejavusans",
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "xtick.minor.size": 1.8,
+    "ytick.minor.size": 1.8,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.4,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.5,
+    "figure.dpi": 100,
+    "savefig.dpi": DPI,
+    "svg.hashsalt": "gnnip",
+    "svg.fonttype": "path",
+    "path.simplify": True,
+}
+
+
+@contextlib.contextmanager
+def look() -> Iterator[None]:
+    """Apply the house style inside a block; nothing leaks into the caller's matplotlib."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        yield
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Decorate a function that draws a figure so that it draws it in the house style."""
+
+    @functools.wraps(draw)
+    def inside(*args: Any, **options: Any) -> Figure:
+        with look():
+            return draw(*args, **options)
+
+    return inside
+
+
+def figure(width_mm: float, height_mm: float) -> Figure:
+    """Return an empty figure of a print size in mm (no pyplot state, no display)."""
+    return Figure(figsize=(width_mm * MM, height_mm * MM))
+
+
+def save(fig: Figure, *paths: str | os.PathLike[str]) -> None:
+    """Write the figure to each path (.png at 300 dpi, .svg), atomically and without dates.
+
+    The same figure gives the same bytes every time with one version of matplotlib.
+    """
+    with look():
+        for path in paths:
+            suffix = os.fspath(path).rsplit(".", 1)[-1]
+            metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+            with atomic_path(path) as temporary:
+                fig.savefig(temporary, format=suffix, dpi=DPI, metadata=metadata.get(suffix))
+
+
+def footer(fig: Figure, info: Mapping[str, Any], tidy: pd.DataFrame, note: str = "") -> None:
+    """Print tier, reference and number of seeds in small type along the lower edge.
+
+    `info` gives tier, reference and card; the seeds are counted in the table itself.
+    """
+    seeds = int(tidy["seed"].dropna().nunique()) if "seed" in tidy else 0
+    parts = [
+        str(info.get("card", "")),
+        f"tier: {info['tier']}" if info.get("tier") else "",
+        f"reference: {info['reference']}" if info.get("reference") else "",
+        f"{seeds} seed{'s' if seeds != 1 else ''}" if seeds else "",
+        note,
+    ]
+    text = "  ·  ".join(part for part in parts if part)
+    height_mm = fig.get_figheight() / MM
+    fig.text(0.004, 1.0 / height_mm, text, fontsize=5.5, color=GREY, ha="left", va="bottom")
+
+
+def panel(ax: Axes, letter: str, title: str = "") -> None:
+    """Label a panel (a), (b), ... with an optional title, flush left above the axes."""
+    ax.set_title(f"({letter})  {title}" if title else f"({letter})", loc="left", pad=5)
+
+
+def spread(values: pd.Series) -> float:
+    """Standard deviation over seeds (one degree of freedom less); NaN for a single seed."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")

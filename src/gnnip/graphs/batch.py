@@ -1,0 +1,352 @@
+"""Many structures as one graph, and a whole data set of them on a device.
+
+A `GraphStore` holds every structure of a data set as flat tensors with offsets; `batch` cuts any
+choice of them out by index arithmetic, without a Python loop over structures and without waiting
+for a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from gnnip.errors import DataError
+from gnnip.graphs.adjacency import Adjacency, spread_segments, sum_segments
+from gnnip.graphs.neighbours import neighbour_list
+
+
+@dataclass
+class GraphBatch:
+    """Structures stacked into one graph of n atoms and E directed edges.
+
+    Attributes
+    ----------
+    positions : (n, 3), Angstrom.
+    atomic_numbers : (n,) int64.
+    edge_index : (2, E) int64; row 0 the neighbour j, row 1 the centre i; sorted by i.
+    batch : (n,) int64, the structure of each atom, ascending.
+    n_graphs : number of structures.
+    offsets : (g+1,) int64; atoms of structure k are offsets[k]:offsets[k+1].
+    adjacency : the edges in the form that the layers sum over.
+    edge_shift : (E, 3) Angstrom for periodic images, or None; the vector of an edge is
+        ``positions[j] + edge_shift - positions[i]``.
+    cell : (g, 3, 3), rows are lattice vectors, Angstrom, or None.
+    lengths : (E,) distances belonging to `positions`, Angstrom, or None to compute them.
+    energy : (g,) eV float64, or None.  forces : (n, 3) eV/Angstrom, or None.
+    frame : (g,) int64, the number of each structure in its data set.
+    """
+
+    positions: Tensor
+    atomic_numbers: Tensor
+    edge_index: Tensor
+    batch: Tensor
+    n_graphs: int
+    offsets: Tensor
+    adjacency: Adjacency
+    edge_shift: Tensor | None = None
+    cell: Tensor | None = None
+    lengths: Tensor | None = None
+    energy: Tensor | None = None
+    forces: Tensor | None = None
+    frame: Tensor | None = None
+
+    @property
+    def n_atoms(self) -> Tensor:
+        """(g,) atoms of each structure, int64."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+    def edge_vectors(self) -> Tensor:
+        """Return r_j + shift - r_i of every edge, (E, 3), Angstrom, differentiable."""
+        vectors = self.adjacency.from_source(self.positions) - self.adjacency.from_target(
+            self.positions
+        )
+        return vectors if self.edge_shift is None else vectors + self.edge_shift
+
+    def edge_lengths(self) -> Tensor:
+        """Return the distance of every edge, (E,), Angstrom; stored ones where they are valid."""
+        if self.lengths is not None and not self.positions.requires_grad:
+            return self.lengths
+        return self.edge_vectors().square().sum(-1).sqrt()
+
+    def sum_atoms(self, x: Tensor) -> Tensor:
+        """Sum (n,) or (n, F) over the atoms of each structure: (g,) or (g, F)."""
+        return sum_segments(x, self.batch, self.offsets)
+
+    def spread_to_atoms(self, x: Tensor) -> Tensor:
+        """Give every atom the row of its structure: (g,) or (g, F) to (n,) or (n, F)."""
+        return spread_segments(x, self.batch, self.offsets)
+
+    @classmethod
+    def from_structures(
+        cls,
+        structures: Sequence[dict[str, Any]],
+        cutoff: float,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> GraphBatch:
+        """Build a batch from dictionaries as `GraphStore.from_structures` does."""
+        store = GraphStore.from_structures(structures, cutoff, device=device, dtype=dtype)
+        return store.batch(torch.arange(len(structures)))
+
+    def to(self, dtype: torch.dtype) -> GraphBatch:
+        """Return the batch with geometry in another precision (labels keep theirs)."""
+        changed = {
+            f.name: getattr(self, f.name).to(dtype)
+            for f in fields(self)
+            if f.name in {"positions", "edge_shift", "cell", "lengths"}
+            and getattr(self, f.name) is not None
+        }
+        return replace(self, **changed)
+
+
+class GraphStore:
+    """All structures of a data set as graphs on one device.
+
+    Build with `from_flat` or `from_structures`; cut with `batch`.
+    """
+
+    def __init__(
+        self,
+        tensors: dict[str, Tensor],
+        atom_counts: NDArray[np.int64],
+        edge_counts: NDArray[np.int64],
+        cutoff: float,
+    ) -> None:
+        """Take flat tensors and the atoms and edges of each structure; see `from_flat`."""
+        self._tensors = tensors
+        self._atom_counts = torch.as_tensor(atom_counts)
+        self._edge_counts = torch.as_tensor(edge_counts)
+        self.cutoff = cutoff
+        device = self.device
+        self._starts = torch.stack(
+            [
+                torch.as_tensor(np.concatenate([[0], np.cumsum(counts)[:-1]]), device=device)
+                for counts in (atom_counts, edge_counts)
+            ]
+        )
+        self._counts = torch.as_tensor(np.stack([atom_counts, edge_counts]), device=device)
+
+    def __len__(self) -> int:
+        """Return the number of structures."""
+        return len(self._atom_counts)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self._tensors["positions"].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the geometry."""
+        return self._tensors["positions"].dtype
+
+    @property
+    def mean_neighbours(self) -> float:
+        """Edges per atom over the whole store."""
+        return float(self._edge_counts.sum() / self._atom_counts.sum())
+
+    @classmethod
+    def from_structures(
+        cls,
+        structures: Sequence[dict[str, Any]],
+        cutoff: float,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> GraphStore:
+        """Build from dictionaries: `positions` (n, 3) A, `numbers` (n,), perhaps `cell`, `pbc`."""
+        if not structures:
+            raise DataError("No structures were given, at least one is needed.")
+        counts = [len(s["numbers"]) for s in structures]
+        cells = pbc = None
+        if any(np.any(s.get("pbc", False)) for s in structures):
+            pbc = np.stack(
+                [np.broadcast_to(np.asarray(s.get("pbc", False)), (3,)) for s in structures]
+            )
+            empty = np.zeros((3, 3))
+            cells = np.stack(
+                [np.asarray(s.get("cell", empty), dtype=np.float64) for s in structures]
+            )
+        return cls.from_flat(
+            np.concatenate(
+                [np.asarray(s["positions"], dtype=np.float64).reshape(-1, 3) for s in structures]
+            ),
+            np.concatenate([np.asarray(s["numbers"], dtype=np.int64) for s in structures]),
+            np.concatenate([[0], np.cumsum(counts)]),
+            cutoff,
+            cells=cells,
+            pbc=pbc,
+            device=device,
+            dtype=dtype,
+        )
+
+    @classmethod
+    def from_flat(
+        cls,
+        positions: ArrayLike,
+        numbers: ArrayLike,
+        offsets: ArrayLike,
+        cutoff: float,
+        *,
+        cells: ArrayLike | None = None,
+        pbc: ArrayLike | None = None,
+        energies: ArrayLike | None = None,
+        forces: ArrayLike | None = None,
+        frames: ArrayLike | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> GraphStore:
+        """Build from flat arrays.
+
+        Parameters
+        ----------
+        positions (n, 3) A, numbers (n,), offsets (g+1,): atoms of structure k are
+            offsets[k]:offsets[k+1].
+        cutoff : Angstrom.
+        cells (g, 3, 3) A, pbc (g, 3): periodic structures only.
+        energies (g,) eV, forces (n, 3) eV/A: labels, optional.
+        frames : (g,) numbers of the structures in their data set; 0..g-1 when absent.
+        progress : called with (structures done, structures in all).
+        """
+        points = np.asarray(positions, dtype=np.float64)
+        bounds = np.asarray(offsets, dtype=np.int64)
+        n_graphs = len(bounds) - 1
+        edges, shifts, reverse, lengths, edge_counts = (
+            [],
+            [],
+            [],
+            [],
+            np.zeros(n_graphs, dtype=np.int64),
+        )
+        for k in range(n_graphs):
+            part = points[bounds[k] : bounds[k + 1]]
+            cell = None if cells is None else np.asarray(cells)[k]
+            edge_index, shift = neighbour_list(
+                part, cutoff, cell, None if pbc is None else np.asarray(pbc)[k]
+            )
+            vectors = part[edge_index[0]] - part[edge_index[1]]
+            if shift is not None:
+                vectors += shift
+            elif pbc is not None:
+                shift = np.zeros_like(vectors)
+            edges.append(edge_index)
+            shifts.append(np.zeros((0, 3)) if shift is None else shift)
+            reverse.append(_reverse_edges(edge_index, shift))
+            lengths.append(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)))
+            edge_counts[k] = edge_index.shape[1]
+            if progress is not None:
+                progress(k + 1, n_graphs)
+        atom_counts = np.diff(bounds)
+        starts = np.repeat(bounds[:-1], edge_counts)
+        edge_index = np.concatenate(edges, axis=1)
+
+        def real(values: ArrayLike) -> Tensor:
+            return torch.as_tensor(np.asarray(values), dtype=dtype, device=device)
+
+        def whole(values: ArrayLike) -> Tensor:
+            return torch.as_tensor(np.asarray(values), dtype=torch.int64, device=device)
+
+        tensors = {
+            "positions": real(points),
+            "atomic_numbers": whole(numbers),
+            "degree": whole(np.bincount(edge_index[1] + starts, minlength=len(points))),
+            "source": whole(edge_index[0]),
+            "reverse": whole(np.concatenate(reverse)),
+            "lengths": real(np.concatenate(lengths)),
+            "frame": whole(np.arange(n_graphs) if frames is None else frames),
+        }
+        if pbc is not None:
+            tensors["edge_shift"] = real(np.concatenate(shifts))
+            tensors["cell"] = real(np.asarray(cells))
+        if energies is not None:
+            tensors["energy"] = torch.as_tensor(
+                np.asarray(energies), dtype=torch.float64, device=device
+            )
+        if forces is not None:
+            tensors["forces"] = real(forces)
+        return cls(tensors, atom_counts, edge_counts, float(cutoff))
+
+    def batch(self, indices: Tensor) -> GraphBatch:
+        """Return the structures `indices` (g,) as one batch, in that order.
+
+        Indices on the CPU keep a GPU from being waited for.
+        """
+        chosen = indices.to(torch.int64).cpu()
+        n_atoms = int(self._atom_counts[chosen].sum())
+        n_edges = int(self._edge_counts[chosen].sum())
+        n_graphs = len(chosen)
+        device = self.device
+        here = chosen.to(device, non_blocking=True)
+        starts, counts = self._starts[:, here], self._counts[:, here]
+        ends = counts.cumsum(1)
+        begins = ends - counts
+
+        segment = torch.repeat_interleave(counts[0], output_size=n_atoms)
+        atoms = torch.arange(n_atoms, device=device)
+        atoms += (starts[0] - begins[0]).index_select(0, segment)
+        edge_segment = torch.repeat_interleave(counts[1], output_size=n_edges)
+        edges = torch.arange(n_edges, device=device)
+        edges += (starts[1] - begins[1]).index_select(0, edge_segment)
+
+        take = self._tensors
+        degree = take["degree"].index_select(0, atoms)
+        target = torch.repeat_interleave(degree, output_size=n_edges)
+        source = take["source"].index_select(0, edges)
+        source += begins[0].index_select(0, edge_segment)
+        reverse = take["reverse"].index_select(0, edges)
+        reverse += begins[1].index_select(0, edge_segment)
+        zero = counts.new_zeros(1)
+        edge_offsets = torch.cat([zero, degree.cumsum(0)])
+
+        def optional(name: str, index: Tensor) -> Tensor | None:
+            return take[name].index_select(0, index) if name in take else None
+
+        return GraphBatch(
+            positions=take["positions"].index_select(0, atoms),
+            atomic_numbers=take["atomic_numbers"].index_select(0, atoms),
+            edge_index=torch.stack([source, target]),
+            batch=segment,
+            n_graphs=n_graphs,
+            offsets=torch.cat([zero, ends[0]]),
+            adjacency=Adjacency(
+                source, target, edge_offsets, reverse, edge_offsets, symmetric=True
+            ),
+            edge_shift=optional("edge_shift", edges),
+            cell=optional("cell", here),
+            lengths=take["lengths"].index_select(0, edges),
+            energy=optional("energy", here),
+            forces=optional("forces", atoms),
+            frame=take["frame"].index_select(0, here),
+        )
+
+    def batches(self, indices: Tensor, size: int) -> Iterator[GraphBatch]:
+        """Yield the structures `indices` in batches of at most `size`."""
+        for start in range(0, len(indices), size):
+            yield self.batch(indices[start : start + size])
+
+
+def _reverse_edges(
+    edge_index: NDArray[np.int64], edge_shift: NDArray[np.float64] | None
+) -> NDArray[np.int64]:
+    """Return for each edge j -> i the number of its reverse i -> j (same image), (E,)."""
+    source, target = edge_index
+    if edge_shift is None:
+        here, there = np.lexsort((source, target)), np.lexsort((target, source))
+    else:
+        # the reverse edge carries exactly the negative shift, so the two orders pair up
+        x, y, z = edge_shift.T
+        here, there = (
+            np.lexsort((z, y, x, source, target)),
+            np.lexsort((-z, -y, -x, target, source)),
+        )
+    reverse = np.empty(len(source), dtype=np.int64)
+    reverse[here] = there
+    return reverse

@@ -1,0 +1,222 @@
+"""The network of Gijon, Molina-Solana & Gomez-Romero (ICCS 2023) for water cluster anions.
+
+Node features, two graph convolutions, sum over the atoms, two dense layers of 128, one energy.
+Inside are Bohr and Hartree as in the paper; outside Angstrom and eV. One network per energy term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from gnnip.errors import DataError
+from gnnip.graphs import GraphBatch
+from gnnip.models.contract import Potential, TargetStatistics
+from gnnip.models.elements import ATOMIC_MASSES
+from gnnip.models.hyperparameters import require
+from gnnip.models.radial import bessel, polynomial_envelope
+from gnnip.models.spektral import (
+    AGNNConv,
+    CrystalConv,
+    Dense,
+    ECCConv,
+    GATConv,
+    GCSConv,
+    GeneralConv,
+    GraphLayer,
+    normalise_adjacency,
+)
+from gnnip.units import BOHR, HARTREE
+
+
+@dataclass(frozen=True)
+class ClusterHyperparameters:
+    """Choices of the cluster network; those that the paper does not state are marked.
+
+    layer : the graph convolution.
+    channels : its width (not stated); CrystalConv and AGNNConv keep the width of their input.
+    activation : of the convolutions (not stated); GeneralConv keeps its own PReLU.
+    n_conv, n_dense, dense_units : depth, and width of the dense layers (relu).
+    cutoff : Bohr.
+    input_width : if given, a linear map lifts the node features to this width before the first
+        convolution, so that all six layers can be compared at equal width.
+    features : "raw" is the paper's (Z, x, y, z), centred at the centre of mass; "invariant" is the
+        corrected variant: one-hot elements and, for each element, sums over the neighbours of
+        `n_radial` radial functions.
+    elements, n_radial : for the invariant features.
+    gcs_normalised : GCSConv sees D^-1/2 A D^-1/2 (Spektral's preprocessing; not stated), else ones.
+    attn_heads : of GATConv, concatenated (not stated).
+    output_scaling : "none" as in the paper: the network gives Hartree; "standard": it gives the
+        energy minus the training mean in standard deviations; "composition": minus a linear fit on
+        the composition, in standard deviations of what is left.
+    """
+
+    layer: Literal["crystal", "gat", "gcs", "ecc", "agnn", "general"] = "gat"
+    channels: int = 64
+    activation: Literal["relu", "linear", "tanh", "silu"] = "relu"
+    n_conv: int = 2
+    n_dense: int = 2
+    dense_units: int = 128
+    cutoff: float = 6.0
+    input_width: int | None = None
+    features: Literal["raw", "invariant"] = "raw"
+    elements: tuple[int, ...] = (1, 8)
+    n_radial: int = 8
+    gcs_normalised: bool = True
+    attn_heads: int = 1
+    output_scaling: Literal["none", "standard", "composition"] = "none"
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for values that cannot be."""
+        for name in ("channels", "n_conv", "dense_units", "n_radial", "attn_heads"):
+            value = getattr(self, name)
+            require(
+                value >= 1, f"The potential 'spektral': {name} is {value}, at least 1 is needed."
+            )
+        require(self.n_dense >= 0, f"The potential 'spektral': n_dense is {self.n_dense}, below 0.")
+        require(
+            self.cutoff > 0,
+            f"The potential 'spektral': the cutoff is {self.cutoff} Bohr, it must be positive.",
+        )
+        require(
+            self.input_width is None or self.input_width >= 1,
+            f"The potential 'spektral': input_width is {self.input_width}, at least 1 is needed.",
+        )
+        require(len(self.elements) > 0, "The potential 'spektral': elements is empty.")
+
+
+class ClusterNetwork(Potential):
+    """Graph convolutions, sum pooling, dense layers: E = NN(sum_i x_i)."""
+
+    architecture = "spektral"
+    Hyperparameters = ClusterHyperparameters
+
+    masses: Tensor
+    element_index: Tensor
+    shift: Tensor
+    scale: Tensor
+    species_shift: Tensor
+
+    def __init__(self, hyperparameters: ClusterHyperparameters) -> None:
+        """Build the layers for the given choices."""
+        super().__init__(hyperparameters)
+        h = hyperparameters
+        index = torch.full((len(ATOMIC_MASSES),), -1)
+        index[list(h.elements)] = torch.arange(len(h.elements))
+        self.register_buffer("masses", torch.tensor(ATOMIC_MASSES), persistent=False)
+        self.register_buffer("element_index", index, persistent=False)
+        self.register_buffer("shift", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("species_shift", torch.zeros(len(ATOMIC_MASSES)))
+
+        width = 4 if h.features == "raw" else len(h.elements) * (1 + h.n_radial)
+        self.lift: nn.Module = nn.Identity()
+        if h.input_width is not None:
+            self.lift = Dense(width, h.input_width, bias=False)
+            width = h.input_width
+        self.convolutions = nn.ModuleList()
+        for _ in range(h.n_conv):
+            layer, width = _make_layer(h, width)
+            self.convolutions.append(layer)
+        dense: list[nn.Module] = []
+        for _ in range(h.n_dense):
+            dense.append(Dense(width, h.dense_units, "relu"))
+            width = h.dense_units
+        self.readout = nn.Sequential(*dense, Dense(width, 1))
+
+    @property
+    def cutoff(self) -> float:
+        """Radius of the graph, Angstrom."""
+        return self.hyperparameters.cutoff * BOHR
+
+    @property
+    def violates(self) -> dict[str, str]:
+        """Promises not kept, with reasons."""
+        broken = {
+            "size_extensivity": "the dense layers act on the sum over all atoms",
+            "supercell": "the dense layers act on the sum over all atoms",
+            "smoothness": "a neighbour that crosses the cutoff enters with full weight",
+        }
+        if self.hyperparameters.features == "raw":
+            broken["rotation"] = "Cartesian coordinates are node features"
+        return broken
+
+    def calibrate(self, statistics: TargetStatistics) -> None:
+        """Fix shift and scale of the output from the training subset (`output_scaling`)."""
+        with torch.no_grad():
+            if self.hyperparameters.output_scaling == "standard":
+                self.shift.fill_(statistics.energy_mean / HARTREE)
+                self.scale.fill_(max(statistics.energy_std / HARTREE, 1e-6))
+            elif self.hyperparameters.output_scaling == "composition":
+                self.scale.fill_(max(statistics.residual_std / HARTREE, 1e-6))
+                for z, energy in statistics.species_energies.items():
+                    self.species_shift[z] = energy / HARTREE
+
+    def node_features(self, batch: GraphBatch) -> Tensor:
+        """Return (n, 4) raw or (n, elements * (1 + n_radial)) invariant features, Bohr."""
+        if self.hyperparameters.features == "raw":
+            masses = self.masses.index_select(0, batch.atomic_numbers)[:, None]
+            centres = batch.sum_atoms(masses * batch.positions) / batch.sum_atoms(masses)
+            centred = (batch.positions - batch.spread_to_atoms(centres)) / BOHR
+            return torch.cat([batch.atomic_numbers[:, None].to(centred.dtype), centred], dim=1)
+        kinds = self.element_index.index_select(0, batch.atomic_numbers)
+        n_elements = len(self.hyperparameters.elements)
+        one_hot = nn.functional.one_hot(kinds.clamp(min=0), n_elements).to(batch.positions.dtype)
+        r = batch.edge_lengths() / BOHR
+        cutoff = self.hyperparameters.cutoff
+        radial = bessel(r, cutoff, self.hyperparameters.n_radial)
+        radial = radial * polynomial_envelope(r, cutoff)[:, None]
+        kinds_j = batch.adjacency.from_source(one_hot)
+        messages = (kinds_j[:, :, None] * radial[:, None, :]).flatten(1)
+        return torch.cat([one_hot, batch.adjacency.sum_messages(messages)], dim=1)
+
+    def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
+        """Return "energy" (g,), eV."""
+        x = self.lift(self.node_features(batch))
+        edge_weight = edge_attr = None
+        first = self.convolutions[0]
+        if isinstance(first, GraphLayer) and first.uses_edge_attr:
+            edge_attr = (batch.edge_lengths() / BOHR)[:, None]
+        if isinstance(first, GCSConv) and self.hyperparameters.gcs_normalised:
+            edge_weight = normalise_adjacency(batch.adjacency, x.dtype)
+        for convolution in self.convolutions:
+            x = convolution(x, batch.adjacency, edge_weight, edge_attr)
+        output = self.readout(batch.sum_atoms(x))[:, 0]
+        energy = self.shift + self.scale * output
+        if self.hyperparameters.output_scaling == "composition":
+            reference = self.species_shift.index_select(0, batch.atomic_numbers)
+            energy = energy + batch.sum_atoms(reference)
+        return {"energy": energy * HARTREE}
+
+    def check_species(self, numbers: Any) -> None:
+        """Also refuse elements that the invariant features have no place for."""
+        super().check_species(numbers)
+        if self.hyperparameters.features == "invariant":
+            unknown = sorted({int(z) for z in numbers} - set(self.hyperparameters.elements))
+            if unknown:
+                raise DataError(
+                    f"The invariant features were set up for the elements "
+                    f"{list(self.hyperparameters.elements)}, not for {unknown}; "
+                    "list them in 'elements'."
+                )
+
+
+def _make_layer(h: ClusterHyperparameters, width: int) -> tuple[GraphLayer, int]:
+    """Return one convolution for inputs of `width` and the width of its output."""
+    act = h.activation
+    makers: dict[str, Callable[[], tuple[GraphLayer, int]]] = {
+        "crystal": lambda: (CrystalConv(act, in_channels=width), width),
+        "gat": lambda: (
+            GATConv(h.channels, h.attn_heads, activation=act, in_channels=width),
+            h.channels * h.attn_heads,
+        ),
+        "gcs": lambda: (GCSConv(h.channels, act, in_channels=width), h.channels),
+        "ecc": lambda: (ECCConv(h.channels, activation=act, in_channels=width), h.channels),
+        "agnn": lambda: (AGNNConv(activation=act, in_channels=width), width),
+        "general": lambda: (GeneralConv(h.channels, in_channels=width), h.channels),
+    }
+    return makers[h.layer]()

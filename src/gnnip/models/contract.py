@@ -1,0 +1,356 @@
+"""What every potential is: structures in, energies out; forces and stress by autograd."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gnnip.errors import CheckpointError, DataError, GnnipError, nearest
+from gnnip.files import read_json, sha256, write_json
+from gnnip.graphs import GraphBatch, GraphStore
+from gnnip.models.weights import read_weights, write_weights
+
+FORMAT = "gnnip potential"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TargetStatistics:
+    """What a potential may know of the training subset before it is trained.
+
+    energy_mean, energy_std : of the total energies, eV.
+    species_energies : eV for each atomic number, from a linear fit of the energies on the
+        composition (the least-norm one where the composition does not tell them apart).
+    residual_std : standard deviation of the energies after that fit, eV.
+    force_rms : root mean square of the force components, eV/Angstrom, or None without forces.
+    mean_neighbours : edges per atom within the potential's cutoff.
+    """
+
+    energy_mean: float
+    energy_std: float
+    species_energies: dict[int, float]
+    residual_std: float
+    force_rms: float | None
+    mean_neighbours: float
+
+    @classmethod
+    def measure(
+        cls,
+        energies: NDArray[np.float64],
+        numbers: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        mean_neighbours: float,
+        forces: NDArray[np.float64] | None = None,
+    ) -> TargetStatistics:
+        """Compute them from energies (g,), numbers (n,), offsets (g+1,), forces (n, 3)."""
+        species = np.unique(numbers)
+        frame = np.repeat(np.arange(len(energies)), np.diff(offsets))
+        counts = np.zeros((len(energies), len(species)))
+        np.add.at(counts, (frame, np.searchsorted(species, numbers)), 1.0)
+        fitted = np.linalg.lstsq(counts, energies, rcond=None)[0]
+        return cls(
+            energy_mean=float(np.mean(energies)),
+            energy_std=float(np.std(energies)),
+            species_energies={int(z): float(e) for z, e in zip(species, fitted, strict=True)},
+            residual_std=float(np.std(energies - counts @ fitted)),
+            force_rms=None if forces is None else float(np.sqrt(np.mean(np.square(forces)))),
+            mean_neighbours=mean_neighbours,
+        )
+
+
+class Potential(nn.Module):
+    """Base of all potentials.
+
+    A subclass sets `architecture` (its name in the registry), `Hyperparameters` (a dataclass),
+    takes an instance of that dataclass as its only argument, and defines `cutoff` and `forward`.
+
+    Attributes
+    ----------
+    cutoff : Angstrom; the graph must hold exactly the pairs closer than this.
+    species : atomic numbers seen in training; empty before training.
+    violates : the contract's promises that this potential does not keep, each with the reason. The
+        keys are those of `PROMISES`; the contract tests check that the failure is really there.
+    """
+
+    architecture: ClassVar[str]
+    Hyperparameters: ClassVar[type]
+    PROMISES: ClassVar[tuple[str, ...]] = (
+        "translation",
+        "rotation",
+        "permutation",
+        "size_extensivity",
+        "smoothness",
+        "supercell",
+    )
+
+    def __init__(self, hyperparameters: Any) -> None:
+        """Keep the hyper-parameters; a subclass builds its layers after this."""
+        super().__init__()
+        self.hyperparameters = hyperparameters
+        self.species: tuple[int, ...] = ()
+        self.training_record: dict[str, Any] = {}
+
+    @property
+    def cutoff(self) -> float:
+        """Radius of the graph, Angstrom."""
+        raise NotImplementedError
+
+    @property
+    def violates(self) -> dict[str, str]:
+        """Promises not kept, with reasons."""
+        return {}
+
+    def calibrate(self, statistics: TargetStatistics) -> None:
+        """Set fixed shifts and scales from the training subset; called once before training."""
+
+    def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
+        """Return "energy" (g,) in eV and, where the model has them, "atomic_energies" (n,)."""
+        raise NotImplementedError
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable numbers."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return next(p.dtype for p in self.parameters() if p.is_floating_point())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def check_species(self, numbers: NDArray[np.int64] | list[int]) -> None:
+        """Raise DataError if `numbers` holds an element that was not in the training data."""
+        unseen = sorted({int(z) for z in np.unique(numbers)} - set(self.species))
+        if self.species and unseen:
+            raise DataError(
+                f"The potential was trained on the atomic numbers {list(self.species)} and knows "
+                f"nothing of {unseen}; train it on structures that contain them."
+            )
+
+
+def evaluate(
+    model: Potential,
+    batch: GraphBatch,
+    forces: bool = False,
+    stress: bool = False,
+    create_graph: bool = False,
+) -> dict[str, Tensor]:
+    """Run a potential and differentiate it.
+
+    Parameters
+    ----------
+    forces, stress : also return F = -dE/dr and sigma = (1/V) dE/d(strain); the sign of ASE.
+    create_graph : keep the graph, to train on forces.
+
+    Returns
+    -------
+    The model's own output and "forces" (n, 3) eV/Angstrom, "stress" (g, 3, 3) eV/Angstrom^3.
+
+    Raises
+    ------
+    DataError : stress of structures without a cell.
+    """
+    if not (forces or stress):
+        return model(batch)
+    if stress and batch.cell is None:
+        raise DataError("Stress needs periodic structures, and these have no cell.")
+    positions = batch.positions.detach().requires_grad_(True)
+    varied = replace(batch, positions=positions, lengths=None)
+    wanted = [positions]
+    if stress:
+        strain = positions.new_zeros((batch.n_graphs, 3, 3), requires_grad=True)
+        deform = torch.eye(3, dtype=strain.dtype, device=strain.device) + 0.5 * (
+            strain + strain.transpose(1, 2)
+        )
+        per_atom = deform.index_select(0, batch.batch)
+        per_edge = per_atom.index_select(0, batch.adjacency.target)
+        shift = batch.edge_shift
+        assert shift is not None
+        assert batch.cell is not None
+        varied = replace(
+            varied,
+            positions=torch.einsum("ni,nij->nj", positions, per_atom),
+            edge_shift=torch.einsum("ni,nij->nj", shift, per_edge),
+            cell=batch.cell @ deform,
+        )
+        wanted.append(strain)
+    with torch.enable_grad():
+        output = dict(model(varied))
+        energy = output["energy"].sum()
+        if energy.requires_grad:
+            gradients = torch.autograd.grad(
+                energy, wanted, create_graph=create_graph, materialize_grads=True
+            )
+        else:
+            gradients = tuple(torch.zeros_like(w) for w in wanted)
+    if not create_graph:
+        output = {name: value.detach() for name, value in output.items()}
+    if forces:
+        output["forces"] = -gradients[0]
+    if stress:
+        assert batch.cell is not None
+        volume = torch.linalg.det(batch.cell).abs()
+        output["stress"] = gradients[1] / volume[:, None, None]
+    return output
+
+
+def predict(
+    model: Potential,
+    store: GraphStore,
+    indices: Tensor | None = None,
+    batch_size: int = 64,
+    forces: bool = False,
+) -> dict[str, NDArray[np.float64]]:
+    """Evaluate many structures in batches, in evaluation mode.
+
+    Returns "energy" (g,) eV and, if asked, "forces" (n, 3) eV/Angstrom, in the order of `indices`
+    (all structures when absent).
+    """
+    if indices is None:
+        indices = torch.arange(len(store))
+    was_training = model.training
+    model.eval()
+    collected: dict[str, list[Tensor]] = {"energy": []}
+    if forces:
+        collected["forces"] = []
+    try:
+        with torch.no_grad():
+            for batch in store.batches(indices, batch_size):
+                output = evaluate(model, batch, forces=forces)
+                for name, parts in collected.items():
+                    parts.append(output[name].double())
+    finally:
+        model.train(was_training)
+    return {name: torch.cat(parts).cpu().numpy() for name, parts in collected.items()}
+
+
+@dataclass
+class ModelFile:
+    """The JSON beside the weights: enough to build the model again."""
+
+    architecture: str
+    hyperparameters: dict[str, Any]
+    species: list[int]
+    cutoff_angstrom: float
+    weights_sha256: str
+    training: dict[str, Any] = field(default_factory=dict)
+    format: str = FORMAT
+    format_version: int = FORMAT_VERSION
+
+
+def save(model: Potential, path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Write and return `<path>.safetensors` and `<path>.json`; an extension of `path` is dropped."""
+    weights_file, json_file = _model_files(path)
+    write_weights(weights_file, model.state_dict())
+    record = ModelFile(
+        architecture=model.architecture,
+        hyperparameters=asdict(model.hyperparameters),
+        species=list(model.species),
+        cutoff_angstrom=model.cutoff,
+        weights_sha256=sha256(weights_file),
+        training=model.training_record,
+    )
+    write_json(json_file, asdict(record))
+    return weights_file, json_file
+
+
+def load(
+    path: str | os.PathLike[str], device: str = "cpu", architecture: str | None = None
+) -> Potential:
+    """Build a potential from its two files, in evaluation mode.
+
+    Parameters
+    ----------
+    path : either file, their common stem, or a folder that holds `model.json`.
+    device : "cpu", "cuda" or "auto".
+    architecture : if given, a potential of any other kind is refused.
+
+    Raises
+    ------
+    CheckpointError : missing or damaged files, a pickle, a newer format, another architecture, or
+        weights that do not belong to the hyper-parameters.
+    """
+    from gnnip.models.registry import build, names
+
+    weights_file, json_file = _model_files(path)
+    if Path(path).is_file() and Path(path).suffix not in (".json", ".safetensors"):
+        read_weights(path)  # names a pickle for what it is
+        raise CheckpointError(
+            f"{path} is not a saved potential; give its .json or .safetensors file."
+        )
+    if not json_file.exists():
+        raise CheckpointError(f"There is no saved potential at {path}: {json_file} does not exist.")
+    try:
+        record = read_json(json_file)
+    except GnnipError as error:
+        raise CheckpointError(str(error)) from error
+    if not isinstance(record, Mapping) or record.get("format") != FORMAT:
+        raise CheckpointError(f"{json_file} does not describe a gnnip potential.")
+    version = record.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{json_file} has format version {version}, this gnnip reads up to {FORMAT_VERSION}; "
+            "update gnnip."
+        )
+    kind = record.get("architecture")
+    if kind not in names():
+        raise CheckpointError(
+            f"{json_file} holds the architecture '{kind}', which this gnnip lacks"
+            f"{nearest(str(kind), names())}"
+        )
+    if architecture is not None and kind != architecture:
+        raise CheckpointError(f"{json_file} holds the architecture '{kind}', not '{architecture}'.")
+    try:
+        model = build(kind, **record["hyperparameters"])
+        tensors = read_weights(weights_file)
+        if sha256(weights_file) != record["weights_sha256"]:
+            raise CheckpointError(
+                f"{weights_file} is not the file that {json_file.name} was written for; "
+                "copy both again."
+            )
+        dtype = next((t.dtype for t in tensors.values() if t.is_floating_point()), torch.float32)
+        model.to(dtype).load_state_dict(tensors)
+        model.species = tuple(int(z) for z in record["species"])
+        model.training_record = dict(record.get("training", {}))
+    except CheckpointError:
+        raise
+    except (GnnipError, RuntimeError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{json_file} and its weights do not fit together: {reason}"
+        ) from error
+    return model.to(choose_device(device)).eval()
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device for "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1"..."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise DataError(f"There is no device '{device}'; use auto, cpu or cuda.") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise DataError("The device 'cuda' was asked for and no GPU is visible; use auto or cpu.")
+    return chosen
+
+
+def _model_files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    stem = Path(path)
+    if stem.is_dir():
+        stem = stem / "model"
+    elif stem.suffix in (".json", ".safetensors"):
+        stem = stem.with_suffix("")
+    return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")

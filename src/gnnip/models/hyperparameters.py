@@ -1,0 +1,60 @@
+"""Typed options from YAML, JSON or keywords: unknown keys and wrong types are errors by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from gnnip.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+
+def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
+    """Return the dataclass `cls` filled with `values`; `what` names it in messages.
+
+    Raises ConfigError for a key that `cls` lacks (naming the nearest one), a value of another type
+    and a value outside a list of choices. Whole numbers are accepted for floats, lists for tuples.
+    """
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    filled = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"{what} has no option '{key}'{nearest(key, known)}")
+        filled[key] = _fit(value, hints[key], f"{what}: {key}")
+    return cls(**filled)
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ConfigError(message) unless `condition`."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def _fit(value: Any, hint: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin is typing.Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise ConfigError(f"{where} is '{value}'{nearest(value, choices)}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        options = typing.get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        return _fit(value, next(o for o in options if o is not type(None)), where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where} is {value!r}, a list is expected.")
+        item = typing.get_args(hint)[0]
+        return tuple(_fit(v, item, where) for v in value)
+    fits = isinstance(value, hint) and not (hint is not bool and isinstance(value, bool))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not fits:
+        raise ConfigError(f"{where} is {value!r}, a value of type {hint.__name__} is expected.")
+    return value

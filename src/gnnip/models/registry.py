@@ -1,0 +1,36 @@
+"""The known potentials by name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from gnnip.errors import ConfigError, nearest
+from gnnip.models.contract import Potential
+from gnnip.models.hyperparameters import read_options
+
+#: name -> module and class; imported when first built
+_POTENTIALS = {"spektral": ("gnnip.models.cluster_network", "ClusterNetwork")}
+
+
+def names() -> list[str]:
+    """Return the names of all potentials."""
+    return sorted(_POTENTIALS)
+
+
+def architecture(name: str) -> type[Potential]:
+    """Return the class of a potential; ConfigError for an unknown name."""
+    if name not in _POTENTIALS:
+        raise ConfigError(f"There is no potential '{name}'{nearest(name, names())}")
+    module, cls = _POTENTIALS[name]
+    return getattr(import_module(module), cls)
+
+
+def build(name: str, **hyperparameters: Any) -> Potential:
+    """Return an untrained potential.
+
+    Raises ConfigError for an unknown name, an unknown hyper-parameter (naming the nearest) or a
+    value that cannot be.
+    """
+    cls = architecture(name)
+    return cls(read_options(cls.Hyperparameters, hyperparameters, f"The potential '{name}'"))

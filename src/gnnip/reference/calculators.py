@@ -1,0 +1,124 @@
+"""ASE calculators of the two terms of the water-anion energy; eV, Angstrom, eV/Angstrom.
+
+Lengths convert by ``ase.units.Bohr`` and energies by ``ase.units.Hartree``, as everywhere in the
+package; the constants inside the terms are those of the published program.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+
+from gnnip.errors import ConvergenceError, StructureError
+from gnnip.reference.electron import ElectronSolver, ElectronState
+from gnnip.reference.spcf import check_water, energy_and_forces
+from gnnip.units import BOHR, HARTREE, HARTREE_PER_BOHR
+
+
+def _water_positions(atoms: Any) -> np.ndarray:
+    """Positions (n, 3) in Bohr of an isolated water cluster; StructureError for others."""
+    if np.any(atoms.pbc):
+        raise StructureError(
+            "the structure is periodic, but the water-anion model is for isolated clusters; "
+            "set atoms.pbc = False"
+        )
+    positions = atoms.positions / BOHR
+    check_water(positions, atoms.numbers)
+    return positions
+
+
+class SPCF(Calculator):
+    """V_SPC/F of a water cluster, atoms in the order O H H O H H ...
+
+    `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), energy_hartree.
+    """
+
+    implemented_properties: list[str] = ["energy", "free_energy", "forces"]  # noqa: RUF012
+
+    def calculate(
+        self,
+        atoms: Any = None,
+        properties: Any = ("energy",),
+        system_changes: Any = all_changes,
+    ) -> None:
+        """Compute everything; raises StructureError for anything but water clusters."""
+        super().calculate(atoms, properties, system_changes)
+        energy, forces = energy_and_forces(_water_positions(self.atoms))
+        self.results = {
+            "energy": energy * HARTREE,
+            "free_energy": energy * HARTREE,
+            "forces": forces * HARTREE_PER_BOHR,
+            "energy_hartree": energy,
+        }
+
+
+class TuriBorgis(Calculator):
+    """Ground state E_0 of the excess electron of a water cluster, atoms O H H O H H ...
+
+    Add it to :class:`SPCF` (``ase.calculators.mixing.SumCalculator``) for the anion's energy.
+
+    Parameters
+    ----------
+    accuracy_hartree : error of E_0 allowed (Hartree)
+    gap : also solve for the first excited state
+
+    `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), energy_hartree,
+    gyration_radius (Angstrom), centre (3,) (Angstrom), gap_hartree (None unless asked for),
+    converged.
+    """
+
+    implemented_properties: list[str] = ["energy", "free_energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, accuracy_hartree: float = 1e-4, gap: bool = False, **kwargs: Any) -> None:
+        """See the class."""
+        super().__init__(**kwargs)
+        self.solver = ElectronSolver(accuracy=accuracy_hartree)
+        self.gap = bool(gap)
+        self._last: tuple[np.ndarray, ElectronState] | None = None
+
+    def calculate(
+        self,
+        atoms: Any = None,
+        properties: Any = ("energy",),
+        system_changes: Any = all_changes,
+    ) -> None:
+        """Compute everything.
+
+        Raises
+        ------
+        StructureError
+            Anything but an isolated water cluster.
+        ConvergenceError
+            The solver failed, or the cluster does not bind an electron.
+        """
+        super().calculate(atoms, properties, system_changes)
+        positions = _water_positions(self.atoms)
+        state = self.solver.solve(positions, guess=self._guess(positions), gap=self.gap)
+        if not state.bound:
+            self._last = None
+            raise ConvergenceError(
+                f"{len(positions) // 3} water molecules in this geometry do not bind an electron "
+                f"(lowest level {state.energy:+.2g} Hartree in the largest box); "
+                "use a larger cluster or one relaxed with the electron"
+            )
+        assert state.forces is not None
+        self._last = (positions, state)
+        self.results = {
+            "energy": state.energy * HARTREE,
+            "free_energy": state.energy * HARTREE,
+            "forces": state.forces * HARTREE_PER_BOHR,
+            "energy_hartree": state.energy,
+            "gyration_radius": state.gyration_radius * BOHR,
+            "centre": state.centre * BOHR,
+            "gap_hartree": state.gap,
+            "converged": state.converged,
+        }
+
+    def _guess(self, positions: np.ndarray) -> ElectronState | None:
+        # only after a small step: elsewhere another state may have become the lowest
+        if self._last is None or self._last[0].shape != positions.shape:
+            return None
+        step = np.abs(positions - self._last[0]).max()
+        return self._last[1] if step < 0.5 else None

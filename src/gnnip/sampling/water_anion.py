@@ -1,0 +1,683 @@
+"""Langevin dynamics of the water cluster anion on V_SPC/F + E_0, and the labels of its frames.
+
+A trajectory is one independent story of one cluster: a random drop is quenched and annealed
+without the electron; the electron joins it (a surface state that deepens) or is held in a soft
+cavity until it lives inside (an interior state); the anion equilibrates at the first temperature,
+gives frames, and is cooled to the next temperatures with frames at each. So frames of one
+trajectory are related, frames of different trajectories are not: split data by trajectory.
+
+The work is a list of intervals. Each starts from positions, momenta and the random generator's
+state alone (the electron is solved anew, which also guards against following an excited state),
+and ends with an atomic checkpoint: a run that was killed continues to the same frames, bit for bit
+on one machine.
+
+A cluster that loses a molecule (evaporation) or whose electron is not bound when a frame is due is
+no (H2O)N- any more: the attempt is abandoned, recorded in `events`, and the trajectory starts
+again with the next seed. All frames therefore come from one intact cluster with a bound electron.
+
+This module needs numpy, scipy and numba only. Everything inside is in atomic units.
+
+    python -m gnnip.sampling.water_anion --sizes 20 237 --replicas 4 --workers 16 --folder runs
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gnnip.errors import (
+    CheckpointError,
+    ConfigError,
+    ConvergenceError,
+    DataError,
+    GnnipError,
+    StructureError,
+)
+from gnnip.files import atomic_path
+from gnnip.reference import spcf
+from gnnip.reference.electron import ElectronSolver, ElectronState
+from gnnip.sampling import clusters
+from gnnip.sampling.atomic_units import FEMTOSECOND
+from gnnip.sampling.langevin import Langevin, kinetic_temperature, maxwell_momenta
+
+SIZES = (20, 32, 47, 76, 100, 139, 190, 237)
+STATES = ("surface", "interior")
+FORMAT = 1  #: of frames.npz and checkpoint.npz
+
+# seeding of interior states: a soft sphere that pushes atoms out of the centre and keeps the
+# electron in
+CAVITY_STIFFNESS = 0.02  #: Hartree/Bohr^2
+CAVITY_RADIUS = np.array([6.5, 4.2, 4.2])  #: Bohr, for O H H
+CONFINEMENT = (0.03, 4.0)  #: Hartree/Bohr and Bohr, for the electron
+
+
+class OutOfTimeError(GnnipError):
+    """The time limit came before the end; the checkpoint is there."""
+
+
+def seeded_state(size: int, replica: int) -> str:
+    """Return the state that a replica starts in: small clusters surface, large ones mostly
+    interior.
+
+    Of four replicas none start inside at N < 40, one below 70, two up to 120, three above.
+    """
+    inside = 0 if size < 40 else 1 if size < 70 else 2 if size < 120 else 3
+    return "interior" if replica % 4 >= 4 - inside else "surface"
+
+
+@dataclass(frozen=True)
+class TrajectoryPlan:
+    """Every number of a trajectory; the defaults are the paper tier. Times in fs, temperatures in
+    kelvin.
+
+    size: molecules; start: "surface" or "interior" ("" lets `seeded_state` choose); frames: per
+    temperature. A surface start holds the new electron for capture_fs in a box of margin
+    capture_box (Bohr): it would drift off a cluster that has not yet turned to it. electron_fs:
+    interval of the electron's impulse while sampling (4 fs at most: resonance with the O-H
+    stretch). spacing (Bohr), wall_accuracy and residual (Hartree), precision: the electron solver
+    while moving.
+
+    Raises ConfigError for values that cannot be run.
+    """
+
+    size: int
+    replica: int = 0
+    seed: int = 1
+    start: str = ""
+    temperatures: tuple[float, ...] = (200.0, 150.0, 100.0, 50.0)
+    frames: int = 10
+    stride_fs: float = 300.0
+    quench_steps: int = 200
+    anneal_kelvin: float = 260.0
+    anneal_fs: float = 8000.0
+    neutral_fs: float = 4000.0
+    seeding_fs: float = 600.0
+    capture_fs: float = 4000.0
+    equilibration_fs: float = 4000.0
+    cooling_fs: float = 1500.0
+    checkpoint_fs: float = 500.0
+    timestep_fs: float = 0.5
+    electron_fs: float = 2.0
+    electron_equilibration_fs: float = 4.0
+    friction_per_fs: float = 1.0 / 40.0
+    beads: int = 1
+    capture_box: float = 14.0
+    spacing: float = 2.0
+    wall_accuracy: float = 3e-4
+    residual: float = 5e-4
+    precision: Literal["single", "double"] = "single"
+    max_attempts: int = 6
+
+    def __post_init__(self) -> None:
+        """Fill in the start and refuse plans that cannot be run."""
+        object.__setattr__(self, "temperatures", tuple(float(t) for t in self.temperatures))
+        if not self.start:
+            object.__setattr__(self, "start", seeded_state(self.size, self.replica))
+        if self.start not in STATES:
+            raise ConfigError(f"start = '{self.start}' is unknown; give 'surface' or 'interior'.")
+        for name in (
+            "size",
+            "frames",
+            "stride_fs",
+            "timestep_fs",
+            "electron_fs",
+            "beads",
+            "max_attempts",
+        ):
+            if not getattr(self, name) > 0:
+                raise ConfigError(
+                    f"A trajectory cannot use {name} = {getattr(self, name)}; it must be > 0."
+                )
+        if not self.temperatures or min(self.temperatures) <= 0:
+            raise ConfigError("A trajectory needs at least one temperature, all above 0 K.")
+        if max(self.electron_fs, self.electron_equilibration_fs) > 4.0:
+            raise ConfigError(
+                "The electron's impulse must come at least every 4 fs: longer intervals resonate "
+                "with the O-H stretch and the trajectory explodes."
+            )
+
+    @property
+    def name(self) -> str:
+        """Return the trajectory's name, e.g. n020-r0."""
+        return f"n{self.size:03d}-r{self.replica}"
+
+
+def paper_plan(size: int, replica: int, seed: int = 1) -> TrajectoryPlan:
+    """Return the plan of the shipped data set.
+
+    Clusters up to N = 100 equilibrate twice as long: their surface states deepen slowly.
+    """
+    return TrajectoryPlan(size, replica, seed, equilibration_fs=8000.0 if size <= 100 else 4000.0)
+
+
+def smoke_plan(size: int = 20, replica: int = 0, seed: int = 1) -> TrajectoryPlan:
+    """Return a plan of a few seconds for tests: two frames at two temperatures, femtosecond
+    strides."""
+    return TrajectoryPlan(
+        size,
+        replica,
+        seed,
+        temperatures=(200.0, 100.0),
+        frames=2,
+        stride_fs=8.0,
+        quench_steps=60,
+        anneal_fs=50.0,
+        neutral_fs=50.0,
+        seeding_fs=20.0,
+        capture_fs=24.0,
+        equilibration_fs=12.0,
+        cooling_fs=12.0,
+        checkpoint_fs=12.0,
+    )
+
+
+@dataclass(frozen=True)
+class _Interval:
+    stage: str  # neutral, seeding, capture, equilibration, cooling, sampling
+    temperature: float
+    impulses: int
+    electron_fs: float  # the neutral stage has impulses too, without an electron
+
+
+def _schedule(plan: TrajectoryPlan) -> list[_Interval]:
+    intervals: list[_Interval] = []
+
+    def add(stage: str, temperature: float, length: float, step: float) -> None:
+        while length > 1e-9:
+            part = min(length, plan.checkpoint_fs)
+            intervals.append(_Interval(stage, temperature, max(1, round(part / step)), step))
+            length -= part
+
+    slow = plan.electron_equilibration_fs
+    add("neutral", plan.anneal_kelvin, plan.anneal_fs, slow)
+    add("neutral", plan.temperatures[0], plan.neutral_fs, slow)
+    if plan.start == "interior":
+        add("seeding", plan.temperatures[0], plan.seeding_fs, slow)
+    else:
+        add("capture", plan.temperatures[0], plan.capture_fs, slow)
+    for i, temperature in enumerate(plan.temperatures):
+        if i == 0:
+            add("equilibration", temperature, plan.equilibration_fs, slow)
+        else:
+            add("cooling", temperature, plan.cooling_fs, slow)
+        impulses = max(1, round(plan.stride_fs / plan.electron_fs))
+        intervals += [_Interval("sampling", temperature, impulses, plan.electron_fs)] * plan.frames
+    return intervals
+
+
+def electron_state(
+    positions: np.ndarray, centre: np.ndarray, gyration_radius: float
+) -> tuple[str, float]:
+    """Return ("surface" or "interior", offset): where the electron lives.
+
+    The offset (Bohr) is the distance of the electron's centroid from the cluster's centre of mass.
+    The state is interior when the electron's sphere of gyration lies inside the cluster's sphere,
+    offset + r_g <= R, R = sqrt(5/3) R_g of the oxygens. `positions` (3N, 3), `centre` (3,), Bohr.
+    """
+    offset = float(np.linalg.norm(centre - clusters.centre_of_mass(positions)))
+    inside = offset + gyration_radius <= clusters.radius(positions)
+    return ("interior" if inside else "surface"), offset
+
+
+def label(positions: np.ndarray, accuracy: float = 1e-5) -> dict[str, Any]:
+    """Return the labels of one geometry, `positions` (3N, 3) in Bohr, order O H H; atomic units.
+
+    Keys: energy_atomic (V_SPC/F), energy_electronic (E_0), forces_atomic and forces_electronic
+    (3N, 3), electron_gyration_radius, electron_offset, gap (E_1 - E_0), state, bound.
+
+    Raises StructureError for atoms that are not water, ConvergenceError when E_0 misses `accuracy`
+    (Hartree).
+    """
+    energy, forces = spcf.energy_and_forces(positions)
+    electron = ElectronSolver(accuracy=accuracy).solve(positions, gap=True)
+    state, offset = electron_state(positions, electron.centre, electron.gyration_radius)
+    return {
+        "energy_atomic": energy,
+        "energy_electronic": electron.energy,
+        "forces_atomic": forces,
+        "forces_electronic": electron.forces,
+        "electron_gyration_radius": electron.gyration_radius,
+        "electron_offset": offset,
+        "gap": electron.gap,
+        "state": state,
+        "bound": electron.bound,
+    }
+
+
+# ------------------------------------------------------------------------------------- the
+# trajectory
+
+
+@dataclass
+class _Progress:
+    """What a checkpoint holds: everything the next interval depends on, and the frames so far."""
+
+    positions: np.ndarray
+    momenta: np.ndarray
+    rng: np.random.Generator
+    attempt: int = 0
+    interval: int = 0
+    time_fs: float = 0.0
+    seconds: float = 0.0
+    solves: int = 0
+    events: list[str] = field(default_factory=list)
+    frames: list[dict[str, Any]] = field(default_factory=list)
+
+
+_FRAME_KEYS = (
+    "temperature_k",
+    "time_fs",
+    "state",
+    "energy_atomic",
+    "energy_electronic",
+    "electron_gyration_radius",
+    "electron_offset",
+    "kinetic_temperature_k",
+)
+
+
+def _columns(frames: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    columns = {key: np.array([f[key] for f in frames]) for key in _FRAME_KEYS}
+    columns["positions"] = np.array([f["positions"] for f in frames])
+    return columns
+
+
+def _save(path: Path, **arrays: Any) -> None:
+    with atomic_path(path) as temporary:
+        np.savez(temporary, format=FORMAT, **arrays)
+
+
+def _load(path: Path, plan: TrajectoryPlan) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            content = {key: archive[key] for key in archive.files}
+        found = read_plan(content)
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise CheckpointError(
+            f"{path} is damaged; delete it and run again to start afresh."
+        ) from error
+    if found != plan:
+        other = [f.name for f in fields(plan) if getattr(found, f.name) != getattr(plan, f.name)]
+        raise CheckpointError(
+            f"{path} was made with another {', '.join(other)}; delete it or choose another folder."
+        )
+    return content
+
+
+def read_plan(content: Any) -> TrajectoryPlan:
+    """Return the plan stored in a loaded frames.npz or checkpoint.npz."""
+    return TrajectoryPlan(**json.loads(str(content["plan"])))
+
+
+def _write_checkpoint(path: Path, plan: TrajectoryPlan, state: _Progress) -> None:
+    _save(
+        path,
+        plan=json.dumps(asdict(plan)),
+        positions=state.positions,
+        momenta=state.momenta,
+        rng=json.dumps(state.rng.bit_generator.state),
+        events=json.dumps(state.events),
+        **{k: getattr(state, k) for k in ("attempt", "interval", "time_fs", "seconds", "solves")},
+        **{f"frame_{k}": v for k, v in _columns(state.frames).items()},
+    )
+
+
+def _read_checkpoint(path: Path, plan: TrajectoryPlan) -> _Progress:
+    content = _load(path, plan)
+    rng = np.random.default_rng()
+    rng.bit_generator.state = json.loads(str(content["rng"]))
+    keys = (*_FRAME_KEYS, "positions")
+    columns = [content[f"frame_{key}"] for key in keys]
+    frames = [dict(zip(keys, values, strict=True)) for values in zip(*columns, strict=True)]
+    return _Progress(
+        positions=content["positions"],
+        momenta=content["momenta"],
+        rng=rng,
+        attempt=int(content["attempt"]),
+        interval=int(content["interval"]),
+        time_fs=float(content["time_fs"]),
+        seconds=float(content["seconds"]),
+        solves=int(content["solves"]),
+        events=json.loads(str(content["events"])),
+        frames=frames,
+    )
+
+
+def _begin(
+    plan: TrajectoryPlan, attempt: int, events: list[str], seconds: float, solves: int
+) -> _Progress:
+    rng = np.random.default_rng([plan.seed, plan.size, plan.replica, attempt])
+    positions = clusters.random_cluster(plan.size, rng)
+    positions = clusters.quench(positions, spcf.energy_and_forces, plan.quench_steps)
+    temperature = plan.anneal_kelvin if plan.anneal_fs > 0 else plan.temperatures[0]
+    momenta = maxwell_momenta(clusters.masses(plan.size), temperature, plan.beads, rng)
+    return _Progress(
+        positions=np.repeat(positions[None], plan.beads, axis=0),
+        momenta=momenta,
+        rng=rng,
+        attempt=attempt,
+        events=events,
+        seconds=seconds,
+        solves=solves,
+    )
+
+
+class _AnionForces:
+    """Forces of all beads: SPC/F (with the seeding cavity) fast, the electron's slow,
+    warm-started."""
+
+    def __init__(self, plan: TrajectoryPlan, stage: str) -> None:
+        self.plan = plan
+        self.seeding = stage == "seeding"
+        self.boxed = stage in ("seeding", "capture")
+        self.solver = self._solver(None)
+        self.box_solver = self._solver(plan.capture_box)
+        self.states: list[ElectronState | None] = [None] * plan.beads
+        self.solves = 0
+
+    def _solver(self, margin: float | None) -> ElectronSolver:
+        return ElectronSolver(
+            self.plan.wall_accuracy,
+            self.plan.spacing,
+            margin,
+            self.plan.residual,
+            precision=self.plan.precision,
+        )
+
+    def atoms(self, positions: np.ndarray) -> np.ndarray:
+        forces = np.array([spcf.energy_and_forces(x)[1] for x in positions])
+        if self.seeding:
+            forces += np.array([cavity_forces(x) for x in positions])
+        return forces
+
+    def electron(self, positions: np.ndarray) -> np.ndarray:
+        try:
+            states = [self._solve(x, g) for x, g in zip(positions, self.states, strict=True)]
+        except StructureError as error:
+            raise _LostError(f"no box holds the cluster ({error})") from error
+        self.states = list(states)
+        self.solves += len(states)
+        return np.array([state.forces for state in states])
+
+    def _solve(self, x: np.ndarray, guess: ElectronState | None) -> ElectronState:
+        if not self.boxed:
+            try:
+                state = self.solver.solve(x, guess=guess, fixed_grid=guess is not None)
+                if state.forces is not None:
+                    return state
+            except ConvergenceError:
+                pass
+            # not bound at the moment: the box keeps it near, and no frame is taken of it
+            guess = None
+        return self.box_solver.solve(
+            x,
+            guess=guess,
+            fixed_grid=guess is not None,
+            confinement=CONFINEMENT if self.seeding else None,
+        )
+
+    def bound(self, bead: int) -> bool:
+        """Whether the electron is bound without the help of the walls."""
+        state = self.states[bead]
+        return state is not None and state.bound and state.boundary_error <= self.plan.wall_accuracy
+
+
+def cavity_forces(positions: np.ndarray) -> np.ndarray:
+    """Return forces (3N, 3) that push atoms out of a soft sphere at the centre of mass (atomic
+    units).
+
+    V = k/2 (r_c - r)^2 for r < r_c, with r_c = 6.5 Bohr for O and 4.2 Bohr for H, k = 0.02
+    Hartree/Bohr^2.
+    """
+    away = positions - clusters.centre_of_mass(positions)
+    distance = np.linalg.norm(away, axis=1)
+    reach = np.tile(CAVITY_RADIUS, len(positions) // 3)
+    push = CAVITY_STIFFNESS * np.maximum(reach - distance, 0.0)
+    return (push / np.maximum(distance, 1e-6))[:, None] * away
+
+
+def _run_interval(
+    plan: TrajectoryPlan, interval: _Interval, state: _Progress
+) -> ElectronState | None:
+    """Advance `state` by one interval; return the electron of the bead that a frame would
+    record."""
+    masses = clusters.masses(plan.size)
+    dynamics = Langevin(
+        masses,
+        plan.timestep_fs * FEMTOSECOND,
+        plan.friction_per_fs / FEMTOSECOND,
+        interval.temperature,
+        plan.beads,
+        rigid_motion=False,
+    )
+    forces = _AnionForces(plan, interval.stage)
+    n_inner = max(1, round(interval.electron_fs / plan.timestep_fs))
+    charged = interval.stage != "neutral"
+    x, p = state.positions, state.momenta
+    fast = forces.atoms(x)
+    slow = forces.electron(x) if charged else None
+    for _ in range(interval.impulses):
+        x, p, fast, slow = dynamics.advance(
+            x,
+            p,
+            fast,
+            forces.atoms,
+            state.rng,
+            n_inner=n_inner,
+            slow_forces=slow,
+            slow=forces.electron if charged else None,
+        )
+    state.positions, state.momenta = x, p
+    state.time_fs += interval.impulses * n_inner * plan.timestep_fs if charged else 0.0
+    state.solves += forces.solves
+    bead = int(state.rng.integers(plan.beads))
+    electron = forces.states[bead]
+
+    pieces = clusters.fragments(x.mean(axis=0))
+    if len(pieces) > 1:
+        raise _LostError(f"evaporation into pieces of {', '.join(map(str, pieces))} molecules")
+    if interval.stage == "sampling":
+        assert electron is not None
+        if not forces.bound(bead):
+            raise _LostError("the electron is not bound")
+        where, offset = electron_state(x[bead], electron.centre, electron.gyration_radius)
+        state.frames.append(
+            {
+                "positions": x[bead] - clusters.centre_of_mass(x[bead]),
+                "temperature_k": interval.temperature,
+                "time_fs": state.time_fs,
+                "state": where,
+                "energy_atomic": spcf.energy_and_forces(x[bead])[0],
+                "energy_electronic": electron.energy,
+                "electron_gyration_radius": electron.gyration_radius,
+                "electron_offset": offset,
+                "kinetic_temperature_k": kinetic_temperature(p, masses, constraints=6),
+            }
+        )
+    return electron
+
+
+class _LostError(Exception):
+    """The cluster is no (H2O)N- any more."""
+
+
+def run_trajectory(
+    plan: TrajectoryPlan,
+    folder: str | os.PathLike[str],
+    progress: Callable[[str], object] = print,
+    deadline: float | None = None,
+) -> Path:
+    """Run or continue a trajectory and return the path of its frames.npz.
+
+    `folder` belongs to this trajectory alone; it holds checkpoint.npz while running and frames.npz
+    at the end: positions (frames, 3N, 3) in Bohr centred on the centre of mass, temperature_k,
+    time_fs (of the anion), state, energies (Hartree, at the accuracy of the dynamics),
+    electron_gyration_radius and electron_offset (Bohr), kinetic_temperature_k, plan and events
+    (JSON), attempts, solves, seconds. `progress` gets one line per interval. `deadline` is a
+    `time.time()` after which no interval is begun.
+
+    Raises OutOfTimeError at the deadline, CheckpointError for a checkpoint that is damaged or of
+    another plan, DataError when `plan.max_attempts` clusters in a row fell apart.
+    """
+    folder = Path(folder)
+    result, checkpoint = folder / "frames.npz", folder / "checkpoint.npz"
+    if result.exists():
+        _load(result, plan)
+        return result
+    schedule = _schedule(plan)
+    if checkpoint.exists():
+        state = _read_checkpoint(checkpoint, plan)
+        progress(f"{plan.name} continues at interval {state.interval} of {len(schedule)}")
+    else:
+        state = _begin(plan, 0, [], 0.0, 0)
+    longest = 0.0
+    while state.interval < len(schedule):
+        if deadline is not None and time.time() + longest > deadline:
+            raise OutOfTimeError(
+                f"{plan.name} stopped at interval {state.interval} of {len(schedule)} by the time "
+                "limit; run the same command again to continue."
+            )
+        interval = schedule[state.interval]
+        began = time.perf_counter()
+        try:
+            electron = _run_interval(plan, interval, state)
+        except _LostError as lost:
+            event = f"attempt {state.attempt}, interval {state.interval} ({interval.stage}): {lost}"
+            progress(f"{plan.name} {event}; starting again with the next seed")
+            if state.attempt + 1 == plan.max_attempts:
+                raise DataError(
+                    f"{plan.name}: {plan.max_attempts} clusters in a row were lost (last: "
+                    f"{lost}); lower the temperatures or raise max_attempts."
+                ) from None
+            spent = state.seconds + time.perf_counter() - began
+            state = _begin(plan, state.attempt + 1, [*state.events, event], spent, state.solves)
+            continue
+        spent = time.perf_counter() - began
+        longest = max(longest, spent)
+        state.interval += 1
+        state.seconds += spent
+        _write_checkpoint(checkpoint, plan, state)
+        progress(_line(plan, interval, state, len(schedule), spent, electron))
+    _save(
+        result,
+        plan=json.dumps(asdict(plan)),
+        events=json.dumps(state.events),
+        attempts=state.attempt + 1,
+        solves=state.solves,
+        seconds=state.seconds,
+        **_columns(state.frames),
+    )
+    checkpoint.unlink()
+    return result
+
+
+def _line(
+    plan: TrajectoryPlan,
+    interval: _Interval,
+    state: _Progress,
+    n_intervals: int,
+    spent: float,
+    electron: ElectronState | None,
+) -> str:
+    kinetic = kinetic_temperature(state.momenta, clusters.masses(plan.size), constraints=6)
+    line = (
+        f"{plan.name} {state.interval}/{n_intervals} {interval.stage} {interval.temperature:.0f} K "
+        f"{spent:.1f} s, T {kinetic:.0f} K, V {spcf.energy_and_forces(state.positions[0])[0]:.4f} "
+        "Ha"
+    )
+    if electron is not None:
+        where, _ = electron_state(state.positions[0], electron.centre, electron.gyration_radius)
+        line += f", E0 {electron.energy:.4f} Ha, r_g {electron.gyration_radius:.1f} Bohr, {where}"
+    return line
+
+
+# ------------------------------------------------------------------------------------- many
+# trajectories
+
+
+def trajectory_folder(folder: str | os.PathLike[str], plan: TrajectoryPlan) -> Path:
+    """Return the folder of one trajectory below `folder`."""
+    return Path(folder) / plan.name
+
+
+def _run_one(plan: TrajectoryPlan, folder: str, deadline: float | None) -> str:
+    def report(line: str) -> None:
+        # one write per line: many processes share the terminal
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    return str(run_trajectory(plan, trajectory_folder(folder, plan), report, deadline))
+
+
+def run_trajectories(
+    plans: Sequence[TrajectoryPlan],
+    folder: str | os.PathLike[str],
+    workers: int = 1,
+    time_limit: float | None = None,
+) -> tuple[list[Path], list[str]]:
+    """Run independent trajectories in `workers` processes, the longest first.
+
+    Returns the paths of the finished frames.npz and a sentence for each that is not finished (time
+    limit, lost clusters). `time_limit` is in seconds of wall time from now.
+    """
+    deadline = None if time_limit is None else time.time() + time_limit
+    # cost grows with the square of the size; one thread per process, set before numpy is imported
+    # there
+    queue = sorted(plans, key=lambda p: (-p.size, p.replica))
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
+    # compile once here: the children then read the compiled kernels from the cache
+    plan = smoke_plan()
+    _run_interval(plan, _Interval("seeding", 200.0, 1, 4.0), _begin(plan, 0, [], 0.0, 0))
+    done: list[Path] = []
+    unfinished: list[str] = []
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = {pool.submit(_run_one, plan, str(folder), deadline): plan for plan in queue}
+        for future in as_completed(futures):
+            try:
+                done.append(Path(future.result()))
+                print(f"{futures[future].name} done, {len(done)} of {len(queue)}", flush=True)
+            except GnnipError as error:
+                unfinished.append(str(error))
+    return sorted(done), sorted(unfinished)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0 when every trajectory is finished, 3 when some are not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m gnnip.sampling.water_anion", description=main.__doc__
+    )
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=list(SIZES), help="molecules per cluster"
+    )
+    parser.add_argument("--replicas", type=int, default=4, help="independent trajectories per size")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--folder", required=True, help="where the trajectories go")
+    parser.add_argument(
+        "--time-limit", type=float, help="seconds after which to stop, to be continued"
+    )
+    parser.add_argument("--smoke", action="store_true", help="tiny plans of a few seconds")
+    options = parser.parse_args(arguments)
+    make = smoke_plan if options.smoke else paper_plan
+    plans = [make(n, r, options.seed) for n in options.sizes for r in range(options.replicas)]
+    done, unfinished = run_trajectories(plans, options.folder, options.workers, options.time_limit)
+    for sentence in unfinished:
+        print(sentence)
+    print(f"{len(done)} of {len(plans)} trajectories finished in {options.folder}")
+    return 0 if not unfinished else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

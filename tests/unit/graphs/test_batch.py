@@ -1,0 +1,96 @@
+"""Batches: what is cut out of a store is what each structure gives alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from gnnip.errors import DataError
+from gnnip.graphs import GraphBatch, GraphStore, neighbour_list
+
+
+def structures(periodic=False, seed=0):
+    rng = np.random.default_rng(seed)
+    made = []
+    for n in (5, 9, 1, 7):
+        s = {"positions": rng.uniform(0, 5, (n, 3)), "numbers": rng.choice([1, 8], n)}
+        if periodic:
+            s |= {"cell": np.diag([4.0, 5.0, 4.5]) + 0.3, "pbc": True}
+        made.append(s)
+    return made
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_batch_holds_each_structure(periodic):
+    frames = structures(periodic)
+    store = GraphStore.from_structures(frames, 3.0, dtype=torch.float64)
+    chosen = [3, 0, 2, 1, 0]
+    batch = store.batch(torch.tensor(chosen))
+    assert batch.n_graphs == 5
+    assert batch.frame.tolist() == chosen
+    edge_start = 0
+    for k, frame in enumerate(chosen):
+        s = frames[frame]
+        a, b = batch.offsets[k], batch.offsets[k + 1]
+        assert np.array_equal(batch.positions[a:b], s["positions"])
+        assert np.array_equal(batch.atomic_numbers[a:b], s["numbers"])
+        assert (batch.batch[a:b] == k).all()
+        edge_index, shift = neighbour_list(s["positions"], 3.0, s.get("cell"), s.get("pbc"))
+        part = slice(edge_start, edge_start + edge_index.shape[1])
+        assert np.array_equal(batch.edge_index[:, part] - a, edge_index)
+        if periodic:
+            assert np.allclose(batch.edge_shift[part], shift, atol=1e-15)
+            assert np.array_equal(batch.cell[k], s["cell"])
+        edge_start += edge_index.shape[1]
+    assert edge_start == batch.edge_index.shape[1]
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_reverse_edges_and_lengths(periodic):
+    batch = GraphBatch.from_structures(structures(periodic), 3.5, dtype=torch.float64)
+    reverse = batch.adjacency.by_source
+    vectors = batch.edge_vectors()
+    assert torch.equal(batch.edge_index[0][reverse], batch.edge_index[1])
+    assert torch.allclose(vectors[reverse], -vectors, atol=1e-12)
+    assert torch.equal(reverse[reverse], torch.arange(len(reverse)))
+    assert torch.allclose(batch.edge_lengths(), vectors.norm(dim=1), atol=1e-12)
+    assert batch.lengths.max() < 3.5
+
+
+def test_stored_lengths_are_not_used_once_positions_vary():
+    batch = GraphBatch.from_structures(structures(), 3.0, dtype=torch.float64)
+    batch.positions.requires_grad_(True)
+    (gradient,) = torch.autograd.grad(batch.edge_lengths().sum(), batch.positions)
+    assert gradient.abs().max() > 0
+
+
+def test_labels_travel_with_their_structure():
+    frames = structures()
+    counts = [len(f["numbers"]) for f in frames]
+    forces = np.random.default_rng(3).normal(size=(sum(counts), 3))
+    store = GraphStore.from_flat(
+        np.concatenate([f["positions"] for f in frames]),
+        np.concatenate([f["numbers"] for f in frames]),
+        np.concatenate([[0], np.cumsum(counts)]),
+        3.0,
+        energies=[10.0, 20.0, 30.0, 40.0],
+        forces=forces,
+        frames=[100, 101, 102, 103],
+        dtype=torch.float64,
+    )
+    batch = store.batch(torch.tensor([1, 3]))
+    assert batch.energy.tolist() == [20.0, 40.0]
+    assert batch.frame.tolist() == [101, 103]
+    assert np.array_equal(batch.forces, np.concatenate([forces[5:14], forces[15:22]]))
+    assert [b.n_graphs for b in store.batches(torch.arange(4), 3)] == [3, 1]
+
+
+def test_mixed_open_and_periodic_structures():
+    frames = structures(True)[:1] + structures(False)[:1]
+    batch = GraphBatch.from_structures(frames, 3.0, dtype=torch.float64)
+    alone = [GraphBatch.from_structures([f], 3.0, dtype=torch.float64) for f in frames]
+    assert torch.equal(batch.edge_lengths(), torch.cat([a.edge_lengths() for a in alone]))
+
+
+def test_nothing_to_batch():
+    with pytest.raises(DataError, match="at least one"):
+        GraphStore.from_structures([], 3.0)
