@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def _read(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as archive:
             content: dict[str, Any] = {key: archive[key] for key in archive.files}
         content["plan"] = water_anion.read_plan(content)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} is no trajectory of ours or damaged; run it again.") from error
     content["positions"] = content["positions"].astype(np.float32)
     for positions in content["positions"]:

@@ -56,14 +56,18 @@ def choose_frames(frames: pd.DataFrame, size: int = PREFERRED_SIZE) -> dict[str,
 
 
 def isosurface(
-    origin: np.ndarray, spacing: float, density: np.ndarray, enclosed: float = ENCLOSED
+    origin: np.ndarray,
+    spacing: float,
+    density: np.ndarray,
+    enclosed: float = ENCLOSED,
+    refinement: int = 3,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the surface of equal density that holds the share `enclosed` of the electron.
 
     origin (3,) and spacing in any length, density (nx, ny, nz); returns vertices (v, 3) in that
-    length, triangles (t, 3) and the density level. The amplitude is refined twofold by cubic
-    splines first: the solver's grid is coarse, the amplitude on it is smooth. DataError if the
-    density is empty or `enclosed` not between 0 and 1.
+    length, triangles (t, 3) and the density level. The amplitude is refined by cubic splines first
+    (`refinement` points per grid step): the solver's grid is coarse, the amplitude on it is smooth.
+    DataError if the density is empty or `enclosed` not between 0 and 1.
     """
     from scipy.ndimage import map_coordinates
     from skimage.measure import marching_cubes
@@ -74,7 +78,7 @@ def isosurface(
     if density.size == 0 or not total > 0.0:
         raise DataError("The density is zero everywhere: there is no surface to draw.")
     amplitude = np.sqrt(np.clip(density, 0.0, None))
-    fine = [np.arange(0.0, n - 0.75, 0.5) for n in density.shape]
+    fine = [np.linspace(0.0, n - 1.0, refinement * (n - 1) + 1) for n in density.shape]
     grid = np.meshgrid(*fine, indexing="ij")
     refined = np.square(map_coordinates(amplitude, grid, order=3, mode="nearest"))
     ordered = np.sort(refined, axis=None)[::-1]
@@ -83,7 +87,7 @@ def isosurface(
     # a surface that would leave the box is closed at its wall
     padded = np.pad(refined, 1)
     vertices, triangles, _, _ = marching_cubes(padded, level=level)
-    vertices = np.asarray(origin) + (vertices - 1.0) * (spacing / 2.0)
+    vertices = np.asarray(origin) + (vertices - 1.0) * (spacing / refinement)
     return vertices, triangles.astype(np.int64), level
 
 
@@ -106,9 +110,9 @@ def compute_densities(
     arrays = load_arrays(dataset)
     frames = frame_table(arrays)
     solver = ElectronSolver(accuracy=accuracy)
-    rows: list[pd.DataFrame] = []
+    tables: list[pd.DataFrame] = []
     for state, frame in choose_frames(frames, size).items():
-        atoms = slice(int(arrays.offsets[frame]), int(arrays.offsets[frame + 1]))
+        atoms = arrays.atoms(frame)
         positions = np.asarray(arrays.positions[atoms], dtype=float)
         solution = solver.solve(positions / BOHR, forces=False)
         origin, spacing, density = solver.density(solution)
@@ -126,32 +130,38 @@ def compute_densities(
             "gyration_radius_a": float(solution.gyration_radius) * BOHR,
             "level_per_bohr3": level,
         }
-        rows += _records(
-            state, np.asarray(arrays.numbers[atoms]), positions, vertices * BOHR, triangles
-        )
-        rows.append(_table(state, "property", name=list(properties), value=properties.values()))
-    return pd.concat(rows, ignore_index=True)[list(COLUMNS)]
+        numbers = np.asarray(arrays.numbers[atoms])
+        tables.append(tidy_state(state, numbers, positions, vertices * BOHR, triangles, properties))
+    if not tables:
+        raise DataError(f"{dataset} labels no frame as surface or interior state.")
+    return pd.concat(tables, ignore_index=True)
 
 
-def _records(
+def tidy_state(
     state: str,
     numbers: np.ndarray,
     positions: np.ndarray,
     vertices: np.ndarray,
     triangles: np.ndarray,
-) -> list[pd.DataFrame]:
-    def xyz(values: np.ndarray) -> dict[str, Any]:
-        return {k: np.round(values[:, i], 4) for i, k in enumerate(("x_a", "y_a", "z_a"))}
+    properties: dict[str, float],
+) -> pd.DataFrame:
+    """Return the rows of one state: atoms (n,), (n, 3) Å; mesh (v, 3) Å, (t, 3); named numbers."""
+
+    def xyz(values: np.ndarray) -> dict[str, np.ndarray]:
+        return {k: np.round(values[:, i], 3) for i, k in enumerate(("x_a", "y_a", "z_a"))}
 
     corners = {k: triangles[:, i] for i, k in enumerate("abc")}
-    return [
-        _table(state, "atom", index=np.arange(len(numbers)), number=numbers, **xyz(positions)),
-        _table(state, "vertex", index=np.arange(len(vertices)), **xyz(vertices)),
-        _table(state, "triangle", index=np.arange(len(triangles)), **corners),
+    parts: dict[str, dict[str, Any]] = {
+        "atom": {"index": np.arange(len(numbers)), "number": numbers, **xyz(positions)},
+        "vertex": {"index": np.arange(len(vertices)), **xyz(vertices)},
+        "triangle": {"index": np.arange(len(triangles)), **corners},
+        "property": {"name": list(properties), "value": list(properties.values())},
+    }
+    rows = [
+        row
+        for record, columns in parts.items()
+        for row in pd.DataFrame({**columns, "state": state, "record": record}).to_dict("records")
     ]
-
-
-def _table(state: str, record: str, **columns: Any) -> pd.DataFrame:
-    length = len(next(iter(columns.values())))
-    data = {name: [pd.NA] * length for name in COLUMNS} | {k: list(v) for k, v in columns.items()}
-    return pd.DataFrame(data | {"state": state, "record": record})
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    whole = ["index", "number", "a", "b", "c"]
+    return table.astype(dict.fromkeys(whole, "Int64"))

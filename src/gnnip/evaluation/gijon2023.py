@@ -46,8 +46,8 @@ SCORES = {
 #: acceptable: MAPE at most this many times that of the best of the six. On the published table this
 #: rule picks GATConv and GCSConv and nothing else, as the authors do.
 ACCEPTABLE_FACTOR = 2.0
-#: an error is lower in earnest when by more than this share and more than one pooled standard
-#: deviation over seeds
+#: an error is lower in earnest when by more than this share and by more than two standard errors
+#: of the difference over seeds
 IMPORTANT_SHARE = 0.10
 #: half width around an exponent of 1 or 2 that still counts as linear or quadratic
 EXPONENT_WIDTH = 0.3
@@ -84,21 +84,15 @@ def score(frames: pd.DataFrame, predicted: str = "predicted_ha") -> dict[str, fl
 def baseline_predictions(train: pd.DataFrame, test: pd.DataFrame, energy: str) -> pd.DataFrame:
     """Return what the trivial predictors say of `test`, fitted on `train`; one column each.
 
-    constant: the mean of the training energies. n_linear: least squares on the number of molecules.
-    ensemble_mean: the mean of the training frames of the same (N, T); for an ensemble that is not
-    in the training set (sizes held out) it is n_linear.
+    `energy` is the column of training energies; the predictions have its unit. The predictors are
+    those of `gnnip.models.baselines`.
     """
-    y = train[energy].to_numpy(dtype=float)
-    n = train["n_molecules"].to_numpy(dtype=float)
-    constant = np.full(len(test), y.mean())
-    slope, intercept = np.polyfit(n, y, 1) if np.unique(n).size > 1 else (0.0, y.mean())
-    linear = intercept + slope * test["n_molecules"].to_numpy(dtype=float)
-    means = train.groupby(["n_molecules", "temperature_k"])[energy].mean()
-    keys = pd.MultiIndex.from_frame(test[["n_molecules", "temperature_k"]])
-    ensemble = means.reindex(keys).to_numpy(dtype=float)
-    ensemble = np.where(np.isnan(ensemble), linear, ensemble)
+    from gnnip.models.baselines import baseline
+
+    known = [train[c].to_numpy(dtype=float) for c in (energy, "n_molecules", "temperature_k")]
+    asked = [test[c].to_numpy(dtype=float) for c in ("n_molecules", "temperature_k")]
     return pd.DataFrame(
-        {"constant": constant, "n_linear": linear, "ensemble_mean": ensemble}, index=test.index
+        {name: baseline(name).fit(*known).predict(*asked) for name in BASELINES}, index=test.index
     )
 
 
@@ -418,9 +412,9 @@ def convergence(inputs: Inputs) -> Result:
     """Training and validation error against the epoch, six layers, both terms.
 
     Tidy: layer, target, seed, epoch, train_mae_ha, validation_mae_ha, ensemble_mean_mae_ha (on the
-    test frames). Metrics per training: converged_epoch, the first epoch whose best validation MAE
-    so far is within 10 % of the run's best; late_gain, by how much (%) the best validation MAE
-    still fell after two thirds of the run; epochs, the length of the run.
+    test frames). Metrics per training, from the smoothed validation MAE: converged_epoch, the first
+    epoch within 10 % of the end of the run; late_gain, by how much (%) it still fell after two
+    thirds of the run; epochs, the length of the run.
     """
     history = inputs.histories("table1")
     scores, _ = _scored(inputs, "table1")
@@ -447,13 +441,15 @@ def convergence(inputs: Inputs) -> Result:
 
 
 def _plateau(epochs: pd.Series, errors: pd.Series) -> tuple[int, float, int]:
-    """Return (first epoch within 10 % of the best, gain in % after two thirds, epochs)."""
+    """Return (first epoch within 10 % of the end, gain in % after two thirds, epochs).
+
+    Levels are medians over the last fifteenth of the run: single epochs jump.
+    """
     order = np.argsort(epochs.to_numpy())
-    best = np.minimum.accumulate(errors.to_numpy()[order])
-    numbers = epochs.to_numpy()[order]
-    first = int(numbers[int(np.argmax(best <= 1.1 * best[-1]))])
-    two_thirds = best[max(0, round(len(best) * 2 / 3) - 1)]
-    return first, float(100.0 * (two_thirds - best[-1]) / two_thirds), len(best)
+    level = errors.iloc[order].rolling(max(1, len(order) // 15), min_periods=1).median().to_numpy()
+    first = int(epochs.to_numpy()[order][int(np.argmax(level <= 1.1 * level[-1]))])
+    two_thirds = level[max(0, round(len(level) * 2 / 3) - 1)]
+    return first, float(100.0 * (1.0 - level[-1] / two_thirds)), len(level)
 
 
 # --- beyond the paper -----------------------------------------------------------------------------
@@ -569,17 +565,12 @@ def _mean(metrics: pd.DataFrame, quantity: str, variant: str = "as_described") -
     return float(rows["value"].mean()) if len(rows) else float("nan")
 
 
-def _std(metrics: pd.DataFrame, quantity: str) -> float:
-    """Return the standard deviation over seeds of a quantity; 0 for a single seed."""
-    values = metrics.loc[metrics["quantity"] == quantity, "value"]
-    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
-
-
 def _lower_in_earnest(metrics: pd.DataFrame, quantity: str, other: str) -> bool:
-    """Tell whether `quantity` lies below `other` by > 10 % and > one pooled standard deviation."""
-    gap = _mean(metrics, other) - _mean(metrics, quantity)
-    pooled = float(np.hypot(_std(metrics, quantity), _std(metrics, other)) / np.sqrt(2.0))
-    return gap > IMPORTANT_SHARE * _mean(metrics, other) and gap > pooled
+    """Tell whether `quantity` lies below `other` by > 10 % and > two standard errors over seeds."""
+    low, high = (metrics.loc[metrics["quantity"] == q, "value"] for q in (quantity, other))
+    gap = float(high.mean() - low.mean())
+    noise = [x.var(ddof=1) / len(x) if len(x) > 1 else 0.0 for x in (low, high)]
+    return gap > IMPORTANT_SHARE * float(high.mean()) and gap > 2.0 * float(np.sqrt(sum(noise)))
 
 
 def _table(metrics: pd.DataFrame, short: str) -> pd.DataFrame:
@@ -606,7 +597,7 @@ def gat_best(metrics: Metrics) -> ClaimResult:
             if x != "gat"
             and not _lower_in_earnest(metrics["table1"], f"gat_{t}_mae", f"{x}_{t}_mae")
         ]
-        note = f", but {', '.join(ties)} lies within 10 % or one spread" if ties else ""
+        note = f", but {', '.join(ties)} within 10 % or two standard errors" if ties else ""
         return ClaimResult(True, told, f"gat has the lowest mean MAE on both terms{note}")
     others = ", ".join(f"{layer} on the {t} term" for t, layer in best.items() if layer != "gat")
     return ClaimResult(False, told, f"lowest mean MAE: {others}")
@@ -667,7 +658,7 @@ def cutoff_6_suffices(metrics: Metrics) -> ClaimResult:
         )
     needed = max(smallest.values())
     told = ", ".join(f"{t}: {c:g} Bohr" for t, c in smallest.items())
-    limit = "by more than 10 % and one spread"
+    limit = "by more than 10 % and two standard errors"
     if needed == 6.0:
         reason = f"no larger cutoff is better {limit}, and a smaller one is worse"
     elif needed < 6.0:
@@ -700,7 +691,7 @@ def two_and_two_layers_suffice(metrics: Metrics) -> ClaimResult:
     told = f"best deeper network: {top[0]} + {top[1]} ({top[2]}), MAE {-gains[top]:+.0f} %"
     reason = (
         f"{len(better)} of {len(deeper)} deeper networks are better than 2 + 2 "
-        "by more than 10 % and one spread"
+        "by more than 10 % and two standard errors"
     )
     return ClaimResult(not better, told, reason)
 
@@ -719,7 +710,7 @@ def converges_in_100_to_150_epochs(metrics: Metrics) -> ClaimResult:
     gain = float(values("late_gain").median())
     epoch = float(values("converged_epoch").median())
     told = f"median gain after two thirds of {length:.0f} epochs: {gain:.1f} %"
-    reason = f"the median training is within 10 % of its best validation MAE at epoch {epoch:.0f}"
+    reason = f"the median training is within 10 % of its final validation MAE at epoch {epoch:.0f}"
     if length > 150:
         return ClaimResult(epoch <= 150, told, reason)
     return ClaimResult(gain <= 100 * IMPORTANT_SHARE, told, reason)

@@ -139,6 +139,44 @@ def panel(ax: Axes, letter: str, title: str = "") -> None:
     ax.set_title(f"({letter})  {title}" if title else f"({letter})", loc="left", pad=5)
 
 
+def plain_log(ax: Axes, axis: str = "y", wanted: int = 3) -> None:
+    """Make an axis logarithmic with plain numbers (0.02, 0.05), enough of them to be read.
+
+    Call it last: the ticks are chosen for the limits at hand.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+
+    getattr(ax, f"set_{axis}scale")("log")
+    low, high = getattr(ax, f"get_{axis}lim")()
+    steps = (
+        (1,),
+        (1, 3),
+        (1, 2, 5),
+        (1, 1.5, 2, 3, 5, 7),
+        (1, 1.2, 1.5, 1.8, 2, 2.5, 3, 4, 5, 6, 8),
+    )
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks: list[float] = []
+    for subs in steps:
+        ticks = [s * 10.0**d for d in decades for s in subs if low <= s * 10.0**d <= high]
+        if len(ticks) >= wanted:
+            break
+    side = getattr(ax, f"{axis}axis")
+    side.set_major_locator(FixedLocator(ticks))
+    side.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    side.set_minor_locator(LogLocator(subs=np.arange(1, 10)))
+    side.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float) -> str:
+    """Return 0.00002 as 2·10⁻⁵ and everything of ordinary size as it is."""
+    if 1e-4 <= value < 1e5:
+        return f"{value:.6f}".rstrip("0").rstrip(".") if value < 1 else f"{value:g}"
+    exponent = int(np.floor(np.log10(value)))
+    factor = value / 10.0**exponent
+    return (rf"${factor:g}\cdot" if abs(factor - 1) > 1e-6 else "$") + rf"10^{{{exponent}}}$"
+
+
 def spread(values: pd.Series) -> float:
     """Standard deviation over seeds (one degree of freedom less); NaN for a single seed."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")

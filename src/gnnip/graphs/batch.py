@@ -274,6 +274,20 @@ class GraphStore:
             tensors["forces"] = real(forces)
         return cls(tensors, atom_counts, edge_counts, float(cutoff))
 
+    def with_labels(self, energies: ArrayLike, forces: ArrayLike | None = None) -> GraphStore:
+        """Return a store of the same graphs (shared memory) with other labels, eV and eV/A."""
+        tensors = {k: v for k, v in self._tensors.items() if k not in ("energy", "forces")}
+        tensors["energy"] = torch.as_tensor(
+            np.asarray(energies), dtype=torch.float64, device=self.device
+        )
+        if forces is not None:
+            tensors["forces"] = torch.as_tensor(
+                np.asarray(forces), dtype=self.dtype, device=self.device
+            )
+        return GraphStore(
+            tensors, self._atom_counts.numpy(), self._edge_counts.numpy(), self.cutoff
+        )
+
     def batch(self, indices: Tensor) -> GraphBatch:
         """Return the structures `indices` (g,) as one batch, in that order.
 

@@ -251,7 +251,7 @@ class ModelFile:
 
 
 def save(model: Potential, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Write and return `<path>.safetensors` and `<path>.json`; an extension of `path` is dropped."""
+    """Write and return `<path>.safetensors` and `<path>.json`; drops an extension of `path`."""
     weights_file, json_file = _model_files(path)
     write_weights(weights_file, model.state_dict())
     record = ModelFile(

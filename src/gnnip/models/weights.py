@@ -67,7 +67,10 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             f"{path} is a pickle, which can run code when it is opened; gnnip loads weights in the "
             "safetensors format only."
         )
-    damaged = f"The weights {path} are damaged or not in the safetensors format; copy or train them again."
+    damaged = (
+        f"The weights {path} are damaged or not in the safetensors format; "
+        "copy or train them again."
+    )
     length = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else _HEADER_LIMIT
     if length >= min(_HEADER_LIMIT, max(len(content) - 7, 0)):
         raise CheckpointError(damaged)

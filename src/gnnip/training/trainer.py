@@ -1,0 +1,540 @@
+"""One trainer for every potential: best epoch by validation, exact continuation after a kill.
+
+A training is a pure function of its arguments on a CPU: the order of batches and the dropout of an
+epoch are seeded by (seed, epoch), so a checkpoint is the weights, the optimiser and the history,
+and a run that was killed and continued ends with the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError
+from gnnip.files import atomic_path, read_json, write_json, write_text
+from gnnip.graphs import GraphBatch, GraphStore
+from gnnip.models import build, evaluate, predict, save
+from gnnip.models.contract import Potential, TargetStatistics, choose_device
+from gnnip.training.progress import Progress
+from gnnip.training.schedule import Schedule
+from gnnip.training.settings import Settings
+
+SUBSETS = ("train", "validation", "test")
+RESULTS = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
+#: a training loss this many times its lowest value, so many epochs running, will not come back
+DIVERGED_FACTOR, DIVERGED_EPOCHS = 100.0, 5
+_EVALUATION_BATCH = 64
+
+Stores = dict[tuple[Any, ...], GraphStore]
+
+
+@dataclass
+class _Run:
+    """Everything that changes while a training runs; what a checkpoint holds."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    wall_s: float = 0.0
+    resumed: int = 0
+
+
+def train(
+    model_name: str,
+    hyperparameters: Mapping[str, Any],
+    arrays: FrameArrays,
+    term: str,
+    split: Mapping[str, NDArray[np.int64]],
+    settings: Settings,
+    folder: str | os.PathLike[str],
+    progress: Callable[[str], object] | None = None,
+    *,
+    stores: Stores | None = None,
+) -> dict[str, Any]:
+    """Train one potential on one energy term and write its results into `folder`.
+
+    Parameters
+    ----------
+    model_name, hyperparameters : as for `gnnip.models.build`.
+    arrays : frames in eV and Angstrom.
+    term : name of the energy term, or "total" for the sum of all.
+    split : frame indices of "train", "validation" and "test" (which may be empty).
+    progress : gets a line now and then; None shows a bar on a terminal, else prints the lines.
+    stores : graphs to share between trainings of one process on the same frames.
+
+    Returns
+    -------
+    The content of `summary.json`. The folder holds `model.safetensors` and `model.json` (best
+    epoch), `history.csv`, `predictions.csv` (validation and test frames) and, last,
+    `summary.json`. A folder that holds the results of the same training is left as it is. While it
+    runs, `checkpoint.pt` holds the state; a call after a kill continues from it, and a checkpoint
+    of another training is passed over.
+
+    Raises
+    ------
+    ConfigError : unknown model, hyper-parameter or subset.
+    DataError : labels that are not finite, unknown term, frames in two subsets, coinciding atoms.
+    ConvergenceError : the loss was not finite before any epoch was completed.
+    CheckpointError : a damaged checkpoint.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = _check_split(split, arrays.n_frames)
+    used = np.concatenate(list(parts.values()))
+    energies, forces = _labels(arrays, term, used, settings.force_weight > 0)
+
+    seed_everything(settings.seed, -1)
+    model = build(model_name, **hyperparameters)
+    identity = _identity(model, arrays, used, energies, parts, term, settings)
+    finished = _finished(folder, identity, settings)
+    if finished is not None:
+        return finished
+
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    torch.set_float32_matmul_precision("highest")
+    device = choose_device(settings.device)
+    dtype = getattr(torch, settings.dtype)
+    model.to(device=device, dtype=dtype)
+
+    subset = arrays.subset(used)
+    model.check_species(subset.numbers)
+    store = _store(subset, used, model.cutoff, device, dtype, stores)
+    store = store.with_labels(energies, forces)
+    bounds = np.cumsum([0, *(len(p) for p in parts.values())])
+    rows = {name: torch.arange(bounds[k], bounds[k + 1]) for k, name in enumerate(SUBSETS)}
+    train_rows = rows["train"].numpy()
+    train_atoms = _atoms_of(subset.offsets, train_rows)
+    statistics = TargetStatistics.measure(
+        energies[train_rows],
+        subset.numbers[train_atoms],
+        np.concatenate([[0], np.cumsum(subset.n_atoms[train_rows])]),
+        store.mean_neighbours,
+        None if forces is None else forces[train_atoms],
+    )
+    model.calibrate(statistics)
+    model.species = tuple(int(z) for z in np.unique(subset.numbers[train_atoms]))
+
+    trainer = _Trainer(model, store, rows, settings)
+    checkpoint = folder / "checkpoint.pt"
+    if trainer.restore(checkpoint, identity):
+        trainer.run.resumed += 1
+    bar = Progress(settings.epochs, trainer.run.epoch, progress)
+    bar.say(
+        f"{model_name} on {term}: {model.n_parameters} parameters, {len(rows['train'])} training "
+        f"frames, {store.mean_neighbours:.1f} neighbours per atom, {device}"
+        + (f", continued at epoch {trainer.run.epoch}" if trainer.run.resumed else "")
+    )
+    try:
+        stopped = trainer.fit(checkpoint, identity, bar)
+    finally:
+        bar.close()
+
+    run = trainer.run
+    model.load_state_dict(run.best_weights)
+    model.eval()
+    model.training_record = {"term": term, "model": model_name, "seed": settings.seed}
+    save(model, folder / "model")
+    predicted = predict(model, store, batch_size=_EVALUATION_BATCH)["energy"]
+    errors = {
+        f"{name}_mae_ev": float(np.abs(predicted[r] - energies[r]).mean()) if len(r) else None
+        for name, r in ((n, t.numpy()) for n, t in rows.items())
+    }
+    _write_history(folder / "history.csv", run.history)
+    _write_predictions(folder / "predictions.csv", subset, used, rows, energies, predicted)
+    summary = {
+        "model": model_name,
+        "hyperparameters": asdict(model.hyperparameters),
+        "term": term,
+        "settings": asdict(settings),
+        "best_epoch": run.best_epoch,
+        "epochs_run": run.epoch,
+        "stopped": stopped,
+        **errors,
+        "n_parameters": model.n_parameters,
+        **{f"n_{name}": len(r) for name, r in rows.items()},
+        "mean_neighbours": store.mean_neighbours,
+        "wall_s": run.wall_s,
+        "seconds_per_epoch": float(np.median([h["seconds"] for h in run.history])),
+        "peak_memory_mb": _peak_memory_mb(device),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "resumed": run.resumed,
+        "identity": identity,
+    }
+    write_json(folder / "summary.json", summary)
+    if stopped != "time limit":
+        checkpoint.unlink(missing_ok=True)
+    return summary
+
+
+class _Trainer:
+    """The loop over epochs and what it keeps."""
+
+    def __init__(
+        self, model: Potential, store: GraphStore, rows: dict[str, Tensor], settings: Settings
+    ) -> None:
+        self.model, self.store, self.rows, self.settings = model, store, rows, settings
+        self.forces = settings.force_weight > 0
+        self.optimiser = _make_optimiser(model, settings)
+        self.schedule = Schedule(settings)
+        self.average = (
+            AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+            if settings.ema is not None
+            else None
+        )
+        self.run = _Run()
+
+    @property
+    def judged(self) -> Potential:
+        """The model that is validated and saved."""
+        return self.model if self.average is None else self.average.module  # type: ignore[return-value]
+
+    def fit(self, checkpoint: Path, identity: str, bar: Progress) -> str:
+        """Run the remaining epochs; return why it ended."""
+        s, run = self.settings, self.run
+        started, spent, saved = time.perf_counter(), run.wall_s, time.perf_counter()
+        while run.epoch < s.epochs:
+            if s.time_limit_s is not None and run.epoch > 0 and run.wall_s >= s.time_limit_s:
+                self.checkpoint(checkpoint, identity)
+                return "time limit"
+            begun = time.perf_counter()
+            rate = self.schedule.rate(run.epoch)
+            train_loss, train_mae = self.train_epoch(run.epoch)
+            validation_loss, validation_mae = self.validate()
+            run.wall_s = spent + time.perf_counter() - started
+            if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+                return self.diverged(bar, f"the loss of epoch {run.epoch + 1} is not finite")
+            self.schedule.observe(validation_loss)
+            run.epoch += 1
+            if validation_loss < run.best_loss:
+                run.best_loss, run.best_epoch = validation_loss, run.epoch
+                run.best_weights = {
+                    k: v.detach().clone() for k, v in self.judged.state_dict().items()
+                }
+            run.history.append(
+                {
+                    "epoch": run.epoch,
+                    "train_loss": train_loss,
+                    "train_mae_ev": train_mae,
+                    "validation_mae_ev": validation_mae,
+                    "learning_rate": rate,
+                    "seconds": time.perf_counter() - begun,
+                }
+            )
+            losses = [h["train_loss"] for h in run.history]
+            if min(losses[-DIVERGED_EPOCHS:]) > DIVERGED_FACTOR * min(losses):
+                return self.diverged(bar, f"the loss rose {DIVERGED_FACTOR:.0f}-fold and stayed")
+            bar.step(
+                run.epoch,
+                f"train {train_mae:.4g} eV, validation {validation_mae:.4g} eV, "
+                f"best epoch {run.best_epoch}, {run.history[-1]['seconds']:.2f} s",
+            )
+            if time.perf_counter() - saved >= s.checkpoint_interval_s and run.epoch < s.epochs:
+                self.checkpoint(checkpoint, identity)
+                saved = time.perf_counter()
+        return "epochs"
+
+    def train_epoch(self, epoch: int) -> tuple[float, float]:
+        """Pass once over the training subset; return mean loss and energy MAE (eV) on the way."""
+        s = self.settings
+        order = seed_everything(s.seed, epoch)
+        shuffled = self.rows["train"][torch.randperm(len(self.rows["train"]), generator=order)]
+        self.model.train()
+        steps = math.ceil(len(shuffled) / s.batch_size)
+        totals = torch.zeros(2, dtype=torch.float64, device=self.store.device)
+        for step, batch in enumerate(self.store.batches(shuffled, s.batch_size)):
+            # the first step of a warm-up must move
+            at = epoch + (step + 1) / steps if s.warmup_epochs else epoch
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.schedule.rate(at)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss, error = self.loss(self.model, batch, create_graph=True)
+            loss.backward()
+            if s.clip is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), s.clip)
+            self.optimiser.step()
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+            totals += torch.stack([loss.detach().double() * batch.n_graphs, error])
+        train_loss, train_error = (totals / len(shuffled)).tolist()
+        return train_loss, train_error
+
+    def validate(self) -> tuple[float, float]:
+        """Return the loss and the energy MAE (eV) of the validation subset."""
+        model = self.judged
+        model.eval()
+        totals = torch.zeros(2, dtype=torch.float64, device=self.store.device)
+        with torch.no_grad():
+            for batch in self.store.batches(self.rows["validation"], _EVALUATION_BATCH):
+                loss, error = self.loss(model, batch, create_graph=False)
+                totals += torch.stack([loss.double() * batch.n_graphs, error])
+        loss_mean, error_mean = (totals / len(self.rows["validation"])).tolist()
+        return loss_mean, error_mean
+
+    def loss(
+        self, model: Potential, batch: GraphBatch, create_graph: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch and the sum of its absolute energy errors, eV."""
+        s = self.settings
+        output = evaluate(model, batch, forces=self.forces, create_graph=create_graph)
+        assert batch.energy is not None
+        difference = output["energy"].double() - batch.energy
+        error = difference.detach().abs().sum()
+        if s.per_atom:
+            difference = difference / batch.n_atoms
+        loss = s.energy_weight * self.penalty(difference)
+        if self.forces:
+            assert batch.forces is not None
+            loss = loss + s.force_weight * self.penalty(output["forces"] - batch.forces)
+        return loss, error
+
+    def penalty(self, difference: Tensor) -> Tensor:
+        """Mean of the chosen function of the errors."""
+        if self.settings.loss == "mae":
+            return difference.abs().mean()
+        if self.settings.loss == "mse":
+            return difference.square().mean()
+        zero = torch.zeros_like(difference)
+        return nn.functional.huber_loss(difference, zero, delta=self.settings.huber_delta)
+
+    def diverged(self, bar: Progress, reason: str) -> str:
+        """Keep the best epoch if there is one, else give up."""
+        if not self.run.best_weights:
+            raise ConvergenceError(
+                f"The training diverged: {reason}; lower the learning rate (now "
+                f"{self.settings.learning_rate:g}) or clip the gradient."
+            )
+        bar.say(f"diverged: {reason}; the best epoch, {self.run.best_epoch}, is kept")
+        return "diverged"
+
+    def checkpoint(self, path: Path, identity: str) -> None:
+        """Write the state atomically."""
+        state = {
+            "identity": identity,
+            "run": asdict(self.run),
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
+
+    def restore(self, path: Path, identity: str) -> bool:
+        """Continue from a checkpoint of the same training; return whether there was one."""
+        if not path.exists():
+            return False
+        try:
+            state = torch.load(path, map_location=self.store.device, weights_only=True)
+            if state["identity"] != identity:
+                return False
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.schedule.restore(state["schedule"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            self.run = _Run(**state["run"])
+        except Exception as error:
+            raise CheckpointError(
+                f"The checkpoint {path} is damaged; delete it to start this training again."
+            ) from error
+        return True
+
+
+def seed_everything(seed: int, epoch: int) -> torch.Generator:
+    """Seed torch for an epoch (-1: the initial weights) and return a generator for the order."""
+    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:7], "big"))
+    return torch.Generator().manual_seed(int.from_bytes(digest[7:14], "big"))
+
+
+def _make_optimiser(model: Potential, s: Settings) -> torch.optim.Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if s.optimiser == "sgd":
+        return torch.optim.SGD(parameters, lr=s.learning_rate, weight_decay=s.weight_decay)
+    kind = torch.optim.Adam if s.optimiser == "adam" else torch.optim.AdamW
+    return kind(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, fused=True)
+
+
+def _check_split(
+    split: Mapping[str, NDArray[np.int64]], n_frames: int
+) -> dict[str, NDArray[np.int64]]:
+    for name in split:
+        if name not in SUBSETS:
+            raise ConfigError(f"A split has the subsets {', '.join(SUBSETS)}, not '{name}'.")
+    parts = {n: np.asarray(split.get(n, ()), dtype=np.int64) for n in SUBSETS}
+    for name in ("train", "validation"):
+        if len(parts[name]) == 0:
+            raise DataError(f"The split has no {name} frames, at least one is needed.")
+    everything = np.concatenate(list(parts.values()))
+    if everything.min() < 0 or everything.max() >= n_frames:
+        raise DataError(f"The split names frames outside 0..{n_frames - 1}; make it again.")
+    values, counts = np.unique(everything, return_counts=True)
+    if counts.max() > 1:
+        raise DataError(
+            f"The split holds frame {values[counts.argmax()]} more than once, so errors would be "
+            "measured on training data; make it again."
+        )
+    return parts
+
+
+def _labels(
+    arrays: FrameArrays, term: str, used: NDArray[np.int64], with_forces: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    terms = arrays.terms if term == "total" and term not in arrays.terms else (term,)
+    energies = np.sum([arrays.energy(t) for t in terms], axis=0)[used].astype(np.float64)
+    bad = ~np.isfinite(energies)
+    if bad.any():
+        raise DataError(
+            f"The energy '{term}' of frame {used[bad.argmax()]} (and of {bad.sum() - 1} others) is "
+            "not finite; remove the frames or label them again."
+        )
+    if not with_forces:
+        return energies, None
+    total = np.sum([arrays.force(t) for t in terms], axis=0)
+    forces = total[_atoms_of(arrays.offsets, used)].astype(np.float64)
+    if not np.isfinite(forces).all():
+        raise DataError(
+            f"Forces of the term '{term}' are not finite; remove those frames or label them again."
+        )
+    return energies, forces
+
+
+def _atoms_of(offsets: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.int64]:
+    counts = np.diff(offsets)[frames]
+    begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    return np.repeat(offsets[frames] - begins, counts) + np.arange(counts.sum())
+
+
+def _store(
+    subset: FrameArrays,
+    used: NDArray[np.int64],
+    cutoff: float,
+    device: torch.device,
+    dtype: torch.dtype,
+    stores: Stores | None,
+) -> GraphStore:
+    key = (_hash(subset.positions, subset.numbers, used), cutoff, str(device), dtype)
+    if stores is not None and key in stores:
+        return stores[key]
+    store = GraphStore.from_flat(
+        subset.positions,
+        subset.numbers,
+        subset.offsets,
+        cutoff,
+        cells=subset.cells,
+        pbc=subset.pbc,
+        frames=used,
+        device=device,
+        dtype=dtype,
+    )
+    if stores is not None:
+        stores[key] = store
+    return store
+
+
+def _identity(
+    model: Potential,
+    arrays: FrameArrays,
+    used: NDArray[np.int64],
+    energies: NDArray[np.float64],
+    parts: Mapping[str, NDArray[np.int64]],
+    term: str,
+    settings: Settings,
+) -> str:
+    """Digest of all that decides the result."""
+    choices = {
+        "model": model.architecture,
+        "hyperparameters": asdict(model.hyperparameters),
+        "settings": settings.binding(),
+        "term": term,
+        "frames": _hash(arrays.positions, arrays.numbers, arrays.offsets, energies, used),
+        "split": {name: _hash(part) for name, part in parts.items()},
+    }
+    return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()
+
+
+def _hash(*values: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _finished(folder: Path, identity: str, settings: Settings) -> dict[str, Any] | None:
+    """Return the summary if the folder holds the complete results of this training."""
+    if not all((folder / name).exists() for name in RESULTS):
+        return None
+    summary = read_json(folder / "summary.json")
+    if summary.get("identity") != identity:
+        return None
+    limit = settings.time_limit_s
+    if summary["stopped"] == "time limit" and (limit is None or summary["wall_s"] < limit):
+        return None
+    return dict(summary)
+
+
+def _write_history(path: Path, history: list[dict[str, float]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in history:
+        writer.writerow({k: v if k == "epoch" else f"{v:.8g}" for k, v in row.items()})
+    write_text(path, text.getvalue())
+
+
+def _write_predictions(
+    path: Path,
+    subset: FrameArrays,
+    used: NDArray[np.int64],
+    rows: Mapping[str, Tensor],
+    energies: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+) -> None:
+    described = ("n_molecules", "temperature_k", "trajectory")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["frame", "subset", *described, "n_atoms", "energy_reference_ev", "energy_predicted_ev"]
+    )
+    n_atoms = subset.n_atoms
+    for name in ("validation", "test"):
+        for row in rows[name].tolist():
+            metadata = [subset.metadata[c][row] if c in subset.metadata else "" for c in described]
+            writer.writerow(
+                [
+                    used[row],
+                    name,
+                    *metadata,
+                    n_atoms[row],
+                    f"{energies[row]:.10g}",
+                    f"{predicted[row]:.10g}",
+                ]
+            )
+    write_text(path, text.getvalue())
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

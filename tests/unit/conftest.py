@@ -1,0 +1,248 @@
+"""A finished run of gijon2023, made up: the tree of results that evaluation and figures read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gnnip.cards import TrainingGroup, expand, plan_training, resolve
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.splits import make_split
+from gnnip.datasets.store import write_frames
+from gnnip.evaluation.inputs import Inputs
+from gnnip.units import HARTREE
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SIZES = (20, 32, 47, 76, 100, 139, 190, 237)
+TEMPERATURES = (50.0, 100.0, 150.0, 200.0)
+#: relative errors of the six layers, as in the published table
+ERRORS = {
+    "crystal": (0.10, 0.110),
+    "gat": (0.02, 0.005),
+    "gcs": (0.03, 0.007),
+    "ecc": (0.25, 0.018),
+    "agnn": (0.06, 0.017),
+    "general": (0.05, 0.014),
+}
+
+
+def made_up_frames(sizes: tuple[int, ...] = SIZES, per_trajectory: int = 2) -> FrameArrays:
+    """Frames with plausible energies (eV) and lattice-like positions (Å): no physics is behind them."""
+    rng = np.random.default_rng(7)
+    rows, blocks = [], []
+    for n in sizes:
+        side = int(np.ceil((3 * n) ** (1 / 3)))
+        lattice = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3)
+        for replica in range(4):
+            interior = (replica / 4 < n / 250) and n > 40
+            for temperature in TEMPERATURES:
+                for _ in range(per_trajectory):
+                    noise = rng.normal(size=2)
+                    atomic = (
+                        -0.0165 * n + 1.5e-5 * n * temperature + 0.01 * np.sqrt(n / 50) * noise[0]
+                    )
+                    electronic = -0.02 - 0.0001 * n - 0.03 * interior + 0.004 * noise[1]
+                    rows.append((n, temperature, f"n{n}-r{replica}", interior, atomic, electronic))
+                    blocks.append(1.55 * lattice[: 3 * n] + 0.05 * rng.normal(size=(3 * n, 3)))
+    n, temperature, trajectory, interior, atomic, electronic = map(
+        np.array, zip(*rows, strict=True)
+    )
+    counts = np.array([len(block) for block in blocks])
+    return FrameArrays(
+        positions=np.concatenate(blocks),
+        numbers=np.concatenate([np.tile([8, 1, 1], count // 3) for count in counts]),
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        energies={"atomic": atomic * HARTREE, "electronic": electronic * HARTREE},
+        metadata={
+            "n_molecules": n.astype(np.int64),
+            "temperature_k": temperature,
+            "trajectory": trajectory,
+            "state": np.where(interior, "interior", "surface"),
+        },
+        units={"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"},
+    )
+
+
+@dataclass
+class MadeUpRun:
+    """Where the run is, and what it was made of."""
+
+    inputs: Inputs
+    frames: FrameArrays
+
+
+def make_run(root: Path, tier: str = "paper", epochs: int = 150) -> MadeUpRun:
+    """Write results/{tier} of a made-up run of the real card, every training and step of it."""
+    card = resolve("gijon2023", tier, folder=REPOSITORY / "papers").model_dump(mode="json")
+    frames = made_up_frames()
+    folder = root / tier / "gijon2023"
+    write_frames(root / tier / "datasets" / "water_anion.h5", frames, attributes={})
+    rng = np.random.default_rng(11)
+    for group, entry in card["trainings"].items():
+        plan_group = TrainingGroup.model_validate(entry)
+        for cell in expand(plan_group):
+            plan = plan_training(plan_group, cell)
+            for seed in range(entry["seeds"]):
+                place = folder / "trainings" / group / cell.name / f"seed-{seed}"
+                place.mkdir(parents=True)
+                split = dict(plan.split)
+                parts = make_split(frames, split.pop("scheme"), seed, **split)
+                layer = plan.hyperparameters["layer"]
+                scale = ERRORS[layer][plan.term == "electronic"] * _penalty(plan.hyperparameters)
+                if plan.split["scheme"] != "random":
+                    scale *= 1.8
+                scale *= np.exp(0.08 * rng.normal())
+                _write_training(place, frames, parts, plan.term, scale, epochs, rng)
+    _write_steps(folder / "steps", frames, card, rng)
+    return MadeUpRun(Inputs(folder, card, tier), frames)
+
+
+def _penalty(hyperparameters: dict[str, object]) -> float:
+    cutoff, n_conv, n_dense = (
+        float(str(hyperparameters[k])) for k in ("cutoff", "n_conv", "n_dense")
+    )
+    few = max(0.0, 6.0 - cutoff) * 0.35 + (n_conv < 2) * 0.6 + (n_dense < 2) * 0.4
+    wide = (
+        0.4 if hyperparameters.get("input_width") and hyperparameters["layer"] == "crystal" else 1.0
+    )
+    return (1.0 + few) * wide * 32.0**0.1 / float(str(hyperparameters["channels"])) ** 0.1
+
+
+def _write_training(
+    folder: Path,
+    frames: FrameArrays,
+    parts: dict[str, np.ndarray],
+    term: str,
+    scale: float,
+    epochs: int,
+    rng: np.random.Generator,
+) -> None:
+    tables = []
+    for subset in ("validation", "test"):
+        chosen = parts[subset]
+        true = frames.energies[term][chosen]
+        error = 1.25 * scale * HARTREE * rng.normal(size=len(chosen))
+        tables.append(
+            pd.DataFrame(
+                {
+                    "frame": chosen,
+                    "subset": subset,
+                    "n_molecules": frames.metadata["n_molecules"][chosen],
+                    "temperature_k": frames.metadata["temperature_k"][chosen],
+                    "trajectory": frames.metadata["trajectory"][chosen],
+                    "n_atoms": frames.n_atoms[chosen],
+                    "energy_reference_ev": true,
+                    "energy_predicted_ev": true + error,
+                }
+            )
+        )
+    pd.concat(tables).to_csv(folder / "predictions.csv", index=False)
+    epoch = np.arange(1, epochs + 1)
+    curve = scale * HARTREE * (1.0 + 25.0 * np.exp(-epoch / 18.0))
+    history = {
+        "epoch": epoch,
+        "train_loss": curve,
+        "train_mae_ev": curve,
+        "validation_mae_ev": curve * np.exp(0.15 * rng.normal(size=epochs)),
+        "learning_rate": 1e-3,
+        "seconds": 0.5,
+    }
+    pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+    summary = {"n_parameters": 12345, "best_epoch": epochs, "n_train": len(parts["train"])}
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+def _write_steps(
+    folder: Path, frames: FrameArrays, card: dict[str, object], rng: np.random.Generator
+) -> None:
+    folder.mkdir(parents=True)
+    timing = []
+    for n in SIZES:
+        for frame in range(3):
+            for method, seconds in (
+                ("solver", 0.10 * (n / 100) ** 1.7),
+                ("network", 1.2e-3 * (0.5 + 0.5 * n / 100)),
+                ("network_batched", 4e-4 * n / 100),
+            ):
+                timing.append(
+                    {
+                        "method": method,
+                        "n_molecules": n,
+                        "frame": frame,
+                        "seconds": seconds * np.exp(0.05 * rng.normal()),
+                        "repeats": 5,
+                        "threads": 1,
+                        "hardware": "a made-up processor",
+                    }
+                )
+    pd.DataFrame(timing).to_csv(folder / "timing.csv", index=False)
+    audit = []
+    for group, layers in (("table1", tuple(ERRORS)), ("corrected", ("gat", "gcs"))):
+        for layer in layers:
+            for column, target in enumerate(("atomic", "electronic")):
+                for seed in range(3):
+                    own = ERRORS[layer][column] * np.exp(0.08 * rng.normal())
+                    for move, change in (
+                        ("none", 0.0),
+                        ("rotation", 0.6 * own),
+                        ("shift", 3.0 * own),
+                        ("mirror", 0.7 * own),
+                    ):
+                        change = 1e-9 if group == "corrected" and change else change
+                        audit.append(
+                            {
+                                "group": group,
+                                "layer": layer,
+                                "target": target,
+                                "seed": seed,
+                                "transformation": move,
+                                "mae_ha": float(np.hypot(own, change)),
+                                "change_ha": change,
+                            }
+                        )
+    pd.DataFrame(audit).to_csv(folder / "symmetry_audit.csv", index=False)
+    made_up_densities().to_csv(folder / "densities.csv", index=False)
+
+
+def made_up_densities(n_molecules: int = 20) -> pd.DataFrame:
+    """Two clusters on a lattice with a Gaussian electron at the side and in the middle."""
+    from gnnip.evaluation import density
+
+    rng = np.random.default_rng(3)
+    axis = np.arange(-9.0, 9.1, 1.0)
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+    tables = []
+    for state, centre in (("surface", [4.0, 1.0, 0.0]), ("interior", [0.0, 0.0, 0.0])):
+        oxygens = 2.9 * (np.stack(np.meshgrid(*[np.arange(3)] * 3), -1).reshape(-1, 3) - 1.0)
+        oxygens = oxygens[np.linalg.norm(oxygens - centre, axis=1) > 2.0][:n_molecules]
+        turn = rng.normal(size=(len(oxygens), 2, 3))
+        hydrogens = oxygens[:, None] + 0.96 * turn / np.linalg.norm(turn, axis=-1, keepdims=True)
+        positions = np.concatenate([oxygens[:, None], hydrogens], axis=1).reshape(-1, 3)
+        numbers = np.tile([8, 1, 1], len(oxygens))
+        rho = np.exp(-np.square(np.linalg.norm(points - centre, axis=-1) / 2.0))
+        vertices, triangles, level = density.isosurface(np.full(3, -9.0), 1.0, rho, 0.5)
+        properties = {
+            "frame": 0,
+            "n_molecules": len(oxygens),
+            "temperature_k": 50.0,
+            "enclosed": 0.5,
+            "energy_ha": -0.03,
+            "label_ha": -0.03,
+            "gyration_radius_a": 2.4,
+            "level_per_bohr3": level,
+        }
+        tables.append(
+            density.tidy_state(state, numbers, positions, vertices, triangles, properties)
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.fixture(scope="session")
+def made_up_run(tmp_path_factory: pytest.TempPathFactory) -> MadeUpRun:
+    """Return the made-up run at the paper tier."""
+    return make_run(tmp_path_factory.mktemp("results"))
