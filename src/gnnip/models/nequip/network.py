@@ -289,8 +289,9 @@ class NequIP(Potential):
         distance = vectors.square().sum(1).sqrt()
         harmonics = spherical_harmonics(vectors / distance[:, None], self.lmax_edge)
         basis = self.basis(distance) * self.envelope(distance)[:, None]
-        one_hot = torch.nn.functional.one_hot(species, len(self.species)).to(basis.dtype)
-        embedding = one_hot @ (self.embedding / math.sqrt(len(self.species)))
+        kinds = len(self.hyperparameters.species)
+        one_hot = torch.nn.functional.one_hot(species, kinds).to(basis.dtype)
+        embedding = one_hot @ (self.embedding / math.sqrt(kinds))
         found = [embedding[:, None, :]]
         for layer, denominator in zip(self.layers, self.denominators, strict=True):
             found.append(layer(found[-1], one_hot, pairs, harmonics, basis, denominator))
@@ -300,8 +301,11 @@ class NequIP(Potential):
         """Return positions (n,) in the list of species; DataError for one that is not there."""
         found: Tensor = self.species_table[atomic_numbers.clamp(0, LARGEST_NUMBER - 1)]
         if bool((found < 0).any()):
-            self.check_species(atomic_numbers.tolist())
-            raise DataError(f"The structure holds species outside {list(self.species)}.")
+            unknown = sorted(set(atomic_numbers[found < 0].tolist()))
+            raise DataError(
+                f"The potential was built for the atomic numbers {list(self.hyperparameters.species)} and knows "
+                f"nothing of {unknown}; list them in its option species and train it on them."
+            )
         return found
 
 
