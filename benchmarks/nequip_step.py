@@ -66,7 +66,7 @@ def own_step(arguments: argparse.Namespace, form: str):
         found = evaluate(model, batch, forces=True, create_graph=True)
         loss = (found["energy"] / len(numbers)).square().mean() + found["forces"].square().mean()
         torch.autograd.grad(loss, parameters)
-        return float(loss), batch.edge_index.shape[1]
+        return float(loss.detach()), batch.edge_index.shape[1]
 
     return step
 
@@ -116,7 +116,7 @@ def peer_step(arguments: argparse.Namespace):
         loss = (found["inferred_total_energy"] / len(numbers)).square().mean()
         loss = loss + found["inferred_force"].square().mean()
         torch.autograd.grad(loss, parameters)
-        return float(loss), index.shape[1]
+        return float(loss.detach()), index.shape[1]
 
     assert sevenn
     return step
@@ -130,11 +130,14 @@ def serve(arguments: argparse.Namespace) -> None:
     for line in sys.stdin:
         if line.strip() != "go":
             break
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         loss, edges = step()
-        seconds = time.perf_counter() - start
+        if arguments.device != "cpu":
+            torch.cuda.synchronize()
+        seconds, used = time.perf_counter() - start, time.process_time() - used
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"seconds": seconds, "loss": loss, "edges": edges, "peak_mb": memory}), flush=True)
+        record = {"seconds": seconds, "cpu": used, "loss": loss, "edges": edges, "peak_mb": memory}
+        print(json.dumps(record), flush=True)
 
 
 def main() -> None:
@@ -167,6 +170,7 @@ def main() -> None:
         for name, python in programs.items()
     }
     times: dict[str, list[float]] = {name: [] for name in workers}
+    cpu: dict[str, list[float]] = {name: [] for name in workers}
     last: dict[str, dict] = {}
     for _ in range(arguments.repeats):
         for name, worker in workers.items():
@@ -175,6 +179,7 @@ def main() -> None:
             print("go", file=worker.stdin, flush=True)
             last[name] = json.loads(worker.stdout.readline())
             times[name].append(last[name]["seconds"])
+            cpu[name].append(last[name]["cpu"])
     for worker in workers.values():
         worker.communicate("stop\n")
     processor = next(
@@ -187,7 +192,7 @@ def main() -> None:
     for name, found in times.items():
         print(
             f"{name:8s} min {min(found):7.3f} s  median {statistics.median(found):7.3f} s  "
-            f"min / {forms[0]} {min(found) / base:6.2f}  peak memory {last[name]['peak_mb']:6.0f} MB"
+            f"min / {forms[0]} {min(found) / base:6.2f}  CPU min {min(cpu[name]):7.3f} s  peak memory {last[name]['peak_mb']:6.0f} MB"
         )
 
 

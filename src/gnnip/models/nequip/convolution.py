@@ -239,7 +239,10 @@ def _dense_second(ctx: Any, cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
     """Derivatives that the kernels lack (third order, or of the gradient of the weights), by the dense form."""
     keep = torch.is_grad_enabled()
     with torch.enable_grad():
-        inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in ctx.saved_tensors]
+        # fresh views: g may itself depend on the other inputs, and these are partial derivatives
+        inputs = [
+            t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in ctx.saved_tensors
+        ]
         *arguments, g = inputs
         first = torch.autograd.grad(
             dense(*ctx.where, *arguments), arguments, g, create_graph=True, allow_unused=True
