@@ -1,9 +1,12 @@
-"""Time one training step (energy, forces, gradient of a loss on both) of NequIP, and of PyPI sevenn beside it.
+"""Time one training step (energy, forces, gradient of a loss on both) of NequIP, and of PyPI sevenn
+beside it.
 
     python benchmarks/nequip_step.py --peer /path/to/venv-with-sevenn/bin/python
 
-Each program is one process that answers "go" with the seconds of one step; steps alternate, so both see the same
-machine. The peer runs at its best: TorchScript's profiling executor off. Without --peer only the project's forms run.
+Each program is one process that answers "go" with the seconds of one step; steps alternate, so both
+see the same
+machine. The peer runs at its best: TorchScript's profiling executor off. Without --peer only the
+project's forms run.
 """
 
 from __future__ import annotations
@@ -22,11 +25,11 @@ import numpy as np
 import torch
 
 SPECIES = (1, 2, 3, 4)
-ROOT = Path(__file__).parents[1]
 
 
 def toy_cell(distance: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions (n, 3) and species of the toy of kang2024: two ions and 2 (120 + 5 d) half charges."""
+    """Return positions (n, 3) and species of the toy of kang2024: two ions and 2 (120 + 5 d) half
+    charges."""
     rng = np.random.default_rng(seed)
     box = np.array([10.0, 10.0, 24.0 + distance])
     points = [np.array([5.0, 5.0, 12.0]), np.array([5.0, 5.0, 12.0 + distance])]
@@ -58,8 +61,12 @@ def own_step(arguments: argparse.Namespace, form: str):
     if form == "dense":
         convolution.available = lambda *_: False
     positions, numbers = toy_cell()
-    batch = GraphBatch.from_structures([{"positions": positions, "numbers": numbers}], 5.0, device=arguments.device)
-    model = NequIP(NequIPHyperparameters(species=SPECIES, **options(arguments))).to(arguments.device)
+    batch = GraphBatch.from_structures(
+        [{"positions": positions, "numbers": numbers}], 5.0, device=arguments.device
+    )
+    model = NequIP(NequIPHyperparameters(species=SPECIES, **options(arguments))).to(
+        arguments.device
+    )
     parameters = [p for p in model.parameters() if p.requires_grad]
 
     def step() -> tuple[float, int]:
@@ -98,7 +105,9 @@ def peer_step(arguments: argparse.Namespace):
     positions, numbers = toy_cell()
     distances = np.linalg.norm(positions[:, None] - positions, axis=2)
     edges = np.stack(np.nonzero((distances < 5.0) & (distances > 0)))
-    vectors = torch.tensor(positions[edges[1]] - positions[edges[0]], dtype=torch.float32, device=arguments.device)
+    vectors = torch.tensor(
+        positions[edges[1]] - positions[edges[0]], dtype=torch.float32, device=arguments.device
+    )
     index = torch.tensor(edges, device=arguments.device)
     species = torch.tensor(numbers, device=arguments.device)
     constant = {
@@ -124,7 +133,11 @@ def peer_step(arguments: argparse.Namespace):
 
 def serve(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
-    step = peer_step(arguments) if arguments.worker == "sevenn" else own_step(arguments, arguments.worker)
+    step = (
+        peer_step(arguments)
+        if arguments.worker == "sevenn"
+        else own_step(arguments, arguments.worker)
+    )
     for _ in range(2):
         step()
     for line in sys.stdin:
@@ -182,17 +195,21 @@ def main() -> None:
             cpu[name].append(last[name]["cpu"])
     for worker in workers.values():
         worker.communicate("stop\n")
-    processor = next(
-        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor(),
-    )
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor()
     gpu = f", {torch.cuda.get_device_name()}" if arguments.device != "cpu" else ""
-    print(f"{processor}{gpu}, {arguments.threads} threads, torch {torch.__version__}; float32, {last[forms[0]]['edges']} edges")
+    print(
+        f"{processor}{gpu}, {arguments.threads} threads, torch {torch.__version__}; float32, "
+        f"{last[forms[0]]['edges']} edges"
+    )
     base = min(times[forms[0]])
     for name, found in times.items():
         print(
             f"{name:8s} min {min(found):7.3f} s  median {statistics.median(found):7.3f} s  "
-            f"min / {forms[0]} {min(found) / base:6.2f}  CPU min {min(cpu[name]):7.3f} s  peak memory {last[name]['peak_mb']:6.0f} MB"
+            f"min / {forms[0]} {min(found) / base:6.2f}  CPU min {min(cpu[name]):7.3f} s  "
+            f"peak memory {last[name]['peak_mb']:6.0f} MB"
         )
 
 

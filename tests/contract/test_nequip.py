@@ -1,4 +1,5 @@
-"""NequIP under the contract: with and without parity, both cutoff functions, both self-connections."""
+"""NequIP under the contract: with and without parity, both cutoff functions, both
+self-connections."""
 
 from gnnip.models import build
 
@@ -6,7 +7,14 @@ from .base import PotentialContract
 
 
 def contract_class(name, **options):
-    given = {"species": (1, 8), "cutoff": 4.0, "channels": 4, "layers": 2, "radial_hidden": (8,), "denominator": 8.0}
+    given = {
+        "species": (1, 8),
+        "cutoff": 4.0,
+        "channels": 4,
+        "layers": 2,
+        "radial_hidden": (8,),
+        "denominator": 8.0,
+    }
 
     def make_model(self):
         return build("nequip", **(given | options))

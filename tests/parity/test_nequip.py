@@ -42,7 +42,10 @@ def model(arrays):
 
 
 def structure(arrays, kind):
-    given = {"positions": arrays[f"{kind}.positions"], "numbers": NUMBERS[arrays[f"{kind}.species"]]}
+    given = {
+        "positions": arrays[f"{kind}.positions"],
+        "numbers": NUMBERS[arrays[f"{kind}.species"]],
+    }
     if kind == "periodic":
         given |= {"cell": arrays[f"{kind}.cell"], "pbc": arrays[f"{kind}.pbc"]}
     return GraphBatch.from_structures([given], 5.0, dtype=torch.float64)
@@ -57,7 +60,9 @@ def test_energy_forces_stress(model, arrays, kind, form, monkeypatch):
         pytest.skip("no compiler")
     found = evaluate(model, structure(arrays, kind), forces=True, stress=kind == "periodic")
     assert np.allclose(found["energy"], arrays[f"{kind}.energy"], rtol=1e-9, atol=1e-9)
-    assert np.allclose(found["atomic_energies"], arrays[f"{kind}.atomic_energies"], rtol=1e-9, atol=1e-9)
+    assert np.allclose(
+        found["atomic_energies"], arrays[f"{kind}.atomic_energies"], rtol=1e-9, atol=1e-9
+    )
     assert np.allclose(found["forces"], arrays[f"{kind}.forces"], rtol=1e-9, atol=1e-9)
     if kind == "periodic":
         # SevenNet's order is xx, yy, zz, xy, yz, zx and its sign the opposite of ASE's
@@ -78,13 +83,30 @@ def test_features_after_each_block(model, arrays, kind):
 
 
 PACKAGE_CASES = {
-    "lmax3_even_linear": {"lmax": 3, "parity": False, "self_connection": "linear", "layers": 3, "channels": 4},
-    "lmax2_parity_xplor": {"cutoff_function": "xplor", "cutoff_onset": 3.5, "layers": 3, "channels": 8},
+    "lmax3_even_linear": {
+        "lmax": 3,
+        "parity": False,
+        "self_connection": "linear",
+        "layers": 3,
+        "channels": 4,
+    },
+    "lmax2_parity_xplor": {
+        "cutoff_function": "xplor",
+        "cutoff_onset": 3.5,
+        "layers": 3,
+        "channels": 8,
+    },
     "lmax3_parity": {"lmax": 3, "layers": 2, "channels": 16, "radial_hidden": (20, 12)},
-    "edge2_node1_species": {"lmax_edge": 2, "lmax_node": 1, "lmax": 2, "layers": 3, "channels": 4,
-                            "reference_energies": (-1.0, 0.5, 2.0, 0.25)},
+    "edge2_node1_species": {
+        "lmax_edge": 2,
+        "lmax_node": 1,
+        "lmax": 2,
+        "layers": 3,
+        "channels": 4,
+        "reference_energies": (-1.0, 0.5, 2.0, 0.25),
+    },
     "lmax0": {"lmax": 0, "layers": 2, "channels": 6},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -97,12 +119,19 @@ def double_precision():
 @pytest.mark.parametrize("case", PACKAGE_CASES)
 @pytest.mark.usefixtures("double_precision")
 def test_other_settings_against_the_installed_package(case):
-    """Random weights of PyPI sevenn, where that package is installed (it is GPL: never a dependency)."""
+    """Random weights of PyPI sevenn, where that package is installed (it is GPL: never a
+    dependency)."""
     sevenn = pytest.importorskip("sevenn._const", reason="the peer package sevenn is not installed")
     from sevenn.model_build import build_E3_equivariant_model
 
     options = NequIPHyperparameters(
-        **{"species": (1, 6, 7, 8), "denominator": 5.5, "scale": 1.7, "n_radial": 6, **PACKAGE_CASES[case]}
+        **{
+            "species": (1, 6, 7, 8),
+            "denominator": 5.5,
+            "scale": 1.7,
+            "n_radial": 6,
+            **PACKAGE_CASES[case],
+        }
     )
     function: dict = {"cutoff_function_name": "poly_cut", "poly_cut_p_value": options.cutoff_power}
     if options.cutoff_function == "xplor":
@@ -131,7 +160,10 @@ def test_other_settings_against_the_installed_package(case):
     mine = load_sevennet_state(NequIP(options).double(), peer.state_dict())
     rng = np.random.default_rng(7)
     grid = np.stack(np.meshgrid(*[np.arange(3.0)] * 3), axis=-1).reshape(-1, 3)[:20]
-    given = {"positions": 1.9 * grid + 0.3 * rng.random((20, 3)), "numbers": rng.choice(NUMBERS, 20)}
+    given = {
+        "positions": 1.9 * grid + 0.3 * rng.random((20, 3)),
+        "numbers": rng.choice(NUMBERS, 20),
+    }
     batch = GraphBatch.from_structures([given], options.cutoff, dtype=torch.float64)
     found = evaluate(mine, batch, forces=True)
 
@@ -152,6 +184,8 @@ def test_other_settings_against_the_installed_package(case):
 
     peer.onehot_idx_to_onehot.register_forward_hook(widen)
     expected = peer.eval()(data)
-    assert np.allclose(found["energy"], expected["inferred_total_energy"].detach(), rtol=1e-9, atol=1e-9)
+    assert np.allclose(
+        found["energy"], expected["inferred_total_energy"].detach(), rtol=1e-9, atol=1e-9
+    )
     assert np.allclose(found["forces"], expected["inferred_force"].detach(), rtol=1e-9, atol=1e-9)
     assert found["forces"].abs().max() > 1e-3

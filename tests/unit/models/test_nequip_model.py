@@ -37,7 +37,9 @@ def small(**options):
     return build("nequip", **(given | {"radial_hidden": (8,)} | options)).double()
 
 
-def problem(lmax, parity, layer, *, channels=3, hidden=5, nodes=6, pairs=40, both=True, dtype=torch.float64):
+def problem(
+    lmax, parity, layer, *, channels=3, hidden=5, nodes=6, pairs=40, both=True, dtype=torch.float64
+):
     torch.manual_seed(0)
     irreps = layer_irreps(3, lmax, lmax, parity)
     coupling = Coupling(irreps[layer], edge_irreps(lmax, parity), irreps[layer + 1])
@@ -82,10 +84,22 @@ class TestCouplings:
     @pytest.mark.parametrize(
         ("lmax", "channels", "layers", "parity", "expected"),
         # counted in SevenNet for four species
-        [(3, 32, 5, True, 835_736), (3, 32, 5, False, 525_464), (2, 16, 4, True, 111_056), (2, 16, 4, False, 85_200)],
-    )  # fmt: skip
+        [
+            (3, 32, 5, True, 835_736),
+            (3, 32, 5, False, 525_464),
+            (2, 16, 4, True, 111_056),
+            (2, 16, 4, False, 85_200),
+        ],
+    )
     def test_number_of_parameters(self, lmax, channels, layers, parity, expected):
-        model = build("nequip", species=(8, 12, 13, 79), lmax=lmax, channels=channels, layers=layers, parity=parity)
+        model = build(
+            "nequip",
+            species=(8, 12, 13, 79),
+            lmax=lmax,
+            channels=channels,
+            layers=layers,
+            parity=parity,
+        )
         assert model.n_parameters == expected
 
 
@@ -97,7 +111,9 @@ class TestRadial:
         assert torch.allclose(radial.spherical_harmonics(directions, lmax), expected, atol=1e-12)
 
     def test_gains_are_those_of_e3nn(self):
-        assert normalize2mom(torch.nn.functional.silu).cst == pytest.approx(radial.SILU_GAIN, rel=1e-14)
+        assert normalize2mom(torch.nn.functional.silu).cst == pytest.approx(
+            radial.SILU_GAIN, rel=1e-14
+        )
         assert normalize2mom(torch.tanh).cst == pytest.approx(radial.TANH_GAIN, rel=1e-14)
 
     def test_bessel_functions_start_as_standing_waves(self):
@@ -106,7 +122,9 @@ class TestRadial:
         expected = [2 / 5 * math.sin(n * math.pi / 4) / 1.25 for n in (1, 2, 3)]
         assert basis(r)[0].tolist() == pytest.approx(expected, abs=1e-6)
 
-    @pytest.mark.parametrize("function", [radial.PolynomialCutoff(5.0, 6), radial.XplorCutoff(5.0, 3.0)])
+    @pytest.mark.parametrize(
+        "function", [radial.PolynomialCutoff(5.0, 6), radial.XplorCutoff(5.0, 3.0)]
+    )
     def test_cutoff_functions_end_smoothly(self, function):
         r = torch.tensor([1e-3, 2.9, 4.999999, 5.0, 5.5], dtype=torch.float64, requires_grad=True)
         value = function(r)
@@ -116,13 +134,18 @@ class TestRadial:
         assert slope[2:].abs().max() < 1e-5
 
     def test_xplor_is_one_below_its_onset(self):
-        assert radial.XplorCutoff(5.0, 3.0)(torch.tensor([2.9, 3.1])).tolist() == [1.0, pytest.approx(0.991, abs=5e-3)]
+        assert radial.XplorCutoff(5.0, 3.0)(torch.tensor([2.9, 3.1])).tolist() == [
+            1.0,
+            pytest.approx(0.991, abs=5e-3),
+        ]
 
 
 @needs_kernels
 class TestKernels:
     @pytest.mark.parametrize("both", [True, False])
-    @pytest.mark.parametrize(("lmax", "parity", "layer"), [(1, True, 0), (2, True, 1), (3, False, 1), (2, True, 2)])
+    @pytest.mark.parametrize(
+        ("lmax", "parity", "layer"), [(1, True, 0), (2, True, 1), (3, False, 1), (2, True, 2)]
+    )
     def test_value_and_two_derivatives_equal_the_dense_form(self, lmax, parity, layer, both):
         tables, pairs, arguments = problem(lmax, parity, layer, both=both, pairs=101)
         found = {}
@@ -183,7 +206,9 @@ class TestKernels:
         wide = [a.double() for a in arguments]
         expected = convolution.dense(tables, pairs, *wide)
         found = convolution.fused(tables, pairs, *arguments)
-        assert torch.allclose(found.double(), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+        assert torch.allclose(
+            found.double(), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item()
+        )
 
     def test_no_pairs(self):
         tables, pairs, arguments = problem(2, True, 1, pairs=0)
@@ -224,7 +249,10 @@ class TestCompiler:
 class TestModel:
     @pytest.mark.parametrize("parity", [True, False])
     def test_forms_agree_in_energy_and_forces(self, parity, monkeypatch):
-        model, batch = small(parity=parity, lmax=2, layers=3), batch_of(structure(), structure(9, 1))
+        model, batch = (
+            small(parity=parity, lmax=2, layers=3),
+            batch_of(structure(), structure(9, 1)),
+        )
         fast = evaluate(model, batch, forces=True)
         monkeypatch.setattr(convolution, "available", lambda *_: False)
         slow = evaluate(model, batch, forces=True)
@@ -281,7 +309,9 @@ class TestModel:
             batch.positions = moved.requires_grad_()
             (s,) = torch.autograd.grad(model(batch)["energy"].sum(), batch.positions)
             values.append(s.square().sum().item())
-        assert positions.grad[0, 0].item() == pytest.approx((values[1] - values[0]) / (2 * step), rel=1e-5)
+        assert positions.grad[0, 0].item() == pytest.approx(
+            (values[1] - values[0]) / (2 * step), rel=1e-5
+        )
 
     def test_calibration_sets_what_was_left_open(self):
         statistics = TargetStatistics(-10.0, 2.0, {1: -1.5, 8: -4.0}, 0.3, 0.7, 16.0)
@@ -297,13 +327,18 @@ class TestModel:
         assert fixed.scale.tolist() == [2.0, 2.0]
 
     def test_shift_and_scale_can_be_trained(self):
-        trained = {n for n, _ in small(train_shift_scale=True, train_denominator=True).named_parameters()}
+        trained = {
+            n for n, _ in small(train_shift_scale=True, train_denominator=True).named_parameters()
+        }
         assert {"shift", "scale", "denominators"} <= trained
         assert not {"shift", "scale", "denominators"} & {n for n, _ in small().named_parameters()}
 
     def test_self_connections_differ(self):
         batch = batch_of(structure())
-        energies = [small(self_connection=kind)(batch)["energy"].item() for kind in ("nequip", "linear", "none")]
+        energies = [
+            small(self_connection=kind)(batch)["energy"].item()
+            for kind in ("nequip", "linear", "none")
+        ]
         assert len(set(energies)) == 3
 
 

@@ -1,4 +1,7 @@
-"""Compile the kernels once for this processor and load them; without a compiler the dense form serves."""
+"""Compile the kernels once for this processor and load them.
+
+Without a compiler the dense form serves.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ def _processor() -> str:
 
 
 def _openmp() -> list[str]:
-    # torch wheels carry their own libgomp: a second one would bring a second team of spinning threads
+    # torch wheels carry their own libgomp: a second one would bring a second team of spinning
+    # threads
     own = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
     return [str(own[0])] if own else ["-fopenmp"]
 
@@ -57,14 +61,16 @@ def _compile(compiler: str, target: Path, openmp: list[str]) -> None:
 def library() -> ctypes.CDLL | None:
     """Return the compiled kernels, or None (with one warning) where they cannot be had.
 
-    ``GNNIP_KERNELS=off`` chooses the dense form on purpose; ``CXX`` names another compiler than g++.
+    ``GNNIP_KERNELS=off`` chooses the dense form on purpose; ``CXX`` names another compiler than
+    g++.
     """
     if os.environ.get("GNNIP_KERNELS", "").lower() == "off":
         return None
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
     if not compiler or sys.platform != "linux":
         warnings.warn(
-            "No C++ compiler was found, so NequIP runs in its slower dense form; install g++ to get the fast one.",
+            "No C++ compiler was found, so NequIP runs in its slower dense form; "
+            "install g++ to get the fast one.",
             stacklevel=2,
         )
         return None
@@ -79,8 +85,9 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         detail = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
         warnings.warn(
-            f"The NequIP kernels could not be compiled into {target.parent}, so the slower dense form runs "
-            f"({detail[-1] if detail else error}); set GNNIP_CACHE to a writable folder or CXX to a compiler.",
+            f"The NequIP kernels could not be compiled into {target.parent}, so the slower dense "
+            f"form runs ({detail[-1] if detail else error}); set GNNIP_CACHE to a writable "
+            "folder or CXX to a compiler.",
             stacklevel=2,
         )
         return None

@@ -1,9 +1,10 @@
-"""The convolution of one layer: sum over neighbours of (features x harmonics) weighted by the radial network.
+"""The convolution of one layer: radially weighted sum over neighbours of features x harmonics.
 
-    out[t, row(p, k), u] = sum over messages s -> t of  w[e, p, u] sum_ij C[p, i, j, k] x[s, i, u] Y[e, j],  w = h W
+    out[t, row(p, k), u] = sum over messages s -> t of
+                               w[e, p, u] sum_ij C[p, i, j, k] x[s, i, u] Y[e, j],      w = h W
 
-Two forms with one signature: `dense` in torch operations (the reference, any device, any order of derivative) and
-`fused` in compiled kernels (CPU, first and second derivatives by hand).
+Two forms with one signature: `dense` in torch operations (the reference, any device, any order of
+derivative) and `fused` in compiled kernels (CPU, first and second derivatives by hand).
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ LARGEST_OUTPUT = 4  # degree of an output for which the kernels are compiled
 
 @dataclass
 class Pairs:
-    """Pairs of atoms: messages neighbour -> centre along r = r_neighbour - r_centre, and, when `both`, also back."""
+    """Pairs of atoms with messages neighbour -> centre and, when `both`, centre -> neighbour too.
+
+    The vector of a pair is r_neighbour - r_centre.
+    """
 
     centre: Tensor  # (P,) int64
     neighbour: Tensor  # (P,) int64
@@ -36,6 +40,7 @@ class Tables:
     """Constant arrays of a `Coupling` in the forms that the two implementations want."""
 
     def __init__(self, coupling: Coupling):
+        """Keep the coupling; tables are made when first asked for."""
         self.coupling = coupling
         self.signs = np.array([(-1) ** coupling.harmonics[p.edge][0] for p in coupling.paths])
         self._dense: dict[tuple[torch.dtype, torch.device], tuple[Any, ...]] = {}
@@ -43,7 +48,11 @@ class Tables:
         self.largest_output = max(irrep[0] for irrep in coupling.outputs)
 
     def dense(self, dtype: torch.dtype, device: torch.device) -> tuple[Any, ...]:
-        """Return per input irrep (slice, table (S, rows * components)), path of each row, order of rows, signs of Y."""
+        """Return what `dense` needs.
+
+        Per input irrep its slice, a table (S, rows * components) and that table's shape; the path of
+        each row; the order that sorts the rows; the signs of the harmonics of the reverse edge.
+        """
         key = (dtype, device)
         if key not in self._dense:
             c = self.coupling
@@ -68,7 +77,9 @@ class Tables:
                 groups.append(
                     (
                         slice(start, start + 2 * degree + 1),
-                        torch.as_tensor(table.reshape(c.n_harmonics, -1), dtype=dtype, device=device),
+                        torch.as_tensor(
+                            table.reshape(c.n_harmonics, -1), dtype=dtype, device=device
+                        ),
                         (table.shape[1], table.shape[2]),
                     )
                 )
@@ -91,7 +102,15 @@ class Tables:
                 n_i, _, n_k = value.shape
                 stride = c.multiplicity[path.target]
                 records.append(
-                    [c.source_start(path), n_i, n_k, c.row(path, 0), stride, size, self.signs[number]]
+                    [
+                        c.source_start(path),
+                        n_i,
+                        n_k,
+                        c.row(path, 0),
+                        stride,
+                        size,
+                        self.signs[number],
+                    ]
                 )
                 for i, j, k in zip(*np.nonzero(np.abs(value) > 1e-12), strict=True):
                     entries.append((size + i * n_k + k, c.edge_start(path) + j, value[i, j, k]))
@@ -117,9 +136,13 @@ class Tables:
         return self._fused[dtype]
 
 
-def dense(tables: Tables, pairs: Pairs, x: Tensor, harmonics: Tensor, hidden: Tensor, weights: Tensor) -> Tensor:
-    """Return (n, rows, channels) from x (n, components, channels), harmonics (P, S), hidden (P, H), weights
-    (H, paths * channels): harmonics contracted with the coefficients into small matrices, batched products.
+def dense(
+    tables: Tables, pairs: Pairs, x: Tensor, harmonics: Tensor, hidden: Tensor, weights: Tensor
+) -> Tensor:
+    """Return (n, rows, channels): harmonics contracted into small matrices, batched products.
+
+    Takes x (n, components, channels), harmonics (P, S), hidden (P, H) and weights
+    (H, paths * channels).
     """
     groups, path_of_row, order, signs = tables.dense(x.dtype, x.device)
     path_weights = hidden @ weights
@@ -187,7 +210,9 @@ def _wanted(ctx: Any, position: int) -> bool:
 
 class _Forward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, harmonics: Tensor, hidden: Tensor, weights: Tensor, where: Any) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, harmonics: Tensor, hidden: Tensor, weights: Tensor, where: Any
+    ) -> Tensor:
         tables, pairs = where
         ctx.where = where
         ctx.save_for_backward(x, harmonics, hidden, weights)
@@ -206,7 +231,14 @@ class _Forward(torch.autograd.Function):
 class _Backward(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, harmonics: Tensor, hidden: Tensor, weights: Tensor, g: Tensor, where: Any, wanted: Any
+        ctx: Any,
+        x: Tensor,
+        harmonics: Tensor,
+        hidden: Tensor,
+        weights: Tensor,
+        g: Tensor,
+        where: Any,
+        wanted: Any,
     ) -> Any:
         ctx.where = where
         ctx.save_for_backward(x, harmonics, hidden, weights, g)
@@ -236,12 +268,13 @@ class _Backward(torch.autograd.Function):
 
 
 def _dense_second(ctx: Any, cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Derivatives that the kernels lack (third order, or of the gradient of the weights), by the dense form."""
+    """Derivatives that the kernels lack, of third order or of the gradient of the weights."""
     keep = torch.is_grad_enabled()
     with torch.enable_grad():
         # fresh views: g may itself depend on the other inputs, and these are partial derivatives
         inputs = [
-            t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in ctx.saved_tensors
+            t.view_as(t) if t.requires_grad else t.detach().requires_grad_()
+            for t in ctx.saved_tensors
         ]
         *arguments, g = inputs
         first = torch.autograd.grad(
@@ -269,7 +302,9 @@ def available(tables: Tables, x: Tensor) -> bool:
     )
 
 
-def fused(tables: Tables, pairs: Pairs, x: Tensor, harmonics: Tensor, hidden: Tensor, weights: Tensor) -> Tensor:
+def fused(
+    tables: Tables, pairs: Pairs, x: Tensor, harmonics: Tensor, hidden: Tensor, weights: Tensor
+) -> Tensor:
     """Return what `dense` returns, from the compiled kernels (CPU, float32 or float64)."""
     lanes = 64 // x.element_size()
     channels = x.shape[2]

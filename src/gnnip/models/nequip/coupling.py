@@ -1,9 +1,9 @@
 """Which irreps a layer carries, which paths couple them, and with which coefficients.
 
-An irrep is a tuple (l, p), p = +1 even or -1 odd under inversion. All irreps of a layer have the same number of
-channels; features are tensors (n, components, channels), the components of the irreps one after the other in
-the order (l, p). Orders and normalisations are those of e3nn as SevenNet uses it ("component" and "element"), so
-weights can be carried over.
+An irrep is a tuple (l, p), p = +1 even or -1 odd under inversion. All irreps of a layer have the
+same number of channels; features are tensors (n, components, channels), the components of the
+irreps one after the other in the order (l, p). Orders and normalisations are those of e3nn as
+SevenNet uses it ("component" and "element"), so weights can be carried over.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def name(irrep: Irrep) -> str:
 
 
 def edge_irreps(lmax: int, parity: bool) -> tuple[Irrep, ...]:
-    """Return the irreps of the spherical harmonics 0..lmax; all are even when parity is not tracked."""
+    """Return the irreps of the harmonics 0..lmax; all are even when parity is not tracked."""
     return tuple((degree, (-1) ** degree if parity else 1) for degree in range(lmax + 1))
 
 
@@ -47,7 +47,7 @@ def products(first: tuple[Irrep, ...], second: tuple[Irrep, ...]) -> tuple[Irrep
 def layer_irreps(
     n_layers: int, lmax_edge: int, lmax_node: int, parity: bool
 ) -> list[tuple[Irrep, ...]]:
-    """Return the irreps after the embedding and after each layer; the last layer keeps even scalars only."""
+    """Return the irreps after the embedding and after each layer; the last keeps even scalars."""
     harmonics = edge_irreps(lmax_edge, parity)
     layers: list[tuple[Irrep, ...]] = [((0, 1),)]
     for layer in range(n_layers):
@@ -80,13 +80,15 @@ class Path:
 class Coupling:
     """The tensor product of one layer: its paths in the order of their weights, and its tables.
 
-    A node's sum of messages has `rows` components of `channels`; those of one output irrep lie together, ordered by
-    (component, path), so that one matrix product per irrep mixes paths and channels.
+    A node's sum of messages has `rows` components of `channels`; those of one output irrep lie
+    together, ordered by (component, path), so that one matrix product per irrep mixes paths and
+    channels.
     """
 
     def __init__(
         self, inputs: tuple[Irrep, ...], harmonics: tuple[Irrep, ...], outputs: tuple[Irrep, ...]
     ):
+        """List the paths from `inputs` times `harmonics` into `outputs`."""
         self.inputs, self.harmonics = inputs, harmonics
         found = [
             ((degree, p1 * p2), source, edge)

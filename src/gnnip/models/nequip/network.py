@@ -1,9 +1,10 @@
-"""NequIP (Batzner et al., 2022): E(3)- or SE(3)-equivariant message passing, as SevenNet builds it."""
+"""NequIP (Batzner et al., 2022): E(3)- or SE(3)-equivariant message passing, SevenNet's variant."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -38,12 +39,15 @@ class NequIPHyperparameters:
     lmax_edge, lmax_node : other largest degrees of harmonics and features than lmax.
     parity : features of both parities; False drops the inversion (all even).
     self_connection : "nequip" (one linear map per species) or "linear" (one for all) or "none".
-    denominator : divides the sum of messages; None takes the mean number of neighbours of the training data.
+    denominator : divides the sum of messages; None takes the mean number of neighbours of the
+        training data.
     sqrt_denominator : divide by the root of it (SevenNet before 2024, and nequip).
-    n_radial, trainable_radial, radial_hidden : Bessel functions and hidden widths of the radial networks.
+    n_radial, trainable_radial, radial_hidden : Bessel functions and hidden widths of the radial
+        networks.
     cutoff_function : "polynomial" with `cutoff_power`, or "xplor" from `cutoff_onset`.
-    scale, shift : E_atom = scale * network + shift; None takes the RMS force component and the energies per
-        species of the training data. `reference_energies` (one for each species) takes the place of shift.
+    scale, shift : E_atom = scale * network + shift; None takes the RMS force component and the
+        energies per species of the training data. `reference_energies` (one for each species) takes
+        the place of shift.
     """
 
     species: tuple[int, ...]
@@ -71,16 +75,27 @@ class NequIPHyperparameters:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, by name."""
-        require(len(self.species) > 0, "NequIP: species is empty, list the atomic numbers of the data.")
+        require(
+            len(self.species) > 0, "NequIP: species is empty, list the atomic numbers of the data."
+        )
         require(
             len(set(self.species)) == len(self.species)
             and all(0 < z < LARGEST_NUMBER for z in self.species),
-            f"NequIP: species is {list(self.species)}, distinct atomic numbers from 1 to 118 are expected.",
+            f"NequIP: species is {list(self.species)}, distinct atomic numbers from 1 to 118 are "
+            "expected.",
         )
         for key in ("layers", "channels", "n_radial", "cutoff_power"):
-            require(getattr(self, key) >= 1, f"NequIP: {key} is {getattr(self, key)}, it must be at least 1.")
-        require(all(w >= 1 for w in self.radial_hidden), "NequIP: every width of radial_hidden must be positive.")
-        require(len(self.radial_hidden) >= 1, "NequIP: radial_hidden is empty, give at least one width.")
+            require(
+                getattr(self, key) >= 1,
+                f"NequIP: {key} is {getattr(self, key)}, it must be at least 1.",
+            )
+        require(
+            all(w >= 1 for w in self.radial_hidden),
+            "NequIP: every width of radial_hidden must be positive.",
+        )
+        require(
+            len(self.radial_hidden) >= 1, "NequIP: radial_hidden is empty, give at least one width."
+        )
         require(
             math.isfinite(self.cutoff) and self.cutoff > 0,
             f"NequIP: cutoff is {self.cutoff} Angstrom, it must be positive.",
@@ -88,7 +103,8 @@ class NequIPHyperparameters:
         for key in ("lmax", "lmax_edge", "lmax_node"):
             value = getattr(self, key)
             require(
-                value is None or 0 <= value <= 6, f"NequIP: {key} is {value}, a degree from 0 to 6 is expected."
+                value is None or 0 <= value <= 6,
+                f"NequIP: {key} is {value}, a degree from 0 to 6 is expected.",
             )
         require(
             self.denominator is None or self.denominator > 0,
@@ -97,8 +113,8 @@ class NequIPHyperparameters:
         require(
             self.cutoff_function == "polynomial"
             or (self.cutoff_onset is not None and 0 <= self.cutoff_onset < self.cutoff),
-            f"NequIP: cutoff_onset is {self.cutoff_onset}, the xplor function needs one below the cutoff "
-            f"{self.cutoff}.",
+            f"NequIP: cutoff_onset is {self.cutoff_onset}, the xplor function needs one below the "
+            f"cutoff {self.cutoff}.",
         )
         require(
             self.reference_energies is None or len(self.reference_energies) == len(self.species),
@@ -116,6 +132,7 @@ class Layer(nn.Module):
     def __init__(
         self, options: NequIPHyperparameters, inputs: tuple[Irrep, ...], outputs: tuple[Irrep, ...]
     ):
+        """Draw the weights from N(0, 1)."""
         super().__init__()
         lmax_edge = options.lmax if options.lmax_edge is None else options.lmax_edge
         channels = options.channels
@@ -149,12 +166,19 @@ class Layer(nn.Module):
         )
         self.register_buffer("input_of_component", component, persistent=False)
         gate = torch.repeat_interleave(
-            torch.arange(len(gated)), torch.tensor([2 * degree + 1 for degree, _ in gated], dtype=torch.long)
+            torch.arange(len(gated)),
+            torch.tensor([2 * degree + 1 for degree, _ in gated], dtype=torch.long),
         )
         self.register_buffer("gate_of_component", gate, persistent=False)
 
     def forward(
-        self, x: Tensor, one_hot: Tensor, pairs: Pairs, harmonics: Tensor, basis: Tensor, denominator: Tensor
+        self,
+        x: Tensor,
+        one_hot: Tensor,
+        pairs: Pairs,
+        harmonics: Tensor,
+        basis: Tensor,
+        denominator: Tensor,
     ) -> Tensor:
         """Return features (n, components out, channels) from (n, components in, channels)."""
         channels, n = self.channels, len(x)
@@ -206,8 +230,9 @@ class Layer(nn.Module):
 class NequIP(Potential):
     """Neural equivariant interatomic potential.
 
-    Input of every layer are features (n, components, channels); readout two linear maps of the last even scalars
-    (channels -> channels // 2 -> 1), then scale and shift. The energy is smooth through the cutoff.
+    Input of every layer are features (n, components, channels); the readout is two linear maps of
+    the last even scalars (channels -> channels // 2 -> 1), then scale and shift. The energy is
+    smooth through the cutoff.
     """
 
     architecture = "nequip"
@@ -231,9 +256,7 @@ class NequIP(Potential):
         irreps = layer_irreps(o.layers, lmax_edge, lmax_node, o.parity)
         self.irreps = irreps
         self.embedding = nn.Parameter(torch.randn(len(o.species), o.channels))
-        self.layers = nn.ModuleList(
-            Layer(o, before, after) for before, after in zip(irreps[:-1], irreps[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(Layer(o, before, after) for before, after in pairwise(irreps))
         middle = o.channels // 2
         self.readout = nn.ParameterList(
             [nn.Parameter(torch.randn(o.channels, middle)), nn.Parameter(torch.randn(middle, 1))]
@@ -274,7 +297,7 @@ class NequIP(Potential):
             self.denominators.fill_(math.sqrt(mean) if o.sqrt_denominator else mean)
 
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
-        """Return "energy" (g,) and "atomic_energies" (n,), eV; DataError for a species it was not built for."""
+        """Return "energy" (g,) and "atomic_energies" (n,), eV; DataError for an unknown species."""
         species = self.species_index(batch.atomic_numbers)
         features = self.features(batch, species)[-1]
         scalars = features[:, 0]
@@ -284,7 +307,7 @@ class NequIP(Potential):
         return {"energy": batch.sum_atoms(atomic), "atomic_energies": atomic}
 
     def features(self, batch: GraphBatch, species: Tensor) -> list[Tensor]:
-        """Return the node features (n, components, channels) after the embedding and after each layer."""
+        """Return features (n, components, channels) after the embedding and after each layer."""
         pairs, vectors = pairs_of(batch)
         distance = vectors.square().sum(1).sqrt()
         harmonics = spherical_harmonics(vectors / distance[:, None], self.lmax_edge)
@@ -303,14 +326,18 @@ class NequIP(Potential):
         if bool((found < 0).any()):
             unknown = sorted(set(atomic_numbers[found < 0].tolist()))
             raise DataError(
-                f"The potential was built for the atomic numbers {list(self.hyperparameters.species)} and knows "
-                f"nothing of {unknown}; list them in its option species and train it on them."
+                "The potential was built for the atomic numbers "
+                f"{list(self.hyperparameters.species)} and knows nothing of {unknown}; list them in its "
+                "option species and train it on them."
             )
         return found
 
 
 def pairs_of(batch: GraphBatch) -> tuple[Pairs, Tensor]:
-    """Return the pairs of a batch and their vectors (P, 3): one of each edge and its reverse, where known."""
+    """Return the pairs of a batch and their vectors (P, 3).
+
+    Of an edge and its reverse one is kept, where the graph knows which edges these are.
+    """
     graph: Any = batch.adjacency
     shift = batch.edge_shift
     centre, neighbour = graph.target, graph.source

@@ -1,25 +1,31 @@
-"""Functions of the distance: Bessel basis, cutoff functions, radial network; and spherical harmonics."""
+"""Functions of the distance (Bessel basis, cutoffs, radial network) and spherical harmonics."""
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-# 1 / rms of the activation under a unit Gaussian, e3nn's fixed-seed Monte-Carlo estimate: weights trained with
+# 1 / rms of the activation under a unit Gaussian, e3nn's fixed-seed Monte-Carlo estimate: weights
+# trained with
 # e3nn presuppose these digits, not the exact integrals.
 SILU_GAIN = 1.6791767923989418
 TANH_GAIN = 1.5937334472592695
 
 
 class BesselBasis(nn.Module):
-    """(2 / cutoff) sin(k_n r) / r with k_n = n pi / cutoff at the start (Gasteiger et al., 2020)."""
+    """(2 / cutoff) sin(k_n r) / r with k_n = n pi / cutoff at the start.
+
+    Gasteiger, Gross and Guennemann, 2020, eq. 7.
+    """
 
     def __init__(self, cutoff: float, n_functions: int, trainable: bool):
+        """Take the cutoff in Angstrom."""
         super().__init__()
         self.cutoff = cutoff
         frequencies = torch.arange(1, n_functions + 1) * (math.pi / cutoff)
@@ -35,9 +41,13 @@ class BesselBasis(nn.Module):
 
 
 class PolynomialCutoff(nn.Module):
-    """1 - (p+1)(p+2)/2 u^p + p(p+2) u^(p+1) - p(p+1)/2 u^(p+2), u = r / cutoff (Gasteiger et al., 2020, eq. 8)."""
+    """1 - (p+1)(p+2)/2 u^p + p(p+2) u^(p+1) - p(p+1)/2 u^(p+2), u = r / cutoff.
+
+    Gasteiger, Gross and Guennemann, 2020, eq. 8.
+    """
 
     def __init__(self, cutoff: float, power: int):
+        """Take the cutoff in Angstrom and p."""
         super().__init__()
         self.cutoff, self.power = cutoff, power
 
@@ -53,6 +63,7 @@ class XplorCutoff(nn.Module):
     """1 up to `onset`, then (rc^2-r^2)^2 (rc^2+2r^2-3ro^2) / (rc^2-ro^2)^3, as in HOOMD-blue."""
 
     def __init__(self, cutoff: float, onset: float):
+        """Take the cutoff and the onset in Angstrom."""
         super().__init__()
         self.cutoff, self.onset = cutoff, onset
 
@@ -73,7 +84,8 @@ def _raising(degree: int) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _square_norm(degree: int) -> float:
-    # |sum C Y_(l-1) Y_1|^2 is the same for every direction: take the pole of Y_1 = sqrt(3) (0, 1, 0)
+    # |sum C Y_(l-1) Y_1|^2 is the same for every direction: take the pole of Y_1 = sqrt(3) (0, 1,
+    # 0)
     pole = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
     lower = o3.spherical_harmonics(degree - 1, pole, True, "component").numpy()
     coefficients = o3.wigner_3j(degree - 1, 1, degree, dtype=torch.float64).numpy()
@@ -82,7 +94,8 @@ def _square_norm(degree: int) -> float:
 
 
 def spherical_harmonics(direction: Tensor, lmax: int) -> Tensor:
-    """Return (E, (lmax+1)^2) real harmonics of unit vectors (E, 3), e3nn's order, |Y_l|^2 = 2 l + 1.
+    """Return (E, (lmax+1)^2) real harmonics of unit vectors (E, 3), e3nn's order, |Y_l|^2 = 2 l +
+    1.
 
     Degrees above 2 follow from Y_l = c sum C(l-1, 1, l) Y_(l-1) Y_1.
     """
@@ -112,14 +125,16 @@ def spherical_harmonics(direction: Tensor, lmax: int) -> Tensor:
 
 
 class RadialNetwork(nn.Module):
-    """Hidden layers of the radial network: h <- c silu(h W / sqrt(rows of W)), no bias; the last linear layer,
-    which makes the path weights, belongs to the convolution."""
+    """Hidden layers of the radial network: h <- c silu(h W / sqrt(rows of W)), no bias.
+
+    The last linear layer, which makes the path weights, belongs to the convolution.
+    """
 
     def __init__(self, widths: tuple[int, ...]):
+        """Take the width of the basis and the widths of the hidden layers."""
         super().__init__()
         self.weights = nn.ParameterList(
-            nn.Parameter(torch.randn(rows, columns))
-            for rows, columns in zip(widths[:-1], widths[1:], strict=True)
+            nn.Parameter(torch.randn(rows, columns)) for rows, columns in pairwise(widths)
         )
 
     def forward(self, basis: Tensor) -> Tensor:

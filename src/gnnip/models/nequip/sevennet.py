@@ -12,14 +12,15 @@ from gnnip.models.nequip.network import NequIP
 
 
 def load_sevennet_state(model: NequIP, state: Mapping[str, Tensor]) -> NequIP:
-    """Copy a SevenNet state dict (arrays or tensors by name) into a model of the same settings; return the model.
+    """Copy a SevenNet state dict into a model of the same settings; return the model.
 
-    Weights of SevenNet lie flat, path by path in e3nn's order; `NequIP` has the same order of paths and the same
-    normalisation, so every block is a reshape.
+    `state` holds arrays or tensors by name. Weights of SevenNet (0.11 or newer) lie flat, path by
+    path in e3nn's order; `NequIP` has the same order and normalisation, so every block is a reshape.
 
     Raises
     ------
-    CheckpointError : a name is missing, a block has another size than the settings imply, or weights are left over.
+    CheckpointError : a name is missing, a block has another size than the settings imply, or
+        weights are left over.
     """
     left = {
         name: torch.as_tensor(value)
@@ -36,7 +37,8 @@ def load_sevennet_state(model: NequIP, state: Mapping[str, Tensor]) -> NequIP:
         wanted = sum(target.numel() for target in targets)
         if len(values) != wanted:
             raise CheckpointError(
-                f"The SevenNet weights '{name}' hold {len(values)} numbers, these settings imply {wanted}."
+                f"The SevenNet weights '{name}' hold {len(values)} numbers, "
+                f"these settings imply {wanted}."
             )
         start = 0
         for target in targets:
@@ -47,9 +49,13 @@ def load_sevennet_state(model: NequIP, state: Mapping[str, Tensor]) -> NequIP:
         for name, targets in _blocks(model):
             take(name, *targets)
     left.pop("edge_embedding.basis_function.coeffs", None)
-    weights = [name for name, value in left.items() if value.is_floating_point() and value.numel() > 0]
+    weights = [
+        name for name, value in left.items() if value.is_floating_point() and value.numel() > 0
+    ]
     if weights:
-        raise CheckpointError(f"The SevenNet weights '{weights[0]}' have no place in these settings.")
+        raise CheckpointError(
+            f"The SevenNet weights '{weights[0]}' have no place in these settings."
+        )
     return model
 
 
