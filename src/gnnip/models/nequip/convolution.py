@@ -50,7 +50,7 @@ class Tables:
     def dense(self, dtype: torch.dtype, device: torch.device) -> tuple[Any, ...]:
         """Return what `dense` needs.
 
-        Per input irrep its slice, a table (S, rows * components) and that table's shape; the path of
+        Per input irrep its slice, a table (S, rows * components) and that table's shape; path of
         each row; the order that sorts the rows; the signs of the harmonics of the reverse edge.
         """
         key = (dtype, device)

@@ -15,7 +15,7 @@ def load_sevennet_state(model: NequIP, state: Mapping[str, Tensor]) -> NequIP:
     """Copy a SevenNet state dict into a model of the same settings; return the model.
 
     `state` holds arrays or tensors by name. Weights of SevenNet (0.11 or newer) lie flat, path by
-    path in e3nn's order; `NequIP` has the same order and normalisation, so every block is a reshape.
+    path in e3nn's order; `NequIP` keeps that order and normalisation: every block is a reshape.
 
     Raises
     ------
