@@ -327,8 +327,8 @@ class NequIP(Potential):
             unknown = sorted(set(atomic_numbers[found < 0].tolist()))
             raise DataError(
                 "The potential was built for the atomic numbers "
-                f"{list(self.hyperparameters.species)} and knows nothing of {unknown}; list them in "
-                "its option species and train it on them."
+                f"{list(self.hyperparameters.species)} and knows nothing of {unknown}; list them "
+                "in its option species and train it on them."
             )
         return found
 
