@@ -10,7 +10,10 @@ from gnnip.models.contract import Potential
 from gnnip.models.hyperparameters import read_options
 
 #: name -> module and class; imported when first built
-_POTENTIALS = {"spektral": ("gnnip.models.cluster_network", "ClusterNetwork")}
+_POTENTIALS = {
+    "nequip": ("gnnip.models.nequip", "NequIP"),
+    "spektral": ("gnnip.models.cluster_network", "ClusterNetwork"),
+}
 
 
 def names() -> list[str]:

@@ -1,0 +1,93 @@
+"""Compile the kernels once for this processor and load them.
+
+Without a compiler the dense form serves.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+SOURCE = Path(__file__).with_name("kernels.cpp")
+FLAGS = ("-O3", "-march=native", "-std=gnu++17", "-fPIC", "-fopenmp", "-fno-math-errno")
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled kernels: ``$GNNIP_CACHE``, else ``~/.cache/gnnip``."""
+    given = os.environ.get("GNNIP_CACHE")
+    return Path(given) if given else Path.home() / ".cache" / "gnnip"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("model name", "flags", "Features")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+def _openmp() -> list[str]:
+    # torch wheels carry their own libgomp: a second one would bring a second team of spinning
+    # threads
+    own = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
+    return [str(own[0])] if own else ["-fopenmp"]
+
+
+def _compile(compiler: str, target: Path, openmp: list[str]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        made = Path(folder) / "kernels.o", Path(folder) / target.name
+        for command in (
+            [compiler, *FLAGS, "-c", str(SOURCE), "-o", str(made[0])],
+            [compiler, "-shared", str(made[0]), "-o", str(made[1]), *openmp],
+        ):
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+        os.replace(made[1], target)
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """Return the compiled kernels, or None (with one warning) where they cannot be had.
+
+    ``GNNIP_KERNELS=off`` chooses the dense form on purpose; ``CXX`` names another compiler than
+    g++.
+    """
+    if os.environ.get("GNNIP_KERNELS", "").lower() == "off":
+        return None
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
+    if not compiler or sys.platform != "linux":
+        warnings.warn(
+            "No C++ compiler was found, so NequIP runs in its slower dense form; "
+            "install g++ to get the fast one.",
+            stacklevel=2,
+        )
+        return None
+    openmp = _openmp()
+    key = "\n".join([SOURCE.read_text(encoding="utf-8"), compiler, *FLAGS, *openmp, _processor()])
+    name = f"nequip-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    target = cache_folder() / name
+    try:
+        if not target.exists():
+            _compile(compiler, target, openmp)
+        return ctypes.CDLL(str(target))
+    except (OSError, subprocess.SubprocessError) as error:
+        detail = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
+        warnings.warn(
+            f"The NequIP kernels could not be compiled into {target.parent}, so the slower dense "
+            f"form runs ({detail[-1] if detail else error}); set GNNIP_CACHE to a writable "
+            "folder or CXX to a compiler.",
+            stacklevel=2,
+        )
+        return None

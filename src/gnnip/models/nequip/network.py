@@ -1,0 +1,352 @@
+"""NequIP (Batzner et al., 2022): E(3)- or SE(3)-equivariant message passing, SevenNet's variant."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from gnnip.errors import DataError
+from gnnip.graphs import GraphBatch
+from gnnip.models.contract import Potential, TargetStatistics
+from gnnip.models.hyperparameters import require
+from gnnip.models.nequip import convolution
+from gnnip.models.nequip.convolution import Pairs, Tables
+from gnnip.models.nequip.coupling import Coupling, Irrep, dimension, edge_irreps, layer_irreps
+from gnnip.models.nequip.radial import (
+    SILU_GAIN,
+    TANH_GAIN,
+    BesselBasis,
+    PolynomialCutoff,
+    RadialNetwork,
+    XplorCutoff,
+    spherical_harmonics,
+)
+
+LARGEST_NUMBER = 119
+
+
+@dataclass(frozen=True)
+class NequIPHyperparameters:
+    """Options of `NequIP`; lengths in Angstrom, energies in eV.
+
+    species : atomic numbers, in the order of the one-hot encoding.
+    layers, lmax, channels : number of convolutions, largest degree, channels of every irrep.
+    lmax_edge, lmax_node : other largest degrees of harmonics and features than lmax.
+    parity : features of both parities; False drops the inversion (all even).
+    self_connection : "nequip" (one linear map per species) or "linear" (one for all) or "none".
+    denominator : divides the sum of messages; None takes the mean number of neighbours of the
+        training data.
+    sqrt_denominator : divide by the root of it (SevenNet before 2024, and nequip).
+    n_radial, trainable_radial, radial_hidden : Bessel functions and hidden widths of the radial
+        networks.
+    cutoff_function : "polynomial" with `cutoff_power`, or "xplor" from `cutoff_onset`.
+    scale, shift : E_atom = scale * network + shift; None takes the RMS force component and the
+        energies per species of the training data. `reference_energies` (one for each species) takes
+        the place of shift.
+    """
+
+    species: tuple[int, ...]
+    cutoff: float = 5.0
+    layers: int = 4
+    lmax: int = 2
+    channels: int = 32
+    lmax_edge: int | None = None
+    lmax_node: int | None = None
+    parity: bool = True
+    self_connection: Literal["nequip", "linear", "none"] = "nequip"
+    denominator: float | None = None
+    sqrt_denominator: bool = False
+    train_denominator: bool = False
+    n_radial: int = 8
+    trainable_radial: bool = True
+    radial_hidden: tuple[int, ...] = (64, 64)
+    cutoff_function: Literal["polynomial", "xplor"] = "polynomial"
+    cutoff_power: int = 6
+    cutoff_onset: float | None = None
+    scale: float | None = None
+    shift: float | None = None
+    reference_energies: tuple[float, ...] | None = None
+    train_shift_scale: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, by name."""
+        require(
+            len(self.species) > 0, "NequIP: species is empty, list the atomic numbers of the data."
+        )
+        require(
+            len(set(self.species)) == len(self.species)
+            and all(0 < z < LARGEST_NUMBER for z in self.species),
+            f"NequIP: species is {list(self.species)}, distinct atomic numbers from 1 to 118 are "
+            "expected.",
+        )
+        for key in ("layers", "channels", "n_radial", "cutoff_power"):
+            require(
+                getattr(self, key) >= 1,
+                f"NequIP: {key} is {getattr(self, key)}, it must be at least 1.",
+            )
+        require(
+            all(w >= 1 for w in self.radial_hidden),
+            "NequIP: every width of radial_hidden must be positive.",
+        )
+        require(
+            len(self.radial_hidden) >= 1, "NequIP: radial_hidden is empty, give at least one width."
+        )
+        require(
+            math.isfinite(self.cutoff) and self.cutoff > 0,
+            f"NequIP: cutoff is {self.cutoff} Angstrom, it must be positive.",
+        )
+        for key in ("lmax", "lmax_edge", "lmax_node"):
+            value = getattr(self, key)
+            require(
+                value is None or 0 <= value <= 6,
+                f"NequIP: {key} is {value}, a degree from 0 to 6 is expected.",
+            )
+        require(
+            self.denominator is None or self.denominator > 0,
+            f"NequIP: denominator is {self.denominator}, it must be positive.",
+        )
+        require(
+            self.cutoff_function == "polynomial"
+            or (self.cutoff_onset is not None and 0 <= self.cutoff_onset < self.cutoff),
+            f"NequIP: cutoff_onset is {self.cutoff_onset}, the xplor function needs one below the "
+            f"cutoff {self.cutoff}.",
+        )
+        require(
+            self.reference_energies is None or len(self.reference_energies) == len(self.species),
+            "NequIP: reference_energies must list one energy for each of the species.",
+        )
+        require(
+            self.reference_energies is None or self.shift is None,
+            "NequIP: give either shift or reference_energies, not both.",
+        )
+
+
+class Layer(nn.Module):
+    """One interaction: self-connection, linear map, convolution, linear map, gate."""
+
+    def __init__(
+        self, options: NequIPHyperparameters, inputs: tuple[Irrep, ...], outputs: tuple[Irrep, ...]
+    ):
+        """Draw the weights from N(0, 1)."""
+        super().__init__()
+        lmax_edge = options.lmax if options.lmax_edge is None else options.lmax_edge
+        channels = options.channels
+        self.channels, self.inputs, self.outputs = channels, inputs, outputs
+        self.self_connection = options.self_connection
+        coupling = Coupling(inputs, edge_irreps(lmax_edge, options.parity), outputs)
+        self.tables = Tables(coupling)
+        self.coupling = coupling
+        gated = [irrep for irrep in outputs if irrep[0] > 0]
+        # widths before the gate: even scalars carry the gates too
+        self.widths = [channels * (1 + len(gated) * (irrep == (0, 1))) for irrep in outputs]
+        species = len(options.species)
+
+        self.linear_in = nn.Parameter(torch.randn(len(inputs), channels, channels))
+        self.radial = RadialNetwork((options.n_radial, *options.radial_hidden))
+        self.path_weights = nn.Parameter(
+            torch.randn(options.radial_hidden[-1], len(coupling.paths) * channels)
+        )
+        self.linear_out = nn.ParameterList(
+            nn.Parameter(torch.randn(multiplicity * channels, width))
+            for multiplicity, width in zip(coupling.multiplicity, self.widths, strict=True)
+        )
+        self.connected = [position for position, irrep in enumerate(inputs) if irrep in outputs]
+        kinds = {"nequip": species, "linear": 1, "none": 0}[options.self_connection]
+        self.connection = nn.ParameterList(
+            nn.Parameter(torch.randn(channels, kinds, self.widths[outputs.index(inputs[position])]))
+            for position in (self.connected if kinds else [])
+        )
+        component = torch.repeat_interleave(
+            torch.arange(len(inputs)), torch.tensor([2 * degree + 1 for degree, _ in inputs])
+        )
+        self.register_buffer("input_of_component", component, persistent=False)
+        gate = torch.repeat_interleave(
+            torch.arange(len(gated)),
+            torch.tensor([2 * degree + 1 for degree, _ in gated], dtype=torch.long),
+        )
+        self.register_buffer("gate_of_component", gate, persistent=False)
+
+    def forward(
+        self,
+        x: Tensor,
+        one_hot: Tensor,
+        pairs: Pairs,
+        harmonics: Tensor,
+        basis: Tensor,
+        denominator: Tensor,
+    ) -> Tensor:
+        """Return features (n, components out, channels) from (n, components in, channels)."""
+        channels, n = self.channels, len(x)
+        mixing = self.linear_in[self.input_of_component] / math.sqrt(channels)
+        mixed = torch.bmm(x.transpose(0, 1), mixing).transpose(0, 1)
+        hidden = self.radial(basis)
+        weights = self.path_weights / (math.sqrt(self.path_weights.shape[0]) * denominator)
+        form = convolution.fused if convolution.available(self.tables, mixed) else convolution.dense
+        messages = form(self.tables, pairs, mixed, harmonics, hidden, weights)
+
+        parts: list[Tensor] = []
+        for target, (degree, _) in enumerate(self.outputs):
+            start = self.coupling.row_starts[target]
+            multiplicity = self.coupling.multiplicity[target]
+            rows = messages[:, start : start + multiplicity * (2 * degree + 1)]
+            weight = self.linear_out[target] / math.sqrt(multiplicity * channels)
+            parts.append(rows.reshape(n, 2 * degree + 1, multiplicity * channels) @ weight)
+        for position, weight in zip(self.connected, self.connection, strict=False):
+            irrep = self.inputs[position]
+            start = dimension(self.inputs[:position])
+            block = x[:, start : start + 2 * irrep[0] + 1]
+            kinds = weight.shape[1]
+            if self.self_connection == "nequip":
+                block = (block[:, :, :, None] * one_hot[:, None, None, :]).flatten(2)
+            scale = 1.0 / math.sqrt(kinds * channels)
+            target = self.outputs.index(irrep)
+            parts[target] = parts[target] + block @ (weight.flatten(0, 1) * scale)
+        return self._gate(parts)
+
+    def _gate(self, parts: list[Tensor]) -> Tensor:
+        channels = self.channels
+        kept, gated, gates = [], [], None
+        for irrep, part in zip(self.outputs, parts, strict=True):
+            if irrep == (0, 1):
+                activated = torch.nn.functional.silu(part) * SILU_GAIN
+                kept.append(activated[:, :, :channels])
+                gates = activated[:, 0, channels:]
+            elif irrep[0] == 0:
+                kept.append(torch.tanh(part) * TANH_GAIN)
+            else:
+                gated.append(part)
+        if gated:
+            assert gates is not None
+            factors = gates.reshape(len(gates), -1, channels)
+            kept.append(torch.cat(gated, dim=1) * factors.index_select(1, self.gate_of_component))
+        return torch.cat(kept, dim=1)
+
+
+class NequIP(Potential):
+    """Neural equivariant interatomic potential.
+
+    Input of every layer are features (n, components, channels); the readout is two linear maps of
+    the last even scalars (channels -> channels // 2 -> 1), then scale and shift. The energy is
+    smooth through the cutoff.
+    """
+
+    architecture = "nequip"
+    Hyperparameters = NequIPHyperparameters
+
+    def __init__(self, hyperparameters: NequIPHyperparameters) -> None:
+        """Build the layers with weights drawn from N(0, 1), as e3nn does."""
+        super().__init__(hyperparameters)
+        o = hyperparameters
+        self.species = tuple(o.species)
+        lmax_edge = o.lmax if o.lmax_edge is None else o.lmax_edge
+        lmax_node = o.lmax if o.lmax_node is None else o.lmax_node
+        self.lmax_edge = lmax_edge
+        self.basis = BesselBasis(o.cutoff, o.n_radial, o.trainable_radial)
+        self.envelope: nn.Module
+        if o.cutoff_function == "polynomial":
+            self.envelope = PolynomialCutoff(o.cutoff, o.cutoff_power)
+        else:
+            assert o.cutoff_onset is not None
+            self.envelope = XplorCutoff(o.cutoff, o.cutoff_onset)
+        irreps = layer_irreps(o.layers, lmax_edge, lmax_node, o.parity)
+        self.irreps = irreps
+        self.embedding = nn.Parameter(torch.randn(len(o.species), o.channels))
+        self.layers = nn.ModuleList(Layer(o, before, after) for before, after in pairwise(irreps))
+        middle = o.channels // 2
+        self.readout = nn.ParameterList(
+            [nn.Parameter(torch.randn(o.channels, middle)), nn.Parameter(torch.randn(middle, 1))]
+        )
+        table = torch.full((LARGEST_NUMBER,), -1)
+        table[torch.tensor(o.species)] = torch.arange(len(o.species))
+        self.register_buffer("species_table", table, persistent=False)
+        shift = o.reference_energies or (o.shift or 0.0,) * len(o.species)
+        scale = (1.0 if o.scale is None else o.scale,) * len(o.species)
+        denominator = 1.0 if o.denominator is None else o.denominator
+        denominators = (math.sqrt(denominator) if o.sqrt_denominator else denominator,) * o.layers
+        self._constant("shift", shift, o.train_shift_scale)
+        self._constant("scale", scale, o.train_shift_scale)
+        self._constant("denominators", denominators, o.train_denominator)
+
+    def _constant(self, name: str, values: tuple[float, ...], trainable: bool) -> None:
+        if trainable:
+            self.register_parameter(name, nn.Parameter(torch.tensor(values)))
+        else:
+            self.register_buffer(name, torch.tensor(values))
+
+    @property
+    def cutoff(self) -> float:
+        """Radius of the graph, Angstrom."""
+        return self.hyperparameters.cutoff
+
+    @torch.no_grad()
+    def calibrate(self, statistics: TargetStatistics) -> None:
+        """Set what the hyper-parameters left open: shift, scale and denominator."""
+        o = self.hyperparameters
+        if o.shift is None and o.reference_energies is None:
+            fitted = [statistics.species_energies.get(z, 0.0) for z in o.species]
+            self.shift.copy_(torch.tensor(fitted))
+        if o.scale is None:
+            self.scale.fill_(statistics.force_rms or statistics.residual_std or 1.0)
+        if o.denominator is None:
+            mean = statistics.mean_neighbours or 1.0
+            self.denominators.fill_(math.sqrt(mean) if o.sqrt_denominator else mean)
+
+    def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
+        """Return "energy" (g,) and "atomic_energies" (n,), eV; DataError for an unknown species."""
+        species = self.species_index(batch.atomic_numbers)
+        features = self.features(batch, species)[-1]
+        scalars = features[:, 0]
+        for weight in self.readout:
+            scalars = scalars @ (weight / math.sqrt(weight.shape[0]))
+        atomic = scalars[:, 0] * self.scale[species] + self.shift[species]
+        return {"energy": batch.sum_atoms(atomic), "atomic_energies": atomic}
+
+    def features(self, batch: GraphBatch, species: Tensor) -> list[Tensor]:
+        """Return features (n, components, channels) after the embedding and after each layer."""
+        pairs, vectors = pairs_of(batch)
+        distance = vectors.square().sum(1).sqrt()
+        harmonics = spherical_harmonics(vectors / distance[:, None], self.lmax_edge)
+        basis = self.basis(distance) * self.envelope(distance)[:, None]
+        kinds = len(self.hyperparameters.species)
+        one_hot = torch.nn.functional.one_hot(species, kinds).to(basis.dtype)
+        embedding = one_hot @ (self.embedding / math.sqrt(kinds))
+        found = [embedding[:, None, :]]
+        for layer, denominator in zip(self.layers, self.denominators, strict=True):
+            found.append(layer(found[-1], one_hot, pairs, harmonics, basis, denominator))
+        return found
+
+    def species_index(self, atomic_numbers: Tensor) -> Tensor:
+        """Return positions (n,) in the list of species; DataError for one that is not there."""
+        found: Tensor = self.species_table[atomic_numbers.clamp(0, LARGEST_NUMBER - 1)]
+        if bool((found < 0).any()):
+            unknown = sorted(set(atomic_numbers[found < 0].tolist()))
+            raise DataError(
+                "The potential was built for the atomic numbers "
+                f"{list(self.hyperparameters.species)} and knows nothing of {unknown}; list them "
+                "in its option species and train it on them."
+            )
+        return found
+
+
+def pairs_of(batch: GraphBatch) -> tuple[Pairs, Tensor]:
+    """Return the pairs of a batch and their vectors (P, 3).
+
+    Of an edge and its reverse one is kept, where the graph knows which edges these are.
+    """
+    graph: Any = batch.adjacency
+    shift = batch.edge_shift
+    centre, neighbour = graph.target, graph.source
+    if graph.symmetric:
+        number = torch.arange(len(centre), device=centre.device)
+        chosen = (number < graph.by_source).nonzero()[:, 0]
+        centre, neighbour = centre[chosen], neighbour[chosen]
+        shift = None if shift is None else shift[chosen]
+    vectors = batch.positions.index_select(0, neighbour) - batch.positions.index_select(0, centre)
+    if shift is not None:
+        vectors = vectors + shift
+    return Pairs(centre, neighbour, bool(graph.symmetric), len(batch.positions)), vectors
