@@ -273,7 +273,11 @@ def closest_pair(
         ratio = distances / (radii[i] + radii)
         image, j = np.unravel_index(int(ratio.argmin()), ratio.shape)
         if best is None or ratio[image, j] < best[2]:
-            best = ((i, int(j)), float(distances[image, j]), float(ratio[image, j]))
+            best = (
+                (min(i, int(j)), max(i, int(j))),
+                float(distances[image, j]),
+                float(ratio[image, j]),
+            )
     return None if best is None else best[:2]
 
 
@@ -289,7 +293,8 @@ def _closest_listed(
     vectors = positions[index[0]] - positions[index[1]] + (0.0 if shift is None else shift)
     distances = np.linalg.norm(vectors, axis=1)
     best = int((distances / (radii[index[0]] + radii[index[1]])).argmin())
-    return (int(index[1, best]), int(index[0, best])), float(distances[best])
+    i, j = sorted((int(index[0, best]), int(index[1, best])))
+    return (i, j), float(distances[best])
 
 
 def _with_open_axes(cell: np.ndarray) -> np.ndarray:

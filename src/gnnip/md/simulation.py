@@ -267,23 +267,10 @@ class Simulation:
             kept = [row for row in range(new.n_replicas) if row not in verdicts]
             new, old = self._remove(verdicts, old, new), old.select(kept)
             both[1] = [both[1][row] for row in kept]
-        refused = self._list.update(new, both[1])
-        if refused:
-            listed: Verdicts = {
-                row: [("min-distance", str(error))] for row, error in refused.items()
-            }
-            kept = [row for row in range(new.n_replicas) if row not in listed]
-            new, old = self._remove(listed, old, new), old.select(kept)
-        if new.n_replicas == 0:
-            self._state = new
-            return
-        new, rejected, touching = self._forces(new)
-        if rejected:
-            evaluated: Verdicts = {
-                row: [("evaluation", str(error))] for row, error in rejected.items()
-            }
-            kept = [row for row in range(new.n_replicas) if row not in evaluated]
-            new, old = self._remove(evaluated, old, new), old.select(kept)
+        if new.n_replicas:
+            new, old = self._refresh_lists(old, new, both[1])
+        if new.n_replicas:
+            new, old, touching = self._refresh_forces(old, new)
         if new.n_replicas:
             new = self.integrator.after_forces(new, self.step - 1)
             self._atom_steps += sum(new.layout.counts)
@@ -292,6 +279,24 @@ class Simulation:
             new = self._remove(verdicts, old, new)
         self._state = new
         self._record()
+
+    def _refresh_lists(
+        self, old: State, new: State, drifted: Sequence[float]
+    ) -> tuple[State, State]:
+        refused = self._list.update(new, drifted)
+        if not refused:
+            return new, old
+        kept = [row for row in range(new.n_replicas) if row not in refused]
+        verdicts = {row: [("min-distance", str(error))] for row, error in refused.items()}
+        return self._remove(verdicts, old, new), old.select(kept)
+
+    def _refresh_forces(self, old: State, new: State) -> tuple[State, State, list[torch.Tensor]]:
+        new, refused, touching = self._forces(new)
+        if not refused:
+            return new, old, touching
+        kept = [row for row in range(new.n_replicas) if row not in refused]
+        verdicts = {row: [("evaluation", str(error))] for row, error in refused.items()}
+        return self._remove(verdicts, old, new), old.select(kept), touching
 
     def _forces(self, state: State) -> tuple[State, dict[int, GnnipError], list[torch.Tensor]]:
         """Return the state with new forces, the rows that the potential refused, and flags of

@@ -1,4 +1,4 @@
-"""Crystals and small analytic potentials that keep the contract of gnnip.models, to test dynamics."""
+"""Crystals and analytic potentials that keep the contract of gnnip.models, to test dynamics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def switched(r: torch.Tensor, start: float, end: float) -> torch.Tensor:
 
 
 class LennardJones(torch.nn.Module):
-    """4 epsilon ((sigma/r)^12 - (sigma/r)^6), switched off smoothly before the cutoff (or not: a jump)."""
+    """4 epsilon ((sigma/r)^12 - (sigma/r)^6), switched off smoothly (or not: a jump)."""
 
     def __init__(self, epsilon=0.0104, sigma=3.4, cutoff=6.5, smooth=True):
         super().__init__()
@@ -34,7 +34,7 @@ class LennardJones(torch.nn.Module):
 
 
 class Harmonic(torch.nn.Module):
-    """Each atom on its own spring k/2 |r - r_0|^2 to the origin: exact frequencies, no neighbours."""
+    """Each atom on its own spring k/2 |r|^2 to the origin: exact frequencies."""
 
     cutoff = 0.5
 
@@ -61,7 +61,7 @@ class StillingerWeber(torch.nn.Module):
         inside = (r - self.a).clamp(max=-1e-3)  # exp(-1000) is zero
         pair = 0.5 * self.A * (self.B * r**-4 - 1.0) * torch.exp(1.0 / inside)
         wall = torch.exp(self.gamma / inside)
-        source, target = batch.edge_index
+        target = batch.edge_index[1]
         counts = torch.bincount(target, minlength=len(batch.positions))
         starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])[:-1]
         rank = torch.arange(len(target)) - starts[target]
@@ -77,9 +77,9 @@ class StillingerWeber(torch.nn.Module):
 
 
 class Bomb(LennardJones):
-    """Lennard-Jones that turns attractive at short range for atoms of one element: pairs collapse."""
+    """Lennard-Jones, but atoms of one element only attract each other: pairs collapse."""
 
-    def __init__(self, number=10, depth=3.0, **options):
+    def __init__(self, number=36, depth=3.0, **options):
         super().__init__(**options)
         self.number, self.depth = number, depth
 

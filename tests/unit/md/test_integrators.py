@@ -55,7 +55,7 @@ def test_kinetic_energy_has_the_canonical_distribution(name):
     frames = propagate(make(), state, 2.0, 1400, 100, 200)
     values = np.concatenate([md.kinetic_energy(s).numpy() for s in frames]) / (KB * 300.0)
     half_freedom = 0.5 * (30 - 3 * fixed)
-    # <p^2> is low by (omega dt)^2 / 4 (BAOAB; half of it for Verlet): 0.2 %, below what 768 samples resolve
+    # <p^2> is low by (omega dt)^2 / 4 (BAOAB): 0.2 %, below what 768 samples resolve
     assert stats.kstest(values, stats.gamma(half_freedom).cdf).pvalue > 0.0027
     n = len(values)
     ratio = values.var(ddof=1) / half_freedom
@@ -74,7 +74,7 @@ def test_two_temperatures_differ_by_the_boltzmann_factor(name):
     kinetic = np.stack([md.kinetic_energy(s).numpy() for s in frames])
     k = np.concatenate([kinetic[:, :32].ravel(), kinetic[:, 32:].ravel()])
     y = np.repeat([0.0, 1.0], len(k) // 2)
-    # maximum likelihood of P(high | K) = 1 / (1 + exp(-(a + b K))) with equal numbers: b is the slope
+    # maximum likelihood of P(high | K) = 1 / (1 + exp(-(a + b K))), equal numbers: b is the slope
     x = np.stack([np.ones_like(k), (k - k.mean()) / k.std()])
     beta = np.zeros(2)
     for _ in range(30):
