@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from gnnip import catalogue
 from gnnip.errors import ConfigError, nearest
 
 Tier = Literal["smoke", "quick", "paper"]
@@ -96,39 +97,72 @@ class Split(Strict):
     scheme: Literal["random", "trajectory", "size"] = "random"
     """random: frame by frame, as the paper; trajectory: whole trajectories held out; size: train on
     small systems, test on large ones."""
-    test_fraction: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the frames in the test set; null takes the scheme's own."""
-    validation_fraction: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the training frames set aside to choose the best epoch."""
     sizes: list[int] | None = None
     """Keep only these system sizes; null keeps all."""
-    train_sizes: list[int] | None = None
-    """Sizes to train on (scheme size)."""
-    test_sizes: list[int] | None = None
-    """Sizes to test on (scheme size)."""
     max_frames: int | None = Field(default=None, ge=10)
-    """Keep at most so many frames, drawn evenly; null keeps all."""
+    """Keep at most so many frames, drawn evenly over the ensembles; null keeps all."""
+    test_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Scheme random: share of the frames in the test set."""
+    validation_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Scheme random: share of the training frames set aside to choose the best epoch."""
+    largest_train_size: int | None = Field(default=None, ge=1)
+    """Scheme size: train on systems up to this size."""
+    smallest_test_size: int | None = Field(default=None, ge=1)
+    """Scheme size: test on systems from this size."""
+
+    def plan(self) -> dict[str, Any]:
+        """Return the scheme and those options that it takes, without the ones left at null."""
+        schemes = {
+            "test_fraction": "random",
+            "validation_fraction": "random",
+            "largest_train_size": "size",
+            "smallest_test_size": "size",
+        }
+        stated = self.model_dump(exclude_none=True)
+        return {k: v for k, v in stated.items() if schemes.get(k, self.scheme) == self.scheme}
 
 
 class TrainingSettings(Strict):
-    """How a network is trained; the fields are those of :class:`gnnip.training.Settings`."""
+    """How a network is trained: the fields and defaults of :class:`gnnip.training.Settings`."""
 
     loss: Literal["mae", "mse", "huber"] = "mae"
     """What is minimised."""
+    huber_delta: float = Field(default=0.01, gt=0)
+    """Where the Huber loss turns linear, in the unit of the error."""
     energy_weight: float = Field(default=1.0, ge=0)
     """Weight of the energy term of the loss."""
     force_weight: float = Field(default=0.0, ge=0)
     """Weight of the force term of the loss; 0 trains on energies only."""
+    per_atom: bool = False
+    """Divide energy errors by the number of atoms before the loss."""
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     """The optimiser."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Step size at the start."""
-    scheduler: str | None = None
-    """Learning-rate schedule; null keeps it constant."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Pull of the weights towards zero."""
     batch_size: int = Field(default=32, ge=1)
     """Structures per optimiser step."""
     epochs: int = Field(default=150, ge=1)
     """Passes over the training set."""
+    scheduler: Literal["plateau", "cosine", "exponential"] | None = None
+    """Learning-rate schedule; null keeps the rate constant."""
+    warmup_epochs: int = Field(default=0, ge=0)
+    """Epochs over which the rate rises from zero."""
+    plateau_factor: float = Field(default=0.5, gt=0, lt=1)
+    """Scheduler plateau: what the rate is multiplied by."""
+    plateau_patience: int = Field(default=10, ge=0)
+    """Scheduler plateau: epochs without a better validation loss before that."""
+    min_learning_rate: float = Field(default=0.0, ge=0)
+    """Where the schedule ends."""
+    decay: float = Field(default=0.99, gt=0, le=1)
+    """Scheduler exponential: factor per epoch."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of a moving average of the weights, per step; null for none."""
+    clip: float | None = Field(default=None, gt=0)
+    """Largest norm of the gradient; null for no limit."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of weights and graphs."""
 
 
 class TrainingGroup(Strict):
@@ -367,6 +401,25 @@ class TrainingPlan:
     settings: dict[str, Any]
     split: dict[str, Any]
 
+    def entry(self, folder: str, data: str, seed: int, **settings: Any) -> dict[str, Any]:
+        """Return the training as `gnnip.training.run` reads it: an entry of a spec file.
+
+        Args:
+            folder: where the results go.
+            data: the archive of frames.
+            seed: of the split, the initial weights and the order of batches.
+            settings: further settings, such as device and threads.
+        """
+        return {
+            "folder": folder,
+            "data": data,
+            "model": self.model,
+            "hyperparameters": self.hyperparameters,
+            "term": self.term,
+            "split": self.split,
+            "settings": self.settings | {"seed": seed} | settings,
+        }
+
 
 def expand(group: TrainingGroup) -> list[Cell]:
     """Return every combination of the group's matrix; a group without one has the cell `all`."""
@@ -389,11 +442,11 @@ def plan_training(group: TrainingGroup, cell: Cell) -> TrainingPlan:
     """Send each matrix value of `cell` to where it belongs and return the complete plan."""
     hyperparameters = dict(group.hyperparameters)
     settings = group.settings.model_dump()
-    split = {k: v for k, v in group.split.model_dump().items() if v is not None}
+    split = group.split
     routed: dict[str, Any] = {"target": group.target, "model": group.model}
     for key, value in cell.values:
         if key == "split":
-            split["scheme"] = value
+            split = Split.model_validate(split.model_dump() | {"scheme": value})
         elif key in _ROUTED:
             routed[key] = value
         elif key in settings:
@@ -413,7 +466,7 @@ def plan_training(group: TrainingGroup, cell: Cell) -> TrainingPlan:
         term=str(routed["target"]),
         hyperparameters=hyperparameters,
         settings=settings,
-        split=split,
+        split=split.plan(),
     )
 
 
@@ -440,7 +493,11 @@ def _explain(error: ValidationError, where: str) -> ConfigError:
     more = error.error_count() - 1
     tail = f" (and {more} more)" if more else ""
     sentence = ": ".join(part for part in (where, place, message) if part) + tail
-    return ConfigError(sentence if sentence.endswith((".", "?")) else f"{sentence}.")
+    return ConfigError(_full_stop(sentence))
+
+
+def _full_stop(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?")) else f"{sentence}."
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -550,12 +607,13 @@ def _check_references(card: ResolvedCard, where: str) -> None:
         try:
             for cell in expand(group):
                 plan = plan_training(group, cell)
-                Split.model_validate(plan.split)
+                catalogue.check_hyperparameters(plan.model, plan.hyperparameters)
                 TrainingSettings.model_validate(plan.settings)
         except ValidationError as error:
             raise _explain(error, f"{where}: trainings.{group_name}") from None
         except ConfigError as error:
-            raise ConfigError(f"{where}: trainings.{group_name}: {error}") from None
+            sentence = f"{where}: trainings.{group_name}: {error}"
+            raise ConfigError(_full_stop(sentence)) from None
 
 
 def _references(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:

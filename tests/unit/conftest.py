@@ -32,7 +32,7 @@ ERRORS = {
 
 
 def made_up_frames(sizes: tuple[int, ...] = SIZES, per_trajectory: int = 2) -> FrameArrays:
-    """Frames with plausible energies (eV) and lattice-like positions (Å): no physics is behind them."""
+    """Frames with plausible energies (eV) and lattice-like positions (Å), without any physics."""
     rng = np.random.default_rng(7)
     rows, blocks = [], []
     for n in sizes:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -94,6 +97,11 @@ def assemble_water_anion(
         "python": platform.python_version(),
         **{p: metadata.version(p) for p in ("numpy", "scipy", "numba", "h5py")},
         "seed": content[paths[0]]["plan"].seed,
+        "plans": json.dumps([asdict(content[p]["plan"]) for p in paths]),
+        # attempts that were abandoned: evaporated molecules, unbound electrons
+        "lost": json.dumps(
+            {content[p]["plan"].name: json.loads(str(content[p]["events"])) for p in paths}
+        ),
         "sampling_seconds": float(sum(c["seconds"] for c in content.values())),
         "electron_solves": int(sum(c["solves"] for c in content.values())),
         **(provenance or {}),
@@ -108,7 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as archive:
             content: dict[str, Any] = {key: archive[key] for key in archive.files}
         content["plan"] = water_anion.read_plan(content)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} is no trajectory of ours or damaged; run it again.") from error
     content["positions"] = content["positions"].astype(np.float32)
     for positions in content["positions"]:

@@ -3,16 +3,32 @@ checksum."""
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from gnnip.datasets.store import read_frames
 from gnnip.errors import DataError, nearest
-from gnnip.files import sha256
+from gnnip.files import sha256, write_text
 
+#: attributes of an archive that its entry repeats
+RECORDED = (
+    "gnnip",
+    "python",
+    "numpy",
+    "scipy",
+    "numba",
+    "h5py",
+    "seed",
+    "label_accuracy_hartree",
+    "sampling_seconds",
+    "electron_solves",
+)
 #: what an entry must say
 REQUIRED = ("file", "sha256", "bytes", "n_frames", "reference", "licence", "made")
 
@@ -81,6 +97,47 @@ def check_archive(name: str, path: str | os.PathLike[str] | None = None) -> Path
             "'git checkout -- data'."
         )
     return archive
+
+
+def register(
+    name: str,
+    archive: str | os.PathLike[str],
+    *,
+    title: str,
+    reference: str,
+    licence: str,
+    made: Mapping[str, Any],
+    path: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
+    """Add or replace the entry of an archive that lies beside the registry, and return it.
+
+    Size, checksum, frames and atoms are those of the file; `made` (rule, command, cost, ...) is
+    joined by the seed and the versions that the file itself records.
+
+    Raises DataError for a file that is not in the registry's folder or is no archive of ours.
+    """
+    registry = registry_path() if path is None else Path(path)
+    archive = Path(archive)
+    if archive.resolve().parent != registry.resolve().parent:
+        raise DataError(f"{archive} must lie in {registry.parent} to be registered; move it there.")
+    frames = read_frames(archive)
+    recorded = {key: frames.attributes[key] for key in RECORDED if key in frames.attributes}
+    entry = {
+        "title": title,
+        "file": archive.name,
+        "sha256": sha256(archive),
+        "bytes": archive.stat().st_size,
+        "n_frames": frames.n_frames,
+        "n_atoms": int(frames.offsets[-1]),
+        "reference": reference,
+        "licence": licence,
+        "made": {**made, **recorded},
+    }
+    entries = {**load_registry(registry), name: entry}
+    lines = registry.read_text(encoding="utf-8").splitlines(keepends=True)
+    comment = "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
+    write_text(registry, comment + yaml.safe_dump(entries, sort_keys=False, width=100))
+    return entry
 
 
 def describe(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:

@@ -25,17 +25,19 @@ def verify_labels(
     n: int,
     seed: int,
     *,
-    accuracy: float = 1e-5,
-    energy_tolerance: float = 1e-5,
-    force_tolerance: float = 1e-5,
+    accuracy: float | None = None,
+    energy_tolerance: float | None = None,
+    force_tolerance: float | None = None,
 ) -> pd.DataFrame:
     """Recompute `n` random frames of an archive from their stored positions and compare the labels.
 
     The archive's attribute `labeller` names the reference. `accuracy` (Hartree) is that of the
-    recomputation; tolerances are absolute, in the archive's units (Hartree, Hartree/Bohr; the
-    forces' is on the largest component). Returns one row per frame and term: frame, n_molecules,
-    term, energy_stored_hartree, energy_recomputed_hartree, energy_error_hartree,
-    force_error_hartree_per_bohr.
+    recomputation, by default ten times that of the labels: a finer grid and wider walls, so that
+    the labels' own error is tested too. Tolerances are absolute, in the archive's units: energies
+    1e-5 Hartree (or the labels' accuracy where that is lower), force components five times as much
+    per Bohr. Returns one row per frame and term: frame, n_molecules, term, energy_stored_hartree,
+    energy_recomputed_hartree, energy_error_hartree, force_error_hartree_per_bohr (largest
+    component).
 
     Raises DataError for an unknown labeller and for labels beyond the tolerance.
     """
@@ -43,6 +45,10 @@ def verify_labels(
     name = str(frames.attributes.get("labeller", ""))
     if name not in LABELLERS:
         raise DataError(f"{path} names no known labeller ('{name}'){nearest(name, LABELLERS)}.")
+    label_accuracy = float(frames.attributes.get("label_accuracy_hartree", 1e-5))
+    accuracy = max(0.1 * label_accuracy, 1e-7) if accuracy is None else accuracy
+    energy_tolerance = max(1e-5, label_accuracy) if energy_tolerance is None else energy_tolerance
+    force_tolerance = 5.0 * energy_tolerance if force_tolerance is None else force_tolerance
     rng = np.random.default_rng(seed)
     rows = []
     for frame in np.sort(rng.permutation(frames.n_frames)[:n]):

@@ -42,7 +42,7 @@ def choose_frames(frames: pd.DataFrame, size: int = PREFERRED_SIZE) -> dict[str,
     """
     by_state = {str(s): set(g["n_molecules"]) for s, g in frames.groupby("state")}
     common = set.intersection(*by_state.values()) if len(by_state) > 1 else set()
-    chosen = {}
+    chosen: dict[str, int] = {}
     for state in ("surface", "interior"):
         sizes = common or by_state.get(state, set())
         if state not in by_state:
@@ -56,14 +56,18 @@ def choose_frames(frames: pd.DataFrame, size: int = PREFERRED_SIZE) -> dict[str,
 
 
 def isosurface(
-    origin: np.ndarray, spacing: float, density: np.ndarray, enclosed: float = ENCLOSED
+    origin: np.ndarray,
+    spacing: float,
+    density: np.ndarray,
+    enclosed: float = ENCLOSED,
+    refinement: int = 3,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the surface of equal density that holds the share `enclosed` of the electron.
 
     origin (3,) and spacing in any length, density (nx, ny, nz); returns vertices (v, 3) in that
-    length, triangles (t, 3) and the density level. The amplitude is refined twofold by cubic
-    splines first: the solver's grid is coarse, the amplitude on it is smooth. DataError if the
-    density is empty or `enclosed` not between 0 and 1.
+    length, triangles (t, 3) and the density level. The amplitude is refined by cubic splines first
+    (`refinement` points per grid step): the solver's grid is coarse, the amplitude on it is smooth.
+    DataError if the density is empty or `enclosed` not between 0 and 1.
     """
     from scipy.ndimage import map_coordinates
     from skimage.measure import marching_cubes
@@ -74,7 +78,7 @@ def isosurface(
     if density.size == 0 or not total > 0.0:
         raise DataError("The density is zero everywhere: there is no surface to draw.")
     amplitude = np.sqrt(np.clip(density, 0.0, None))
-    fine = [np.arange(0.0, n - 0.75, 0.5) for n in density.shape]
+    fine = [np.linspace(0.0, n - 1.0, refinement * (n - 1) + 1) for n in density.shape]
     grid = np.meshgrid(*fine, indexing="ij")
     refined = np.square(map_coordinates(amplitude, grid, order=3, mode="nearest"))
     ordered = np.sort(refined, axis=None)[::-1]
@@ -83,7 +87,7 @@ def isosurface(
     # a surface that would leave the box is closed at its wall
     padded = np.pad(refined, 1)
     vertices, triangles, _, _ = marching_cubes(padded, level=level)
-    vertices = np.asarray(origin) + (vertices - 1.0) * (spacing / 2.0)
+    vertices = np.asarray(origin) + (vertices - 1.0) * (spacing / refinement)
     return vertices, triangles.astype(np.int64), level
 
 
@@ -144,7 +148,7 @@ def tidy_state(
     """Return the rows of one state: atoms (n,), (n, 3) Å; mesh (v, 3) Å, (t, 3); named numbers."""
 
     def xyz(values: np.ndarray) -> dict[str, np.ndarray]:
-        return {k: np.round(values[:, i], 4) for i, k in enumerate(("x_a", "y_a", "z_a"))}
+        return {k: np.round(values[:, i], 3) for i, k in enumerate(("x_a", "y_a", "z_a"))}
 
     corners = {k: triangles[:, i] for i, k in enumerate("abc")}
     parts: dict[str, dict[str, Any]] = {

@@ -84,21 +84,15 @@ def score(frames: pd.DataFrame, predicted: str = "predicted_ha") -> dict[str, fl
 def baseline_predictions(train: pd.DataFrame, test: pd.DataFrame, energy: str) -> pd.DataFrame:
     """Return what the trivial predictors say of `test`, fitted on `train`; one column each.
 
-    constant: the mean of the training energies. n_linear: least squares on the number of molecules.
-    ensemble_mean: the mean of the training frames of the same (N, T); for an ensemble that is not
-    in the training set (sizes held out) it is n_linear.
+    `energy` is the column of training energies; the predictions have its unit. The predictors are
+    those of `gnnip.models.baselines`.
     """
-    y = train[energy].to_numpy(dtype=float)
-    n = train["n_molecules"].to_numpy(dtype=float)
-    constant = np.full(len(test), y.mean())
-    slope, intercept = np.polyfit(n, y, 1) if np.unique(n).size > 1 else (0.0, y.mean())
-    linear = intercept + slope * test["n_molecules"].to_numpy(dtype=float)
-    means = train.groupby(["n_molecules", "temperature_k"])[energy].mean()
-    keys = pd.MultiIndex.from_frame(test[["n_molecules", "temperature_k"]])
-    ensemble = means.reindex(keys).to_numpy(dtype=float)
-    ensemble = np.where(np.isnan(ensemble), linear, ensemble)
+    from gnnip.models.baselines import baseline
+
+    known = [train[c].to_numpy(dtype=float) for c in (energy, "n_molecules", "temperature_k")]
+    asked = [test[c].to_numpy(dtype=float) for c in ("n_molecules", "temperature_k")]
     return pd.DataFrame(
-        {"constant": constant, "n_linear": linear, "ensemble_mean": ensemble}, index=test.index
+        {name: baseline(name).fit(*known).predict(*asked) for name in BASELINES}, index=test.index
     )
 
 
@@ -603,7 +597,7 @@ def gat_best(metrics: Metrics) -> ClaimResult:
             if x != "gat"
             and not _lower_in_earnest(metrics["table1"], f"gat_{t}_mae", f"{x}_{t}_mae")
         ]
-        note = f", but {', '.join(ties)} within 10 % or two standard errors" if ties else ""
+        note = f", but {', '.join(ties)} lies within 10 % or two standard errors" if ties else ""
         return ClaimResult(True, told, f"gat has the lowest mean MAE on both terms{note}")
     others = ", ".join(f"{layer} on the {t} term" for t, layer in best.items() if layer != "gat")
     return ClaimResult(False, told, f"lowest mean MAE: {others}")
@@ -739,7 +733,7 @@ def numerical_quadratic(metrics: Metrics) -> ClaimResult:
     """The exponent of our solver's time (V and E_0) is within 0.3 of 2."""
     result = _exponent(metrics["fig3"], "numerical", 2.0)
     note = (
-        "; our solver's cost is atoms times grid points, and the weakest bound need the largest box"
+        "; our solver's box follows the electron: small clusters bind it weakly and need large ones"
     )
     reason = result.reason + (note if result.holds is False else "")
     return ClaimResult(result.holds, result.measured, reason)

@@ -21,50 +21,43 @@ from gnnip.figures.scene import Scene, rotation_to, vertex_normals
 
 Info = Mapping[str, Any]
 
-OXYGEN, HYDROGEN, ELECTRON = np.array([[0.80, 0.22, 0.16], [0.93, 0.93, 0.95], [0.10, 0.42, 0.80]])
+OXYGEN, HYDROGEN, BOND, ELECTRON = np.array(
+    [[0.80, 0.22, 0.16], [0.93, 0.93, 0.95], [0.62, 0.66, 0.72], [0.12, 0.46, 0.86]]
+)
+HYDROGEN_BOND = 2.2  #: Å, the longest O...H that is drawn
 
 
 @style.styled
 def fig1(tidy: pd.DataFrame, info: Info) -> Figure:
     """Surface (a) and interior (b) state: the cluster and the excess electron's isosurface."""
     states = [s for s in ("surface", "interior") if (tidy["state"] == s).any()]
-    fig = style.figure(style.DOUBLE, 92)
     views = {s: _View(tidy[tidy["state"] == s], s) for s in states}
-    # one scale for both panels, so that the clusters can be compared
-    half = max((v.half for v in views.values()), default=1.0) + 1.2
+    # one window, so one scale, for both panels; the page is as high as the clusters need
+    half_x, half_y = (max(v.half[k] for v in views.values()) + 0.8 for k in (0, 1))
+    half_x = max(half_x, half_y)
+    bottom, top, panel = 10.0, 14.0, style.DOUBLE / 2 * half_y / half_x
+    height = bottom + panel + top
+    fig = style.figure(style.DOUBLE, height)
     for column, state in enumerate(("surface", "interior")):
-        ax = fig.add_axes((0.5 * column, 0.06, 0.5, 0.87))
+        ax = fig.add_axes((0.5 * column, bottom / height, 0.5, panel / height))
         ax.axis("off")
         if state not in views:
             ax.text(0.5, 0.5, f"no {state} state in this data set", ha="center", color=style.GREY)
             continue
         view = views[state]
-        aspect = 85.0 / (92.0 * 0.87)
-        image = view.render(half * aspect, half)
-        ax.imshow(image, extent=(-half * aspect, half * aspect, -half, half), aspect="equal")
+        image = view.render(half_x, half_y)
+        ax.imshow(image, extent=(-half_x, half_x, -half_y, half_y), aspect="equal")
         p = view.properties
-        ax.text(
-            0.02,
-            1.0,
-            f"({'ab'[column]})  {state} state",
-            transform=ax.transAxes,
-            va="bottom",
-            fontsize=9,
-            fontweight="bold",
+        left = 0.5 * column + 0.012
+        title = f"({'ab'[column]})  {state} state"
+        fig.text(left, 1 - 2 / height, title, va="top", fontsize=9, fontweight="bold")
+        facts = (
+            rf"(H$_2$O)$_{{{p['n_molecules']:.0f}}}^-$, {p['temperature_k']:.0f} K:  "
+            rf"$E_0$ = ${p['energy_ha']:.3f}$ Ha,  $r_g$ = {p['gyration_radius_a']:.1f} Å"
         )
-        ax.text(
-            0.02,
-            0.985,
-            rf"(H$_2$O)$_{{{p['n_molecules']:.0f}}}^-$, {p['temperature_k']:.0f} K"
-            "\n"
-            rf"$E_0$ = ${p['energy_ha']:.3f}$ Ha, $r_g$ = {p['gyration_radius_a']:.1f} Å",
-            transform=ax.transAxes,
-            va="top",
-            fontsize=7,
-            linespacing=1.4,
-        )
+        fig.text(left, 1 - 7.5 / height, facts, va="top", fontsize=7.5)
         if column == 0:
-            _scale_bar(ax, half * aspect, half)
+            _scale_bar(ax, half_x, half_y)
     enclosed = next((v.properties["enclosed"] for v in views.values()), None)
     note = f"blue: surface that encloses {100 * enclosed:.0f} % of the electron" if enclosed else ""
     style.footer(fig, info, tidy, note)
@@ -72,9 +65,11 @@ def fig1(tidy: pd.DataFrame, info: Info) -> Figure:
 
 
 def _scale_bar(ax: Axes, half_width: float, half: float) -> None:
-    x, y = -half_width + 1.0, -half + 0.8
-    ax.plot([x, x + 5.0], [y, y], color=style.INK, lw=1.6, solid_capstyle="butt")
-    ax.text(x + 2.5, y + 0.3, "5 Å", ha="center", va="bottom", fontsize=7)
+    """Draw 5 Å below the picture, where no atom can be."""
+    x, y = -half_width * 0.97, -half - 0.3
+    ax.plot([x, x + 5.0], [y, y], color=style.INK, lw=1.6, solid_capstyle="butt", clip_on=False)
+    ax.text(x + 5.3, y, "5 Å", ha="left", va="center", fontsize=7)
+    ax.set(xlim=(-half_width, half_width), ylim=(-half, half))
 
 
 class _View:
@@ -101,7 +96,7 @@ class _View:
         everything = np.concatenate([self.xyz, self.vertices])[:, :2]
         low, high = everything.min(axis=0), everything.max(axis=0)
         self.centre = tuple((low + high) / 2)
-        self.half = float((high - low).max() / 2)
+        self.half = (high - low) / 2
         self.state = state
 
     def render(self, half_width: float, half_height: float) -> np.ndarray:
@@ -112,26 +107,28 @@ class _View:
         radius = {8: 0.62, 1: 0.36}
         electron = self.vertices.mean(axis=0)
         reach = np.linalg.norm(self.vertices - electron, axis=1).max() + 1.0
-        for oxygen in np.flatnonzero(self.numbers == 8):
-            hydrogens = [h for h in (oxygen + 1, oxygen + 2) if h < len(self.numbers)]
-            offset = self.xyz[oxygen] - electron
-            # what would hide an interior electron is drawn as glass
-            ghost = bool(
-                self.state == "interior"
-                and offset[2] > 0.0
-                and np.hypot(offset[0], offset[1]) < reach
-            )
+        offset = self.xyz - electron
+        # what would hide an interior electron is drawn as glass, whole molecules at a time
+        hides = (offset[:, 2] > 0.0) & (np.hypot(offset[:, 0], offset[:, 1]) < reach)
+        oxygens = np.flatnonzero(self.numbers == 8)
+        for oxygen in oxygens:
+            ghost = bool(self.state == "interior" and hides[oxygen])
             scene.sphere(self.xyz[oxygen], radius[8], palette[8], ghost)
-            for h in hydrogens:
+            for h in (oxygen + 1, oxygen + 2):
                 middle = 0.45 * self.xyz[oxygen] + 0.55 * self.xyz[h]
                 scene.stick(self.xyz[oxygen], middle, 0.17, palette[8], ghost)
                 scene.stick(middle, self.xyz[h], 0.17, palette[1], ghost)
                 scene.sphere(self.xyz[h], radius[1], palette[1], ghost)
+                others = oxygens[oxygens != oxygen]
+                gap = np.linalg.norm(self.xyz[others] - self.xyz[h], axis=1)
+                for partner in others[gap < HYDROGEN_BOND]:
+                    faint = ghost or bool(self.state == "interior" and hides[partner])
+                    scene.dashes(self.xyz[h], self.xyz[partner], 0.05, BOND, faint)
         normals = vertex_normals(self.vertices, self.triangles)
         sheets = scene.surface(self.vertices, normals, self.triangles)
         depth = self.xyz[:, 2]
         return scene.composite(
-            sheets, ELECTRON, surface_alpha=0.42, fog=(float(depth.min()), float(depth.max()) - 2.0)
+            sheets, ELECTRON, surface_alpha=0.36, fog=(float(depth.min()), float(depth.max()) - 2.0)
         )
 
 
@@ -163,6 +160,11 @@ BASELINES = {
 
 def _targets(tidy: pd.DataFrame) -> list[str]:
     return [t for t in TARGETS if (tidy["target"] == t).any()]
+
+
+def _figure(targets: list[str], height_mm: float) -> Figure:
+    """Return a figure as wide as its panels need: one term alone is not stretched over the page."""
+    return style.figure(style.DOUBLE if len(targets) > 1 else style.MIDDLE, height_mm)
 
 
 def _axes(
@@ -271,13 +273,13 @@ def _table_block(
             ax.plot([3, 167], [y - row / 2] * 2, color=style.GREY, lw=0.5)
         label = LAYERS.get(name, BASELINES.get(name, name))
         ax.text(3.0, y, label, fontsize=7, va="center", style="normal" if is_layer else "italic")
-        if is_layer and np.isfinite(means.loc[name, "n_parameters"]):
-            weights = f"{means.loc[name, 'n_parameters']:,.0f}"
+        if is_layer and np.isfinite(_at(means, name, "n_parameters")):
+            weights = f"{_at(means, name, 'n_parameters'):,.0f}"
             ax.text(35.5, y, weights, fontsize=6.5, va="center", ha="right")
         for column, (x, _, scale) in groups.items():
-            value = scale * means.loc[name, column]
-            text = _with_spread(value, scale * spreads.loc[name, column])
-            best = is_layer and means.loc[name, column] == mean.loc[layers, column].min()
+            value = scale * _at(means, name, column)
+            text = _with_spread(value, scale * _at(spreads, name, column))
+            best = is_layer and _at(means, name, column) == mean.loc[layers, column].min()
             ax.text(
                 x,
                 y,
@@ -288,7 +290,7 @@ def _table_block(
                 fontweight="bold" if best else "normal",
             )
             if name in known.index and column in known:
-                published = scale * known.loc[name, column]
+                published = scale * _at(known, name, column)
                 ax.text(
                     x + 13.5,
                     y,
@@ -299,7 +301,7 @@ def _table_block(
                     color=style.GREY,
                 )
         for column, (x, _) in single.items():
-            value = means.loc[name, column]
+            value = _at(means, name, column)
             text = f"{value:.2f}" if value > -9.95 else f"{value:.0f}" if value > -99.5 else "< -99"
             ax.text(x, y, text.replace("-", "−"), fontsize=6.5, ha="right", va="center")
     ax.plot([3, 167], [top + head + len(lines) * row] * 2, color=style.INK, lw=0.8)
@@ -318,8 +320,8 @@ def _ratio_strip(
     base_mean: pd.DataFrame,
 ) -> None:
     """Draw MAE over the MAE of the (N, T) mean on a logarithmic axis beside the rows."""
-    unit = float(base_mean.loc["ensemble_mean", "mae_ha"])
-    values = [m.loc[name, "mae_ha"] / unit for name, m, _ in lines]
+    unit = _at(base_mean, "ensemble_mean", "mae_ha")
+    values = [_at(m, name, "mae_ha") / unit for name, m, _ in lines]
     if "mae_ha" in known:
         values += list(known["mae_ha"] / unit)
     low = 10 ** np.floor(np.log10(min([*values, 0.5])))
@@ -342,15 +344,15 @@ def _ratio_strip(
     box.tick_params(axis="x", which="both", labelsize=5.5, length=1.5, pad=0.5)
     box.axvline(1.0, color=style.GREY, lw=0.8, ls=(0, (4, 2)))
     for i, (name, means, spreads) in enumerate(lines):
-        value = means.loc[name, "mae_ha"] / unit
+        value = _at(means, name, "mae_ha") / unit
         if name in LAYERS:
-            error = spreads.loc[name, "mae_ha"] / unit
+            error = _at(spreads, name, "mae_ha") / unit
             if np.isfinite(error):
                 ends = [max(value - error, low), value + error]
                 box.plot(ends, [i + 0.5] * 2, color=COLOURS[name], lw=1.2)
             box.plot(value, i + 0.5, "o", color=COLOURS[name], ms=3.8)
             if name in known.index:
-                published = known.loc[name, "mae_ha"] / unit
+                published = _at(known, name, "mae_ha") / unit
                 box.plot(
                     published, i + 0.5, "o", mfc="none", mec=style.INK, ms=3.8, mew=0.7, zorder=3
                 )
@@ -359,11 +361,16 @@ def _ratio_strip(
     ax.text(
         sum(strip) / 2,
         top + 7.2,
-        r"MAE / MAE of $(N, T)$ mean",
-        fontsize=6.5,
+        r"MAE relative to $(N, T)$ mean",
+        fontsize=6,
         ha="center",
         va="center",
     )
+
+
+def _at(table: pd.DataFrame, row: str, column: str) -> float:
+    value: Any = table.at[row, column]
+    return float(value)
 
 
 def _with_spread(value: float, spread: float) -> str:
@@ -382,14 +389,14 @@ def _with_spread(value: float, spread: float) -> str:
 def fig2(tidy: pd.DataFrame, info: Info) -> Figure:
     """Predicted against reference energies, and the same relative to the ensemble means."""
     targets = _targets(tidy)
-    fig = style.figure(style.DOUBLE, 156)
+    fig = style.figure(style.DOUBLE, 158)
     sizes = sorted(tidy["n_molecules"].unique())
     colours = _size_colours(sizes)
     for column, target in enumerate(targets):
         part = tidy[tidy["target"] == target]
         left = (15 + column * 77) / style.DOUBLE
-        upper = fig.add_axes((left, 90 / 156, 62 / style.DOUBLE, 58 / 156))
-        lower = fig.add_axes((left, 16 / 156, 62 / style.DOUBLE, 58 / 156))
+        upper = fig.add_axes((left, 92 / 158, 62 / style.DOUBLE, 58 / 158))
+        lower = fig.add_axes((left, 16 / 158, 62 / style.DOUBLE, 58 / 158))
         style.panel(upper, "ab"[column], TARGETS[target])
         style.panel(lower, "cd"[column], r"the same, relative to the $(N, T)$ mean")
         symbol = "V" if target == "atomic" else "E_0"
@@ -482,13 +489,18 @@ def _parity_notes(upper: Axes, lower: Axes, part: pd.DataFrame) -> None:
         return float(1.0 - ((true - guess) ** 2).sum() / ((true - centre) ** 2).sum())
 
     def mae(guess: pd.Series) -> str:
-        return f"{1e3 * (guess - true).abs().mean():.2g} mHa"
+        value = 1e3 * (guess - true).abs().mean()
+        return f"{value:.2g} mHa" if value < 100 else f"{value:.0f} mHa"
 
-    place = {"fontsize": 7, "va": "top", "linespacing": 1.5}
+    def plain(value: float, digits: int) -> str:
+        text = f"= {value:.{digits}f}" if value > -99.5 else "< -99"
+        return text.replace("-", "−")
+
+    place: dict[str, Any] = {"fontsize": 7, "va": "top", "linespacing": 1.5}
     upper.text(
         0.04,
         0.97,
-        f"$R^2$ = {r2(predicted, float(true.mean())):.4f}\nMAE {mae(predicted)}",
+        f"$R^2$ {plain(r2(predicted, float(true.mean())), 4)}\nMAE {mae(predicted)}",
         transform=upper.transAxes,
         **place,
     )
@@ -500,9 +512,7 @@ def _parity_notes(upper: Axes, lower: Axes, part: pd.DataFrame) -> None:
     lower.text(
         0.04,
         0.97,
-        f"$R^2$ inside ensembles = {within:.2f}\nMAE of the $(N, T)$ mean {mae(base)}".replace(
-            "= -", "= −"
-        ),
+        f"$R^2$ inside ensembles {plain(within, 2)}\nMAE of the $(N, T)$ mean {mae(base)}",
         transform=lower.transAxes,
         **place,
     )
@@ -531,7 +541,7 @@ def fig3(tidy: pd.DataFrame, info: Info) -> Figure:
     ):
         left.axhspan(low, 10 * low, color="#EDEDED", lw=0, zorder=0)
         left.text(
-            ends[1] / 1.03, 8.0 * low, text, fontsize=6.5, color=style.GREY, va="top", ha="right"
+            ends[1] / 1.03, 1.2 * low, text, fontsize=6.5, color=style.GREY, va="bottom", ha="right"
         )
     for method, (label, colour, marker) in METHODS.items():
         part = tidy[tidy["method"] == method]
@@ -559,9 +569,11 @@ def fig3(tidy: pd.DataFrame, info: Info) -> Figure:
     left.set_xticks(sizes, [f"{n:.0f}" for n in sizes])
     left.minorticks_off()
     left.legend(
-        loc="upper left", title="line: fitted power of $N$, ± 95 % interval", title_fontsize=6.5
+        loc="upper left",
+        title="line: fitted power of $N$, ± 95 % interval" if "exponent" in tidy else None,
+        title_fontsize=6.5,
+        alignment="left",
     )
-    left.get_legend()._legend_box.align = "left"
     style.panel(left, "a", "time of one total energy")
     style.panel(right, "b", "solver over network")
     _ratio_panel(right, tidy, sizes, ends)
@@ -604,7 +616,7 @@ def _ratio_panel(ax: Axes, tidy: pd.DataFrame, sizes: np.ndarray, ends: np.ndarr
 def cutoff_scan(tidy: pd.DataFrame, info: Info) -> Figure:
     """MAE against the cutoff, every seed and the mean; neighbours per atom on the upper axis."""
     targets = _targets(tidy)
-    fig = style.figure(style.DOUBLE, 76)
+    fig = _figure(targets, 76)
     axes = _axes(fig, len(targets), left=17, right=5, bottom=15, top=21, gap=20)
     around = tidy.drop_duplicates("cutoff").set_index("cutoff")["neighbours"].sort_index()
     for letter, ax, target in zip("ab", axes, targets, strict=False):
@@ -624,7 +636,7 @@ def cutoff_scan(tidy: pd.DataFrame, info: Info) -> Figure:
         upper.set_xlabel("neighbours per atom", fontsize=7, labelpad=2)
         ax.set_title(f"({letter})  {TARGETS[target]}", loc="left", pad=26)
         if letter == "a":
-            ax.legend(loc="upper right")
+            ax.legend(loc="lower right")
     style.footer(fig, info, tidy, "grey band: the paper's choice; bars: standard deviation")
     return fig
 
@@ -650,7 +662,7 @@ def depth_scan(tidy: pd.DataFrame, info: Info) -> Figure:
     """MAE for every number of convolutions and dense layers; colour: relative to 2 + 2."""
     targets = _targets(tidy)
     networks = tidy[tidy["predictor"] == "network"]
-    fig = style.figure(style.DOUBLE, 72)
+    fig = _figure(targets, 72)
     axes = _axes(fig, len(targets), left=15, right=24, bottom=15, top=10, gap=22)
     columns = sorted(networks["n_dense"].unique())
     rows = sorted(networks["n_conv"].unique())
@@ -688,7 +700,8 @@ def depth_scan(tidy: pd.DataFrame, info: Info) -> Figure:
         mean_only = rf"$(N, T)$ mean: {base['mae_ha'].mean():.2g}"
         style.panel(ax, letter, f"{TARGETS[target]}: MAE (Ha); {mean_only}")
     if image is not None:
-        place = fig.add_axes((151 / 170, 15 / 72, 3 / 170, 47 / 72))
+        width = fig.get_figwidth() / style.MM
+        place = fig.add_axes(((width - 19) / width, 15 / 72, 3 / width, 47 / 72))
         bar = fig.colorbar(image, cax=place, extend="both")
         bar.set_label("MAE relative to 2 + 2 (%)", fontsize=7)
         bar.outline.set_linewidth(0.4)
@@ -700,7 +713,7 @@ def depth_scan(tidy: pd.DataFrame, info: Info) -> Figure:
 def convergence(tidy: pd.DataFrame, info: Info) -> Figure:
     """Validation MAE against the epoch, mean and range over seeds; the published range shaded."""
     targets = _targets(tidy)
-    fig = style.figure(style.DOUBLE, 80)
+    fig = _figure(targets, 80)
     axes = _axes(fig, len(targets), left=17, right=22, bottom=15, top=9, gap=33)
     for letter, ax, target in zip("ab", axes, targets, strict=False):
         part = tidy[tidy["target"] == target]
@@ -721,10 +734,11 @@ def convergence(tidy: pd.DataFrame, info: Info) -> Figure:
         _baseline_line(ax, part["ensemble_mean_mae_ha"].mean())
         ends["ensemble_mean"] = float(part["ensemble_mean_mae_ha"].mean())
         ax.set(
-            xlim=(0, max(last, 1)),
+            xlim=(0, last),
             xlabel="epoch",
             ylabel=f"validation MAE of {_symbol(target)} (Ha)",
         )
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         style.plain_log(ax)
         _labels_at_the_right(ax, ends)
         style.panel(ax, letter, TARGETS[target])
@@ -740,7 +754,7 @@ def convergence(tidy: pd.DataFrame, info: Info) -> Figure:
 def _labels_at_the_right(ax: Axes, ends: dict[str, float], least: float = 7.5) -> None:
     """Write each curve's name at its end, pushed apart so that names keep `least` points."""
     low, high = np.log(ax.get_ylim())
-    height = ax.get_position().height * ax.figure.get_figheight() * 72.0
+    height = ax.get_window_extent().height / ax.figure.dpi * 72.0
     order = sorted(ends, key=lambda name: ends[name])
     wanted = [(np.log(ends[name]) - low) / (high - low) * height for name in order]
     placed = list(wanted)
@@ -772,7 +786,7 @@ def _labels_at_the_right(ax: Axes, ends: dict[str, float], least: float = 7.5) -
 def width_matched(tidy: pd.DataFrame, info: Info) -> Figure:
     """MAE of the six layers at their own width and at one width: does the ranking survive?"""
     targets = _targets(tidy)
-    fig = style.figure(style.DOUBLE, 84)
+    fig = _figure(targets, 84)
     axes = _axes(fig, len(targets), left=17, right=25, bottom=14, top=9, gap=38)
     for letter, ax, target in zip("ab", axes, targets, strict=False):
         part = tidy[tidy["target"] == target]
@@ -808,7 +822,7 @@ SPLITS = {"random": "random\n(the paper's)", "trajectory": "by trajectory", "siz
 def splits(tidy: pd.DataFrame, info: Info) -> Figure:
     """MAE under three ways of holding out test frames, networks beside trivial baselines."""
     targets = _targets(tidy)
-    fig = style.figure(style.DOUBLE, 78)
+    fig = _figure(targets, 78)
     axes = _axes(fig, len(targets), left=17, right=5, bottom=20, top=9, gap=20)
     schemes = [s for s in SPLITS if (tidy["split"] == s).any()]
     layers = [x for x in LAYERS if (tidy["layer"] == x).any()]
@@ -874,7 +888,7 @@ def symmetry_audit(tidy: pd.DataFrame, info: Info) -> Figure:
         if ((tidy["group"] == group) & (tidy["layer"] == layer)).any()
     ]
     height = 32 + 6.2 * len(names)
-    fig = style.figure(style.DOUBLE, height)
+    fig = _figure(targets, height)
     axes = _axes(fig, len(targets), left=31, right=5, bottom=20, top=9, gap=8)
     for letter, ax, target in zip("ab", axes, targets, strict=False):
         part = tidy[tidy["target"] == target]
@@ -921,8 +935,8 @@ def grid(tidy: pd.DataFrame, info: Info) -> Figure:
     """MAE of GATConv over the choices that the paper leaves unstated."""
     targets = _targets(tidy)
     networks = tidy[tidy["predictor"] == "network"]
-    fig = style.figure(style.DOUBLE, 80)
-    axes = _axes(fig, len(targets), left=17, right=5, bottom=22, top=9, gap=20)
+    fig = _figure(targets, 80)
+    axes = _axes(fig, len(targets), left=17, right=5, bottom=24, top=9, gap=20)
     rates = sorted(networks["learning_rate"].unique())
     channels = sorted(networks["channels"].unique())
     activations = sorted(networks["activation"].unique())
@@ -951,8 +965,6 @@ def grid(tidy: pd.DataFrame, info: Info) -> Figure:
                 )
         base = tidy[(tidy["target"] == target) & (tidy["predictor"] == "ensemble_mean")]
         _baseline_line(ax, float(base["mae_ha"].mean()))
-        published = {"atomic": 0.02, "electronic": 0.005}[target]
-        ax.axhline(published, color=style.INK, lw=0.8, ls=(0, (1, 1.5)), label="published GATConv")
         ax.set_xticks(range(len(rates)), [f"{r:g}" for r in rates])
         ax.set(xlim=(-0.5, len(rates) - 0.5), xlabel="learning rate")
         style.plain_log(ax)

@@ -14,8 +14,11 @@ import numpy as np
 
 Array = np.ndarray
 
-_LIGHT = np.array([-0.45, 0.60, 0.66])
-_HALFWAY = _LIGHT / np.linalg.norm(_LIGHT) + np.array([0.0, 0.0, 1.0])
+# the light comes from the upper left, in front; the halfway vector makes the highlight (Blinn)
+_LIGHT = np.array([-0.45, 0.60, 0.66], dtype=np.float32)
+_LIGHT /= np.linalg.norm(_LIGHT)
+_HALFWAY = _LIGHT + np.array([0.0, 0.0, 1.0], dtype=np.float32)
+_HALFWAY /= np.linalg.norm(_HALFWAY)
 
 
 @dataclass
@@ -30,9 +33,9 @@ class Layer:
     def empty(cls, height: int, width: int) -> Layer:
         """Return a layer that nothing has been drawn on."""
         return cls(
-            np.full((height, width), -np.inf),
-            np.zeros((height, width, 3)),
-            np.ones((height, width, 3)),
+            np.full((height, width), -np.inf, dtype=np.float32),
+            np.zeros((height, width, 3), dtype=np.float32),
+            np.ones((height, width, 3), dtype=np.float32),
         )
 
 
@@ -125,6 +128,18 @@ class Scene:
         layer = self.ghost if ghost else self.opaque
         self._put(layer, rows, columns, hit, start[2] + t, normal, rgb)
 
+    def dashes(
+        self, start: Array, end: Array, radius: float, rgb: Array, ghost: bool = False
+    ) -> None:
+        """Draw a dashed line: sticks of 0.22 Å with gaps of 0.14 Å."""
+        length = float(np.linalg.norm(end - start))
+        count = max(1, int((length + 0.14) / 0.36))
+        step = (end - start) / length
+        first = (length - (0.36 * count - 0.14)) / 2
+        for k in range(count):
+            a = start + step * (first + 0.36 * k)
+            self.stick(a, a + 0.22 * step, radius, rgb, ghost)
+
     def surface(self, vertices: Array, normals: Array, triangles: Array) -> tuple[Layer, Layer]:
         """Return the front and the back sheet of a closed mesh, for `composite`.
 
@@ -174,8 +189,8 @@ class Scene:
         `fog` are the depths (Å) at which the depth cue is full and none: what lies further away
         fades towards white.
         """
-        image = np.ones((*self.shape, 3))
-        cover = np.zeros(self.shape)
+        image = np.ones((*self.shape, 3), dtype=np.float32)
+        cover = np.zeros(self.shape, dtype=np.float32)
         filled = np.isfinite(self.opaque.depth)
         shaded = _shade(self.opaque, self.scale, fog)
         image[filled] = shaded[filled]
@@ -189,11 +204,11 @@ class Scene:
                 n /= np.linalg.norm(n, axis=-1, keepdims=True) + 1e-12
                 facing = np.clip(np.abs(n[:, 2]), 0.0, 1.0)
                 alpha = surface_alpha + (0.85 - surface_alpha) * (1.0 - facing) ** 3
-                light = 0.72 + 0.28 * np.clip(n @ (_LIGHT / np.linalg.norm(_LIGHT)), 0.0, 1.0)
-                gloss = np.clip(n @ (_HALFWAY / np.linalg.norm(_HALFWAY)), 0.0, 1.0) ** 60
+                light = 0.60 + 0.50 * np.clip(n @ _LIGHT, 0.0, 1.0)
+                gloss = np.clip(n @ _HALFWAY, 0.0, 1.0) ** 60
                 if flip < 0:
                     gloss = gloss * 0.0
-                rgb = surface_rgb * light[:, None]
+                rgb = np.clip(surface_rgb * light[:, None], 0.0, 1.0)
                 rgb = rgb + (1.0 - rgb) * (0.8 * gloss)[:, None]
                 alpha = np.clip(alpha + 0.6 * gloss, 0.0, 1.0)
                 image[seen] = image[seen] * (1 - alpha[:, None]) + rgb * alpha[:, None]
@@ -208,10 +223,8 @@ class Scene:
 
 def _shade(layer: Layer, scale: float, fog: tuple[float, float] | None) -> Array:
     """Light a layer: diffuse and specular light, contact shadows, dark outlines, depth cue."""
-    light = _LIGHT / np.linalg.norm(_LIGHT)
-    half = _HALFWAY / np.linalg.norm(_HALFWAY)
-    diffuse = np.clip(layer.normal @ light, 0.0, 1.0)
-    gloss = np.clip(layer.normal @ half, 0.0, 1.0) ** 40
+    diffuse = np.clip(layer.normal @ _LIGHT, 0.0, 1.0)
+    gloss = np.clip(layer.normal @ _HALFWAY, 0.0, 1.0) ** 40
     rgb = layer.colour * (0.46 + 0.58 * diffuse)[..., None]
     filled = np.isfinite(layer.depth)
     if filled.any():

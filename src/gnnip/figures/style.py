@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from gnnip.files import atomic_path
 
 MM = 1.0 / 25.4  #: inches per millimetre
 SINGLE = 85.0  #: width of one column in mm
+MIDDLE = 120.0  #: width of one and a half columns in mm
 DOUBLE = 170.0  #: width of two columns in mm
 DPI = 300
 
@@ -37,7 +39,7 @@ PALE = "#D9D9D9"
 #: sizes and other ordered quantities; perceptually even and safe for colour-blind readers
 ORDERED = "viridis"
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same letters everywhere
     "font.size": 8,
@@ -130,8 +132,12 @@ def footer(fig: Figure, info: Mapping[str, Any], tidy: pd.DataFrame, note: str =
         note,
     ]
     text = "  ·  ".join(part for part in parts if part)
-    height_mm = fig.get_figheight() / MM
-    fig.text(0.004, 1.0 / height_mm, text, fontsize=5.5, color=GREY, ha="left", va="bottom")
+    width_mm, height_mm = fig.get_figwidth() / MM, fig.get_figheight() / MM
+    # type of 5.5 points takes about a millimetre a letter
+    text = textwrap.fill(text, int(width_mm))
+    fig.text(
+        0.004, 1.0 / height_mm, text, fontsize=5.5, color=GREY, ha="left", va="bottom", gid="footer"
+    )
 
 
 def panel(ax: Axes, letter: str, title: str = "") -> None:
@@ -144,7 +150,13 @@ def plain_log(ax: Axes, axis: str = "y", wanted: int = 3) -> None:
 
     Call it last: the ticks are chosen for the limits at hand.
     """
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import (
+        FixedLocator,
+        FuncFormatter,
+        LogLocator,
+        MaxNLocator,
+        NullFormatter,
+    )
 
     getattr(ax, f"set_{axis}scale")("log")
     low, high = getattr(ax, f"get_{axis}lim")()
@@ -161,10 +173,17 @@ def plain_log(ax: Axes, axis: str = "y", wanted: int = 3) -> None:
         ticks = [s * 10.0**d for d in decades for s in subs if low <= s * 10.0**d <= high]
         if len(ticks) >= wanted:
             break
+    else:
+        # much less than a decade: as on a linear axis
+        ticks = [
+            float(t)
+            for t in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+            if low <= t <= high
+        ]
     side = getattr(ax, f"{axis}axis")
     side.set_major_locator(FixedLocator(ticks))
     side.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
-    side.set_minor_locator(LogLocator(subs=np.arange(1, 10)))
+    side.set_minor_locator(LogLocator(subs=range(1, 10)))
     side.set_minor_formatter(NullFormatter())
 
 

@@ -163,7 +163,8 @@ def evaluate(
     DataError : stress of structures without a cell.
     """
     if not (forces or stress):
-        return model(batch)
+        with torch.set_grad_enabled(create_graph and torch.is_grad_enabled()):
+            return model(batch)
     if stress and batch.cell is None:
         raise DataError("Stress needs periodic structures, and these have no cell.")
     positions = batch.positions.detach().requires_grad_(True)

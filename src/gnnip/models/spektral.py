@@ -2,9 +2,8 @@
 
 Notation: an edge j -> i carries x_j to i; N(i) are the sources of the edges into i. Kernels have
 the shapes of the Keras weights, so weights trained there load here by name
-(`load_spektral_weights`). Sources: the papers named at each class; the formulas as the library
-executes them are in `docs/models.md` and in each docstring, with the defaults that differ from the
-papers.
+(`load_spektral_weights`). Each docstring gives the paper, the formula as the library executes it,
+and the defaults that differ from the paper.
 
 Every layer is called as ``layer(x, edge_index, edge_weight=None, edge_attr=None)`` with x (n, F),
 edge_index (2, E) in any order (row 0 the source j, row 1 the target i) or an `Adjacency`,
@@ -16,7 +15,8 @@ them, whichever is narrower.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,10 +24,12 @@ from torch import Tensor, nn
 
 from gnnip.errors import CheckpointError, ConfigError, nearest
 from gnnip.graphs import Adjacency
+from gnnip.graphs.adjacency import sum_segments
 
 #: Spektral's LeakyReLU slope: 0.2 in single precision, whatever the precision of the network
 LEAKY_SLOPE = float(np.float32(0.2))
 _NORM_FLOOR = 1e-12
+_WIDE = 16  # from this width on, arrays over the edges outgrow the cache of a CPU
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "tanh": torch.tanh,
@@ -89,13 +91,15 @@ class BatchNorm(nn.Module):
         if not self.training:
             scale = self.gamma * torch.rsqrt(self.moving_variance + self.EPSILON)
             return x * scale + (self.beta - self.moving_mean * scale)
-        with torch.no_grad():
-            variance, mean = torch.var_mean(x, dim=0, correction=0)
-            self.moving_mean.lerp_(mean, 1.0 - self.MOMENTUM)
-            self.moving_variance.lerp_(variance, 1.0 - self.MOMENTUM)
-        return nn.functional.batch_norm(
-            x, None, None, self.gamma, self.beta, training=True, eps=self.EPSILON
+        # momentum 1 hands over the statistics of this batch, with an unbiased variance
+        mean, variance = torch.zeros_like(self.moving_mean), torch.zeros_like(self.moving_mean)
+        y = nn.functional.batch_norm(
+            x, mean, variance, self.gamma, self.beta, True, momentum=1.0, eps=self.EPSILON
         )
+        biased = variance * ((x.shape[0] - 1) / x.shape[0])
+        self.moving_mean.lerp_(mean, 1.0 - self.MOMENTUM)
+        self.moving_variance.lerp_(biased, 1.0 - self.MOMENTUM)
+        return y
 
 
 class GraphLayer(nn.Module):
@@ -183,10 +187,10 @@ class CrystalConv(GraphLayer):
         bias = torch.cat([_bias(self.dense_f), _bias(self.dense_s)])
         own = torch.addmm(bias, x, kernel[:width])
         neighbour = x @ kernel[width : 2 * width]
-        z = graph.from_target(own) + graph.from_source(neighbour)
-        z = torch.addmm(z, edge_attr, kernel[2 * width :])
-        gate, core = z[:, :width], z[:, width:]
-        return x + graph.sum_messages(torch.sigmoid(gate) * self.activation(core))
+        inputs = (own, neighbour, edge_attr, kernel[2 * width :])
+        if x.device.type == "cpu" and width >= _WIDE:
+            return x + _GatedSum.apply(*inputs, graph, self.activation)
+        return x + _gated_sum(*inputs, graph, self.activation)
 
 
 class GATConv(GraphLayer):
@@ -417,8 +421,94 @@ class GeneralConv(GraphLayer):
             h = self.batch_norm(h)
         h = nn.functional.dropout(h, self.dropout, self.training)
         if self.use_prelu:
-            h = torch.prelu(h, self.prelu_alpha)
+            # written out: torch.prelu is several times slower backwards
+            h = torch.relu(h) - self.prelu_alpha * torch.relu(-h)
         return graph.sum_neighbours(self.activation(h))
+
+
+def _gated_sum(
+    own: Tensor,
+    neighbour: Tensor,
+    edge_attr: Tensor,
+    kernel: Tensor,
+    graph: Adjacency,
+    activation: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return sum_j sigmoid(z[:F]) * g(z[F:]), z = own_i + neighbour_j + e_ij kernel: (n, F)."""
+    z = graph.from_target(own) + graph.from_source(neighbour)
+    gate, core = torch.addmm(z, edge_attr, kernel).chunk(2, dim=1)
+    return graph.sum_messages(torch.sigmoid(gate) * activation(core))
+
+
+class _GatedSum(torch.autograd.Function):
+    """`_gated_sum` in pieces that stay in a CPU's cache, nothing of (E, F) kept for the way back.
+
+    The pieces are runs of receiving nodes with about PIECE numbers on their edges.
+    """
+
+    PIECE = 1 << 18
+
+    @staticmethod
+    def pieces(graph: Adjacency, width: int) -> Iterator[tuple[slice, slice]]:
+        edges = max(_GatedSum.PIECE // width, 1)
+        marks = torch.arange(0, graph.n_edges + edges, edges)
+        nodes = torch.searchsorted(graph.offsets, marks).clamp(max=graph.n_nodes).tolist()
+        nodes[0] = 0
+        bounds = graph.offsets[nodes].tolist()
+        for k in range(len(nodes) - 1):
+            if bounds[k + 1] > bounds[k]:
+                yield slice(nodes[k], nodes[k + 1]), slice(bounds[k], bounds[k + 1])
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        own, neighbour, edge_attr, kernel, graph, activation = inputs
+        ctx.save_for_backward(own, neighbour, edge_attr, kernel)
+        ctx.rest = (graph, activation)
+        width = own.shape[1] // 2
+        result = own.new_zeros((own.shape[0], width))
+        for nodes, edges in _GatedSum.pieces(graph, 2 * width):
+            z = own.index_select(0, graph.target[edges])
+            z += neighbour.index_select(0, graph.source[edges])
+            z.addmm_(edge_attr[edges], kernel)
+            y = torch.sigmoid(z[:, :width]) * activation(z[:, width:])
+            begins = graph.offsets[nodes.start : nodes.stop + 1] - edges.start
+            result[nodes] = sum_segments(y, graph.target[edges] - nodes.start, begins)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        inputs, (graph, activation) = ctx.saved_tensors, ctx.rest
+        needed = ctx.needs_input_grad[:4]
+        if torch.is_grad_enabled():  # a derivative of this derivative will be asked for
+            own, neighbour, edge_attr, kernel = inputs
+            output = _gated_sum(own, neighbour, edge_attr, kernel, graph, activation)
+            wanted = [t for t, need in zip(inputs, needed, strict=True) if need]
+            found = iter(torch.autograd.grad(output, wanted, grad, create_graph=True))
+            return (*(next(found) if need else None for need in needed), None, None)
+        own, neighbour, edge_attr, kernel = inputs
+        width = own.shape[1] // 2
+        d_own, d_neighbour = torch.zeros_like(own), torch.zeros_like(neighbour)
+        d_edge, d_kernel = torch.zeros_like(edge_attr), torch.zeros_like(kernel)
+        for nodes, edges in _GatedSum.pieces(graph, 2 * width):
+            target, source = graph.target[edges], graph.source[edges]
+            z = own.index_select(0, target)
+            z += neighbour.index_select(0, source)
+            z.addmm_(edge_attr[edges], kernel)
+            with torch.enable_grad():
+                gate = z[:, :width].requires_grad_(True)
+                core = z[:, width:].requires_grad_(True)
+                y = torch.sigmoid(gate) * activation(core)
+                parts = torch.autograd.grad(y, (gate, core), grad.index_select(0, target))
+            d_z = torch.cat(parts, dim=1)
+            begins = graph.offsets[nodes.start : nodes.stop + 1] - edges.start
+            d_own[nodes] = sum_segments(d_z, target - nodes.start, begins)
+            d_neighbour.index_add_(0, source, d_z)
+            if needed[2]:
+                torch.mm(d_z, kernel.t(), out=d_edge[edges])
+            d_kernel.addmm_(edge_attr[edges].t(), d_z)
+        found = iter((d_own, d_neighbour, d_edge, d_kernel))
+        kept = [value if need else None for value, need in zip(found, needed, strict=True)]
+        return (*kept, None, None)
 
 
 def normalise_adjacency(graph: Adjacency, dtype: torch.dtype) -> Tensor:

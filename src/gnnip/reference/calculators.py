@@ -95,7 +95,11 @@ class TuriBorgis(Calculator):
         """
         super().calculate(atoms, properties, system_changes)
         positions = _water_positions(self.atoms)
-        state = self.solver.solve(positions, guess=self._guess(positions), gap=self.gap)
+        guess = self._guess(positions)
+        # on one grid energies and forces of neighbouring geometries match to rounding
+        state = self.solver.solve(
+            positions, guess=guess, gap=self.gap, fixed_grid=guess is not None
+        )
         if not state.bound:
             self._last = None
             raise ConvergenceError(

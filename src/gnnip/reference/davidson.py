@@ -81,13 +81,17 @@ def lowest(
         if not norm > 0.0:
             return 0
         u /= norm
-        for _ in range(2 if k else 0):
+        total = norm = 1.0
+        while k:
             np.dot(U[:k] @ u, U[:k], out=work)
             u -= work
             norm = np.sqrt(np.dot(u, u))
-            if norm < 1e-5:
+            u /= max(norm, 1e-30)
+            total *= norm
+            if total < 1e-5:
                 return 0
-            u /= norm
+            if norm > 0.5:  # otherwise cancellation calls for another pass
+                break
         apply(u, HU[k])
         applications += 1
         small[k, : k + 1] = HU[: k + 1] @ u
@@ -106,7 +110,7 @@ def lowest(
         for root in range(roots):
             np.multiply(X[root], U.dtype.type(values[root]), out=work)
             R[root] -= work
-        residuals = np.sqrt(np.einsum("ij,ij->i", R, R, dtype=np.float64))
+        residuals = np.sqrt([float(np.dot(row, row)) for row in R])
         pending = [root for root in range(roots) if not residuals[root] < tolerances[root]]
         if not pending or applications >= max_applications:
             return Roots(values[:roots], X.copy(), residuals, applications, not pending)

@@ -5,9 +5,11 @@ walls. The basis are the box's sine functions, equivalent to a uniform grid (sin
 Miller, J. Chem. Phys. 96, 1982 (1992)): T is diagonal in it, V on the grid, and three small matrix
 products lead from one to the other. Atomic units (Hartree, Bohr) throughout.
 
-How far the walls must be is measured, not assumed. By Hadamard's formula moving a wall out by dm
-lowers E_0 by p dm with p = 1/2 int |d psi/dn|^2 dS over it; as p falls like exp(-2 kappa m), with
-kappa = sqrt(-2 E_0), the wall costs p/(2 kappa) in all, and the box follows from a coarse solution.
+How far the walls must be is measured, not assumed. A wall put into the tail A exp(-kappa x) of a
+state, kappa = sqrt(-2 E_0), at x = L raises E_0 by kappa A^2 exp(-2 kappa L), as follows from
+Hadamard's formula for a moving wall, dE_0 = -1/2 int |d psi/dn|^2 dS dL. A is read off the
+probabilities of the grid planes of a coarse solution, and the result is checked on the final one.
+Where the tail lies inside the cluster the walls may do so too: the box follows the electron.
 
 All dense algebra is numpy's BLAS: set OMP_NUM_THREADS=1 (or threadpoolctl) when several processes
 share the cores; one thread is the efficient choice.
@@ -24,25 +26,34 @@ from numpy.typing import ArrayLike, NDArray
 
 from gnnip.errors import ConfigError, ConvergenceError, StructureError
 from gnnip.reference.davidson import Workspace, lowest
-from gnnip.reference.pseudopotential import add_potential, forces_of_density
+from gnnip.reference.pseudopotential import forces_of_density, potential
 from gnnip.reference.spcf import as_water_positions
 
-#: error of E_0 (Hartree) at grid spacing (Bohr): the worst of surface and interior states and of
-#: three offsets of the grid
+#: error of E_0 (Hartree) at grid spacing (Bohr): the worst of ten orientations of two surface and
+#: two interior states of 47 and 100 molecules; a relaxed interior state is the hardest
 SPACING_ERRORS = (
-    (2.5, 9e-4),
-    (2.25, 4e-4),
-    (2.0, 2e-4),
-    (1.8, 8e-5),
-    (1.6, 5e-5),
-    (1.4, 3e-6),
-    (1.2, 4e-7),
-    (1.0, 3e-8),
+    (2.5, 1.5e-3),
+    (2.25, 8e-4),
+    (2.0, 5e-4),
+    (1.8, 1.3e-4),
+    (1.6, 4e-5),
+    (1.5, 2e-5),
+    (1.4, 8e-6),
+    (1.3, 4e-6),
+    (1.2, 1.8e-6),
+    (1.1, 3e-7),
+    (1.0, 8e-8),
+    (0.9, 2e-8),
 )
-SEARCH_SPACING = 2.25  #: grid of the first look at an unknown cluster (Bohr)
+SEARCH_SPACING = 2.5  #: grid of the first look at an unknown cluster (Bohr)
+#: walls may cut through the cluster when the search, good to 1.5e-3 Hartree, leaves no
+#: doubt which state is the lowest
+SAFE_GAP = 1e-2
 SEARCH_MARGINS = (14.0, 28.0, 45.0)  #: margins tried until the electron is bound clearly (Bohr)
-LEAST_MARGIN = 6.0  #: between the outermost atom and a wall (Bohr)
-LARGEST_MARGIN = 70.0  #: (Bohr)
+LEAST_MARGIN = (
+    6.0  #: from the outermost atom to a wall, when a wall must not cut the cluster (Bohr)
+)
+LARGEST_MARGIN = 70.0  #: from the outermost atom to a wall (Bohr)
 MOST_POINTS = 4_000_000  #: grid points, about 0.5 GB of workspace
 
 
@@ -59,6 +70,12 @@ class Grid(NamedTuple):
     def axis(self, k: int) -> NDArray[np.float64]:
         """Coordinates (Bohr) of the points along axis k."""
         return self.origin[k] + self.spacing * np.arange(self.shape[k])
+
+    @property
+    def walls(self) -> NDArray[np.float64]:
+        """Coordinates (2, 3) of the low and high walls (Bohr)."""
+        low = self.origin - self.spacing
+        return np.stack([low, low + self.lengths])
 
     @property
     def lengths(self) -> NDArray[np.float64]:
@@ -146,17 +163,12 @@ class _Hamiltonian:
         np.multiply(vector, self.kinetic.reshape(-1), out=out)
         out += product
 
-    def wall_pressures(self, coefficients: NDArray[Any]) -> NDArray[np.float64]:
-        """-dE/dm (Hartree/Bohr) of the walls, (3 axes, low and high side)."""
-        c = coefficients.reshape(self.grid.shape)
-        pressures = np.empty((3, 2))
-        for k in range(3):
-            slope = np.sqrt(2.0 / self.grid.lengths[k]) * self.waves[k]
-            signs = np.where(np.arange(len(slope)) % 2, -1.0, 1.0)
-            rows = np.stack([slope, slope * signs]).astype(c.dtype)
-            normal = np.tensordot(rows, c, axes=(1, k)).reshape(2, -1)
-            pressures[k] = 0.5 * np.einsum("ij,ij->i", normal, normal)
-        return pressures
+    def planes(self, coefficients: NDArray[Any]) -> list[NDArray[np.float64]]:
+        """Probabilities of the grid's planes perpendicular to each axis."""
+        density = self.transform(coefficients).reshape(self.grid.shape) ** 2
+        # two passes over the last axis and its sums are enough for all three
+        rows = density.sum(axis=2, dtype=np.float64)
+        return [rows.sum(axis=1), rows.sum(axis=0), density.sum(axis=(0, 1), dtype=np.float64)]
 
 
 def _prolong(state: ElectronState, vector: NDArray[Any], h: _Hamiltonian) -> NDArray[Any]:
@@ -170,8 +182,7 @@ def _prolong(state: ElectronState, vector: NDArray[Any], h: _Hamiltonian) -> NDA
         values = np.sin(np.outer(x, waves)) * math.sqrt(2.0 / length * new.spacing)
         values[(x <= 0.0) | (x >= length)] = 0.0
         matrices.append((sine_matrix(new.shape[k]) @ values).astype(h.workspace.dtype))
-    size = max(old.shape[0], new.shape[0]) * max(old.shape[1], new.shape[1])
-    size *= max(old.shape[2], new.shape[2])
+    size = int(np.prod(np.maximum(old.shape, new.shape)))
     buffers = (np.empty(size, h.workspace.dtype), np.empty(size, h.workspace.dtype))
     return _cycle(tuple(matrices), vector.astype(h.workspace.dtype, copy=False), buffers)
 
@@ -224,9 +235,11 @@ class ElectronSolver:
             )
         self.spacing = float(spacing)
         self.margin = margin
-        self.residual = min(1e-4, 2.0 * accuracy) if residual is None else float(residual)
+        self.residual = min(3e-5, 2.0 * accuracy) if residual is None else float(residual)
         self.max_applications = int(max_applications)
+        self._fast = precision == "single" or accuracy >= 1e-5
         self._workspace = Workspace(np.float32 if precision == "single" else np.float64)
+        self._search_workspace = Workspace(np.float32)
 
     def solve(
         self,
@@ -267,14 +280,16 @@ class ElectronSolver:
                 return self._finish(state, x, forces, confinement)
             guess = state
         if self.margin is not None:
-            grid = self._grid(x, np.full((3, 2), self.margin), self.spacing)
-            state = self._on_grid(x, grid, guess, gap, confinement)
+            low, high = x.min(axis=0) - self.margin, x.max(axis=0) + self.margin
+            state = self._on_grid(x, _grid(low, high, self.spacing), guess, gap, confinement)
             return self._finish(state, x, forces, confinement)
-        state = self._search(x, guess, gap, confinement)
+        state = self._search(x, guess, confinement)
+        whole = gap or (guess is None and not (state.gap and state.gap > SAFE_GAP))
         for _ in range(4):
             if not state.bound and confinement is None:
                 return self._finish(state, x, forces, confinement)
-            grid = self._grid(x, self._walls(state, x), self.spacing)
+            low, high = self._walls(state, x, whole)
+            grid = _grid(low, high, self.spacing)
             state = self._on_grid(x, grid, state, gap, confinement)
             if state.boundary_error <= 0.5 * self.accuracy:
                 return self._finish(state, x, forces, confinement)
@@ -297,37 +312,25 @@ class ElectronSolver:
             (values**2 / state.grid.spacing**3).reshape(state.grid.shape),
         )
 
-    def _grid(self, x: NDArray[np.float64], margins: NDArray[np.float64], spacing: float) -> Grid:
-        """Grid with its walls at least `margins` (3, 2) outside the atoms, centred on that box."""
-        low, high = x.min(axis=0) - margins[:, 0], x.max(axis=0) + margins[:, 1]
-        n = np.maximum(np.ceil((high - low) / spacing - 1e-9).astype(int) - 1, 4)
-        if float(np.prod(n.astype(float))) > MOST_POINTS:
-            raise StructureError(
-                f"the cluster needs a grid of {n[0]} x {n[1]} x {n[2]} points, more than "
-                f"{MOST_POINTS}; has a molecule left it?"
-            )
-        origin = 0.5 * (low + high) - 0.5 * spacing * (n - 1)
-        return Grid(origin, spacing, (int(n[0]), int(n[1]), int(n[2])))
-
     def _keeps(self, grid: Grid, x: NDArray[np.float64]) -> bool:
         """Whether a grid of a given margin still surrounds the atoms."""
-        return self.margin is None or bool(_margins(grid, x).min() > 0.7 * self.margin)
+        return self.margin is None or bool(
+            min((x - grid.walls[0]).min(), (grid.walls[1] - x).min()) > 0.7 * self.margin
+        )
 
     def _search(
         self,
         x: NDArray[np.float64],
         guess: ElectronState | None,
-        gap: bool,
         confinement: tuple[float, float] | None,
     ) -> ElectronState:
         """First state, on a coarse grid in a box that grows until the electron is clearly bound."""
         if guess is not None and guess.bound and guess.boundary_error < 1e-3:
             return guess
-        spacing = max(self.spacing, SEARCH_SPACING)
         state = guess
         for margin in SEARCH_MARGINS:
-            grid = self._grid(x, np.full((3, 2), margin), spacing)
-            state = self._on_grid(x, grid, state, gap, confinement, coarse=True)
+            grid = _grid(x.min(axis=0) - margin, x.max(axis=0) + margin, SEARCH_SPACING)
+            state = self._on_grid(x, grid, state, True, confinement, search=True)
             # a box error that is not small against the energy says nothing about the decay
             if confinement is not None or (
                 state.bound and state.boundary_error < max(-0.1 * state.energy, self.accuracy)
@@ -336,14 +339,30 @@ class ElectronSolver:
         assert state is not None
         return state
 
-    def _walls(self, state: ElectronState, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Margins (3, 2) at which the walls together raise E_0 by a fifth of the accuracy."""
-        pressures = _Hamiltonian(state.grid, self._workspace).wall_pressures(state.coefficients)
-        kappa = _decay(state.energy)
-        error = np.maximum(pressures / (2.0 * kappa), 1e-30)
-        margins = _margins(state.grid, x)
-        margins += np.log(error / (0.2 * self.accuracy / 6.0)) / (2.0 * kappa)
-        return np.clip(margins, LEAST_MARGIN, LARGEST_MARGIN)
+    def _walls(
+        self, state: ElectronState, x: NDArray[np.float64], whole: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Low and high walls (3,) that together raise E_0 by a fifth of the accuracy.
+
+        `whole`: they stay outside the cluster.
+        """
+        h = _Hamiltonian(state.grid, Workspace(state.coefficients.dtype))
+        walls = state.grid.walls
+        for k, planes in enumerate(h.planes(state.coefficients)):
+            for side, sign in ((0, 1), (1, -1)):
+                walls[side, k] += sign * _inset(
+                    planes[::sign],
+                    state.grid.spacing,
+                    _decay(state.energy),
+                    0.2 * self.accuracy / 6.0,
+                )
+        low, high = x.min(axis=0), x.max(axis=0)
+        if whole:
+            walls[0] = np.minimum(walls[0], low - LEAST_MARGIN)
+            walls[1] = np.maximum(walls[1], high + LEAST_MARGIN)
+        return np.maximum(walls[0], low - LARGEST_MARGIN), np.minimum(
+            walls[1], high + LARGEST_MARGIN
+        )
 
     def _on_grid(
         self,
@@ -352,40 +371,43 @@ class ElectronSolver:
         guess: ElectronState | None,
         gap: bool,
         confinement: tuple[float, float] | None,
-        coarse: bool = False,
+        search: bool = False,
     ) -> ElectronState:
         """Solve on one grid; the state has neither moments nor forces yet."""
-        h = _Hamiltonian(grid, self._workspace)
-        V = h.potential
-        V[:] = 0.0
-        add_potential(V, grid.origin, grid.spacing, x)
+        h = _Hamiltonian(grid, self._search_workspace if search else self._workspace)
+        V, dtype = h.potential, h.workspace.dtype
+        far = self._search_workspace.array("potential", grid.shape)
+        potential(V, grid.origin, grid.spacing, x, fast=self._fast, far=far)
         if confinement is not None:
             V += confinement[0] * np.maximum(0.0, _distance(grid, x.mean(axis=0)) - confinement[1])
         start: list[NDArray[Any]] = []
-        if guess is not None:
-            for vector in (guess.coefficients, guess.excited):
-                if vector is None:
-                    continue
-                same = guess.grid.shape == grid.shape and np.array_equal(
-                    guess.grid.origin, grid.origin
-                )
-                start.append(vector.reshape(-1) if same else _prolong(guess, vector, h).copy())
+        given = () if guess is None else (guess.coefficients, guess.excited)[: 1 + gap]
+        for vector in given:
+            if guess is None or vector is None:
+                continue
+            if guess.grid.shape == grid.shape and np.array_equal(guess.grid.origin, grid.origin):
+                start.append(vector.reshape(-1).astype(dtype, copy=False))
+            else:
+                start.append(_prolong(guess, vector, h))
         if guess is None or (gap and guess.excited is None):
             start += self._start_vectors(h, gap)
-        tolerance = max(self.residual, 1e-3) if coarse else self.residual
+        if search:  # the second level only tells whether the first is safely the lowest
+            tolerances = [max(self.residual, min(2.0 * self.accuracy, 2e-4)), 0.5 * SAFE_GAP]
+        else:
+            tolerances = [self.residual, 10.0 * self.residual]
         roots = lowest(
             h.apply,
             h.kinetic.reshape(-1),
             start,
-            tolerances=[tolerance, 10.0 * tolerance] if gap else [tolerance],
-            workspace=self._workspace,
+            tolerances=tolerances[: 1 + gap],
+            workspace=h.workspace,
             max_applications=self.max_applications,
         )
         if not roots.converged:
             raise ConvergenceError(
                 f"the electron's ground state reached a residual of {roots.residuals.max():.2g} "
-                f"Hartree after {roots.applications} products with H, not {tolerance:.2g}; allow "
-                "more (max_applications) or ask for less accuracy"
+                f"Hartree after {roots.applications} products with H, not {tolerances[0]:.2g}; "
+                "allow more (max_applications) or ask for less accuracy"
             )
         energy = float(roots.values[0])
         vectors = roots.vectors.reshape(-1, *grid.shape)
@@ -398,7 +420,7 @@ class ElectronSolver:
             converged=roots.converged,
             bound=energy < 0.0,
             residual=float(roots.residuals[0]),
-            boundary_error=float(h.wall_pressures(vectors[0]).sum() / (2.0 * _decay(energy))),
+            boundary_error=_boundary_error(h.planes(vectors[0]), grid.spacing, _decay(energy)),
             applications=roots.applications + (0 if guess is None else guess.applications),
             grid=grid,
             coefficients=vectors[0],
@@ -413,7 +435,7 @@ class ElectronSolver:
         confinement: tuple[float, float] | None,
     ) -> ElectronState:
         """Add the moments of the density, and the forces."""
-        h = _Hamiltonian(state.grid, self._workspace)
+        h = _Hamiltonian(state.grid, Workspace(state.coefficients.dtype))
         density = h.transform(state.coefficients).reshape(state.grid.shape)
         np.multiply(density, density, out=density)
         square = 0.0
@@ -425,7 +447,9 @@ class ElectronSolver:
             square += weight @ (axis - state.centre[k]) ** 2 / weight.sum()
         state.gyration_radius = math.sqrt(square)
         if forces:
-            f = forces_of_density(density, state.grid.origin, state.grid.spacing, x)
+            f = forces_of_density(
+                density, state.grid.origin, state.grid.spacing, x, fast=self._fast
+            )
             if confinement is not None:
                 f += _confinement_force(state.grid, density, x.mean(axis=0), *confinement) / len(x)
             state.forces = f
@@ -453,10 +477,43 @@ def _decay(energy: float) -> float:
     return math.sqrt(2.0 * max(-energy, 1e-3))
 
 
-def _margins(grid: Grid, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distances (3, 2) from the outermost atoms to the low and high walls (Bohr)."""
-    low = grid.origin - grid.spacing
-    return np.stack([x.min(axis=0) - low, low + grid.lengths - x.max(axis=0)], axis=1)
+def _grid(low: NDArray[np.float64], high: NDArray[np.float64], spacing: float) -> Grid:
+    """Smallest grid with walls at or outside `low` and `high` (3,), centred between them."""
+    n = np.maximum(np.ceil((high - low) / spacing - 1e-9).astype(int) - 1, 4)
+    if float(np.prod(n.astype(float))) > MOST_POINTS:
+        raise StructureError(
+            f"the cluster needs a grid of {n[0]} x {n[1]} x {n[2]} points, more than "
+            f"{MOST_POINTS}; has a molecule left it?"
+        )
+    origin = 0.5 * (low + high) - 0.5 * spacing * (n - 1)
+    return Grid(origin, spacing, (int(n[0]), int(n[1]), int(n[2])))
+
+
+def _boundary_error(planes: list[NDArray[np.float64]], spacing: float, kappa: float) -> float:
+    """Estimate of how much (Hartree) the six walls together raise E_0."""
+    ends = (side for p in planes for side in (p, p[::-1]))
+    beyond = math.exp(-2.0 * kappa * spacing)
+    return float(sum(beyond * _wall_costs(p[:1], spacing, kappa)[0] for p in ends))
+
+
+def _wall_costs(planes: NDArray[np.float64], spacing: float, kappa: float) -> NDArray[np.float64]:
+    """Rise of E_0 (Hartree) that a wall in each grid plane would cause.
+
+    `planes` are the probabilities of the planes, the first one next to the present wall, which
+    presses the tail down by the factor (1 - exp(-2 kappa x))^2 at the distance x.
+    """
+    x = spacing * np.arange(1, len(planes) + 1)
+    return kappa * planes / spacing / (1.0 - np.exp(-2.0 * kappa * x)) ** 2
+
+
+def _inset(planes: NDArray[np.float64], spacing: float, kappa: float, allowed: float) -> float:
+    """How far (Bohr) a wall may move in, or must move out (negative), to cost `allowed` Hartree."""
+    cost = _wall_costs(planes, spacing, kappa)
+    if cost[0] > allowed:
+        return spacing - math.log(cost[0] / allowed) / (2.0 * kappa)
+    # for a pure tail all that is beyond the wall adds as much again, for a second maximum more
+    cost += 2.0 * kappa**2 * np.cumsum(planes)
+    return spacing * max(int(np.argmax(cost > allowed)), 1)
 
 
 def _distance(grid: Grid, centre: NDArray[np.float64]) -> NDArray[np.float64]:

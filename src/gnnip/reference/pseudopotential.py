@@ -218,17 +218,25 @@ def _add_near(
                     )
 
 
-def add_potential(
-    V: NDArray[Any], origin: NDArray[np.float64], spacing: float, positions: NDArray[np.float64]
+def potential(
+    V: NDArray[Any],
+    origin: NDArray[np.float64],
+    spacing: float,
+    positions: NDArray[np.float64],
+    *,
+    fast: bool = False,
+    far: NDArray[np.float32] | None = None,
 ) -> None:
-    """Add the potential (Hartree) of all sites to V (nx, ny, nz), in place.
+    """Write the potential (Hartree) of all sites into V (nx, ny, nz), float64 or float32.
 
-    V float64, or float32 for molecular dynamics (error about 1e-6 Hartree); point (i, j, k) lies at
-    origin + spacing * (i, j, k), Bohr.
+    Point (i, j, k) lies at origin + spacing * (i, j, k), Bohr. `fast` (always so for a float32 V)
+    sums the far part in float32: error below 1e-6 Hartree instead of 1e-9; `far` is float32 memory
+    of V's size for it.
     """
-    kind = V.dtype
-    table = tables(kind == np.float32)
-    nx, ny, nz = V.shape
+    fast = fast or V.dtype == np.float32
+    kind = np.dtype(np.float32 if fast else np.float64)
+    table = tables(fast)
+    ny, nz = V.shape[1:]
     c = np.array(
         [
             *(table.radius**2),
@@ -239,14 +247,22 @@ def add_potential(
         ]
     ).astype(kind)
     x, y, z = ((np.arange(n) * spacing).astype(kind) for n in V.shape)
-    relative = (positions - origin).astype(kind)
+    target = V
+    if kind != V.dtype:
+        target = np.empty(V.shape, kind) if far is None else far.reshape(V.shape)
+    target[:] = 0.0
     squares = np.empty((3, ny * nz), dtype=kind)
-    _add_far(V.reshape(nx, ny * nz), x, y, z, relative, c, squares)
+    relative = (positions - origin).astype(kind)
+    _add_far(target.reshape(len(x), ny * nz), x, y, z, relative, c, squares)
+    if target is not V:
+        V[:] = target
     _add_near(V, origin, spacing, positions, table.radius, table.potential)
 
 
 @numba.njit(cache=True)
-def _compact(density: NDArray[Any], spacing: float, threshold: float) -> tuple[NDArray[Any], int]:
+def _compact(
+    density: NDArray[Any], spacing: float, threshold: float, like: NDArray[Any]
+) -> NDArray[Any]:
     nx, ny, nz = density.shape
     count = 0
     for ix in range(nx):
@@ -254,7 +270,7 @@ def _compact(density: NDArray[Any], spacing: float, threshold: float) -> tuple[N
             for iz in range(nz):
                 if density[ix, iy, iz] > threshold:
                     count += 1
-    out = np.empty((4, count), density.dtype)
+    out = np.empty((4, count), like.dtype)
     n = 0
     for ix in range(nx):
         for iy in range(ny):
@@ -264,7 +280,7 @@ def _compact(density: NDArray[Any], spacing: float, threshold: float) -> tuple[N
                     out[0, n], out[1, n], out[2, n] = ix * spacing, iy * spacing, iz * spacing
                     out[3, n] = w
                     n += 1
-    return out, count
+    return out
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
@@ -385,17 +401,20 @@ def forces_of_density(
     origin: NDArray[np.float64],
     spacing: float,
     positions: NDArray[np.float64],
+    *,
+    fast: bool = False,
 ) -> NDArray[np.float64]:
     """Hellmann-Feynman forces (3N, 3), Hartree/Bohr: F_i = int rho V'(r_i)/r_i (r - R_i) dr.
 
     `density` (nx, ny, nz) is the probability of each grid point (its sum is 1), of either float
-    type. Points are skipped whose weights add up to less than 1e-9 (float32: 1e-6).
+    type. Points are skipped whose weights add up to less than 1e-9. `fast` (always so for float32)
+    sums the far part in float32 and skips a weight of 1e-6.
     """
-    kind = density.dtype
-    single = kind == np.float32
-    table = tables(single)
-    threshold = (1e-6 if single else 1e-9) / density.size
-    points, _ = _compact(density, spacing, threshold)
+    fast = fast or density.dtype == np.float32
+    kind = np.dtype(np.float32 if fast else np.float64)
+    table = tables(fast)
+    threshold = (1e-6 if fast else 1e-9) / density.size
+    points = _compact(density, spacing, threshold, np.empty(0, kind))
     c = np.array(
         [
             *(table.radius**2),

@@ -32,6 +32,7 @@ from gnnip.files import atomic_path, read_json, write_json, write_text
 from gnnip.graphs import GraphBatch, GraphStore
 from gnnip.models import build, evaluate, predict, save
 from gnnip.models.contract import Potential, TargetStatistics, choose_device
+from gnnip.training.optimiser import Optimiser
 from gnnip.training.progress import Progress
 from gnnip.training.schedule import Schedule
 from gnnip.training.settings import Settings
@@ -181,6 +182,7 @@ def train(
         "resumed": run.resumed,
         "identity": identity,
     }
+    summary = json.loads(json.dumps(summary))  # as it will be read: lists for tuples
     write_json(folder / "summary.json", summary)
     if stopped != "time limit":
         checkpoint.unlink(missing_ok=True)
@@ -195,7 +197,7 @@ class _Trainer:
     ) -> None:
         self.model, self.store, self.rows, self.settings = model, store, rows, settings
         self.forces = settings.force_weight > 0
-        self.optimiser = _make_optimiser(model, settings)
+        self.optimiser = Optimiser(model.parameters(), settings.optimiser, settings.weight_decay)
         self.schedule = Schedule(settings)
         self.average = (
             AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
@@ -265,14 +267,12 @@ class _Trainer:
         for step, batch in enumerate(self.store.batches(shuffled, s.batch_size)):
             # the first step of a warm-up must move
             at = epoch + (step + 1) / steps if s.warmup_epochs else epoch
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.schedule.rate(at)
-            self.optimiser.zero_grad(set_to_none=True)
+            self.optimiser.zero_grad()
             loss, error = self.loss(self.model, batch, create_graph=True)
             loss.backward()
             if s.clip is not None:
                 nn.utils.clip_grad_norm_(self.model.parameters(), s.clip)
-            self.optimiser.step()
+            self.optimiser.step(self.schedule.rate(at))
             if self.average is not None:
                 self.average.update_parameters(self.model)
             totals += torch.stack([loss.detach().double() * batch.n_graphs, error])
@@ -366,14 +366,6 @@ def seed_everything(seed: int, epoch: int) -> torch.Generator:
     digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:7], "big"))
     return torch.Generator().manual_seed(int.from_bytes(digest[7:14], "big"))
-
-
-def _make_optimiser(model: Potential, s: Settings) -> torch.optim.Optimizer:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if s.optimiser == "sgd":
-        return torch.optim.SGD(parameters, lr=s.learning_rate, weight_decay=s.weight_decay)
-    kind = torch.optim.Adam if s.optimiser == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, fused=True)
 
 
 def _check_split(

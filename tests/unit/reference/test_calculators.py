@@ -110,3 +110,16 @@ def test_import_is_light() -> None:
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="Coulomb"):
         _ = gnnip.reference.Coulomb
+
+
+def test_forces_match_differences_of_successive_energies(atoms) -> None:
+    atoms.calc = SumCalculator([gnnip.reference.SPCF(), gnnip.reference.TuriBorgis(1e-4)])
+    forces = atoms.get_forces()
+    for atom, axis in ((0, 0), (17, 2), (40, 1)):
+        energies = []
+        for step in (0.005, -0.01):
+            atoms.positions[atom, axis] += step
+            energies.append(atoms.get_potential_energy())
+        atoms.positions[atom, axis] += 0.005
+        difference = -(energies[0] - energies[1]) / 0.01
+        assert forces[atom, axis] == pytest.approx(difference, abs=2e-3)

@@ -23,16 +23,16 @@ def state(cavity_cluster):
 def model(monkeypatch, potential):
     """Replace the water potential by a function of the distance from the atoms' centroid."""
 
-    def add(V, origin, spacing, positions):
+    def write(V, origin, spacing, positions, **_):
         r2 = 0.0
         for k, n in enumerate(V.shape):
             shape = [1, 1, 1]
             shape[k] = n
             axis = origin[k] + spacing * np.arange(n) - positions.mean(axis=0)[k]
             r2 = r2 + axis.reshape(shape) ** 2
-        V += potential(np.sqrt(r2))
+        V[:] = potential(np.sqrt(r2))
 
-    monkeypatch.setattr(electron, "add_potential", add)
+    monkeypatch.setattr(electron, "potential", write)
 
 
 def test_sine_matrix_is_its_own_inverse() -> None:
@@ -48,10 +48,6 @@ def test_empty_box_has_the_levels_of_a_particle_in_a_box(monkeypatch) -> None:
     assert state.energy == pytest.approx(expected, abs=1e-12)
     assert state.gap == pytest.approx(1.5 * np.pi**2 / L.max() ** 2, abs=1e-9)
     assert not state.bound
-    # Hadamard: one wall moved out by dm makes L + dm of L
-    workspace = electron.Workspace(np.float64)
-    pressures = electron._Hamiltonian(state.grid, workspace).wall_pressures(state.coefficients)
-    np.testing.assert_allclose(pressures, np.tile(np.pi**2 / L**3, (2, 1)).T, rtol=1e-6)
 
 
 def test_harmonic_oscillator(monkeypatch) -> None:
@@ -95,6 +91,36 @@ def test_finer_grid_and_larger_box_change_little(cavity_cluster, state) -> None:
     assert state.energy == pytest.approx(wide.energy, abs=1e-5)
     coarse = ElectronSolver(1e-4).solve(cavity_cluster)
     assert coarse.energy == pytest.approx(fine.energy, abs=1e-4)
+
+
+def test_box_of_an_interior_electron_is_smaller_than_the_cluster(large_cavity_cluster) -> None:
+    x = large_cavity_cluster
+    state = ElectronSolver(1e-5).solve(x)
+    assert (state.grid.lengths < np.ptp(x, axis=0) - 4.0).all()
+    whole = ElectronSolver(1e-5, margin=12.0).solve(x)
+    assert (whole.grid.lengths > np.ptp(x, axis=0)).all()
+    assert state.energy == pytest.approx(whole.energy, abs=1e-5)
+    np.testing.assert_allclose(state.forces, whole.forces, atol=3e-5)
+
+
+def test_second_well_keeps_the_box_whole(monkeypatch) -> None:
+    # two Gaussian wells of nearly equal depth 50 Bohr apart: the lower one must be found
+    def write(V, origin, spacing, positions, **_):
+        V[:] = 0.0
+        for depth, centre in ((-0.300, -25.0), (-0.303, 25.0)):
+            r2 = 0.0
+            for k, n in enumerate(V.shape):
+                shape = [1, 1, 1]
+                shape[k] = n
+                axis = origin[k] + spacing * np.arange(n) - (centre if k == 0 else 0.0)
+                r2 = r2 + axis.reshape(shape) ** 2
+            V += depth * np.exp(-r2 / 16.0)
+
+    monkeypatch.setattr(electron, "potential", write)
+    x = np.concatenate([ONE - np.array([25.0, 0, 0]), ONE + np.array([25.0, 0, 0])])
+    state = ElectronSolver(1e-4).solve(x, forces=False)
+    assert state.centre[0] == pytest.approx(25.0, abs=0.5)
+    assert state.grid.lengths[0] > 50.0
 
 
 def test_forces_are_minus_the_gradient(cavity_cluster) -> None:

@@ -36,7 +36,7 @@ def test_neutral_molecule_has_no_monopole(cavity_cluster) -> None:
 def test_grid_potential_equals_exact_error_functions(cavity_cluster, kind, error) -> None:
     origin, spacing, shape, points = setup(cavity_cluster)
     V = np.zeros(shape, kind)
-    pp.add_potential(V, origin, spacing, cavity_cluster)
+    pp.potential(V, origin, spacing, cavity_cluster)
     chosen = np.random.default_rng(0).choice(V.size, 3000, replace=False)
     exact = pp.exact_potential(cavity_cluster, points[chosen])
     assert np.abs(V.ravel()[chosen] - exact).max() < error
@@ -45,7 +45,7 @@ def test_grid_potential_equals_exact_error_functions(cavity_cluster, kind, error
 
 def test_grid_point_on_a_nucleus(cavity_cluster) -> None:
     V = np.zeros((3, 3, 3))
-    pp.add_potential(V, cavity_cluster[4] - 1.5, 1.5, cavity_cluster)
+    pp.potential(V, cavity_cluster[4] - 1.5, 1.5, cavity_cluster)
     exact = pp.exact_potential(cavity_cluster, cavity_cluster[4:5])[0]
     assert V[1, 1, 1] == pytest.approx(exact, abs=1e-9)
 

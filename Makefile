@@ -1,0 +1,79 @@
+# make          install if needed, run the workflow (tier of config.yaml), print the verdict table
+# make help     the other targets
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+# everything that is run comes from the project's own environment
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+STAMP := .venv/installed
+TIER ?=
+CORES ?= all
+# further options of snakemake, e.g. make FLAGS="--keep-going"
+FLAGS ?=
+CHOICE := $(if $(TIER),--config tier=$(TIER))
+# one run at a time: the lock of the kernel ends with its process, so that a killed run leaves none
+# behind, while Snakemake's own would have to be removed by hand
+LOCKED := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75 .venv/lock)
+SNAKEMAKE := $(LOCKED) snakemake $(if $(LOCKED),--nolock) --cores $(CORES) $(FLAGS)
+BUSY := || { test $$? -ne 75 || echo "Another make is running the workflow in this folder."; exit 1; }
+
+.DEFAULT_GOAL := run
+.PHONY: run install test figures lint smoke record report readme schema benchmark clean help
+
+run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|paper, CORES=n)
+	$(SNAKEMAKE) $(CHOICE) $(BUSY)
+	python -m gnnip verdicts $(if $(TIER),--tier $(TIER))
+
+install: $(STAMP) ## make .venv with the pinned packages, once
+
+# torch first and alone: of its builds pip takes the one that its configuration offers
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "gnnip needs Python 3.11 or newer; say make PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --progress-bar off --constraint requirements.txt torch
+	$(BIN)/python -m pip install --quiet --progress-bar off --no-deps -r requirements.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --progress-bar off --no-deps --editable .
+	touch $@
+
+test: $(STAMP) ## run the tests
+	pytest -n 2 --dist loadgroup -q
+
+figures: $(STAMP) ## redraw every figure from results/recorded (no torch needed)
+	$(SNAKEMAKE) figures $(BUSY)
+
+lint: $(STAMP) ## check style, types, workflow, schemas and README
+	ruff check .
+	snakefmt --check Snakefile workflow
+	mypy
+	snakemake --lint
+	python -m gnnip schema --check
+	python -m gnnip readme --check
+
+smoke: $(STAMP) ## every rule and artefact on tiny inputs
+	$(SNAKEMAKE) --config tier=smoke $(BUSY)
+	python -m gnnip verdicts --tier smoke
+
+record: $(STAMP) ## copy the finished run (TIER=...) to results/recorded and update the README
+	$(SNAKEMAKE) $(CHOICE) --forcerun record_results -- record $(BUSY)
+	python -m gnnip readme --update
+
+report: $(STAMP) ## write report.zip: verdicts, figures, tables, runtimes
+	$(SNAKEMAKE) $(CHOICE) --report report.zip $(BUSY)
+
+readme: $(STAMP) ## put the recorded verdicts into the README
+	python -m gnnip readme --update
+
+schema: $(STAMP) ## write the JSON schemas of config.yaml and the cards
+	python -m gnnip schema
+
+benchmark: $(STAMP) ## measure speed against the alternatives, side by side
+	for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
+
+clean: ## remove small results, logs and caches (results/paper and results/recorded stay)
+	rm -rf results/smoke results/quick results/figures logs report.zip
+	rm -rf .pytest_cache .mypy_cache .ruff_cache
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16

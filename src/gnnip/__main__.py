@@ -1,0 +1,232 @@
+"""The command line: `python -m gnnip predict | verdicts | datasets | plan | ...`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gnnip import __version__
+from gnnip.errors import ConfigError, DataError, GnnipError
+from gnnip.files import read_json, write_json, write_text
+
+RESULTS = Path("results")
+SCHEMAS = Path("workflow/schemas")
+README = Path("README.md")
+START, END = "<!-- verdicts:start -->", "<!-- verdicts:end -->"
+#: the recorded run that the README shows: the largest one there is
+SHOWN_TIERS = ("paper", "quick")
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Write energies and forces of structures, by a trained potential, as extended XYZ."""
+    import ase.io
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    from gnnip import load_calculator
+
+    if not Path(options.structures).exists():
+        raise DataError(f"{options.structures} does not exist.")
+    try:
+        frames = ase.io.read(options.structures, index=":")
+    except Exception as error:
+        raise DataError(
+            f"{options.structures} cannot be read as structures ({type(error).__name__}: {error})."
+        ) from None
+    if not frames:
+        raise DataError(f"{options.structures} holds no structures.")
+    calculator = load_calculator(options.model, device=options.device)
+    for atoms in frames:
+        atoms.calc = calculator
+        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    target = "-" if options.output is None else options.output
+    ase.io.write(target, frames, format="extxyz")
+    if options.output is not None:
+        print(f"{len(frames)} structures with energies (eV) and forces (eV/A) in {target}")
+    return 0
+
+
+def verdicts(options: argparse.Namespace) -> int:
+    """Print the verdict table of a tier: of the finished run, or of what is there so far."""
+    from gnnip import cards
+    from gnnip.evaluation import verdicts as judging
+
+    config = cards.load_config() if Path("config.yaml").exists() else cards.Config()
+    tier = options.tier or config.tier
+    root = RESULTS / "recorded" if options.recorded else RESULTS
+    rows = []
+    for name in options.cards or config.papers:
+        finished = root / tier / name / "verdicts.json"
+        if finished.exists():
+            rows += judging.read_verdicts(finished)
+            continue
+        if options.recorded:
+            raise DataError(f"No run of {name} is recorded at tier {tier}; see results/recorded.")
+        card = cards.resolve(name, tier, config)
+        folder = root / tier / name / "artefacts"
+        rows += judging.judge(card, judging.read_metrics(folder, list(card.artefacts)))
+    if options.json:
+        write_json(options.json, judging.to_json(rows))
+    width = options.width or _terminal_width()
+    print(judging.format_table(rows, width))
+    return 0
+
+
+def _terminal_width() -> int:
+    try:
+        return max(120, os.get_terminal_size(1).columns)
+    except OSError:
+        return 160
+
+
+def datasets(options: argparse.Namespace) -> int:
+    """Print the data sets of the registry."""
+    from gnnip.datasets import describe
+
+    print(describe().to_string(index=False))
+    return 0
+
+
+def schema(options: argparse.Namespace) -> int:
+    """Write the JSON schemas of config and cards; with --check only compare."""
+    from gnnip import cards
+
+    for name, text in cards.schemas().items():
+        path = SCHEMAS / name
+        if options.check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+            raise ConfigError(f"{path} is out of date; run 'python -m gnnip schema'.")
+        if not options.check:
+            write_text(path, text)
+    return 0
+
+
+def readme(options: argparse.Namespace) -> int:
+    """Put the recorded verdicts between the README's markers; with --check only compare."""
+    text = README.read_text(encoding="utf-8")
+    if START not in text or END not in text:
+        raise ConfigError(f"{README} lacks the markers '{START}' and '{END}'.")
+    head, rest = text.split(START, 1)
+    tail = rest.split(END, 1)[1]
+    new = f"{head}{START}\n{recorded_verdicts()}\n{END}{tail}"
+    if options.check and new != text:
+        raise ConfigError(f"{README} is out of date; run 'python -m gnnip readme --update'.")
+    if options.update and new != text:
+        write_text(README, new)
+    return 0
+
+
+def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
+    """Return the verdicts of each card's largest recorded run as Markdown."""
+    from gnnip.evaluation import verdicts as judging
+
+    parts = []
+    names = sorted({path.parent.name for path in root.glob("*/*/verdicts.json")})
+    for name in names:
+        for tier in SHOWN_TIERS:
+            path = root / tier / name / "verdicts.json"
+            if path.exists():
+                run = read_json(path.with_name("provenance.json"))
+                where = ", ".join(run["trainings"]["devices"]) or run["cpu"]
+                parts.append(
+                    f"**{name}**, recorded at tier `{tier}` ({where}). Ours is mean ± standard "
+                    "deviation (seeds); the baseline is the trivial predictor's value.\n\n"
+                    + judging.format_markdown(judging.read_verdicts(path))
+                )
+                break
+    return "\n\n".join(parts) or "No run has been recorded yet."
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Write the trainings of a tier as a spec for `python -m gnnip.training.run --spec`.
+
+    That runs them on a machine with torch and NumPy only. Bring the folder results/<tier> back, and
+    the workflow goes on from there.
+    """
+    from gnnip import cards
+
+    config = cards.load_config() if Path("config.yaml").exists() else cards.Config()
+    tier = options.tier or config.tier
+    beside = Path(options.output).resolve().parent
+    jobs = []
+    for name in options.cards or config.papers:
+        card = cards.resolve(name, tier, config)
+        for group_name, group in card.trainings.items():
+            for cell in card.cells(group_name):
+                described = cards.plan_training(group, cell)
+                data = RESULTS / tier / "datasets" / f"{described.dataset}.h5"
+                folder = RESULTS / tier / name / "trainings" / group_name / cell.name
+                jobs += [
+                    described.entry(
+                        os.path.relpath(folder / f"seed-{seed}", beside),
+                        os.path.relpath(data, beside),
+                        seed,
+                        device=options.device,
+                    )
+                    for seed in card.seeds(group_name)
+                ]
+    write_json(options.output, {"trainings": jobs})
+    print(f"{len(jobs)} trainings of tier {tier} in {options.output}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m gnnip", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"gnnip {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        text = (run.__doc__ or "").strip()
+        sub = commands.add_parser(name, help=text.splitlines()[0], description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("predict", predict)
+    sub.add_argument("structures", help="any file that ASE reads, e.g. extended XYZ; in Angstrom")
+    sub.add_argument("--model", required=True, help="a trained potential: model.safetensors")
+    sub.add_argument("--output", "-o", help="extended XYZ to write; standard output if left out")
+    sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+
+    sub = command("verdicts", verdicts)
+    sub.add_argument("cards", nargs="*", help="cards; those of config.yaml if left out")
+    sub.add_argument("--tier", choices=["smoke", "quick", "paper"])
+    sub.add_argument("--recorded", action="store_true", help="the committed run")
+    sub.add_argument("--json", help="also write the rows to this file")
+    sub.add_argument("--width", type=int, help="columns of the table")
+
+    command("datasets", datasets)
+
+    sub = command("schema", schema)
+    sub.add_argument("--check", action="store_true", help="fail if a schema is out of date")
+
+    sub = command("readme", readme)
+    group = sub.add_mutually_exclusive_group(required=True)
+    group.add_argument("--update", action="store_true")
+    group.add_argument("--check", action="store_true", help="fail if the README is out of date")
+
+    sub = command("plan", plan)
+    sub.add_argument("cards", nargs="*", help="cards; those of config.yaml if left out")
+    sub.add_argument("--tier", choices=["smoke", "quick", "paper"])
+    sub.add_argument("--output", "-o", default="spec.json")
+    sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; a user's mistake is one line on stderr and status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except GnnipError as error:
+        print(f"gnnip: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `| head` closed the pipe
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""From predictions and measurements to metrics, artefacts, claims and verdicts."""

@@ -1,0 +1,107 @@
+import pytest
+import yaml
+
+from gnnip import datasets
+from gnnip.datasets import registry, store
+from gnnip.errors import DataError
+from gnnip.files import sha256
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A registry with one archive, found from the current folder."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    archive = folder / "drops.h5"
+    archive.write_bytes(b"0123456789")
+    entry = {
+        "title": "Drops",
+        "file": "drops.h5",
+        "sha256": sha256(archive),
+        "bytes": 10,
+        "n_frames": 4,
+        "reference": "exact",
+        "licence": "CC-BY-4.0",
+        "made": {"rule": "assemble_dataset", "seed": 1},
+    }
+    (folder / "registry.yaml").write_text(yaml.safe_dump({"drops": entry}))
+    monkeypatch.chdir(tmp_path)
+    return archive
+
+
+def test_names_and_description(shelf):
+    assert datasets.names() == ["drops"]
+    table = datasets.describe()
+    assert table.loc[0, "name"] == "drops"
+    assert table.loc[0, "frames"] == 4
+    assert bool(table.loc[0, "present"])
+
+
+def test_good_archive_passes(shelf):
+    assert registry.check_archive("drops") == shelf
+
+
+def test_unknown_data_set_is_answered_with_the_nearest(shelf):
+    with pytest.raises(DataError, match="'drop' is not in the registry, did you mean 'drops'"):
+        registry.check_archive("drop")
+    with pytest.raises(DataError, match="did you mean 'drops'"):
+        datasets.load("dropz")
+
+
+def test_missing_archive(shelf):
+    shelf.unlink()
+    with pytest.raises(DataError, match=r"drops\.h5 is missing; restore it with 'git checkout"):
+        registry.check_archive("drops")
+    assert not datasets.describe().loc[0, "present"]
+
+
+def test_truncated_archive(shelf):
+    shelf.write_bytes(b"01234")
+    with pytest.raises(DataError, match="is truncated, 5 bytes where the registry says 10"):
+        registry.check_archive("drops")
+
+
+def test_changed_archive(shelf):
+    shelf.write_bytes(b"0123456780")
+    with pytest.raises(DataError, match="does not have the registered checksum; restore"):
+        registry.check_archive("drops")
+
+
+def test_damaged_registry(shelf):
+    path = shelf.parent / "registry.yaml"
+    path.write_text("drops: {file: drops.h5}")
+    with pytest.raises(DataError, match="'drops' lacks sha256, bytes, n_frames"):
+        datasets.names()
+    path.write_text("drops: [")
+    with pytest.raises(DataError, match="cannot be read as YAML"):
+        datasets.names()
+
+
+def test_register_writes_what_the_file_says(shelf, made_frames):
+    path = shelf.parent / "registry.yaml"
+    path.write_text("# a comment that stays\n" + path.read_text())
+    archive = shelf.parent / "new.h5"
+    store.write_frames(archive, made_frames(), attributes={"seed": 3, "numpy": "2.0"})
+    facts = {"title": "New", "reference": "exact", "licence": "MIT", "made": {"rule": "by hand"}}
+    registry.register("new", archive, **facts)
+    assert path.read_text().startswith("# a comment that stays\n")
+    assert datasets.names() == ["drops", "new"]
+    assert registry.check_archive("new") == archive
+    entry = registry.find_entry("new")
+    assert (entry["n_frames"], entry["n_atoms"]) == (3, 30)
+    assert entry["made"] == {"rule": "by hand", "seed": 3, "numpy": "2.0"}
+    assert len(datasets.load("new")) == 3
+    with pytest.raises(DataError, match="must lie in"):
+        registry.register("new", shelf.parent.parent / "new.h5", **facts)
+
+
+def test_no_registry(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "__file__", str(tmp_path / "registry.py"))
+    with pytest.raises(DataError, match="was not found; run inside a checkout"):
+        registry.registry_path()
+
+
+def test_shipped_archives_are_what_the_registry_says():
+    for name in datasets.names():
+        registry.check_archive(name)

@@ -1,0 +1,291 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gnnip.errors import CheckpointError, ConfigError, DataError
+from gnnip.reference import spcf
+from gnnip.reference.electron import ElectronSolver
+from gnnip.sampling import clusters, langevin, water_anion
+from gnnip.sampling.atomic_units import FEMTOSECOND
+from gnnip.sampling.water_anion import TrajectoryPlan, run_trajectory, smoke_plan
+
+SCIENCE = (
+    "positions",
+    "temperature_k",
+    "time_fs",
+    "state",
+    "energy_atomic",
+    "energy_electronic",
+    "electron_gyration_radius",
+    "electron_offset",
+)
+
+
+def silent(line):
+    pass
+
+
+def frames_of(path):
+    with np.load(path, allow_pickle=False) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+@pytest.fixture(scope="module")
+def surface(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("surface")
+    return frames_of(run_trajectory(smoke_plan(20), folder, silent))
+
+
+@pytest.fixture(scope="module")
+def interior(tmp_path_factory):
+    # the cavity needs its 600 fs
+    plan = replace(smoke_plan(47), start="interior", seeding_fs=600.0, temperatures=(200.0,))
+    folder = tmp_path_factory.mktemp("interior")
+    return frames_of(run_trajectory(plan, folder, silent))
+
+
+def test_frames_are_those_of_the_plan(surface):
+    assert surface["positions"].shape == (4, 60, 3)
+    np.testing.assert_array_equal(surface["temperature_k"], [200, 200, 100, 100])
+    # 400 fs capture, 24 fs equilibration, 2 x 8 fs, 12 fs cooling, 2 x 8 fs
+    np.testing.assert_allclose(surface["time_fs"], [432, 440, 460, 468])
+    for positions in surface["positions"]:
+        spcf.check_water(positions, np.tile([8, 1, 1], 20))
+        np.testing.assert_allclose(clusters.centre_of_mass(positions), 0, atol=1e-9)
+        assert clusters.fragments(positions) == [20]
+    assert (surface["energy_electronic"] < 0).all()
+    assert surface["attempts"] >= 1
+    assert json.loads(str(surface["plan"]))["size"] == 20
+
+
+def test_surface_start_gives_a_surface_state(surface):
+    assert set(surface["state"]) == {"surface"}
+
+
+def test_interior_start_gives_an_interior_state(interior):
+    assert set(interior["state"]) == {"interior"}
+    # the compact interior state: about 2.4 Angstrom, -0.06 Hartree at N = 47
+    assert interior["electron_gyration_radius"].max() < 6.0
+    assert interior["energy_electronic"].max() < -0.03
+
+
+def test_state_compares_the_electron_with_the_clusters_sphere(interior):
+    positions = interior["positions"][0]
+    radius = clusters.radius(positions)
+    assert water_anion.electron_state(positions, np.zeros(3), 0.5 * radius)[0] == "interior"
+    outside = np.array([0.7 * radius, 0, 0])
+    state, offset = water_anion.electron_state(positions, outside, 0.5 * radius)
+    assert (state, offset) == ("surface", pytest.approx(0.7 * radius))
+
+
+def test_run_stopped_at_every_interval_equals_an_uninterrupted_one(surface, tmp_path):
+    # a deadline in the past stops before each interval; each call then does exactly one
+    plan, stops = smoke_plan(20), 0
+    intervals = water_anion._schedule(plan)
+    real = water_anion._run_interval
+    while stops < 3 * len(intervals):
+        budget = iter([1])
+
+        def once(*arguments, budget=budget):
+            if next(budget, None) is None:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(water_anion, "_run_interval", once)
+            try:
+                result = run_trajectory(plan, tmp_path, silent)
+                break
+            except KeyboardInterrupt:
+                stops += 1
+    assert stops >= len(intervals) - 1
+    again = frames_of(result)
+    for key in SCIENCE:
+        np.testing.assert_array_equal(again[key], surface[key])
+
+
+def test_killed_process_resumes_to_identical_frames(surface, tmp_path):
+    folder = tmp_path / "n020-r0"
+    program = (
+        "from gnnip.sampling import water_anion as w; import sys;"
+        "w.run_trajectory(w.smoke_plan(20), sys.argv[1], lambda line: print(line, flush=True))"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, env=environment
+    )
+    for line in process.stdout:
+        if b" capture " in line:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert (folder / "checkpoint.npz").exists()
+    assert not (folder / "frames.npz").exists()
+    lines = []
+    again = frames_of(run_trajectory(smoke_plan(20), folder, lines.append))
+    assert "continues at interval" in lines[0]
+    for key in SCIENCE:
+        np.testing.assert_array_equal(again[key], surface[key])
+
+
+def test_deadline_stops_and_says_how_to_continue(tmp_path):
+    with pytest.raises(water_anion.OutOfTimeError, match="run the same command again"):
+        run_trajectory(smoke_plan(20), tmp_path, silent, deadline=time.time() - 1)
+
+
+def test_finished_trajectory_is_not_run_again(tmp_path):
+    plan = replace(smoke_plan(20), frames=1, temperatures=(200.0,), anneal_fs=20.0, stride_fs=2.0)
+    first = run_trajectory(plan, tmp_path, silent)
+    stamp = first.stat().st_mtime_ns
+    assert run_trajectory(plan, tmp_path, silent).stat().st_mtime_ns == stamp
+    with pytest.raises(CheckpointError, match=r"made with another stride_fs; delete it"):
+        run_trajectory(replace(plan, stride_fs=4.0), tmp_path, silent)
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / "checkpoint.npz").write_bytes(b"PK\x03\x04 not quite")
+    with pytest.raises(CheckpointError, match=r"checkpoint.npz is damaged; delete it"):
+        run_trajectory(smoke_plan(20), tmp_path, silent)
+
+
+def test_lost_cluster_starts_again_with_the_next_seed(tmp_path, monkeypatch):
+    plan = replace(smoke_plan(20), frames=1, temperatures=(200.0,))
+    real, calls = clusters.fragments, []
+
+    def evaporate_once(positions):
+        calls.append(1)
+        return [19, 1] if len(calls) == 8 else real(positions)
+
+    monkeypatch.setattr(clusters, "fragments", evaporate_once)
+    lines = []
+    content = frames_of(run_trajectory(plan, tmp_path, lines.append))
+    events = json.loads(str(content["events"]))
+    assert len(events) == 1
+    assert "evaporation into pieces of 19, 1 molecules" in events[0]
+    assert content["attempts"] == 2
+    assert any("starting again with the next seed" in line for line in lines)
+
+
+def test_cluster_that_always_falls_apart_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(clusters, "fragments", lambda positions: [10, 10])
+    plan = replace(smoke_plan(20), max_attempts=2)
+    with pytest.raises(DataError, match="2 clusters in a row were lost"):
+        run_trajectory(plan, tmp_path, silent)
+
+
+def test_ring_polymer_of_the_anion_runs_and_resumes(tmp_path):
+    plan = replace(
+        smoke_plan(20), beads=2, frames=1, temperatures=(200.0,), stride_fs=4.0, capture_fs=100.0
+    )
+    content = frames_of(run_trajectory(plan, tmp_path, silent))
+    assert content["positions"].shape == (1, 60, 3)
+    assert content["energy_electronic"][0] < 0
+
+
+def test_dynamics_of_the_anion_conserve_energy(interior):
+    # constant energy: V + E_0 + kinetic of a warm-started run; 2 fs impulses over 60 fs
+    x = interior["positions"][-1]
+    masses = clusters.masses(47)
+    rng = np.random.default_rng(0)
+    p = langevin.maxwell_momenta(masses, 150.0, 1, rng)
+    solver = ElectronSolver(3e-4, 2.0, 12.0, 5e-4)
+    state = None
+
+    def slow(positions):
+        nonlocal state
+        state = solver.solve(positions[0], guess=state, fixed_grid=state is not None)
+        return state.forces[None]
+
+    def fast(positions):
+        return spcf.energy_and_forces(positions[0])[1][None]
+
+    dynamics = langevin.Langevin(masses, 0.5 * FEMTOSECOND, 0.0, 150.0)
+    x = x[None]
+    f, g, energies = fast(x), slow(x), []
+    for _ in range(30):
+        x, p, f, g = dynamics.advance(x, p, f, fast, rng, n_inner=4, slow_forces=g, slow=slow)
+        kinetic = 0.5 * float((p**2 / masses[:, None]).sum())
+        energies.append(spcf.energy_and_forces(x[0])[0] + state.energy + kinetic)
+    assert np.std(energies) < 1e-3
+    assert np.ptp(energies) < 4e-3
+
+
+def test_label_of_a_geometry(interior):
+    positions = interior["positions"][0]
+    label = water_anion.label(positions, accuracy=1e-5)
+    finer = ElectronSolver(1e-6).solve(positions)
+    assert label["energy_electronic"] == pytest.approx(finer.energy, abs=1e-5)
+    np.testing.assert_allclose(label["forces_electronic"], finer.forces, atol=5e-5)
+    assert label["energy_atomic"] == spcf.energy_and_forces(positions)[0]
+    # the dynamics' coarse grid is good to a few 1e-4
+    assert label["energy_electronic"] == pytest.approx(interior["energy_electronic"][0], abs=2e-3)
+    assert label["state"] == "interior"
+    assert label["gap"] > 0.02
+
+
+def test_cavity_pushes_atoms_out_and_nothing_else():
+    positions = clusters.random_cluster(47, np.random.default_rng(0))
+    forces = water_anion.cavity_forces(positions)
+    away = positions - clusters.centre_of_mass(positions)
+    distance = np.linalg.norm(away, axis=1)
+    reach = np.tile([6.5, 4.2, 4.2], 47)
+    assert (forces[distance > reach] == 0).all()
+    inside = distance < reach
+    np.testing.assert_allclose(
+        np.linalg.norm(forces[inside], axis=1), 0.02 * (reach - distance)[inside]
+    )
+    assert ((forces * away).sum(axis=1) >= 0).all()
+
+
+def test_seeded_states_of_the_data_set():
+    starts = {n: [water_anion.seeded_state(n, r) for r in range(4)] for n in water_anion.SIZES}
+    inside = [starts[n].count("interior") for n in water_anion.SIZES]
+    assert inside == sorted(inside)
+    assert inside[:2] == [0, 0]
+    for n in water_anion.SIZES[2:]:  # both present from N = 47
+        assert 0 < starts[n].count("interior") < 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"start": "middle"}, "give 'surface' or 'interior'"),
+        ({"electron_fs": 6.0}, "at least every 4 fs"),
+        ({"frames": 0}, "frames = 0"),
+        ({"temperatures": ()}, "at least one temperature"),
+    ],
+)
+def test_plan_refuses_what_cannot_be_run(change, message):
+    with pytest.raises(ConfigError, match=message):
+        TrajectoryPlan(20, **change)
+
+
+def test_command_line_runs_trajectories_in_processes(tmp_path, capsys, monkeypatch):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # set for the workers, put back after the test
+    command = ["--smoke", "--sizes", "20", "--folder", str(tmp_path)]
+    assert water_anion.main([*command, "--replicas", "1", "--time-limit", "0"]) == 3
+    assert "0 of 1 trajectories finished" in capsys.readouterr().out
+    assert water_anion.main([*command, "--replicas", "2", "--workers", "2"]) == 0
+    assert "2 of 2 trajectories finished" in capsys.readouterr().out
+    one, two = (frames_of(tmp_path / name / "frames.npz") for name in ("n020-r0", "n020-r1"))
+    assert not np.allclose(one["positions"], two["positions"])
+    # the same trajectory alone: neither order nor neighbours matter
+    alone = frames_of(run_trajectory(smoke_plan(20, 1), tmp_path / "alone", silent))
+    np.testing.assert_array_equal(alone["positions"], two["positions"])
+
+
+def test_sampler_needs_neither_ase_nor_torch():
+    program = (
+        "import sys; import gnnip.sampling.water_anion;"
+        "print([m for m in ('ase', 'torch', 'pydantic', 'pandas') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.stdout.strip() == "[]"

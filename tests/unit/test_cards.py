@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gnnip import cards
+from gnnip.errors import ConfigError
+
+QUANTITIES = {
+    f"{layer}_{target}_{measure}"
+    for layer in ("crystal", "gat", "gcs", "ecc", "agnn", "general")
+    for target in ("atomic", "electronic")
+    for measure in ("mae", "mse", "mape")
+}
+
+
+@pytest.fixture
+def raw(root: Path) -> dict:
+    return yaml.safe_load((root / "papers/gijon2023.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Write a changed card and return the folder that holds it."""
+
+    def _write(card: dict) -> Path:
+        (tmp_path / "gijon2023.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
+        return tmp_path
+
+    return _write
+
+
+def complaint(function, *arguments, **keywords) -> str:
+    with pytest.raises(ConfigError) as caught:
+        function(*arguments, **keywords)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith((".", "?"))
+    return message
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"teir": "quick"}, "config.yaml: unknown key 'teir', did you mean 'tier'?"),
+        ({"tier": "huge"}, "config.yaml: tier: input should be 'smoke', 'quick' or 'paper'"),
+        ({"seeds": 0}, "seeds: input should be greater than or equal to 1, found 0"),
+        ({"papers": []}, "papers"),
+        ({"device": "gpu"}, "device"),
+        ({"sources": {"water_anion": "archiv"}}, "sources.water_anion"),
+    ],
+)
+def test_bad_config_is_one_sentence(values, expected):
+    assert expected in complaint(cards.check_config, values)
+
+
+def test_command_line_lists():
+    assert cards.check_config({"papers": "a,b"}).papers == ["a", "b"]
+    assert cards.check_config({"papers": "a"}).papers == ["a"]
+
+
+def test_unknown_card_lists_the_cards(root):
+    message = complaint(cards.resolve, "gijon2032", "quick", folder=root / "papers")
+    assert "gijon2032" in message
+    assert "gijon2023" in message
+
+
+def test_source_of_a_data_set_that_nobody_uses(root):
+    config = cards.check_config({"sources": {"water_anions": "archive"}})
+    message = complaint(cards.resolve_all, config, root / "papers")
+    assert "did you mean 'water_anion'?" in message
+
+
+def test_config_file_problems(tmp_path):
+    assert "does not exist" in complaint(cards.load_config, tmp_path / "none.yaml")
+    (tmp_path / "broken.yaml").write_text("tier: [quick\npapers: x", encoding="utf-8")
+    assert "not valid YAML" in complaint(cards.load_config, tmp_path / "broken.yaml")
+    (tmp_path / "list.yaml").write_text("- quick", encoding="utf-8")
+    assert "key: value" in complaint(cards.load_config, tmp_path / "list.yaml")
+
+
+def change(path: str, value):
+    def apply(card: dict) -> None:
+        *parents, last = path.split("/")
+        for key in parents:
+            card = card[int(key) if isinstance(card, list) else key]
+        card[last] = value
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (change("titel", "x"), "unknown key 'titel', did you mean 'title'?"),
+        (
+            change("training_defaults/settings/epoch", 3),
+            "training_defaults.settings: unknown key 'epoch', did you mean 'epochs'?",
+        ),
+        (change("training_defaults/hyperparameters/cutoff", -6), "cutoff is -6"),
+        (change("trainings/cutoff_scan/matrix/cutoff", [4, 0]), "cutoff is 0"),
+        (change("trainings/table1/matrix/layer", []), "matrix.layer is empty"),
+        (change("trainings/table1/matrix/layer", ["gats"]), "did you mean 'gat'?"),
+        (change("trainings/table1/hyperparameters", {"chanels": 3}), "did you mean 'channels'?"),
+        (change("trainings/table1/model", "spectral"), "did you mean 'spektral'?"),
+        (change("trainings/table1/matrix/split", ["by_size"]), "trainings.table1"),
+        (change("trainings/table1/dataset", "water"), "'water' is not defined"),
+        (change("artefacts/fig2/trainings", ["table2"]), "did you mean 'table1'?"),
+        (change("artefacts/fig3/steps", ["timings"]), "did you mean 'timing'?"),
+        (change("published/0/artefact", "table2"), "did you mean 'table1'?"),
+        (change("published/0/tolerance", {"factor": 2, "absolute": 1}), "exactly one of"),
+        (change("published/0/tolerance", {"factor": 0.5}), "published.0.tolerance.factor"),
+        (change("claims/gat_best/artefacts", ["tabel1"]), "did you mean 'table1'?"),
+        (change("tiers/quick/trainigs", {}), "did you mean 'trainings'?"),
+        (change("tiers/huge", {}), "tiers.huge"),
+        (change("tiers/quick/trainings/table1", {"epochs": 1}), "(tier quick): trainings.table1"),
+        (change("id", "gijon"), "must be the file's name"),
+    ],
+)
+def test_bad_card_is_one_sentence_naming_file_and_key(raw, write, edit, expected):
+    edit(raw)
+    message = complaint(cards.resolve, "gijon2023", "quick", folder=write(raw))
+    assert "gijon2023.yaml" in message
+    assert expected in message
+
+
+def test_every_tier_of_every_card_resolves(root):
+    for name in cards.card_names(root / "papers"):
+        for tier in cards.TIERS:
+            card = cards.resolve(name, tier, folder=root / "papers")
+            assert card.tier == tier
+            for group in card.trainings:
+                names = [cell.name for cell in card.cells(group)]
+                assert len(names) == len(set(names)) > 0
+
+
+def test_table1_is_complete(root):
+    card = cards.load_card("gijon2023", root / "papers")
+    published = {}
+    for block in card.published:
+        if block.artefact == "table1":
+            published |= dict.fromkeys(block.values, block.unit)
+    assert set(published) == QUANTITIES
+    units = {"mae": "Ha", "mse": "Ha2", "mape": "%"}
+    assert all(unit == units[name.rsplit("_", 1)[1]] for name, unit in published.items())
+
+
+def test_published_values_are_those_of_the_paper(root, shared):
+    text = (shared / "papers/gijon2023.txt").read_text(encoding="utf-8")
+    card = cards.load_card("gijon2023", root / "papers")
+    ours = {k: v for block in card.published for k, v in block.values.items()}
+    names = {"GATConv": "gat", "GCSCConv": "gcs", "ECCConv": "ecc", "AGNNConv": "agnn"}
+    names |= {"CrystalConv": "crystal", "GeneralConv": "general"}
+    rows = 0
+    for line in text.splitlines():
+        cells = line.split("\t")
+        if len(cells) == 7 and cells[0] in names:
+            rows += 1
+            quantities = [
+                f"{names[cells[0]]}_{target}_{measure}"
+                for target in ("atomic", "electronic")
+                for measure in ("mae", "mse", "mape")
+            ]
+            assert [ours[q] for q in quantities] == [float(cell) for cell in cells[1:]]
+    assert rows == 6
+
+
+def test_every_claim_has_a_test(root):
+    from gnnip.evaluation.verdicts import claims_of
+
+    for name in cards.card_names(root / "papers"):
+        assert set(cards.load_card(name, root / "papers").claims) == set(claims_of(name))
+
+
+def test_cells_send_each_value_where_it_belongs(root):
+    card = cards.resolve("gijon2023", "paper", folder=root / "papers")
+    assert len(card.cells("table1")) == 12
+    assert card.cells("table1")[1].name == "layer-crystal_target-electronic"
+    cell = next(c for c in card.cells("splits") if "split-size" in c.name and "layer-gcs" in c.name)
+    plan = cards.plan_training(card.trainings["splits"], cell)
+    assert plan.split == {"scheme": "size", "largest_train_size": 100, "smallest_test_size": 139}
+    assert plan.hyperparameters["layer"] == "gcs"
+    assert plan.term == "atomic"
+    grid = next(c for c in card.cells("grid") if "learning_rate-0.0003" in c.name)
+    plan = cards.plan_training(card.trainings["grid"], grid)
+    assert plan.settings["learning_rate"] == 0.0003
+    assert "learning_rate" not in plan.hyperparameters
+    assert plan.split == {"scheme": "random"}
+
+
+def test_a_group_without_matrix_has_one_cell():
+    assert [cell.name for cell in cards.expand(cards.TrainingGroup())] == ["all"]
+
+
+def test_a_group_without_model_is_named():
+    group = cards.TrainingGroup(dataset="water_anion", target="atomic")
+    assert "no model" in complaint(cards.plan_training, group, cards.expand(group)[0])
+
+
+def test_a_value_that_is_no_folder_name():
+    group = cards.TrainingGroup(matrix={"layer": ["a/b"]})
+    assert "folder name" in complaint(cards.expand, group)
+
+
+def test_merge():
+    base = {"a": {"b": 1, "c": [1, 2]}, "d": 4}
+    kept = copy.deepcopy(base)
+    assert cards.merge(base, {"a": {"c": [3], "e": 5}, "d": None}) == {
+        "a": {"b": 1, "c": [3], "e": 5}
+    }
+    assert base == kept
+
+
+def test_a_tier_that_drops_a_group_drops_its_artefacts(raw, write):
+    raw["tiers"]["quick"]["trainings"]["grid"] = None
+    card = cards.resolve("gijon2023", "quick", folder=write(raw))
+    assert "grid" not in card.artefacts
+    assert card.skipped == {"grid": "left out at tier quick"}
+    assert "grid" in cards.resolve("gijon2023", "paper", folder=write(raw)).artefacts
+
+
+def test_the_users_seeds_and_sources_win(root):
+    config = cards.check_config({"seeds": 2, "sources": {"water_anion": "generate"}})
+    card = cards.resolve("gijon2023", "quick", config, root / "papers")
+    assert {group.seeds for group in card.trainings.values()} == {2}
+    assert card.datasets["water_anion"].source == "generate"
+    assert card.seeds_of_artefact("table1") == 2
+    assert card.seeds_of_artefact("fig3") == 1
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "published", "expected", "text"),
+    [
+        ({"factor": 2}, 4.0, (2.0, 8.0), "factor 2"),
+        ({"relative": 0.25}, 4.0, (3.0, 5.0), "±25 %"),
+        ({"relative": 0.25}, -4.0, (-5.0, -3.0), "±25 %"),
+        ({"absolute": 0.5}, 5.0, (4.5, 5.5), "±0.5"),
+    ],
+)
+def test_tolerance(tolerance, published, expected, text):
+    tolerance = cards.Tolerance(**tolerance)
+    assert tolerance.bounds(published) == pytest.approx(expected)
+    assert str(tolerance) == text
+
+
+def test_schemas_are_in_sync(root):
+    for name, text in cards.schemas().items():
+        path = root / "workflow/schemas" / name
+        assert path.read_text(encoding="utf-8") == text, "run: python -m gnnip schema"
+
+
+def test_first_line_names_the_schema(root):
+    files = {root / "config.yaml": "config", **dict.fromkeys((root / "papers").glob("*"), "card")}
+    for path, kind in files.items():
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        assert first.startswith("# yaml-language-server: $schema=")
+        schema = path.parent / first.partition("=")[2]
+        assert schema.resolve() == (root / f"workflow/schemas/{kind}.schema.json").resolve()
+
+
+def test_files_obey_their_schemas(root):
+    jsonschema = pytest.importorskip("jsonschema")
+    schemas = {name: json.loads(text) for name, text in cards.schemas().items()}
+    config = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))
+    jsonschema.validate(config, schemas["config.schema.json"])
+    for path in (root / "papers").glob("*.yaml"):
+        card = yaml.safe_load(path.read_text(encoding="utf-8"))
+        jsonschema.validate(card, schemas["card.schema.json"])
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(card | {"titel": 1}, schemas["card.schema.json"])
+
+
+def test_settings_are_those_of_the_trainer():
+    from dataclasses import fields
+
+    from gnnip.training import Settings
+
+    free = {*Settings.FREE, "seed"}
+    known = {field.name: field.default for field in fields(Settings) if field.name not in free}
+    ours = {name: field.default for name, field in cards.TrainingSettings.model_fields.items()}
+    assert ours == known
+
+
+def test_sampling_plans_are_those_of_the_sampler(root):
+    from dataclasses import replace
+
+    from gnnip.sampling.water_anion import paper_plan
+
+    for tier in cards.TIERS:
+        card = cards.resolve("gijon2023", tier, folder=root / "papers")
+        use = card.datasets["water_anion"]
+        assert replace(paper_plan(use.sizes[0], 0), **use.plan).size == use.sizes[0]
+    assert replace(paper_plan(20, 0), **use.plan) == paper_plan(20, 0), "paper tier is the default"
+
+
+def test_hyperparameters_are_those_of_the_models():
+    from dataclasses import fields
+
+    from gnnip import catalogue, models
+    from gnnip.models.registry import architecture
+
+    assert list(catalogue.names()) == models.names()
+    for name in models.names():
+        known = [field.name for field in fields(architecture(name).Hyperparameters)]
+        assert list(catalogue.hyperparameters(name)) == known

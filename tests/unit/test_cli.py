@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnnip import cards
+from gnnip.__main__ import END, START, main
+
+
+@pytest.fixture
+def checkout(tmp_path, root, monkeypatch) -> Path:
+    """A folder with the files that the command line reads, as working directory."""
+    for part in ("papers", "workflow/schemas", "data"):
+        shutil.copytree(root / part, tmp_path / part)
+    shutil.copy(root / "config.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def fails(capsys, *arguments: str) -> str:
+    """Run a command that must fail as a user's mistake; return its one line."""
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("gnnip: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_help_lists_the_commands_and_starts_without_heavy_imports():
+    code = (
+        "import sys; from gnnip.__main__ import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'pydantic', 'pandas'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("predict", "verdicts", "datasets", "plan", "schema", "readme"):
+        assert command in done.stdout
+
+
+def test_unknown_command_is_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["verdict"])
+    assert stopped.value.code == 2
+    assert "verdicts" in capsys.readouterr().err
+
+
+@pytest.fixture
+def water(tmp_path) -> Path:
+    """Two water molecules and one, as extended XYZ."""
+    from ase import Atoms
+    from ase.io import write
+
+    one = np.array([[0.0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0]])
+    two = np.concatenate([one, one + np.array([0.0, 0.0, 2.9])])
+    path = tmp_path / "water.xyz"
+    write(path, [Atoms("OHHOHH", two), Atoms("OHH", one)], format="extxyz")
+    return path
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    """An untrained network, saved."""
+    import torch
+
+    from gnnip import models
+
+    torch.manual_seed(0)
+    network = models.build("spektral", channels=4, dense_units=4)
+    models.save(network, tmp_path / "model")
+    return tmp_path / "model.safetensors"
+
+
+def test_predict_writes_energies_and_forces(water, model, tmp_path, capsys):
+    import ase.io
+
+    from gnnip import load_calculator
+
+    out = tmp_path / "out.xyz"
+    assert main(["predict", str(water), "--model", str(model), "-o", str(out)]) == 0
+    assert "2 structures" in capsys.readouterr().out
+    frames = ase.io.read(out, index=":")
+    calculator = load_calculator(model, device="cpu")
+    for found, atoms in zip(frames, ase.io.read(water, index=":"), strict=True):
+        atoms.calc = calculator
+        assert found.get_potential_energy() == pytest.approx(atoms.get_potential_energy(), rel=1e-6)
+        np.testing.assert_allclose(found.get_forces(), atoms.get_forces(), atol=1e-6)
+    assert main(["predict", str(water), "--model", str(model)]) == 0
+    assert capsys.readouterr().out.count("Properties=species:S:1:pos:R:3:forces:R:3") == 2
+
+
+def test_predict_mistakes(water, model, tmp_path, capsys):
+    assert "none.xyz does not exist" in fails(capsys, "predict", "none.xyz", "--model", str(model))
+    assert "nomodel" in fails(capsys, "predict", str(water), "--model", "nomodel.safetensors")
+    broken = tmp_path / "broken.xyz"
+    broken.write_text("three\natoms\n", encoding="utf-8")
+    assert "cannot be read" in fails(capsys, "predict", str(broken), "--model", str(model))
+
+
+def test_datasets(checkout, capsys):
+    assert main(["datasets"]) == 0
+    out = capsys.readouterr().out
+    for column in ("reference", "licence"):
+        assert column in out
+
+
+def test_verdicts_of_a_run_that_has_not_begun(checkout, capsys):
+    assert main(["verdicts", "--tier", "quick", "--json", "rows.json"]) == 0
+    rows = json.loads(Path("rows.json").read_text(encoding="utf-8"))
+    assert {row["verdict"] for row in rows} == {"not run"}
+    assert f"{len(rows)} rows: {len(rows)} not run" in capsys.readouterr().out
+    card = cards.load_card("gijon2023")
+    assert len(rows) == len(card.claims) + sum(len(block.values) for block in card.published)
+
+
+def test_verdicts_mistakes(checkout, capsys):
+    assert "did you mean" not in fails(capsys, "verdicts", "gijon")
+    assert "No run of gijon2023 is recorded" in fails(
+        capsys, "verdicts", "--tier", "smoke", "--recorded"
+    )
+    Path("config.yaml").write_text("teir: quick\n", encoding="utf-8")
+    assert "did you mean 'tier'?" in fails(capsys, "verdicts")
+
+
+def test_plan_lists_every_training_of_a_tier(checkout, capsys):
+    assert main(["plan", "--tier", "smoke", "--output", "plans/spec.json"]) == 0
+    from gnnip.training.run import read_spec
+
+    trainings = read_spec("plans/spec.json")
+    card = cards.resolve("gijon2023", "smoke")
+    assert len(trainings) == sum(len(card.cells(g)) * len(card.seeds(g)) for g in card.trainings)
+    first = trainings[0]
+    results = checkout / "results/smoke"
+    assert Path(first["data"]).resolve() == results / "datasets/water_anion.h5"
+    folder = results / "gijon2023/trainings/table1/layer-gat_target-atomic/seed-0"
+    assert Path(first["folder"]).resolve() == folder
+    assert first["settings"]["seed"] == 0
+
+
+def test_schema_check_finds_drift(checkout, capsys):
+    assert main(["schema", "--check"]) == 0
+    Path("workflow/schemas/card.schema.json").write_text("{}", encoding="utf-8")
+    assert "out of date" in fails(capsys, "schema", "--check")
+    assert main(["schema"]) == 0
+    assert main(["schema", "--check"]) == 0
+
+
+def record(folder: Path, verdict: str) -> None:
+    row = {
+        **dict.fromkeys(("ours_mean", "ours_std", "baseline")),
+        **{"card": "gijon2023", "artefact": "table1", "quantity": "gat_atomic_mae", "unit": "Ha"},
+        **{"published": 0.02, "tolerance": "factor 1.5", "n_seeds": 3, "reference": "exact"},
+        **{"variant": "as_described", "verdict": verdict, "reason": "none"},
+    }
+    folder.mkdir(parents=True)
+    (folder / "verdicts.json").write_text(json.dumps([row]), encoding="utf-8")
+    provenance = {"trainings": {"devices": ["a GPU"]}, "cpu": "a processor"}
+    (folder / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
+
+
+def test_readme_shows_the_largest_recorded_run(checkout, capsys):
+    readme = Path("README.md")
+    readme.write_text(f"# gnnip\n{START}\nold\n{END}\nend\n", encoding="utf-8")
+    assert main(["readme", "--update"]) == 0
+    assert "No run has been recorded yet." in readme.read_text(encoding="utf-8")
+    record(checkout / "results/recorded/quick/gijon2023", "deviates")
+    assert "out of date" in fails(capsys, "readme", "--check")
+    record(checkout / "results/recorded/paper/gijon2023", "reproduced")
+    assert main(["readme", "--update"]) == 0
+    assert main(["readme", "--check"]) == 0
+    text = readme.read_text(encoding="utf-8")
+    assert "| reproduced |" in text
+    assert "deviates" not in text
+    assert text.startswith("# gnnip\n")
+    assert text.endswith("\nend\n")
+    readme.write_text("# no markers\n", encoding="utf-8")
+    assert "lacks the markers" in fails(capsys, "readme", "--update")
+
+
+def test_the_projects_readme_is_in_sync(root, monkeypatch):
+    if not (root / "README.md").exists():
+        pytest.skip("no README.md yet")
+    monkeypatch.chdir(root)
+    assert main(["readme", "--check"]) == 0

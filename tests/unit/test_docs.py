@@ -1,0 +1,84 @@
+"""The prose stays true: links, commands, dependencies and the example of the README."""
+
+import re
+import tomllib
+
+import pytest
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+
+
+@pytest.fixture(scope="module")
+def pages(root):
+    paths = [root / name for name in DOCUMENTS] + sorted((root / "docs").glob("*.md"))
+    return {path: path.read_text(encoding="utf-8") for path in paths}
+
+
+def test_links_lead_somewhere(pages):
+    for path, text in pages.items():
+        for target in re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)", text):
+            if not target.startswith("http"):
+                assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_make_targets_exist(root, pages):
+    makefile = (root / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    for path, text in pages.items():
+        code = re.findall(r"`([^`\n]+)`", text) + re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for target in re.findall(r"(?:^|\s)make ([a-z]+)\b", "\n".join(code)):
+            assert target in targets, f"{path.name} says make {target}"
+
+
+def test_folders_and_files_that_are_named_exist(root, pages):
+    for path, text in pages.items():
+        for name in re.findall(
+            r"`((?:src|docs|tests|workflow|profiles|papers|data)/[\w./-]+)`", text
+        ):
+            if "<" not in name:
+                assert (root / name).exists(), f"{path.name} names {name}"
+
+
+def test_every_dependency_is_explained(root, pages):
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = [re.split(r"[<>=\[ ]", item)[0] for item in project["dependencies"]]
+    explained = re.findall(
+        r"^\| ([\w-]+) \|", pages[root / "docs" / "dependencies.md"], re.MULTILINE
+    )
+    assert sorted(explained) == sorted([*names, "---", "package"])
+
+
+def test_readme_has_the_place_for_verdicts(root):
+    text = (root / "README.md").read_text(encoding="utf-8")
+    start, end = text.index("<!-- verdicts:start -->"), text.index("<!-- verdicts:end -->")
+    assert start < end
+
+
+def test_readme_example_runs(root, monkeypatch, capsys):
+    from gnnip import datasets
+
+    monkeypatch.chdir(root)
+    if "water_anion" not in datasets.names():
+        pytest.skip("data/registry.yaml has no entry for water_anion yet")
+    (example,) = re.findall(
+        r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    exec(compile(example, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "E_0 = -" in printed
+    assert "spektral" in printed
+
+
+def test_documented_measures_are_those_of_the_tables(pages, root):
+    from gnnip.evaluation.gijon2023 import SCORES
+
+    named = set(re.findall(r"^\| `(\w+)` \|", pages[root / "docs" / "metrics.md"], re.MULTILINE))
+    assert set(SCORES) <= named
+
+
+def test_verdicts_are_all_documented(pages, root):
+    from gnnip.evaluation.verdicts import VERDICTS
+
+    text = pages[root / "docs" / "metrics.md"]
+    for verdict in VERDICTS:
+        assert f"| `{verdict}` |" in text

@@ -1,0 +1,49 @@
+"""What protects a job of the pipeline: its checkpoints and its log."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from gnnip.checkpoints import keep_only_if_same
+
+
+def test_a_checkpoint_is_kept_for_the_same_plan_only(tmp_path):
+    folder = tmp_path / "seed-0"
+    assert not keep_only_if_same(folder, {"plan": {"epochs": 3}, "code": "a"})
+    checkpoint = folder / "checkpoint.pt"
+    checkpoint.write_bytes(b"state")
+    assert keep_only_if_same(folder, {"plan": {"epochs": 3}, "code": "a"})
+    assert checkpoint.exists()
+    assert not keep_only_if_same(folder, {"plan": {"epochs": 3}, "code": "b"})
+    assert not checkpoint.exists()
+
+
+def run_job(tmp_path, body: str) -> tuple[subprocess.CompletedProcess, str]:
+    log = tmp_path / "logs/job.log"
+    code = f"from gnnip.logs import job_log\nwith job_log({str(log)!r}):\n    {body}\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return done, log.read_text(encoding="utf-8")
+
+
+def test_output_of_a_job_and_of_its_children_goes_to_the_log(tmp_path):
+    done, log = run_job(tmp_path, "print('one'); import os; os.system('echo two; echo three >&2')")
+    assert done.returncode == 0
+    assert done.stdout == done.stderr == ""
+    assert log.split() == ["one", "two", "three"]
+
+
+def test_a_users_error_is_one_sentence(tmp_path):
+    body = "from gnnip.errors import DataError; raise DataError('The file x is gone.')"
+    done, log = run_job(tmp_path, body)
+    assert done.returncode == 1
+    assert done.stderr == "The file x is gone.\n"
+    assert log == "The file x is gone.\n"
+
+
+def test_a_bug_leaves_its_traceback_in_the_log(tmp_path):
+    done, log = run_job(tmp_path, "1 / 0")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert "Traceback" in log

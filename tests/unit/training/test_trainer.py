@@ -1,0 +1,420 @@
+"""The trainer: files, selection by validation, exact continuation, refusals."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import gnnip
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError
+from gnnip.models import load, predict
+from gnnip.models.weights import read_weights
+from gnnip.training import Settings, train
+from gnnip.training.optimiser import Optimiser
+from gnnip.training.schedule import Schedule
+
+TINY = {"channels": 8, "dense_units": 8, "cutoff": 5.0}
+
+
+def make_frames(n_frames=40, seed=0, forces=False):
+    """Dimers and trimers of water-like molecules under a pair potential, eV and Angstrom."""
+    rng = np.random.default_rng(seed)
+    molecule = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    positions, numbers, sizes, energies, gradients = [], [], [], [], []
+    for _ in range(n_frames):
+        n = int(rng.integers(2, 4))
+        p = np.concatenate([molecule + np.array([2.5 * k, 0, 0]) for k in range(n)])
+        p = p + rng.normal(0, 0.1, p.shape)
+        d = p[:, None] - p[None] + 10.0 * np.eye(3 * n)[:, :, None]
+        r = np.linalg.norm(d, axis=-1)
+        energies.append(0.5 * np.exp(-r).sum())
+        gradients.append((np.exp(-r) / r)[:, :, None] * d * (1 - np.eye(3 * n))[:, :, None])
+        positions.append(p)
+        numbers.append(np.tile([8, 1, 1], n))
+        sizes.append(n)
+    offsets = np.concatenate([[0], np.cumsum([len(x) for x in numbers])])
+    return FrameArrays(
+        np.concatenate(positions),
+        np.concatenate(numbers),
+        offsets,
+        {"pair": np.array(energies), "other": np.array(sizes) * 1.0},
+        {"pair": np.concatenate([g.sum(1) for g in gradients])} if forces else {},
+        {
+            "n_molecules": np.array(sizes),
+            "temperature_k": np.full(n_frames, 100.0),
+            "trajectory": np.array([f"t{k % 4}" for k in range(n_frames)]),
+        },
+    )
+
+
+SPLIT = {
+    "train": np.arange(0, 28),
+    "validation": np.arange(28, 34),
+    "test": np.arange(34, 40),
+}
+
+
+def settings(**changes):
+    return Settings(epochs=4, batch_size=8, device="cpu", **changes)
+
+
+def quiet(_):
+    pass
+
+
+def read_table(path):
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_files(tmp_path):
+    frames = make_frames()
+    lines = []
+    summary = train("spektral", TINY, frames, "pair", SPLIT, settings(), tmp_path, lines.append)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "history.csv",
+        "model.json",
+        "model.safetensors",
+        "predictions.csv",
+        "summary.json",
+    ]
+    history = read_table(tmp_path / "history.csv")
+    assert list(history[0]) == [
+        "epoch",
+        "train_loss",
+        "train_mae_ev",
+        "validation_mae_ev",
+        "learning_rate",
+        "seconds",
+    ]
+    assert [int(h["epoch"]) for h in history] == [1, 2, 3, 4]
+    predictions = read_table(tmp_path / "predictions.csv")
+    assert list(predictions[0]) == [
+        "frame",
+        "subset",
+        "n_molecules",
+        "temperature_k",
+        "trajectory",
+        "n_atoms",
+        "energy_reference_ev",
+        "energy_predicted_ev",
+    ]
+    assert [int(p["frame"]) for p in predictions] == list(range(28, 40))
+    assert {p["subset"] for p in predictions[:6]} == {"validation"}
+    assert {p["subset"] for p in predictions[6:]} == {"test"}
+    for p in predictions:
+        frame = int(p["frame"])
+        assert float(p["energy_reference_ev"]) == pytest.approx(frames.energies["pair"][frame])
+        assert p["trajectory"] == f"t{frame % 4}"
+        assert int(p["n_atoms"]) == 3 * int(p["n_molecules"])
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert summary["n_train"] == 28
+    assert summary["resumed"] == 0
+    assert summary["stopped"] == "epochs"
+    # the saved model is that of the best epoch, and predicts what the table says
+    maes = [float(h["validation_mae_ev"]) for h in history]
+    assert summary["best_epoch"] == int(np.argmin(maes)) + 1
+    assert summary["validation_mae_ev"] == pytest.approx(min(maes), rel=1e-4)
+    atoms = frames.atoms(35)
+    calculator = gnnip.load_calculator(tmp_path, "cpu")
+    import ase
+
+    structure = ase.Atoms(frames.numbers[atoms], frames.positions[atoms], calculator=calculator)
+    row = predictions[7]
+    assert structure.get_potential_energy() == pytest.approx(
+        float(row["energy_predicted_ev"]), rel=1e-5
+    )
+    assert any("epoch 4/4" in line for line in lines)
+
+
+def test_it_learns(tmp_path):
+    frames = make_frames(120)
+    split = {
+        k: v
+        for k, v in zip(
+            ("train", "validation", "test"),
+            (range(90), range(90, 105), range(105, 120)),
+            strict=True,
+        )
+    }
+    split = {k: np.array(list(v)) for k, v in split.items()}
+    summary = train(
+        "spektral",
+        {"layer": "gcs", "features": "invariant", "output_scaling": "standard", "cutoff": 8.0},
+        frames,
+        "pair",
+        split,
+        replace(settings(scheduler="cosine", ema=0.9), epochs=40, learning_rate=3e-3),
+        tmp_path,
+        quiet,
+    )
+    assert summary["test_mae_ev"] < 0.15 * frames.energies["pair"].std()
+
+
+def test_forces_are_learned(tmp_path):
+    frames = make_frames(30, forces=True)
+    split = {"train": np.arange(20), "validation": np.arange(20, 25), "test": np.arange(25, 30)}
+    changes = {"force_weight": 1.0, "loss": "huber", "clip": 10.0, "per_atom": True}
+    model = {"layer": "gcs", "features": "invariant", "activation": "tanh", "cutoff": 8.0}
+    errors = []
+    for epochs in (1, 25):
+        chosen = replace(settings(**changes), epochs=epochs, learning_rate=3e-3)
+        folder = tmp_path / str(epochs)
+        train("spektral", model, frames, "pair", split, chosen, folder, quiet)
+        from gnnip.graphs import GraphStore
+
+        test = frames.subset(split["test"])
+        network = load(folder)
+        store = GraphStore.from_flat(test.positions, test.numbers, test.offsets, network.cutoff)
+        forces = predict(network, store, forces=True)["forces"]
+        errors.append(np.abs(forces - test.forces["pair"]).mean())
+    assert errors[1] < 0.6 * errors[0]
+
+
+def test_same_call_again_changes_nothing(tmp_path):
+    first = train("spektral", TINY, make_frames(), "pair", SPLIT, settings(), tmp_path, quiet)
+    stamp = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    again = train("spektral", TINY, make_frames(), "pair", SPLIT, settings(), tmp_path, quiet)
+    assert again == first
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == stamp
+    other = train("spektral", TINY, make_frames(), "other", SPLIT, settings(), tmp_path, quiet)
+    assert other["term"] == "other"
+    assert other["resumed"] == 0
+
+
+def test_seed_decides_everything(tmp_path):
+    weights = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        torch.manual_seed(hash(name) % 1000)
+        folder = tmp_path / name
+        train("spektral", TINY, make_frames(), "pair", SPLIT, settings(seed=seed), folder, quiet)
+        weights.append(read_weights(folder / "model.safetensors"))
+    assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])
+    assert not all(torch.equal(weights[0][k], weights[2][k]) for k in weights[0])
+
+
+LONG = {
+    "epochs": 30,
+    "batch_size": 8,
+    "device": "cpu",
+    "ema": 0.95,
+    "scheduler": "plateau",
+    "plateau_patience": 2,
+    "checkpoint_interval_s": 0.0,
+    "threads": 1,
+}
+KILLED = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from test_trainer import LONG, SPLIT, TINY, make_frames
+from gnnip.training import Settings, train
+import gnnip.training.trainer as trainer
+
+original = trainer._Trainer.train_epoch
+def slow(self, epoch):
+    time.sleep(0.1)
+    return original(self, epoch)
+trainer._Trainer.train_epoch = slow
+train("spektral", TINY, make_frames(), "pair", SPLIT, Settings(**LONG), sys.argv[1], print)
+"""
+
+
+def same_weights(a, b):
+    a, b = (read_weights(folder / "model.safetensors") for folder in (a, b))
+    return all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_killed_and_continued_equals_uninterrupted(tmp_path):
+    """Dropout, averaged weights and a schedule survive SIGKILL."""
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    code = KILLED.format(tests=os.path.dirname(__file__))
+    process = subprocess.Popen([sys.executable, "-c", code, str(killed)], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 100
+    while not (killed / "checkpoint.pt").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "summary.json").exists()
+    arguments = ("spektral", TINY, make_frames(), "pair", SPLIT, Settings(**LONG))
+    a = train(*arguments, killed, quiet)
+    b = train(*arguments, whole, quiet)
+    assert (a["resumed"], b["resumed"]) == (1, 0)
+    assert a["best_epoch"] == b["best_epoch"]
+    assert same_weights(killed, whole)
+    tables = [(folder / "predictions.csv").read_bytes() for folder in (killed, whole)]
+    assert tables[0] == tables[1]
+    assert not (killed / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("layer", ["gat", "general"])
+def test_time_limit_writes_results_and_a_larger_one_continues(tmp_path, layer):
+    model = TINY | {"layer": layer}
+    arguments = ("spektral", model, make_frames(), "pair", SPLIT)
+    a, b = tmp_path / "a", tmp_path / "b"
+    first = train(*arguments, settings(time_limit_s=1e-6), a, quiet)
+    assert first["stopped"] == "time limit"
+    assert first["epochs_run"] == 1
+    assert (a / "predictions.csv").exists()
+    second = train(*arguments, settings(), a, quiet)
+    assert (second["stopped"], second["epochs_run"], second["resumed"]) == ("epochs", 4, 1)
+    train(*arguments, settings(), b, quiet)
+    assert same_weights(a, b)
+
+
+def test_checkpoint_of_another_training_is_passed_over(tmp_path):
+    frames = make_frames()
+    limited = settings(time_limit_s=1e-6)
+    train("spektral", TINY, frames, "pair", SPLIT, limited, tmp_path, quiet)
+    summary = train("spektral", TINY, frames, "other", SPLIT, settings(), tmp_path, quiet)
+    assert (summary["term"], summary["resumed"]) == ("other", 0)
+
+
+def test_damaged_checkpoint(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is damaged; delete it"):
+        train("spektral", TINY, make_frames(), "pair", SPLIT, settings(), tmp_path, quiet)
+
+
+def test_labels_that_are_not_finite(tmp_path):
+    frames = make_frames()
+    frames.energies["pair"][[30, 31]] = np.nan
+    with pytest.raises(DataError, match=r"energy 'pair' of frame 30 \(and of 1 others\)"):
+        train("spektral", TINY, frames, "pair", SPLIT, settings(), tmp_path, quiet)
+    # frames that are not used may be bad
+    split = SPLIT | {"validation": np.array([28, 29])}
+    train("spektral", TINY, frames, "pair", split, settings(), tmp_path, quiet)
+
+
+@pytest.mark.parametrize(
+    ("split", "error", "message"),
+    [
+        ({"train": [0, 1], "validation": [1]}, DataError, "frame 1 more than once"),
+        ({"train": [0, 1], "validation": []}, DataError, "no validation frames"),
+        ({"train": [0, 99], "validation": [1]}, DataError, r"outside 0\.\.39"),
+        ({"train": [0], "validation": [1], "tset": [2]}, ConfigError, "not 'tset'"),
+    ],
+)
+def test_bad_splits(tmp_path, split, error, message):
+    with pytest.raises(error, match=message):
+        train("spektral", TINY, make_frames(), "pair", split, settings(), tmp_path, quiet)
+
+
+def test_divergence(tmp_path):
+    frames = make_frames()
+    wild = replace(settings(optimiser="sgd", loss="mse"), learning_rate=1e20)
+    with pytest.raises(ConvergenceError, match=r"diverged.*lower the learning rate \(now 1e\+20\)"):
+        train("spektral", TINY, frames, "pair", SPLIT, wild, tmp_path, quiet)
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_late_divergence_keeps_the_best_epoch(tmp_path, monkeypatch):
+    from gnnip.training import trainer
+
+    original = trainer._Trainer.train_epoch
+
+    def breaks(self, epoch):
+        loss, error = original(self, epoch)
+        return (float("nan") if epoch == 2 else loss), error
+
+    monkeypatch.setattr(trainer._Trainer, "train_epoch", breaks)
+    lines = []
+    summary = train(
+        "spektral", TINY, make_frames(), "pair", SPLIT, settings(), tmp_path, lines.append
+    )
+    assert summary["stopped"] == "diverged"
+    assert summary["best_epoch"] in (1, 2)
+    assert any("diverged" in line for line in lines)
+
+
+def test_missing_forces(tmp_path):
+    with pytest.raises(DataError, match="force_weight 0"):
+        train("spektral", TINY, make_frames(), "pair", SPLIT, settings(force_weight=1.0), tmp_path)
+
+
+def test_total_is_the_sum_of_the_terms(tmp_path):
+    frames = make_frames()
+    train("spektral", TINY, frames, "total", SPLIT, settings(), tmp_path, quiet)
+    rows = read_table(tmp_path / "predictions.csv")
+    expected = sum(v[28] for v in frames.energies.values())
+    assert float(rows[0]["energy_reference_ev"]) == pytest.approx(expected)
+    with pytest.raises(DataError, match="did you mean 'pair'"):
+        train("spektral", TINY, frames, "pear", SPLIT, settings(), tmp_path, quiet)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lerning_rate": 0.1}, "did you mean 'learning_rate'"),
+        ({"loss": "maee"}, "did you mean 'mae'"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"learning_rate": -1.0}, "learning_rate must be positive"),
+        ({"energy_weight": 0.0}, "nothing to learn"),
+        ({"ema": 1.5}, "between 0 and 1"),
+        ({"scheduler": "cosin"}, "did you mean 'cosine'"),
+    ],
+)
+def test_bad_settings(options, message):
+    with pytest.raises(ConfigError, match=message):
+        Settings.read(options)
+
+
+def test_schedules():
+    flat = Schedule(Settings(learning_rate=0.1))
+    assert flat.rate(0) == flat.rate(99) == 0.1
+    cosine = Schedule(Settings(learning_rate=0.1, scheduler="cosine", epochs=10, warmup_epochs=2))
+    assert cosine.rate(1) == pytest.approx(0.05)
+    assert cosine.rate(6) == pytest.approx(0.05)
+    assert cosine.rate(10) == pytest.approx(0.0, abs=1e-12)
+    falling = Schedule(Settings(learning_rate=0.1, scheduler="exponential", decay=0.5))
+    assert falling.rate(3) == pytest.approx(0.0125)
+    plateau = Schedule(Settings(learning_rate=0.1, scheduler="plateau", plateau_patience=2))
+    for loss in (5.0, 4.0, 4.0, 4.0):
+        plateau.observe(loss)
+    assert plateau.rate(4) == 0.1
+    plateau.observe(4.0)
+    assert plateau.rate(5) == pytest.approx(0.05)
+    again = Schedule(Settings(learning_rate=0.1, scheduler="plateau"))
+    again.restore(plateau.state())
+    assert again.rate(5) == plateau.rate(5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "decay", "reference"),
+    [
+        ("adam", 0.0, torch.optim.Adam),
+        ("adam", 0.1, torch.optim.Adam),
+        ("adamw", 0.1, torch.optim.AdamW),
+        ("sgd", 0.1, torch.optim.SGD),
+    ],
+)
+def test_optimisers_are_those_of_torch(kind, decay, reference):
+    ours = [torch.linspace(-1, 1, 6, dtype=torch.float64).view(2, 3), torch.ones(4).double()]
+    theirs = [p.clone() for p in ours]
+    for p in (*ours, *theirs):
+        p.requires_grad_(True)
+    optimiser = Optimiser(ours, kind, decay)
+    expected = reference(theirs, lr=1.0, weight_decay=decay)
+    for step in range(5):
+        rate = 0.1 / (step + 1)
+        expected.param_groups[0]["lr"] = rate
+        for parameters in (ours, theirs):
+            loss = (parameters[0] ** 4).sum() + (parameters[1] * step).sin().sum()
+            gradients = torch.autograd.grad(loss, parameters)
+            for p, g in zip(parameters, gradients, strict=True):
+                p.grad = g
+        optimiser.step(rate)
+        expected.step()
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.allclose(a, b, atol=1e-14, rtol=0)

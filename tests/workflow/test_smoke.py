@@ -1,0 +1,260 @@
+"""One whole run at tier smoke, and what may follow it: reruns, kills, figures, report, records."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from project import Project, jobs, kill_group
+
+from gnnip import cards
+
+pytestmark = pytest.mark.xdist_group("smoke")
+
+TIER = ("--config", "tier=smoke")
+CARD = "results/smoke/gijon2023"
+CELL = f"{CARD}/trainings/table1/layer-gat_target-electronic/seed-0"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Project:
+    """A copy of the project in which tier smoke has been run from scratch."""
+    project = Project(tmp_path_factory.mktemp("smoke"))
+    project.snakemake("--cores", "2", *TIER, timeout=1500)
+    return project
+
+
+@pytest.fixture
+def edited(run):
+    """Change a file of the run's sources for one test."""
+    kept: dict[Path, str] = {}
+
+    def edit(name: str, change: Callable[[str], str]) -> None:
+        path = run.folder / "src/gnnip" / name
+        kept[path] = path.read_text(encoding="utf-8")
+        path.write_text(change(kept[path]), encoding="utf-8")
+
+    yield edit
+    for path, text in kept.items():
+        path.write_text(text, encoding="utf-8")
+
+
+def test_every_artefact_and_verdict_is_there(run):
+    card = cards.resolve("gijon2023", "smoke", folder=run.folder / "papers")
+    for artefact in card.artefacts:
+        for suffix in ("csv", "metrics.csv", "png", "svg"):
+            assert (run.folder / CARD / f"artefacts/{artefact}.{suffix}").stat().st_size > 50
+    table = pd.read_csv(run.folder / "results/smoke/verdicts.csv")
+    quantities = {name for block in card.published for name in block.values}
+    assert set(table["quantity"]) == quantities | set(card.claims)
+    # nothing that small may count as a reproduction
+    assert set(table["verdict"]) <= {"not comparable", "not run"}
+    assert table["reason"].str.contains("smoke tier").all()
+    measured = table[table["quantity"] == "gat_electronic_mae"].iloc[0]
+    assert measured["verdict"] == "not comparable"
+    assert measured["ours_mean"] > 0
+    assert measured["baseline"] > 0
+    verified = pd.read_csv(run.folder / "results/smoke/datasets/water_anion.verification.csv")
+    assert len(verified) > 0
+
+
+def test_provenance(run):
+    facts = json.loads((run.folder / CARD / "provenance.json").read_text(encoding="utf-8"))
+    assert facts["card"]["tier"] == "smoke"
+    assert facts["config"]["papers"] == ["gijon2023"]
+    assert facts["rules"]["train_model"]["jobs"] == facts["trainings"]["count"] > 10
+    assert facts["rules"]["generate_trajectory"]["jobs"] == 6
+    assert facts["peak_memory_mb"] > 50
+    assert facts["wall_s"] > 0
+    assert facts["packages"]["torch"]
+    assert facts["cpu"]
+
+
+def test_nothing_is_left_to_do(run):
+    assert run.todo(*TIER) == {}
+
+
+def test_verdict_table_is_printed(run):
+    done = run.run("gnnip", "verdicts", "--tier", "smoke")
+    assert done.returncode == 0
+    assert "gat_electronic_mape" in done.stdout
+
+
+def append(line: str) -> Callable[[str], str]:
+    return lambda text: f"{text}\n{line}\n"
+
+
+def test_editing_a_model_retrains_it_and_redoes_no_data(run, edited):
+    edited("models/cluster_network.py", append("EDITED = 1"))
+    todo = run.todo(*TIER)
+    trainings = len(list((run.folder / CARD / "trainings").glob("*/*/seed-*")))
+    assert todo.pop("train_model") == trainings
+    # what follows from a training, and nothing that does not
+    assert set(todo) == {"audit_symmetry", "measure_timing", "tabulate_artefact", "plot_artefact"}
+    card = cards.resolve("gijon2023", "smoke", folder=run.folder / "papers")
+    trained = [a for a in card.artefacts.values() if a.steps != ["densities"]]
+    assert todo["tabulate_artefact"] == todo["plot_artefact"] == len(trained)
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "expected"),
+    [
+        ("models/cluster_network.py", "# a remark", set()),
+        ("figures/gijon2023.py", "EDITED = 1", {"plot_artefact"}),
+        ("evaluation/gijon2023.py", "EDITED = 1", {"tabulate_artefact", "plot_artefact"}),
+        (
+            "evaluation/density.py",
+            "EDITED = 1",
+            {"compute_densities", "tabulate_artefact", "plot_artefact"},
+        ),
+        ("evaluation/verdicts.py", "EDITED = 1", set()),
+        ("models/baselines.py", "EDITED = 1", {"tabulate_artefact", "plot_artefact"}),
+        ("reference/calculators.py", "EDITED = 1", set()),
+    ],
+)
+def test_editing_elsewhere_retrains_nothing(run, edited, name, line, expected):
+    edited(name, append(line))
+    assert set(run.todo(*TIER)) == expected
+
+
+def test_editing_a_tolerance_only_judges_again(run):
+    path = run.folder / "papers/gijon2023.yaml"
+    kept = path.read_text(encoding="utf-8")
+    path.write_text(kept.replace("factor: 2.25", "factor: 3"), encoding="utf-8")
+    try:
+        text = run.snakemake("-n", *TIER)
+        assert jobs(text) == {}
+        assert "Judging gijon2023" in text
+    finally:
+        path.write_text(kept, encoding="utf-8")
+
+
+def test_report_opens_with_the_verdicts(run):
+    run.snakemake(*TIER, "--report", "report.zip")
+    with zipfile.ZipFile(run.folder / "report.zip") as archive:
+        names = archive.namelist()
+        page = next(name for name in names if name.endswith("report.html"))
+        html = archive.read(page).decode()
+    assert "gat_electronic_mae" in html, "the landing page shows the verdict table"
+    assert any(name.endswith("table1.png") for name in names)
+    assert any(name.endswith("verdicts.html") for name in names)
+
+
+@pytest.fixture(scope="module")
+def recorded(run) -> Project:
+    """The run after `make record`."""
+    run.snakemake("--cores", "2", *TIER, "--forcerun", "record_results", "--", "record")
+    return run
+
+
+def test_recorded_files(recorded):
+    folder = recorded.folder / "results/recorded/smoke/gijon2023"
+    names = {path.name for path in folder.iterdir()}
+    assert {"verdicts.csv", "verdicts.json", "provenance.json"} <= names
+    assert {"table1.csv", "table1.metrics.csv", "table1.png", "table1.svg"} <= names
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
+
+
+def test_figures_are_redrawn_without_torch(recorded, tmp_path):
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    for name in ("torch", "torch_geometric", "e3nn"):
+        (blocked / f"{name}.py").write_text(f"raise ImportError('{name} is blocked')\n")
+    project = Project(tmp_path / "project")
+    project.environment["PYTHONPATH"] = f"{blocked}:{project.folder / 'src'}"
+    kept = "results/recorded"
+    shutil.copytree(recorded.folder / kept, project.folder / kept)
+    assert project.run("torch").stderr.strip().endswith("torch is blocked")
+    # the tables as they are after a clone, with nothing else
+    project.snakemake("--cores", "2", "figures")
+    for table in (project.folder / kept / "smoke/gijon2023").glob("*.metrics.csv"):
+        artefact = table.name.removesuffix(".metrics.csv")
+        for suffix in ("png", "svg"):
+            drawn = project.folder / f"results/figures/smoke/gijon2023/{artefact}.{suffix}"
+            original = recorded.folder / CARD / f"artefacts/{artefact}.{suffix}"
+            assert drawn.read_bytes() == original.read_bytes(), f"{artefact}.{suffix} differs"
+
+
+def wait_for(path: Path, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+def longer(project: Project, epochs: int) -> None:
+    """Make the smoke trainings long enough to be killed in the middle."""
+    path = project.folder / "papers/gijon2023.yaml"
+    card = yaml.safe_load(path.read_text(encoding="utf-8"))
+    settings = card["tiers"]["smoke"]["training_defaults"]["settings"]
+    settings |= {"epochs": epochs, "learning_rate": 0.0001}
+    path.write_text(yaml.safe_dump(card), encoding="utf-8")
+
+
+def test_a_training_survives_sigkill(run, tmp_path):
+    whole, killed = (Project(tmp_path / name) for name in ("whole", "killed"))
+    for project in (whole, killed):
+        data = "results/smoke/datasets/water_anion.h5"
+        (project.folder / data).parent.mkdir(parents=True)
+        shutil.copy(run.folder / data, project.folder / data)
+        longer(project, epochs=400)
+    target = ("--cores", "1", *TIER, "--", f"{CELL}/model.safetensors")
+    # the data set is there: only the training is asked for
+    assert jobs(whole.snakemake("-n", *target)) == {"train_model": 1}
+    whole.snakemake(*target)
+    process = killed.start(*target)
+    wait_for(killed.folder / CELL / "checkpoint.pt")
+    kill_group(process)
+    assert not (killed.folder / CELL / "summary.json").exists()
+    killed.snakemake("--unlock", *TIER)
+    killed.snakemake(*target)
+    summary = json.loads((killed.folder / CELL / "summary.json").read_text(encoding="utf-8"))
+    assert summary["resumed"] == 1
+    for name in ("model.safetensors", "predictions.csv"):
+        first, second = ((p.folder / CELL / name).read_bytes() for p in (whole, killed))
+        assert first == second, f"{name} differs from the uninterrupted training"
+
+
+def test_a_trajectory_survives_sigkill(run, tmp_path):
+    folder = "results/smoke/trajectories/water_anion/size-20_replica-0"
+    killed = Project(tmp_path)
+    target = ("--cores", "1", *TIER, "--", f"{folder}/frames.npz")
+    process = killed.start(*target)
+    wait_for(killed.folder / folder / "checkpoint.npz")
+    kill_group(process)
+    assert not (killed.folder / folder / "frames.npz").exists()
+    killed.snakemake("--unlock", *TIER)
+    killed.snakemake(*target)
+    log = killed.folder / "logs/smoke/water_anion/generate_trajectory/size-20_replica-0.log"
+    assert "continues at interval" in log.read_text(encoding="utf-8")
+    import numpy as np
+
+    first, second = (
+        np.load(project.folder / folder / "frames.npz")["positions"] for project in (run, killed)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_wrong_label_stops_the_run_with_one_sentence(run, tmp_path):
+    import h5py
+
+    project = Project(tmp_path)
+    data = project.folder / "results/smoke/datasets/water_anion.h5"
+    data.parent.mkdir(parents=True)
+    shutil.copy(run.folder / data.relative_to(project.folder), data)
+    with h5py.File(data, "r+") as archive:
+        energies = archive["energies/electronic"]
+        energies[...] = energies[...] + 1e-3
+    target = str(data.relative_to(project.folder).with_suffix(".verification.csv"))
+    done = project.run("snakemake", "--cores", "1", *TIER, "--", target)
+    assert done.returncode != 0
+    text = done.stdout + done.stderr
+    assert "labels differ from the reference" in text
+    assert "Traceback" not in text

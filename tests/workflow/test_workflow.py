@@ -1,0 +1,156 @@
+"""The workflow as a text: formatting, lint, hygiene, dry-runs, mistakes. Nothing is computed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gnnip import cards
+
+DIRECTIVES = ("log", "benchmark", "threads", "resources", "message")
+
+
+def test_lint(project):
+    done = project.run("snakemake", "--lint")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_snakefmt(root):
+    done = subprocess.run(
+        [sys.executable, "-m", "snakefmt", "--check", "Snakefile", "workflow"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def rules(root: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted((root / "workflow/rules").glob("*.smk")):
+        text = path.read_text(encoding="utf-8")
+        for name, body in re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)+)", text, re.MULTILINE):
+            found[name] = body
+    assert len(found) > 10
+    return found
+
+
+def test_every_rule_that_computes_has_every_directive(root):
+    for name, body in rules(root).items():
+        if "script:" not in body:
+            continue
+        missing = [d for d in DIRECTIVES if not re.search(rf"^    {d}:", body, re.MULTILINE)]
+        assert not missing, f"{name} lacks {missing}"
+        assert "retries:" not in body, f"{name}: retries belong into the cluster's profile"
+
+
+def test_rule_script_and_log_share_a_name(root):
+    used = set()
+    for name, body in rules(root).items():
+        script = re.search(r'"\.\./scripts/(\w+)\.py"', body)
+        if script is None:
+            continue
+        used.add(script.group(1))
+        # the same script draws new and recorded figures
+        if name != "redraw_artefact":
+            assert script.group(1) == name
+        log = re.search(r'    log:\n        "([^"]+)"', body)
+        assert log is not None
+        assert f"/{name}" in log.group(1)
+    assert used == {path.stem for path in (root / "workflow/scripts").glob("*.py")}
+
+
+def test_scripts_fit_on_a_screen(root):
+    for path in (root / "workflow/scripts").glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 40, path.name
+
+
+def test_rules_name_no_paper(root):
+    for path in (root / "workflow").glob("**/*"):
+        if path.suffix in (".smk", ".py"):
+            text = path.read_text(encoding="utf-8")
+            assert not [name for name in cards.card_names(root / "papers") if name in text]
+
+
+@pytest.mark.parametrize("tier", cards.TIERS)
+@pytest.mark.parametrize("profile", ["default", "gpu", "slurm"])
+def test_dry_run_of_every_tier_and_profile(project, tier, profile):
+    if profile == "slurm" and find_spec("snakemake_executor_plugin_slurm") is None:
+        pytest.skip("the package snakemake-executor-plugin-slurm is not installed")
+    choice = ["--config", f"tier={tier}", "sources={water_anion: generate}"]
+    todo = project.todo("--workflow-profile", f"profiles/{profile}", *choice)
+    card = cards.resolve("gijon2023", tier, folder=project.folder / "papers")
+    trainings = sum(len(card.cells(g)) * len(card.seeds(g)) for g in card.trainings)
+    assert todo["train_model"] == trainings
+    assert todo["plot_artefact"] == todo["tabulate_artefact"] == len(card.artefacts)
+    use = card.datasets["water_anion"]
+    assert todo["generate_trajectory"] == len(use.sizes) * use.replicas
+
+
+def test_the_archive_is_the_default_source(project):
+    from gnnip.datasets import names
+
+    if "water_anion" not in names():
+        pytest.skip("the archive water_anion is not in the registry yet")
+    todo = project.todo("--config", "tier=quick")
+    assert "generate_trajectory" not in todo
+    assert todo["provide_dataset"] == 1
+
+
+def test_the_whole_graph_answers_fast(project):
+    choice = ["--config", "tier=paper", "sources={water_anion: generate}"]
+    project.snakemake("-n", "--quiet", *choice)
+    begun = time.process_time()
+    before = _children_seconds()
+    project.snakemake("-n", "--quiet", *choice)
+    spent = _children_seconds() - before + time.process_time() - begun
+    assert spent < 5.0, f"{spent:.1f} s of processor time"
+
+
+def _children_seconds() -> float:
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("teir=quick", "unknown key 'teir', did you mean 'tier'?"),
+        ("tier=huge", "tier: input should be 'smoke', 'quick' or 'paper', found 'huge'."),
+        ("papers=gijon2032", "There is no card 'gijon2032' in papers; the cards are gijon2023."),
+        ("sources={water_anions: generate}", "did you mean 'water_anion'?"),
+    ],
+)
+def test_a_mistake_in_the_config_is_one_sentence(project, choice, expected):
+    done = project.run("snakemake", "-n", "--config", choice)
+    assert done.returncode != 0
+    text = done.stdout + done.stderr
+    assert expected in text
+    assert "Traceback" not in text
+
+
+def test_a_mistake_in_a_card_is_one_sentence(project):
+    path = project.folder / "papers/gijon2023.yaml"
+    card = yaml.safe_load(path.read_text(encoding="utf-8"))
+    card["training_defaults"]["hyperparameters"]["cutoff"] = -6
+    path.write_text(yaml.safe_dump(card), encoding="utf-8")
+    done = project.run("snakemake", "-n")
+    assert done.returncode != 0
+    assert "gijon2023.yaml: training_defaults: cutoff is -6" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_slurm_profile_asks_for_gpus_for_trainings_only(project):
+    profile = yaml.safe_load((project.folder / "profiles/slurm/profile.v9+.yaml").read_text())
+    assert set(profile["set-resources"]) == {"train_model", "audit_symmetry"}
+    assert set(profile["set-resources"]) <= set(rules(project.folder))

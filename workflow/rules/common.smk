@@ -1,0 +1,365 @@
+# Helpers of all rules: validated config and cards, and the files that follow from them.
+import functools
+import re
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from gnnip import cards, catalogue, provenance
+from gnnip.errors import GnnipError
+
+try:
+    CONFIG = cards.check_config(config)
+    CARDS = cards.resolve_all(CONFIG)
+except GnnipError as error:
+    # the sentence alone, without a traceback
+    raise WorkflowError(str(error)) from None
+
+USES_GPU = int(
+    CONFIG.device == "cuda"
+    or (CONFIG.device == "auto" and bool(provenance.gpu_names()))
+)
+RECORDED = Path("results/recorded")
+
+
+@functools.cache
+def card_at(name, tier):
+    """Return a card at any tier, so that a path alone says what is asked for."""
+    try:
+        return cards.resolve(name, tier, CONFIG)
+    except GnnipError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def card_of(wildcards):
+    return card_at(wildcards.card, wildcards.tier)
+
+
+@functools.cache
+def code_of(*modules):
+    """Return the hash of the library code behind a rule, to be listed in its params."""
+    return provenance.code_hash(modules)
+
+
+# --- data sets ------------------------------------------------------------------------------------
+
+
+def dataset_use(wildcards):
+    """Return how the selected cards use a data set; the first card that names it decides."""
+    for name in CONFIG.papers:
+        card = card_at(name, wildcards.tier)
+        if wildcards.dataset in card.datasets:
+            return card.datasets[wildcards.dataset]
+    raise WorkflowError(f"No selected card uses the data set '{wildcards.dataset}'.")
+
+
+def trajectory_files(wildcards):
+    needed = dataset_use(wildcards)
+    return expand(
+        "results/{tier}/trajectories/{dataset}/size-{size}_replica-{replica}/frames.npz",
+        tier=wildcards.tier,
+        dataset=wildcards.dataset,
+        size=needed.sizes,
+        replica=range(needed.replicas),
+    )
+
+
+def dataset_source(wildcards):
+    """Return the file that a data set is copied from: generated here, or an archive."""
+    if dataset_use(wildcards).source == "generate":
+        return f"results/{wildcards.tier}/generated/{wildcards.dataset}.h5"
+    from gnnip.datasets import registry
+
+    try:
+        entry = registry.find_entry(wildcards.dataset)
+        return str(Path("data") / entry["file"])
+    except GnnipError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def dataset_origin(wildcards):
+    return dataset_use(wildcards).source
+
+
+def sampling_plan(wildcards):
+    return dataset_use(wildcards).plan
+
+
+def frames_to_verify(wildcards):
+    return dataset_use(wildcards).verify_frames
+
+
+def sampling_code(wildcards):
+    return code_of(f"gnnip.sampling.{wildcards.dataset}")
+
+
+# --- trainings ------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _cells(card, tier, group):
+    return {cell.name: cell for cell in card_at(card, tier).cells(group)}
+
+
+def _plan(wildcards):
+    group = card_of(wildcards).trainings.get(wildcards.group)
+    cell = _cells(wildcards.card, wildcards.tier, wildcards.group).get(wildcards.cell)
+    if group is None or cell is None:
+        raise WorkflowError(
+            f"Card {wildcards.card} has no training {wildcards.group}/{wildcards.cell} "
+            f"at tier {wildcards.tier}."
+        )
+    return cards.plan_training(group, cell)
+
+
+def training_dataset(wildcards):
+    return f"results/{wildcards.tier}/datasets/{_plan(wildcards).dataset}.h5"
+
+
+def training_entry(wildcards):
+    """Return the training as the trainer reads it; without folder and device, which it is free of."""
+    plan = _plan(wildcards)
+    return plan.entry("", training_dataset(wildcards), int(wildcards.seed))
+
+
+def training_code(wildcards):
+    """Hash the trainer and the one model that is trained: other models do not matter."""
+    return code_of("gnnip.training.run", catalogue.model_module(_plan(wildcards).model))
+
+
+def training_files(card, tier, groups, name, cells=None, seeds=None):
+    """Return one file per training of the groups, optionally of some cells and seeds only."""
+    resolved = card_at(card, tier)
+    files = []
+    for group in groups:
+        for cell in _cells(card, tier, group).values():
+            if cells and not cell.matches(
+                {k: v for k, v in cells.items() if k in dict(cell.values)}
+            ):
+                continue
+            for seed in seeds or resolved.seeds(group):
+                files.append(
+                    f"results/{tier}/{card}/trainings/{group}/{cell.name}/seed-{seed}/{name}"
+                )
+    return files
+
+
+# --- steps and artefacts --------------------------------------------------------------------------
+
+
+def step_dataset(name):
+    """Return the input function that gives the data set of a step."""
+
+    def dataset(wildcards):
+        step = card_of(wildcards).steps[name]
+        return (
+            f"results/{wildcards.tier}/datasets/{step.dataset}.h5"
+            if step.dataset
+            else []
+        )
+
+    return dataset
+
+
+def step_models(name):
+    """Return the input function that gives the trained models of a step (first seed)."""
+
+    def models(wildcards):
+        step = card_of(wildcards).steps[name]
+        return training_files(
+            wildcards.card,
+            wildcards.tier,
+            step.trainings,
+            "model.safetensors",
+            cells=step.cells,
+            seeds=[0],
+        )
+
+    return models
+
+
+def step_options(name):
+    """Return the params function that gives the options of a step."""
+
+    def options(wildcards):
+        return card_of(wildcards).steps[name].options
+
+    return options
+
+
+def step_predictions(name):
+    """Return the input function that gives the predictions of a step's models."""
+
+    def predictions(wildcards):
+        models = step_models(name)(wildcards)
+        return [str(Path(model).with_name("predictions.csv")) for model in models]
+
+    return predictions
+
+
+def artefact_trainings(wildcards):
+    """Return the files of the trainings behind an artefact."""
+    groups = card_of(wildcards).artefacts[wildcards.artefact].trainings
+    return [
+        file
+        for name in ("predictions.csv", "history.csv", "summary.json")
+        for file in training_files(wildcards.card, wildcards.tier, groups, name)
+    ]
+
+
+def artefact_steps(wildcards):
+    steps = card_of(wildcards).artefacts[wildcards.artefact].steps
+    return expand(
+        "results/{tier}/{card}/steps/{step}.csv",
+        tier=wildcards.tier,
+        card=wildcards.card,
+        step=steps,
+    )
+
+
+def artefact_datasets(wildcards):
+    """Return the data sets behind an artefact: those of its trainings."""
+    card = card_of(wildcards)
+    groups = card.artefacts[wildcards.artefact].trainings
+    names = sorted({card.trainings[group].dataset for group in groups})
+    return expand(
+        "results/{tier}/datasets/{dataset}.h5", tier=wildcards.tier, dataset=names
+    )
+
+
+def artefact_facts(wildcards):
+    """Return what an artefact may know of the card, so that other edits do not redo it."""
+    card = card_of(wildcards).model_dump(mode="json")
+    artefact = card["artefacts"][wildcards.artefact]
+    return {
+        "id": card["id"],
+        "reference": card["reference"],
+        "tier": card["tier"],
+        "datasets": sorted(card["datasets"]),
+        "trainings": {name: card["trainings"][name] for name in artefact["trainings"]},
+        "steps": {name: card["steps"][name] for name in artefact["steps"]},
+        "published": [
+            {
+                "artefact": block["artefact"],
+                "unit": block["unit"],
+                "values": block["values"],
+            }
+            for block in card["published"]
+            if block["artefact"] == wildcards.artefact
+        ],
+    }
+
+
+def artefact_code(wildcards):
+    return code_of(f"gnnip.evaluation.{wildcards.card}")
+
+
+def figure_info(wildcards):
+    """Return what is written on a figure."""
+    card = card_of(wildcards)
+    artefact = card.artefacts[wildcards.artefact]
+    return {
+        "card": card.id,
+        "tier": card.tier,
+        "reference": card.reference,
+        "label": artefact.label,
+        "title": artefact.title,
+        "claims": [
+            claim.text
+            for claim in card.claims.values()
+            if wildcards.artefact in claim.artefacts
+        ],
+    }
+
+
+def figure_code(wildcards):
+    return code_of(f"gnnip.figures.{wildcards.card}")
+
+
+def figure_label(wildcards):
+    return card_of(wildcards).artefacts[wildcards.artefact].label
+
+
+# --- verdicts and what is asked for -----------------------------------------------------------------
+
+
+def artefact_files(suffix):
+    """Return the input function that gives one file per artefact of the card."""
+
+    def files(wildcards):
+        return expand(
+            "results/{tier}/{card}/artefacts/{artefact}.{suffix}",
+            tier=wildcards.tier,
+            card=wildcards.card,
+            artefact=card_of(wildcards).artefacts,
+            suffix=suffix,
+        )
+
+    return files
+
+
+def resolved_card(wildcards):
+    return card_of(wildcards).model_dump(mode="json")
+
+
+def verdict_code(wildcards):
+    return code_of("gnnip.evaluation.verdicts", f"gnnip.evaluation.{wildcards.card}")
+
+
+def summary_files(wildcards):
+    groups = card_of(wildcards).trainings
+    return training_files(wildcards.card, wildcards.tier, groups, "summary.json")
+
+
+def card_verdicts(wildcards):
+    return expand(
+        "results/{tier}/{card}/verdicts.json", tier=wildcards.tier, card=CONFIG.papers
+    )
+
+
+def verification_files():
+    names = sorted({name for card in CARDS.values() for name in card.datasets})
+    return expand(
+        "results/{tier}/datasets/{dataset}.verification.csv",
+        tier=CONFIG.tier,
+        dataset=names,
+    )
+
+
+def final_files():
+    """Return everything that `snakemake` makes when nothing else is asked for."""
+    figures = [
+        f"results/{CONFIG.tier}/{name}/artefacts/{artefact}.{suffix}"
+        for name, card in CARDS.items()
+        for artefact in card.artefacts
+        for suffix in ("png", "svg")
+    ]
+    return [
+        *verification_files(),
+        *figures,
+        *expand("results/{tier}/{card}/provenance.json", tier=CONFIG.tier, card=CARDS),
+        f"results/{CONFIG.tier}/verdicts.csv",
+    ]
+
+
+def recorded_figures(wildcards):
+    """Return every figure that the recorded tables allow to redraw."""
+    files = []
+    for table in sorted(RECORDED.glob("*/*/*.csv")):
+        if table.name.endswith(".metrics.csv") or table.stem in ("verdicts", "labels"):
+            continue
+        stem = table.relative_to(RECORDED).with_suffix("")
+        files += [f"results/figures/{stem}.png", f"results/figures/{stem}.svg"]
+    return files
+
+
+wildcard_constraints:
+    tier="|".join(cards.TIERS),
+    card="|".join(map(re.escape, cards.card_names())),
+    dataset="[a-z][a-z0-9_]*",
+    group="[a-z][a-z0-9_]*",
+    artefact="[a-z][a-z0-9_]*",
+    cell=cards.Cell.pattern,
+    seed="[0-9]+",
+    size="[0-9]+",
+    replica="[0-9]+",

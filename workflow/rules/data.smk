@@ -1,0 +1,89 @@
+# Data sets: an archive of the repository, or sampled and labelled from scratch.
+
+
+rule generate_trajectory:
+    output:
+        frames="results/{tier}/trajectories/{dataset}/size-{size}_replica-{replica}/frames.npz",
+    log:
+        "logs/{tier}/{dataset}/generate_trajectory/size-{size}_replica-{replica}.log",
+    benchmark:
+        "results/{tier}/datasets/benchmarks/generate_trajectory/{dataset}_{size}_{replica}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=720,
+    params:
+        plan=sampling_plan,
+        code=sampling_code,
+    message:
+        "Sampling {wildcards.dataset}, size {wildcards.size}, replica {wildcards.replica}"
+    script:
+        "../scripts/generate_trajectory.py"
+
+
+rule assemble_dataset:
+    input:
+        trajectories=trajectory_files,
+    output:
+        archive="results/{tier}/generated/{dataset}.h5",
+    log:
+        "logs/{tier}/{dataset}/assemble_dataset.log",
+    benchmark:
+        "results/{tier}/datasets/benchmarks/assemble_dataset/{dataset}.tsv"
+    threads: workflow.cores or 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        code=code_of("gnnip.datasets.assembly"),
+    message:
+        "Labelling the frames of {wildcards.dataset}"
+    script:
+        "../scripts/assemble_dataset.py"
+
+
+rule provide_dataset:
+    input:
+        source=dataset_source,
+    output:
+        archive="results/{tier}/datasets/{dataset}.h5",
+    log:
+        "logs/{tier}/{dataset}/provide_dataset.log",
+    benchmark:
+        "results/{tier}/datasets/benchmarks/provide_dataset/{dataset}.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        origin=dataset_origin,
+    message:
+        "Taking {wildcards.dataset} from {input.source}"
+    script:
+        "../scripts/provide_dataset.py"
+
+
+rule verify_labels:
+    input:
+        archive="results/{tier}/datasets/{dataset}.h5",
+    output:
+        table=report(
+            "results/{tier}/datasets/{dataset}.verification.csv",
+            category="Data sets",
+            labels={"data set": "{dataset}", "what": "verified labels"},
+        ),
+    log:
+        "logs/{tier}/{dataset}/verify_labels.log",
+    benchmark:
+        "results/{tier}/datasets/benchmarks/verify_labels/{dataset}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        frames=frames_to_verify,
+        code=code_of("gnnip.datasets.verification"),
+    message:
+        "Recomputing {params.frames} labels of {wildcards.dataset} with the reference"
+    script:
+        "../scripts/verify_labels.py"

@@ -1,0 +1,57 @@
+# Where results come from, and the copy of them that is committed.
+
+
+rule collect_provenance:
+    input:
+        verdicts="results/{tier}/{card}/verdicts.json",
+        summaries=summary_files,
+    output:
+        json="results/{tier}/{card}/provenance.json",
+    log:
+        "logs/{tier}/{card}/collect_provenance.log",
+    benchmark:
+        "results/{tier}/{card}/benchmarks/collect_provenance.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        card=resolved_card,
+        config=CONFIG.model_dump(mode="json"),
+        benchmarks="results/{tier}/{card}/benchmarks",
+        data_benchmarks="results/{tier}/datasets/benchmarks",
+    message:
+        "Writing down where the results of {wildcards.card} come from"
+    script:
+        "../scripts/collect_provenance.py"
+
+
+rule record_results:
+    input:
+        figures=artefact_files(["png", "svg"]),
+        tables=artefact_files(["csv", "metrics.csv"]),
+        verdicts="results/{tier}/{card}/verdicts.csv",
+        verdicts_json="results/{tier}/{card}/verdicts.json",
+        provenance="results/{tier}/{card}/provenance.json",
+    output:
+        # the copies are no outputs: a recorded table must never be remade on its own
+        manifest="results/{tier}/{card}/recorded.json",
+    log:
+        "logs/{tier}/{card}/record_results.log",
+    benchmark:
+        "results/{tier}/{card}/benchmarks/record_results.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        folder="results/recorded/{tier}/{card}",
+    message:
+        "Recording {wildcards.card} under {params.folder}"
+    script:
+        "../scripts/record_results.py"
+
+
+rule record:
+    input:
+        expand("results/{tier}/{card}/recorded.json", tier=CONFIG.tier, card=CARDS),

@@ -1,0 +1,29 @@
+# Trainings: one rule for every model, group, cell and seed of every card.
+
+
+rule train_model:
+    input:
+        dataset=training_dataset,
+    output:
+        model="results/{tier}/{card}/trainings/{group}/{cell}/seed-{seed}/model.safetensors",
+        description="results/{tier}/{card}/trainings/{group}/{cell}/seed-{seed}/model.json",
+        history="results/{tier}/{card}/trainings/{group}/{cell}/seed-{seed}/history.csv",
+        predictions="results/{tier}/{card}/trainings/{group}/{cell}/seed-{seed}/predictions.csv",
+        summary="results/{tier}/{card}/trainings/{group}/{cell}/seed-{seed}/summary.json",
+    log:
+        "logs/{tier}/{card}/train_model/{group}/{cell}/seed-{seed}.log",
+    benchmark:
+        "results/{tier}/{card}/benchmarks/train_model/{group}/{cell}_seed-{seed}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=480,
+        gpu=USES_GPU,
+    params:
+        training=training_entry,
+        code=training_code,
+        device=CONFIG.device,
+    message:
+        "Training {wildcards.card} {wildcards.group}/{wildcards.cell}, seed {wildcards.seed}"
+    script:
+        "../scripts/train_model.py"

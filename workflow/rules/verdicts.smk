@@ -1,0 +1,55 @@
+# Published values against ours.
+
+
+rule judge_card:
+    input:
+        metrics=artefact_files("metrics.csv"),
+    output:
+        csv="results/{tier}/{card}/verdicts.csv",
+        json="results/{tier}/{card}/verdicts.json",
+    log:
+        "logs/{tier}/{card}/judge_card.log",
+    benchmark:
+        "results/{tier}/{card}/benchmarks/judge_card.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        card=resolved_card,
+        code=verdict_code,
+    message:
+        "Judging {wildcards.card}"
+    script:
+        "../scripts/judge_card.py"
+
+
+rule collect_verdicts:
+    input:
+        verdicts=card_verdicts,
+    output:
+        csv=report(
+            "results/{tier}/verdicts.csv",
+            caption="../report/verdicts.rst",
+            category=" Verdicts",
+            labels={"artefact": "all", "what": "table"},
+        ),
+        json="results/{tier}/verdicts.json",
+        html=report(
+            "results/{tier}/verdicts.html",
+            caption="../report/verdicts.rst",
+            category=" Verdicts",
+            labels={"artefact": "all", "what": "page"},
+        ),
+    log:
+        "logs/{tier}/collect_verdicts.log",
+    benchmark:
+        "results/{tier}/datasets/benchmarks/collect_verdicts.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    message:
+        "Collecting the verdicts of tier {wildcards.tier}"
+    script:
+        "../scripts/collect_verdicts.py"

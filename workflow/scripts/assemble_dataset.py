@@ -1,0 +1,15 @@
+"""Label the frames of all trajectories and write them as one archive."""
+
+from gnnip.logs import job_log
+
+# labels are computed in processes of their own, which import this file again
+if __name__ == "__main__":
+    with job_log(snakemake.log[0]):
+        from gnnip.datasets import assembly
+
+        assemble = getattr(assembly, f"assemble_{snakemake.wildcards.dataset}")
+        assemble(
+            list(snakemake.input.trajectories),
+            snakemake.output.archive,
+            workers=snakemake.threads,
+        )

@@ -1,0 +1,14 @@
+"""Copy a data set into the tier's results; an archive must have its registered checksum."""
+
+import shutil
+
+from gnnip.datasets.registry import check_archive
+from gnnip.files import atomic_path
+from gnnip.logs import job_log
+
+with job_log(snakemake.log[0]):
+    source = snakemake.input.source
+    if snakemake.params.origin == "archive":
+        source = check_archive(snakemake.wildcards.dataset)
+    with atomic_path(snakemake.output.archive) as temporary:
+        shutil.copyfile(source, temporary)
