@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from gnnip.errors import ConfigError
-from gnnip.md.constants import AMU_A2_PER_FS2, KB
 from gnnip.md.randomness import BLOCK_STEPS, LANGEVIN, RESCALING, BlockNoise
 from gnnip.md.state import State, kinetic_energy
+from gnnip.units import AMU_A2_PER_FS2, KB
 
 
 class Integrator(Protocol):

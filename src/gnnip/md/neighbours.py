@@ -18,7 +18,7 @@ import torch
 
 from gnnip.errors import ConfigError, StructureError
 from gnnip.graphs import Adjacency, neighbour_list
-from gnnip.md.constants import COVALENT_RADII
+from gnnip.md.radii import COVALENT_RADII
 from gnnip.md.state import State
 
 

@@ -13,7 +13,8 @@ import torch
 from gnnip.errors import ConfigError, GnnipError
 from gnnip.graphs import GraphBatch
 from gnnip.md.neighbours import Edges
-from gnnip.md.state import State
+from gnnip.md.state import Layout, State
+from gnnip.models.contract import Potential, evaluate
 
 
 class EvaluationError(GnnipError):
@@ -42,12 +43,14 @@ class ContractForceField:
         self.cutoff: float | None = float(model.cutoff)
         tensors = list(model.parameters()) + list(model.buffers())
         self._dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float64)
+        self._device = next((t.device for t in tensors), None)
+        self._checked: Layout | None = None
 
     def __call__(self, state: State, edges: Edges | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Evaluate with forces by autograd."""
-        from gnnip.models.contract import evaluate
-
         assert edges is not None
+        if state.layout is not self._checked:
+            self._check(state)
         batch = GraphBatch(
             positions=state.positions.to(self._dtype),
             atomic_numbers=state.atomic_numbers,
@@ -61,6 +64,16 @@ class ContractForceField:
         )
         output = evaluate(self.model, batch, forces=True)
         return output["energy"].detach().double(), output["forces"].detach().double()
+
+    def _check(self, state: State) -> None:
+        if self._device is not None and self._device.type != state.device.type:
+            raise ConfigError(
+                f"The potential is on {self._device.type} and the state on {state.device.type}: "
+                "move one of them with .to(...)."
+            )
+        if isinstance(self.model, Potential):
+            self.model.check_species(torch.unique(state.atomic_numbers).tolist())
+        self._checked = state.layout
 
 
 class AseForceField:

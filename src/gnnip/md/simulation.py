@@ -1,5 +1,4 @@
-"""Dynamics of many replicas at once: one force call per step for all of them; those that fail are
-taken out.
+"""Dynamics of many replicas at once: one force call per step for all that are still alive.
 
 What a replica does depends on its own start, seed and potential only. Its noise is keyed by its
 seed, sums run in an order of its own, and its neighbours are sorted, so that with a potential
@@ -12,7 +11,6 @@ identity.
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,12 +28,11 @@ from gnnip.md.checkpoint import (
     state_from_arrays,
     write_checkpoint,
 )
-from gnnip.md.constants import COVALENT_RADII
 from gnnip.md.integrators import Integrator
-from gnnip.md.neighbours import SkinList, closest_pair, largest_square
-from gnnip.md.observables import radial_distribution, rdf_errors
+from gnnip.md.judge import Judge, Verdicts, structure
+from gnnip.md.neighbours import SkinList, largest_square
 from gnnip.md.potentials import as_force_field
-from gnnip.md.stability import REASONS, Criteria, EnvironmentLibrary, Failure, Frame
+from gnnip.md.stability import Criteria, EnvironmentLibrary, Failure
 from gnnip.md.state import State, kinetic_energy, kinetic_temperature
 from gnnip.md.trajectory import (
     SERIES,
@@ -47,9 +44,6 @@ from gnnip.md.trajectory import (
     joined_segments,
     read_trajectory,
 )
-
-#: reason and sentence of each row of the batch that has failed
-Verdicts = dict[int, list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -136,7 +130,7 @@ class Simulation:
         self._state = state
         self._frozen: dict[int, State] = {}
         self._force_field = as_force_field(potential)
-        self._environments = environments
+        self._judge = Judge(self.criteria, integrator.time_step, environments)
         self._list = SkinList(
             self._force_field.cutoff,
             skin,
@@ -148,9 +142,6 @@ class Simulation:
         self._folder = None if folder is None else Path(folder)
         self._checkpoint_every = checkpoint_every
         self._segments = 0
-        self._windows: dict[
-            int, tuple[int, np.ndarray]
-        ] = {}  # samples and summed g of the RDF criterion
         self._atom_steps = 0
         settings = {
             **integrator.settings(),
@@ -251,7 +242,7 @@ class Simulation:
         for row, error in refused.items():
             raise type(error)(f"replica {state.layout.identifiers[row]} cannot start: {error}")
         self._state = state
-        verdicts = self._judge(state, touching)
+        verdicts = self._judge.whole_step(state, touching, 0)
         self._state = self._remove(verdicts, None, state)
         self._record()
 
@@ -262,7 +253,7 @@ class Simulation:
         moved = largest_square(new.positions - old.positions, new)
         drifted = self._list.displacement(new)
         both = torch.stack([moved, drifted]).tolist()
-        verdicts = self._judge_move(both[0])
+        verdicts = self._judge.move(both[0])
         if verdicts:
             kept = [row for row in range(new.n_replicas) if row not in verdicts]
             new, old = self._remove(verdicts, old, new), old.select(kept)
@@ -274,8 +265,8 @@ class Simulation:
         if new.n_replicas:
             new = self.integrator.after_forces(new, self.step - 1)
             self._atom_steps += sum(new.layout.counts)
-            verdicts = self._judge(new, touching)
-            self._judge_rdf(new, verdicts)
+            verdicts = self._judge.whole_step(new, touching, self.step)
+            self._judge.rdf(new, self.step, verdicts)
             new = self._remove(verdicts, old, new)
         self._state = new
         self._record()
@@ -369,185 +360,18 @@ class Simulation:
                 refused[row] = error
         return refused
 
-    # judging -------------------------------------------------------------------------------------
-    # ---------
-
-    def _judge_move(self, moved: Sequence[float]) -> Verdicts:
-        verdicts: Verdicts = {}
-        limit = math.inf if self.criteria.displacement is None else self.criteria.displacement
-        for row, square in enumerate(moved):
-            if not math.isfinite(square):
-                verdicts[row] = [("non-finite", "a position is not finite")]
-            elif square > limit**2:
-                text = f"an atom moved {math.sqrt(square):.3g} A in one step, limit {limit:g}"
-                verdicts[row] = [("displacement", text)]
-        return verdicts
-
-    def _judge(self, state: State, touching: Sequence[torch.Tensor]) -> Verdicts:
-        """Judge finite numbers, temperature, energy and distances after a whole step."""
-        temperature = kinetic_temperature(state)
-        columns = [
-            largest_square(state.forces, state),
-            largest_square(state.velocities, state),
-            state.energy,
-            temperature,
-            state.temperature,
-        ]
-        contact = (
-            torch.stack(list(touching)).any().double() if touching else temperature.new_zeros(())
-        )
-        host = torch.cat([*columns, contact.reshape(1)]).tolist()
-        g = state.n_replicas
-        force, velocity, energy, kinetic, target = (host[k * g : (k + 1) * g] for k in range(5))
-        verdicts: Verdicts = {}
-        factor = self.criteria.temperature_factor
-        late = self.time_fs > self.criteria.equilibration_fs or self.criteria.equilibration_fs == 0
-        for row in range(g):
-            found: list[tuple[str, str]] = []
-            if not (
-                math.isfinite(force[row])
-                and math.isfinite(velocity[row])
-                and math.isfinite(energy[row])
-            ):
-                what = "the energy" if not math.isfinite(energy[row]) else "a force or velocity"
-                found.append(("non-finite", f"{what} is not finite"))
-            if factor is not None and target[row] > 0 and kinetic[row] > factor * target[row]:
-                found.append(
-                    (
-                        "temperature",
-                        f"{kinetic[row]:.4g} K, more than {factor:g} x {target[row]:g} K",
-                    )
-                )
-            low, high = self.criteria.energy_range(state.layout.identifiers[row])
-            if late and not low <= energy[row] <= high and math.isfinite(energy[row]):
-                found.append(
-                    (
-                        "energy",
-                        f"potential energy {energy[row]:.6g} eV, outside [{low:.6g}, {high:.6g}]",
-                    )
-                )
-            if found:
-                verdicts[row] = found
-        if host[-1]:
-            self._judge_contact(state, verdicts)
-        return verdicts
-
-    def _judge_contact(self, state: State, verdicts: Verdicts) -> None:
-        factor = self.criteria.distance_factor
-        assert factor is not None
-        for row in range(state.n_replicas):
-            positions, numbers, cell, pbc = _structure(state, row)
-            found = closest_pair(positions, COVALENT_RADII[numbers], cell, pbc)
-            if found is None:
-                continue
-            (i, j), distance = found
-            limit = factor * float(COVALENT_RADII[numbers[i]] + COVALENT_RADII[numbers[j]])
-            if distance < limit:
-                text = f"atoms {i} and {j} are {distance:.3f} A apart, limit {limit:.3f}"
-                verdicts.setdefault(row, []).append(("min-distance", text))
-
-    def _judge_rdf(self, state: State, verdicts: Verdicts) -> None:
-        criterion = self.criteria.rdf
-        if criterion is None or self.time_fs <= self.criteria.equilibration_fs:
-            return
-        stride = max(1, round(criterion.sample_fs / self.integrator.time_step))
-        if self.step % stride:
-            return
-        samples = max(1, round(criterion.window_fs / (stride * self.integrator.time_step)))
-        reference = criterion.reference
-        for row, replica in enumerate(state.layout.identifiers):
-            if row in verdicts:
-                continue
-            positions, numbers, cell, pbc = _structure(state, row)
-            try:
-                now = radial_distribution(
-                    positions[None],
-                    numbers,
-                    cell,
-                    pbc,
-                    r_max=float(reference.edges[-1]),
-                    bins=len(reference.edges) - 1,
-                )
-            except GnnipError as error:
-                verdicts[row] = [("min-distance", str(error))]
-                continue
-            count, summed = self._windows.get(replica, (0, np.zeros(())))
-            count, summed = count + 1, summed + np.stack([now.g[pair] for pair in sorted(now.g)])
-            if count < samples:
-                self._windows[replica] = (count, summed)
-                continue
-            self._windows.pop(replica, None)
-            mean = {pair: summed[k] / count for k, pair in enumerate(sorted(now.g))}
-            errors = rdf_errors(dataclasses.replace(now, g=mean), reference)
-            worst = max(errors, key=lambda pair: errors[pair]["integral_angstrom"])
-            value = errors[worst]["integral_angstrom"]
-            if value > criterion.threshold:
-                text = f"RDF of Z {worst[0]}-{worst[1]} is {value:.3g} A off"
-                text += f", limit {criterion.threshold:g}"
-                verdicts[row] = [("rdf", text)]
-
     def _remove(self, verdicts: Verdicts, old: State | None, new: State) -> State:
         """Freeze the rows of `verdicts` in their last good state and return the others."""
         if not verdicts:
             return new
         for row, found in sorted(verdicts.items()):
             replica = new.layout.identifiers[row]
-            self.failures[replica] = self._autopsy(row, found, old, new)
+            self.failures[replica] = self._judge.autopsy(row, found, old, new, self.step)
             self._frozen[replica] = (new if old is None else old).select([row])
-            self._windows.pop(replica, None)
+            self._judge.windows.pop(replica, None)
         kept = [row for row in range(new.n_replicas) if row not in verdicts]
         self._list.select(new, kept)
         return new.select(kept)
-
-    def _autopsy(
-        self, row: int, found: list[tuple[str, str]], old: State | None, new: State
-    ) -> Failure:
-        found = sorted(found, key=lambda entry: REASONS.index(entry[0]))
-        bad = _frame(new, row, self.step)
-        good = None if old is None else _frame(old, row, self.step - 1)
-        _, numbers, cell, pbc = _structure(new, row)
-        pair = closest_pair(bad.positions, COVALENT_RADII[numbers], cell, pbc)
-        if pair is None and good is not None:
-            pair = closest_pair(good.positions, COVALENT_RADII[numbers], cell, pbc)
-        atoms = None if pair is None else pair[0]
-        distance = math.nan if pair is None else pair[1]
-        ratio, kinds = math.nan, None
-        if atoms is not None:
-            kinds = (int(numbers[atoms[0]]), int(numbers[atoms[1]]))
-            ratio = distance / float(COVALENT_RADII[kinds[0]] + COVALENT_RADII[kinds[1]])
-        environment, odd_atom = math.nan, None
-        if self._environments is not None and good is not None:
-            try:
-                distances = self._environments.distances(good.positions, numbers, cell, pbc)
-            except GnnipError:
-                distances = np.full(len(numbers), np.nan)
-            candidates = range(len(numbers)) if atoms is None else atoms
-            odd_atom = max(candidates, key=lambda atom: distances[atom])
-            environment = float(distances[odd_atom])
-        return Failure(
-            replica=new.layout.identifiers[row],
-            seed=new.layout.seeds[row],
-            target_temperature=float(new.temperature[row]),
-            step=self.step,
-            time_fs=self.time_fs,
-            reason=found[0][0],
-            reasons=tuple(reason for reason, _ in found),
-            detail="; ".join(text for _, text in found),
-            pair=atoms,
-            pair_numbers=kinds,
-            pair_distance=distance,
-            pair_ratio=ratio,
-            last_good=good,
-            first_bad=bad,
-            atomic_numbers=numbers,
-            cell=cell,
-            pbc=pbc,
-            environment_distance=environment,
-            environment_atom=odd_atom,
-        )
-
-    # keeping -------------------------------------------------------------------------------------
-    # ---------
 
     def _record(self) -> None:
         state = self._state
@@ -581,14 +405,14 @@ class Simulation:
             records[str(replica)], extra = failure_record(failure)
             arrays.update({f"failure/{replica}/{name}": value for name, value in extra.items()})
             arrays.update(state_arrays(f"frozen/{replica}", self._frozen[replica]))
-        for replica, (_, summed) in self._windows.items():
+        for replica, (_, summed) in self._judge.windows.items():
             arrays[f"window/{replica}"] = summed
         values = {
             "fingerprint": self._fingerprint,
             "step": self.step,
             "segments": self._segments,
             "failures": records,
-            "windows": {str(replica): count for replica, (count, _) in self._windows.items()},
+            "windows": {str(replica): count for replica, (count, _) in self._judge.windows.items()},
         }
         write_checkpoint(self._checkpoint, values, arrays)
 
@@ -608,7 +432,7 @@ class Simulation:
             self.failures[int(name)] = failure_from_record(record, extra)
             self._frozen[int(name)] = state_from_arrays(f"frozen/{name}", arrays, device)
         for name, count in values["windows"].items():
-            self._windows[int(name)] = (int(count), arrays[f"window/{name}"])
+            self._judge.windows[int(name)] = (int(count), arrays[f"window/{name}"])
         self._started = True
 
     def _segment(self, number: int) -> Path:
@@ -634,7 +458,7 @@ class Simulation:
     def _empty_trajectories(self) -> list[Trajectory]:
         result = []
         for row, replica in enumerate(self._start.layout.identifiers):
-            _, numbers, cell, pbc = _structure(self._start, row)
+            _, numbers, cell, pbc = structure(self._start, row)
             block = self._start.replica == row
             result.append(
                 Trajectory(
@@ -685,30 +509,3 @@ class Simulation:
             f"step {self.step}/{n_steps}, {self.time_fs / 1000.0:.3f} ps, {self._state.n_replicas} "
             f"of {self._start.n_replicas} replicas alive, {rate:.3g} atom-steps/s"
         )
-
-
-def _structure(
-    state: State, row: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
-    offsets = state.layout.offsets
-    block = slice(int(offsets[row]), int(offsets[row + 1]))
-    pbc = state.pbc[row].cpu().numpy()
-    cell = state.cell[row].cpu().numpy() if pbc.any() else None
-    return (
-        state.positions[block].cpu().numpy(),
-        state.atomic_numbers[block].cpu().numpy(),
-        cell,
-        pbc if cell is not None else None,
-    )
-
-
-def _frame(state: State, row: int, step: int) -> Frame:
-    offsets = state.layout.offsets
-    block = slice(int(offsets[row]), int(offsets[row + 1]))
-    return Frame(
-        step=step,
-        positions=state.positions[block].cpu().numpy().copy(),
-        velocities=state.velocities[block].cpu().numpy().copy(),
-        potential_energy=float(state.energy[row]),
-        temperature=float(kinetic_temperature(state)[row]),
-    )

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from gnnip.errors import ConfigError, StructureError
-from gnnip.md.constants import AMU_A2_PER_FS2, ATOMIC_MASSES, KB
 from gnnip.md.randomness import START, generator
+from gnnip.models.elements import ATOMIC_MASSES
+from gnnip.units import AMU_A2_PER_FS2, KB
 
 
 @dataclass(frozen=True)
@@ -315,7 +316,9 @@ def _check_atoms(positions: Any, numbers: Any, label: str) -> tuple[np.ndarray, 
 
 
 def _check_masses(masses: Any, numbers: np.ndarray, label: str) -> np.ndarray:
-    values = np.array(ATOMIC_MASSES[numbers] if masses is None else masses, dtype=np.float64)
+    values = np.array(
+        np.array(ATOMIC_MASSES)[numbers] if masses is None else masses, dtype=np.float64
+    )
     if values.shape != numbers.shape:
         raise StructureError(
             f"masses of {label} must be {len(numbers)} numbers, found shape {values.shape}."

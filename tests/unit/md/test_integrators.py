@@ -10,7 +10,7 @@ from scipy import stats
 
 from gnnip import md
 from gnnip.errors import ConfigError
-from gnnip.md.constants import AMU_A2_PER_FS2, KB
+from gnnip.units import AMU_A2_PER_FS2, KB
 
 
 def oscillators(n_replicas, atoms, temperature, spring, masses=None, start=1.0, fixed=False):

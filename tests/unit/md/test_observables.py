@@ -8,8 +8,8 @@ from scipy import stats
 
 from gnnip import md
 from gnnip.errors import DataError
-from gnnip.md.constants import AMU_A2_PER_FS2
 from gnnip.md.observables import shortest_lattice_vector
+from gnnip.units import AMU_A2_PER_FS2
 
 
 def test_ideal_gas_has_no_structure():

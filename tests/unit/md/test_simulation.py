@@ -640,16 +640,12 @@ def test_bad_runs_are_named():
         md.Simulation(LennardJones(), twice, md.VelocityVerlet(1.0)).run(1)
 
 
-def test_constants_are_those_of_ase():
-    from ase.data import atomic_masses, covalent_radii
+def test_radii_are_those_of_ase():
+    from ase.data import covalent_radii
 
-    from gnnip import units
-    from gnnip.md import constants
+    from gnnip.md.radii import COVALENT_RADII
 
-    np.testing.assert_array_equal(constants.ATOMIC_MASSES, atomic_masses)
-    np.testing.assert_array_equal(constants.COVALENT_RADII, covalent_radii)
-    assert constants.KB == units.KB
-    assert constants.AMU_A2_PER_FS2 == units.AMU_A2_PER_FS2
+    np.testing.assert_array_equal(COVALENT_RADII, covalent_radii)
 
 
 def test_one_oscillator_has_its_period():
@@ -664,3 +660,31 @@ def test_one_oscillator_has_its_period():
     ).run(400)
     x = run.trajectories[0].positions[:, 0, 0]
     np.testing.assert_allclose(x, 0.1 * np.cos(2 * np.pi * np.arange(401) / 400), atol=2e-5)
+
+
+def test_a_network_of_the_contract_moves_as_its_ase_calculator_does():
+    from ase import Atoms, units
+    from ase.md.verlet import VelocityVerlet as AseVerlet
+
+    from gnnip import models
+    from gnnip.models.calculator import PotentialCalculator
+
+    torch.manual_seed(0)
+    model = models.build("spektral", features="invariant", elements=(10, 18), channels=8)
+    model = model.double().eval()
+    model.species = (18,)
+    model.scale.fill_(0.02)
+    positions = fcc(1)[0] * 0.6
+    atoms = Atoms("Ar4", positions, calculator=PotentialCalculator(model))
+    state = md.from_atoms([atoms] * 3, temperature=40.0, seeds=range(3))
+    atoms.set_velocities(state.velocities[4:8].numpy() / units.fs)
+    run = md.Simulation(model, state, md.VelocityVerlet(2.0), replicas_per_call=1).run(15)
+    AseVerlet(atoms, 2.0 * units.fs).run(15)
+    np.testing.assert_allclose(run.final[1].positions, atoms.positions, atol=1e-10)
+    assert float((run.final[1].forces).abs().max()) > 1e-4
+    # one replica per call: the same bits whatever else is in the batch
+    alone = md.Simulation(model, state.select([1]), md.VelocityVerlet(2.0)).run(15)
+    same_bits(alone.final[1], run.final[1])
+    strange = state.replace(atomic_numbers=torch.full_like(state.atomic_numbers, 10))
+    with pytest.raises(DataError, match="cannot start: The potential was trained on"):
+        md.Simulation(model, strange, md.VelocityVerlet(2.0)).run(1)
