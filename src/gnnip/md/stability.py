@@ -280,11 +280,11 @@ def survival_curve(
     at_risk = np.array([(times >= t).sum() for t in grid])
     deaths = np.array([(dead & (times == t)).sum() for t in grid])
     survival = np.cumprod(1.0 - deaths / at_risk)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(deaths > 0, deaths / (at_risk * (at_risk - deaths)), 0.0)
-    variance = np.where(survival > 0, survival**2 * np.cumsum(terms), 0.0)
+    # where all that are left fail at once S is zero and stays so: the variance has no term from it
+    terms = np.where(at_risk > deaths, deaths / (at_risk * np.maximum(at_risk - deaths, 1)), 0.0)
+    variance = survival**2 * np.cumsum(terms)
     if interval == "greenwood":
-        spread = z * np.sqrt(np.nan_to_num(variance))
+        spread = z * np.sqrt(variance)
         lower, upper = survival - spread, survival + spread
     else:
         with np.errstate(divide="ignore", invalid="ignore"):
