@@ -176,20 +176,38 @@ def test_every_claim_has_a_test(root):
         assert set(cards.load_card(name, root / "papers").claims) == set(claims_of(name))
 
 
-def test_cells_send_each_value_where_it_belongs(root):
-    card = cards.resolve("gijon2023", "paper", folder=root / "papers")
-    assert len(card.cells("table1")) == 12
-    assert card.cells("table1")[1].name == "layer-crystal_target-electronic"
-    cell = next(c for c in card.cells("splits") if "split-size" in c.name and "layer-gcs" in c.name)
-    plan = cards.plan_training(card.trainings["splits"], cell)
-    assert plan.split == {"scheme": "size", "largest_train_size": 100, "smallest_test_size": 139}
-    assert plan.hyperparameters["layer"] == "gcs"
-    assert plan.term == "atomic"
-    grid = next(c for c in card.cells("grid") if "learning_rate-0.0003" in c.name)
-    plan = cards.plan_training(card.trainings["grid"], grid)
-    assert plan.settings["learning_rate"] == 0.0003
-    assert "learning_rate" not in plan.hyperparameters
-    assert plan.split == {"scheme": "random"}
+def test_cells_send_each_value_where_it_belongs():
+    group = cards.TrainingGroup.model_validate(
+        {
+            "dataset": "water_anion",
+            "model": "spektral",
+            "matrix": {
+                "layer": ["gat", "gcs"],
+                "split": ["random", "size"],
+                "target": ["atomic", "electronic"],
+                "learning_rate": [0.0003],
+            },
+            "hyperparameters": {"cutoff": 6},
+            "split": {"largest_train_size": 100, "smallest_test_size": 139, "max_frames": 50},
+        }
+    )
+    cells = cards.expand(group)
+    assert len(cells) == 8
+    assert cells[0].name == "layer-gat_split-random_target-atomic_learning_rate-0.0003"
+    assert cells[-1].matches({"layer": ["gcs"], "target": ["electronic", "atomic"]})
+    assert not cells[-1].matches({"layer": ["gat"]})
+    random, size = (cards.plan_training(group, cell) for cell in (cells[0], cells[-1]))
+    assert random.split == {"scheme": "random", "max_frames": 50}
+    assert size.split == {
+        **{"scheme": "size", "largest_train_size": 100, "smallest_test_size": 139},
+        "max_frames": 50,
+    }
+    assert size.hyperparameters == {"cutoff": 6, "layer": "gcs"}
+    assert (size.term, size.model) == ("electronic", "spektral")
+    assert size.settings["learning_rate"] == 0.0003
+    entry = size.entry("folder", "data.h5", 3, device="cpu")
+    assert entry["settings"]["seed"] == 3
+    assert entry["settings"]["device"] == "cpu"
 
 
 def test_a_group_without_matrix_has_one_cell():
@@ -307,3 +325,16 @@ def test_hyperparameters_are_those_of_the_models():
     for name in models.names():
         known = [field.name for field in fields(architecture(name).Hyperparameters)]
         assert list(catalogue.hyperparameters(name)) == known
+
+
+def test_every_artefact_is_tabulated_and_drawn_and_every_file_belongs_to_a_card(root):
+    from importlib import import_module
+
+    names = cards.card_names(root / "papers")
+    for name in names:
+        for artefact in cards.load_card(name, root / "papers").artefacts:
+            for package in ("evaluation", "figures"):
+                module = import_module(f"gnnip.{package}.{name}")
+                assert callable(getattr(module, artefact, None)), f"{module.__name__}.{artefact}"
+    recorded = {path.parent.name for path in (root / "results/recorded").glob("*/*/*.csv")}
+    assert recorded <= set(names)

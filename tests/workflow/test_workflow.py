@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -150,7 +151,44 @@ def test_a_mistake_in_a_card_is_one_sentence(project):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_slurm_profile_asks_for_gpus_for_trainings_only(project):
-    profile = yaml.safe_load((project.folder / "profiles/slurm/profile.v9+.yaml").read_text())
-    assert set(profile["set-resources"]) == {"train_model", "audit_symmetry"}
-    assert set(profile["set-resources"]) <= set(rules(project.folder))
+@pytest.mark.parametrize("profile", ["gpu", "slurm"])
+def test_profiles_give_gpus_to_networks_only(root, profile):
+    text = (root / f"profiles/{profile}/profile.v9+.yaml").read_text(encoding="utf-8")
+    resources = yaml.safe_load(text)["set-resources"]
+    assert set(resources) <= set(rules(root))
+    assert {name for name, wanted in resources.items() if wanted.get("gpu")} == {
+        "train_model",
+        "audit_symmetry",
+    }
+
+
+STUB = """#!/bin/sh
+echo "$@" >> {log}
+exit {status}
+"""
+
+
+def test_what_is_asked_of_slurm(project, tmp_path):
+    if find_spec("snakemake_executor_plugin_slurm") is None:
+        pytest.skip("the package snakemake-executor-plugin-slurm is not installed")
+    # stand-ins for Slurm's commands: submission writes its arguments down and is refused
+    stubs = tmp_path / "stubs"
+    stubs.mkdir()
+    for name in ("sbatch", "squeue", "sacct", "sacctmgr", "scancel", "sinfo", "scontrol", "sshare"):
+        log = tmp_path / f"{name}.log"
+        (stubs / name).write_text(STUB.format(log=log, status=int(name == "sbatch")))
+        (stubs / name).chmod(0o755)
+    project.environment["PATH"] = f"{stubs}:{os.environ['PATH']}"
+    data = project.folder / "results/smoke/datasets/water_anion.h5"
+    data.parent.mkdir(parents=True)
+    data.touch()
+    cell = "results/smoke/gijon2023/trainings/table1/layer-gat_target-electronic/seed-0"
+    done = project.run(
+        *("snakemake", "--workflow-profile", "profiles/slurm", "--retries", "0"),
+        *("--config", "tier=smoke", "--", f"{cell}/summary.json"),
+        timeout=100,
+    )
+    assert done.returncode != 0
+    submitted = (tmp_path / "sbatch.log").read_text(encoding="utf-8")
+    for flag in ("--gpus=1", "--cpus-per-gpu=8", "--mem 16000", "-t 240"):
+        assert flag in submitted, submitted

@@ -19,6 +19,8 @@ USES_GPU = int(
     CONFIG.device == "cuda"
     or (CONFIG.device == "auto" and bool(provenance.gpu_names()))
 )
+# of this machine; a cluster's profile sets the threads of its jobs itself
+ALL_CORES = workflow.resource_settings.cores or 1
 RECORDED = Path("results/recorded")
 
 

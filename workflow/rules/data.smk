@@ -30,7 +30,7 @@ rule assemble_dataset:
         "logs/{tier}/{dataset}/assemble_dataset.log",
     benchmark:
         "results/{tier}/datasets/benchmarks/assemble_dataset/{dataset}.tsv"
-    threads: workflow.cores or 1
+    threads: ALL_CORES
     resources:
         mem_mb=4000,
         runtime=120,

@@ -38,7 +38,7 @@ rule measure_timing:
     benchmark:
         "results/{tier}/{card}/benchmarks/measure_timing.tsv"
     # all cores, so that no other job disturbs the clock; the measurement itself uses one
-    threads: workflow.cores or 1
+    threads: ALL_CORES
     resources:
         mem_mb=3000,
         runtime=60,

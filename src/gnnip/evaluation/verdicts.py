@@ -366,25 +366,30 @@ def format_markdown(verdicts: list[Verdict]) -> str:
 
 
 def format_html(verdicts: list[Verdict]) -> str:
-    """Return the verdicts as a complete small HTML page, for the report."""
+    """Return the verdicts as a small HTML page, which may also be put into another one."""
     from html import escape
 
     colours = {REPRODUCED: "#d9f0d3", BETTER: "#d1e5f0", DEVIATES: "#fddbc7"}
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in [*_HEADER, "reason"])
+    style = 'style="padding:2px 8px;text-align:left;vertical-align:top"'
+    names = ["card", *_HEADER, "reason"]
+    head = "".join(f"<th {style}>{escape(name)}</th>" for name in names)
     body = []
     for verdict in verdicts:
-        cells = _cells(verdict)
         text = verdict.reason
         if verdict.unit == "claim":
             text = f"{verdict.published}: {text}"
+        cells = [verdict.card, *_cells(verdict), text]
+        row = "".join(f"<td {style}>{escape(cell)}</td>" for cell in cells)
         colour = colours.get(verdict.verdict, "#f0f0f0")
-        row = "".join(f"<td>{escape(cell)}</td>" for cell in [verdict.card, *cells, text])
-        body.append(f'<tr style="background:{colour}">{row}</tr>')
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Verdicts</title>'
-        "<style>body{font-family:sans-serif}td,th{padding:2px 8px;text-align:left}"
-        "table{border-collapse:collapse}</style></head><body><h1>Verdicts</h1>"
-        f"<p>{escape(count(verdicts))}</p><table><tr><th>card</th>{head}</tr>"
-        + "\n".join(body)
-        + "</table></body></html>\n"
+        body.append(f'<tr style="background:{colour};color:#000">{row}</tr>')
+    return "\n".join(
+        [
+            '<!doctype html><meta charset="utf-8"><title>Verdicts</title>',
+            '<div style="font-family:sans-serif"><h2>Verdicts</h2>',
+            f"<p>{escape(count(verdicts))}</p>",
+            '<table style="border-collapse:collapse">',
+            f"<tr>{head}</tr>",
+            *body,
+            "</table></div>",
+        ]
     )
