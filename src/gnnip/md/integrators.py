@@ -25,6 +25,7 @@ class Integrator(Protocol):
     """What the simulation asks of an integrator."""
 
     time_step: float
+    keeps_momentum: bool  #: if not, all 3n degrees of freedom are warm
 
     def before_forces(self, state: State, step: int) -> State:
         """Move positions and velocities of step `step` up to the point where new forces are
@@ -51,6 +52,7 @@ class VelocityVerlet:
     def __init__(self, time_step: float) -> None:
         """Take `time_step` in fs; ConfigError unless it is greater than zero."""
         self.time_step = _positive("time_step", time_step, "fs")
+        self.keeps_momentum = True
 
     def settings(self) -> dict[str, Any]:
         """Return name and time step."""
@@ -72,14 +74,15 @@ class Langevin:
     """Langevin dynamics by the splitting B A O A B (Leimkuhler and Matthews, J. Chem. Phys. 138,
     174102 (2013)).
 
-    The noise moves the centre of mass, so replicas have 3n degrees of freedom: use states with
-    ``fixed_momentum=False``.
+    The noise moves the centre of mass too, so all 3n degrees of freedom are warm; a simulation
+    counts them so, whatever the start.
     """
 
     def __init__(self, time_step: float, friction: float) -> None:
         """Take `time_step` in fs and `friction` in 1/fs, both greater than zero."""
         self.time_step = _positive("time_step", time_step, "fs")
         self.friction = _positive("friction", friction, "1/fs")
+        self.keeps_momentum = False
         self._noise: BlockNoise | None = None
 
     def settings(self) -> dict[str, Any]:
@@ -132,6 +135,7 @@ class CSVR:
         """Take `time_step` and the relaxation time tau, both in fs and greater than zero."""
         self.time_step = _positive("time_step", time_step, "fs")
         self.relaxation = _positive("relaxation", relaxation, "fs")
+        self.keeps_momentum = True
         self._verlet = VelocityVerlet(time_step)
         self._noise: BlockNoise | None = None
 

@@ -126,6 +126,8 @@ class Simulation:
         self.integrator = integrator
         self.step = 0
         self.failures: dict[int, Failure] = {}
+        if not integrator.keeps_momentum:
+            state = state.with_free_momentum()
         self._start = state
         self._state = state
         self._frozen: dict[int, State] = {}

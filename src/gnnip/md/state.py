@@ -80,6 +80,12 @@ class State:
         """Return all tensors by name."""
         return {name: getattr(self, name) for name in _TENSORS}
 
+    def with_free_momentum(self) -> State:
+        """Return the state with 3n degrees of freedom for every replica."""
+        freedom = tuple(3 * count for count in self.layout.counts)
+        state = self.replace(freedom=torch.tensor(freedom, device=self.device).double())
+        return dataclasses.replace(state, layout=dataclasses.replace(self.layout, freedom=freedom))
+
     def select(self, rows: Sequence[int]) -> State:
         """Return only the replicas of the given rows, in the order given."""
         offsets = self.layout.offsets

@@ -148,6 +148,13 @@ def test_langevin_heat_closes_the_energy_balance():
         assert np.ptp(series["conserved_energy_ev"]) < 0.02 * np.ptp(total)
 
 
+def test_langevin_warms_all_degrees_of_freedom():
+    simulation = md.Simulation(LennardJones(), argon(2), md.Langevin(1.0, 0.02))
+    assert simulation.state.layout.freedom == (96, 96)
+    kinetic = md.kinetic_energy(simulation.state) / (0.5 * 96 * KB)
+    torch.testing.assert_close(md.kinetic_temperature(simulation.state), kinetic)
+
+
 def test_verlet_is_reversible():
     state = argon(1)
     there = md.Simulation(LennardJones(), state, md.VelocityVerlet(2.0)).run(60).final[0]
