@@ -1,0 +1,197 @@
+"""Speed of batched dynamics.
+
+1. Replicas of a 64-atom crystal in one batch against one ASE loop per replica, same model,
+   in alternating bursts of one run: ratio of atom-steps per second.
+2. Cost per step against the number of atoms of one large crystal, with the fitted exponent.
+
+    OMP_NUM_THREADS=2 python benchmarks/md_batch.py [--model spektral|pair] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import platform
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms, units
+from ase.md.verlet import VelocityVerlet as AseVerlet
+
+from gnnip import md, models
+from gnnip.files import write_json
+from gnnip.graphs import GraphBatch
+from gnnip.models.calculator import PotentialCalculator
+from gnnip.models.contract import Potential
+
+LATTICE = 4.36  # 3C-SiC, Angstrom
+
+
+class Pair(Potential):
+    """A harmonic Si-C bond with a smooth end: so cheap that the engine's own cost shows."""
+
+    cutoff = 2.6
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.register_buffer("rest", torch.tensor(LATTICE * 3**0.5 / 4, dtype=torch.float32))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.rest.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.rest.device
+
+    def forward(self, batch: GraphBatch) -> dict[str, torch.Tensor]:
+        r = batch.edge_lengths()
+        x = (1.0 - (r / self.cutoff) ** 2).clamp(min=0.0)
+        atomic = batch.adjacency.sum_messages(2.0 * ((r - self.rest) ** 2 - 0.6) * x**3)
+        return {"energy": batch.sum_atoms(atomic), "atomic_energies": atomic}
+
+
+def build(name: str) -> Potential:
+    """Return the model; the network is untrained, its output so small that the crystal lives."""
+    if name == "pair":
+        return Pair()
+    torch.manual_seed(0)
+    model = models.build(
+        "spektral", layer="gat", features="invariant", elements=(6, 14), cutoff=10.0, channels=32
+    )
+    model.scale.fill_(1e-5)
+    return model.eval()
+
+
+def crystal(repeats: int) -> Atoms:
+    """Return cubic SiC, 8 atoms per cell."""
+    face = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    grid = np.array(list(itertools.product(range(repeats), repeat=3)))
+    sites = (grid[:, None] + np.concatenate([face, face + 0.25])).reshape(-1, 3) * LATTICE
+    symbols = ["Si"] * 4 + ["C"] * 4
+    return Atoms(symbols * len(grid), sites, cell=[LATTICE * repeats] * 3, pbc=True)
+
+
+def engine(model: Potential, atoms: Atoms, n_replicas: int, skin: float) -> md.Simulation:
+    state = md.from_atoms([atoms] * n_replicas, temperature=600.0, seeds=range(n_replicas))
+    return md.Simulation(
+        model, state, md.VelocityVerlet(0.5), skin=skin, frame_every=None, record_every=10
+    )
+
+
+def against_ase(
+    model: Potential, n_replicas: int, burst: int, rounds: int, skin: float
+) -> dict[str, Any]:
+    atoms = crystal(2)
+    batch = engine(model, atoms, n_replicas, skin)
+    start = md.from_atoms([atoms] * n_replicas, temperature=600.0, seeds=range(n_replicas))
+    loops = []
+    for row in range(n_replicas):
+        copy = atoms.copy()
+        copy.set_velocities(start.select([row]).velocities.numpy() / units.fs)
+        copy.calc = PotentialCalculator(model)
+        loops.append(AseVerlet(copy, 0.5 * units.fs))
+    batch.run(2)
+    for loop in loops:
+        loop.run(2)
+    wall: dict[str, list[float]] = {"batch": [], "ase": []}
+    cpu: dict[str, list[float]] = {"batch": [], "ase": []}
+    for number in range(rounds):
+        for name in ("batch", "ase"):
+            began, spent = time.perf_counter(), time.process_time()
+            if name == "batch":
+                batch.run(2 + burst * (number + 1))
+            else:
+                for loop in loops:
+                    loop.run(burst)
+            wall[name].append(time.perf_counter() - began)
+            cpu[name].append(time.process_time() - spent)
+    difference = max(
+        float(np.abs(loop.atoms.positions - batch.state.select([row]).positions.numpy()).max())
+        for row, loop in enumerate(loops)
+    )
+    steps = len(atoms) * n_replicas * burst
+    return {
+        "replicas": n_replicas,
+        "atoms": len(atoms),
+        "steps": burst * rounds,
+        "atom_steps_per_s_batch": steps / float(np.median(wall["batch"])),
+        "atom_steps_per_s_ase": steps / float(np.median(wall["ase"])),
+        "ratio_wall": float(np.median(np.array(wall["ase"]) / np.array(wall["batch"]))),
+        "ratio_wall_fastest": min(wall["ase"]) / min(wall["batch"]),
+        "ratio_cpu": sum(cpu["ase"]) / sum(cpu["batch"]),
+        "largest_difference_angstrom": difference,
+    }
+
+
+def scaling(model: Potential, repeats: list[int], steps: int, skin: float) -> dict[str, Any]:
+    """Time steps of ever larger crystals, list rebuilt once in each, in CPU seconds."""
+    runs = {n: engine(model, crystal(n), 1, skin) for n in repeats}
+    rows = []
+    for n, run in runs.items():
+        began = time.process_time()
+        run.run(0)
+        first = time.process_time() - began
+        samples = []
+        for k in range(steps):
+            began = time.process_time()
+            run.run(k + 1)
+            samples.append(time.process_time() - began)
+        rows.append(
+            {"atoms": 8 * n**3, "cpu_s_per_step": min(samples), "cpu_s_list_and_first": first}
+        )
+    atoms = np.log([row["atoms"] for row in rows])
+    cost = np.log([row["cpu_s_per_step"] for row in rows])
+    large = atoms >= np.log(2000)
+    return {
+        "rows": rows,
+        "exponent": float(np.polyfit(atoms, cost, 1)[0]),
+        "exponent_from_2000_atoms": float(np.polyfit(atoms[large], cost[large], 1)[0]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=("spektral", "pair"), default="spektral")
+    parser.add_argument("--replicas", type=int, default=8)
+    parser.add_argument("--burst", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--skin", type=float, default=1.0)
+    parser.add_argument("--largest", type=int, default=23, help="cells per side: 8 n^3 atoms")
+    parser.add_argument("--output")
+    arguments = parser.parse_args()
+    model = build(arguments.model)
+    result: dict[str, Any] = {
+        "model": arguments.model,
+        "threads": torch.get_num_threads(),
+        "hardware": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+    }
+    compared = against_ase(
+        model, arguments.replicas, arguments.burst, arguments.rounds, arguments.skin
+    )
+    result["against_ase"] = compared
+    print(
+        f"{arguments.model}: {compared['replicas']} x {compared['atoms']} atoms: batch "
+        f"{compared['atom_steps_per_s_batch']:.3g}, ASE {compared['atom_steps_per_s_ase']:.3g} "
+        f"atom-steps/s; ratio {compared['ratio_wall']:.2f} (wall, median of bursts), "
+        f"{compared['ratio_wall_fastest']:.2f} (fastest bursts), {compared['ratio_cpu']:.2f} (CPU)"
+    )
+    sizes = [n for n in (2, 4, 8, 12, 16, 23) if n <= arguments.largest]
+    if len(sizes) > 1:
+        result["scaling"] = scaling(model, sizes, 3, arguments.skin)
+        for row in result["scaling"]["rows"]:
+            step, first = 1e3 * row["cpu_s_per_step"], 1e3 * row["cpu_s_list_and_first"]
+            print(f"{row['atoms']:7d} atoms: {step:9.2f} CPU-ms/step, first with list {first:9.1f}")
+        power, large = (result["scaling"][k] for k in ("exponent", "exponent_from_2000_atoms"))
+        print(f"cost ~ atoms^{power:.2f}, from 2000 atoms on atoms^{large:.2f}")
+    if arguments.output:
+        write_json(arguments.output, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Batched molecular dynamics: many replicas in one flat batch, each with its own temperature and
+seed.
+
+    state = md.from_atoms([atoms] * 8, temperature=300.0, seeds=range(8))
+    run = md.Simulation(potential, state, md.CSVR(time_step=1.0, relaxation=100.0), folder="run")
+    result = run.run(10_000, progress=print)
+
+Units: Angstrom, fs, amu, eV, K. Imports torch, numpy and h5py only; ASE where structures or
+calculators of it come in.
+"""
+
+from gnnip.md.integrators import CSVR, Langevin, VelocityVerlet
+from gnnip.md.nve import OrderTest, nve_order_test
+from gnnip.md.observables import (
+    AngularDistribution,
+    MeanSquareDisplacement,
+    RadialDistribution,
+    Spectrum,
+    adf_errors,
+    angular_distribution,
+    mean_square_displacement,
+    noise_floor,
+    radial_distribution,
+    rdf_errors,
+    vdos_error,
+    vibrational_density_of_states,
+)
+from gnnip.md.potentials import AseForceField, ContractForceField
+from gnnip.md.simulation import Result, Simulation
+from gnnip.md.stability import (
+    REASONS,
+    Criteria,
+    EnvironmentLibrary,
+    Failure,
+    Frame,
+    RdfCriterion,
+    SurvivalCurve,
+    survival_curve,
+)
+from gnnip.md.state import (
+    State,
+    from_atoms,
+    kinetic_energy,
+    kinetic_temperature,
+    make_state,
+    maxwell_boltzmann,
+)
+from gnnip.md.trajectory import Trajectory, read_trajectory, write_extxyz, write_failure
+
+__all__ = [
+    "CSVR",
+    "REASONS",
+    "AngularDistribution",
+    "AseForceField",
+    "ContractForceField",
+    "Criteria",
+    "EnvironmentLibrary",
+    "Failure",
+    "Frame",
+    "Langevin",
+    "MeanSquareDisplacement",
+    "OrderTest",
+    "RadialDistribution",
+    "RdfCriterion",
+    "Result",
+    "Simulation",
+    "Spectrum",
+    "State",
+    "SurvivalCurve",
+    "Trajectory",
+    "VelocityVerlet",
+    "adf_errors",
+    "angular_distribution",
+    "from_atoms",
+    "kinetic_energy",
+    "kinetic_temperature",
+    "make_state",
+    "maxwell_boltzmann",
+    "mean_square_displacement",
+    "noise_floor",
+    "nve_order_test",
+    "radial_distribution",
+    "rdf_errors",
+    "read_trajectory",
+    "survival_curve",
+    "vdos_error",
+    "vibrational_density_of_states",
+    "write_extxyz",
+    "write_failure",
+]

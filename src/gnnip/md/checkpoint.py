@@ -1,0 +1,94 @@
+"""The checkpoint of a simulation: one atomic file of arrays and JSON, no pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gnnip.errors import CheckpointError
+from gnnip.files import atomic_path
+from gnnip.md.state import Layout, State
+
+FORMAT = "gnnip dynamics checkpoint"
+FORMAT_VERSION = 1
+
+
+def write_checkpoint(path: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Write JSON `values` and `arrays` to `path` atomically."""
+    text = json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **values})
+    content = dict(arrays)
+    content["json"] = np.frombuffer(text.encode(), dtype=np.uint8)
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, **content)  # type: ignore[arg-type]
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read what `write_checkpoint` wrote; CheckpointError if it is damaged, of another kind or
+    newer.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+        values = json.loads(arrays.pop("json").tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path} is damaged; delete its folder to start the run anew."
+        ) from error
+    if values.get("format") != FORMAT or values.get("format_version", 0) > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} holds '{values.get('format')}' version {values.get('format_version')}, "
+            f"expected '{FORMAT}' up to version {FORMAT_VERSION}."
+        )
+    return values, arrays
+
+
+def state_arrays(prefix: str, state: State) -> dict[str, np.ndarray]:
+    """Return the tensors and the layout of a state as arrays."""
+    arrays = {f"{prefix}/{name}": tensor.cpu().numpy() for name, tensor in state.tensors().items()}
+    for field in dataclasses.fields(Layout):
+        arrays[f"{prefix}/layout/{field.name}"] = np.array(
+            getattr(state.layout, field.name), dtype=np.int64
+        )
+    return arrays
+
+
+def state_from_arrays(prefix: str, arrays: dict[str, np.ndarray], device: torch.device) -> State:
+    """Turn `state_arrays` round."""
+    layout = Layout(
+        *(
+            tuple(int(v) for v in arrays[f"{prefix}/layout/{field.name}"])
+            for field in dataclasses.fields(Layout)
+        )
+    )
+    tensors = {
+        field.name: torch.as_tensor(arrays[f"{prefix}/{field.name}"], device=device)
+        for field in dataclasses.fields(State)
+        if field.name != "layout"
+    }
+    return State(layout=layout, **tensors)
+
+
+def fingerprint(state: State, settings: dict[str, Any]) -> str:
+    """Return a hash of the start of a run and of what drives it, to refuse a checkpoint of another
+    run.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name in (
+        "positions",
+        "velocities",
+        "masses",
+        "atomic_numbers",
+        "cell",
+        "pbc",
+        "temperature",
+    ):
+        digest.update(np.ascontiguousarray(getattr(state, name).cpu().numpy()).tobytes())
+    digest.update(json.dumps(dataclasses.asdict(state.layout)).encode())
+    return digest.hexdigest()

@@ -1,0 +1,238 @@
+"""The judge of a simulation: holds every replica to the criteria and writes the autopsies."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from gnnip.errors import GnnipError
+from gnnip.md.neighbours import closest_pair, largest_square
+from gnnip.md.observables import radial_distribution, rdf_errors
+from gnnip.md.radii import COVALENT_RADII
+from gnnip.md.stability import REASONS, Criteria, EnvironmentLibrary, Failure, Frame
+from gnnip.md.state import State, kinetic_temperature
+
+#: for each row of the batch that has failed: reasons and sentences
+Verdicts = dict[int, list[tuple[str, str]]]
+
+
+class Judge:
+    """Applies `Criteria`; its only memory are the windows of the RDF criterion."""
+
+    def __init__(
+        self, criteria: Criteria, time_step: float, environments: EnvironmentLibrary | None
+    ) -> None:
+        """Take the limits, the time step in fs, and the training environments if there are any."""
+        self.criteria = criteria
+        self.time_step = time_step
+        self.environments = environments
+        #: by replica: samples so far in this window, and the sum of their g (pairs, bins)
+        self.windows: dict[int, tuple[int, np.ndarray]] = {}
+
+    def move(self, moved: Sequence[float]) -> Verdicts:
+        """Judge the largest squared displacement of each replica in one step, before the forces."""
+        verdicts: Verdicts = {}
+        limit = math.inf if self.criteria.displacement is None else self.criteria.displacement
+        for row, square in enumerate(moved):
+            if not math.isfinite(square):
+                verdicts[row] = [("non-finite", "a position is not finite")]
+            elif square > limit**2:
+                text = f"an atom moved {math.sqrt(square):.3g} A in one step, limit {limit:g}"
+                verdicts[row] = [("displacement", text)]
+        return verdicts
+
+    def whole_step(self, state: State, touching: Sequence[torch.Tensor], step: int) -> Verdicts:
+        """Judge finite numbers, temperature, energy and distances after a whole step.
+
+        `touching` are flags of pairs in contact, one per force call.
+        """
+        temperature = kinetic_temperature(state)
+        columns = [
+            largest_square(state.forces, state),
+            largest_square(state.velocities, state),
+            state.energy,
+            temperature,
+            state.temperature,
+        ]
+        contact = (
+            torch.stack(list(touching)).any().double() if touching else temperature.new_zeros(())
+        )
+        host = torch.cat([*columns, contact.reshape(1)]).tolist()
+        g = state.n_replicas
+        force, velocity, energy, kinetic, target = (host[k * g : (k + 1) * g] for k in range(5))
+        verdicts: Verdicts = {}
+        factor = self.criteria.temperature_factor
+        late = self._equilibrated(step) or self.criteria.equilibration_fs == 0
+        for row in range(g):
+            found: list[tuple[str, str]] = []
+            if not (
+                math.isfinite(force[row])
+                and math.isfinite(velocity[row])
+                and math.isfinite(energy[row])
+            ):
+                what = "the energy" if not math.isfinite(energy[row]) else "a force or velocity"
+                found.append(("non-finite", f"{what} is not finite"))
+            if factor is not None and target[row] > 0 and kinetic[row] > factor * target[row]:
+                found.append(
+                    (
+                        "temperature",
+                        f"{kinetic[row]:.4g} K, more than {factor:g} x {target[row]:g} K",
+                    )
+                )
+            low, high = self.criteria.energy_range(state.layout.identifiers[row])
+            if late and not low <= energy[row] <= high and math.isfinite(energy[row]):
+                found.append(
+                    (
+                        "energy",
+                        f"potential energy {energy[row]:.6g} eV, outside [{low:.6g}, {high:.6g}]",
+                    )
+                )
+            if found:
+                verdicts[row] = found
+        if host[-1]:
+            self._contact(state, verdicts)
+        return verdicts
+
+    def _equilibrated(self, step: int) -> bool:
+        return step * self.time_step > self.criteria.equilibration_fs
+
+    def _contact(self, state: State, verdicts: Verdicts) -> None:
+        factor = self.criteria.distance_factor
+        assert factor is not None
+        for row in range(state.n_replicas):
+            positions, numbers, cell, pbc = structure(state, row)
+            found = closest_pair(positions, COVALENT_RADII[numbers], cell, pbc)
+            if found is None:
+                continue
+            (i, j), distance = found
+            limit = factor * float(COVALENT_RADII[numbers[i]] + COVALENT_RADII[numbers[j]])
+            if distance < limit:
+                text = f"atoms {i} and {j} are {distance:.3f} A apart, limit {limit:.3f}"
+                verdicts.setdefault(row, []).append(("min-distance", text))
+
+    def rdf(self, state: State, step: int, verdicts: Verdicts) -> None:
+        """Take a sample for the RDF criterion when it is due; add failures to `verdicts`."""
+        criterion = self.criteria.rdf
+        if criterion is None or not self._equilibrated(step):
+            return
+        stride = max(1, round(criterion.sample_fs / self.time_step))
+        if step % stride:
+            return
+        samples = max(1, round(criterion.window_fs / (stride * self.time_step)))
+        reference = criterion.reference
+        for row, replica in enumerate(state.layout.identifiers):
+            if row in verdicts:
+                continue
+            positions, numbers, cell, pbc = structure(state, row)
+            try:
+                now = radial_distribution(
+                    positions[None],
+                    numbers,
+                    cell,
+                    pbc,
+                    r_max=float(reference.edges[-1]),
+                    bins=len(reference.edges) - 1,
+                )
+            except GnnipError as error:
+                verdicts[row] = [("min-distance", str(error))]
+                continue
+            count, summed = self.windows.get(replica, (0, np.zeros(())))
+            count, summed = count + 1, summed + np.stack([now.g[pair] for pair in sorted(now.g)])
+            if count < samples:
+                self.windows[replica] = (count, summed)
+                continue
+            self.windows.pop(replica, None)
+            mean = {pair: summed[k] / count for k, pair in enumerate(sorted(now.g))}
+            errors = rdf_errors(dataclasses.replace(now, g=mean), reference)
+            worst = max(errors, key=lambda pair: errors[pair]["integral_angstrom"])
+            value = errors[worst]["integral_angstrom"]
+            if value > criterion.threshold:
+                text = f"RDF of Z {worst[0]}-{worst[1]} is {value:.3g} A off"
+                text += f", limit {criterion.threshold:g}"
+                verdicts[row] = [("rdf", text)]
+
+    def autopsy(
+        self,
+        row: int,
+        found: list[tuple[str, str]],
+        old: State | None,
+        new: State,
+        step: int,
+    ) -> Failure:
+        """Return the story of one failed row: `new` is its first bad state, `old` its last good."""
+        found = sorted(found, key=lambda entry: REASONS.index(entry[0]))
+        bad = frame(new, row, step)
+        good = None if old is None else frame(old, row, step - 1)
+        _, numbers, cell, pbc = structure(new, row)
+        pair = closest_pair(bad.positions, COVALENT_RADII[numbers], cell, pbc)
+        if pair is None and good is not None:
+            pair = closest_pair(good.positions, COVALENT_RADII[numbers], cell, pbc)
+        atoms = None if pair is None else pair[0]
+        distance = math.nan if pair is None else pair[1]
+        ratio, kinds = math.nan, None
+        if atoms is not None:
+            kinds = (int(numbers[atoms[0]]), int(numbers[atoms[1]]))
+            ratio = distance / float(COVALENT_RADII[kinds[0]] + COVALENT_RADII[kinds[1]])
+        environment, odd_atom = math.nan, None
+        if self.environments is not None and good is not None:
+            try:
+                distances = self.environments.distances(good.positions, numbers, cell, pbc)
+            except GnnipError:
+                distances = np.full(len(numbers), np.nan)
+            candidates = range(len(numbers)) if atoms is None else atoms
+            odd_atom = max(candidates, key=lambda atom: distances[atom])
+            environment = float(distances[odd_atom])
+        return Failure(
+            replica=new.layout.identifiers[row],
+            seed=new.layout.seeds[row],
+            target_temperature=float(new.temperature[row]),
+            step=step,
+            time_fs=step * self.time_step,
+            reason=found[0][0],
+            reasons=tuple(reason for reason, _ in found),
+            detail="; ".join(text for _, text in found),
+            pair=atoms,
+            pair_numbers=kinds,
+            pair_distance=distance,
+            pair_ratio=ratio,
+            last_good=good,
+            first_bad=bad,
+            atomic_numbers=numbers,
+            cell=cell,
+            pbc=pbc,
+            environment_distance=environment,
+            environment_atom=odd_atom,
+        )
+
+
+def structure(
+    state: State, row: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Return positions, atomic numbers, cell and pbc (None: open) of one replica."""
+    offsets = state.layout.offsets
+    block = slice(int(offsets[row]), int(offsets[row + 1]))
+    pbc = state.pbc[row].cpu().numpy()
+    cell = state.cell[row].cpu().numpy() if pbc.any() else None
+    return (
+        state.positions[block].cpu().numpy(),
+        state.atomic_numbers[block].cpu().numpy(),
+        cell,
+        pbc if cell is not None else None,
+    )
+
+
+def frame(state: State, row: int, step: int) -> Frame:
+    """Return one replica of a state."""
+    offsets = state.layout.offsets
+    block = slice(int(offsets[row]), int(offsets[row + 1]))
+    return Frame(
+        step=step,
+        positions=state.positions[block].cpu().numpy().copy(),
+        velocities=state.velocities[block].cpu().numpy().copy(),
+        potential_energy=float(state.energy[row]),
+        temperature=float(kinetic_temperature(state)[row]),
+    )

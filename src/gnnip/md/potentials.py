@@ -1,0 +1,159 @@
+"""What moves the atoms: a potential of the contract, batched, or an ASE calculator, one replica
+after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from gnnip.errors import ConfigError, GnnipError
+from gnnip.graphs import GraphBatch
+from gnnip.md.neighbours import Edges
+from gnnip.md.state import Layout, State
+from gnnip.models.contract import Potential, evaluate
+
+
+class EvaluationError(GnnipError):
+    """A potential refused the structure of one replica."""
+
+
+class ForceField(Protocol):
+    """Energies (g,) in eV and forces (n, 3) in eV/Angstrom of the replicas of a state, both
+    float64.
+    """
+
+    cutoff: float | None  #: Angstrom; None when no neighbour list is needed
+
+    def __call__(self, state: State, edges: Edges | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Evaluate; `edges` are the pairs closer than the cutoff."""
+
+
+class ContractForceField:
+    """Any potential of `gnnip.models`, evaluated on all replicas at once in its own precision."""
+
+    def __init__(self, model: Any) -> None:
+        """Take a module with `cutoff` (Angstrom) and ``forward(GraphBatch)``; it is put into
+        evaluation mode.
+        """
+        self.model = model.eval()
+        self.cutoff: float | None = float(model.cutoff)
+        tensors = list(model.parameters()) + list(model.buffers())
+        self._dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float64)
+        self._device = next((t.device for t in tensors), None)
+        self._checked: Layout | None = None
+
+    def __call__(self, state: State, edges: Edges | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Evaluate with forces by autograd."""
+        assert edges is not None
+        if state.layout is not self._checked:
+            self._check(state)
+        batch = GraphBatch(
+            positions=state.positions.to(self._dtype),
+            atomic_numbers=state.atomic_numbers,
+            edge_index=edges.edge_index,
+            batch=state.replica,
+            n_graphs=state.n_replicas,
+            offsets=torch.as_tensor(state.layout.offsets, device=state.device),
+            adjacency=edges.adjacency,
+            edge_shift=None if edges.edge_shift is None else edges.edge_shift.to(self._dtype),
+            cell=state.cell.to(self._dtype) if edges.edge_shift is not None else None,
+        )
+        output = evaluate(self.model, batch, forces=True)
+        return output["energy"].detach().double(), output["forces"].detach().double()
+
+    def _check(self, state: State) -> None:
+        if self._device is not None and self._device.type != state.device.type:
+            raise ConfigError(
+                f"The potential is on {self._device.type} and the state on {state.device.type}: "
+                "move one of them with .to(...)."
+            )
+        if isinstance(self.model, Potential):
+            self.model.check_species(torch.unique(state.atomic_numbers).tolist())
+        self._checked = state.layout
+
+
+class AseForceField:
+    """ASE calculators behind the same engine, so that reference MD differs from model MD in the
+    forces only.
+
+    A calculator that keeps something between calls (a wave function, say) needs one object per
+    replica: give a function from the replica's identifier to its calculator. Such a memory is not
+    part of a checkpoint.
+    """
+
+    cutoff: float | None = None
+
+    def __init__(self, calculator: Any | Sequence[Any] | Callable[[int], Any]) -> None:
+        """Take one calculator for all replicas, a sequence of one each, or a function that makes
+        one.
+        """
+        self._given = calculator
+        self._made: dict[int, Any] = {}
+
+    def _calculator(self, identifier: int) -> Any:
+        if identifier not in self._made:
+            if hasattr(self._given, "get_potential_energy"):
+                self._made[identifier] = self._given
+            elif callable(self._given):
+                self._made[identifier] = self._given(identifier)
+            elif identifier < len(self._given):
+                self._made[identifier] = self._given[identifier]
+            else:
+                raise ConfigError(
+                    f"There are {len(self._given)} calculators, none for replica {identifier}."
+                )
+        return self._made[identifier]
+
+    def __call__(self, state: State, edges: Edges | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Evaluate each replica."""
+        from ase import Atoms
+
+        energies, forces = [], []
+        offsets = state.layout.offsets
+        for row, identifier in enumerate(state.layout.identifiers):
+            block = slice(int(offsets[row]), int(offsets[row + 1]))
+            periodic = state.pbc[row].cpu().numpy()
+            atoms = Atoms(
+                numbers=state.atomic_numbers[block].cpu().numpy(),
+                positions=state.positions[block].cpu().numpy(),
+                masses=state.masses[block].cpu().numpy(),
+                cell=state.cell[row].cpu().numpy() if periodic.any() else None,
+                pbc=periodic,
+                calculator=self._calculator(identifier),
+            )
+            energies.append(float(atoms.get_potential_energy()))
+            forces.append(np.array(atoms.get_forces(), dtype=np.float64))
+        return (
+            torch.tensor(energies, dtype=torch.float64, device=state.device),
+            torch.as_tensor(np.concatenate(forces), device=state.device),
+        )
+
+
+def as_force_field(potential: Any) -> ForceField:
+    """Wrap a contract potential or ASE calculator(s); force fields pass through; ConfigError for
+    anything else.
+    """
+    if isinstance(potential, torch.nn.Module):
+        if not hasattr(potential, "cutoff"):
+            raise ConfigError(
+                f"{type(potential).__name__} has no cutoff: give a potential of gnnip.models."
+            )
+        return ContractForceField(potential)
+    if isinstance(potential, ContractForceField | AseForceField):
+        return potential
+    if hasattr(potential, "cutoff") and callable(potential):
+        return potential
+    if (
+        hasattr(potential, "get_potential_energy")
+        or callable(potential)
+        or isinstance(potential, list | tuple)
+    ):
+        return AseForceField(potential)
+    raise ConfigError(
+        f"{type(potential).__name__} cannot drive dynamics: give a potential of gnnip.models "
+        "or an ASE calculator."
+    )
