@@ -26,7 +26,7 @@ for _layer in LAYERS:
 
 
 def test_every_registered_potential_is_under_contract():
-    assert names() == ["spektral"]
+    assert names() == ["nequip", "spektral"]
 
 
 @pytest.mark.parametrize("features", ["raw", "invariant"])
