@@ -116,7 +116,10 @@ def test_interrupted_assembly_continues_from_its_cache(trajectories, tmp_path, a
     )
     assert lines[0] == "1 of 2 trajectories are labelled already"
     one, two = store.read_frames(out), store.read_frames(archive)
-    np.testing.assert_array_equal(one.energies["electronic"], two.energies["electronic"])
+    # the last bits of a matrix product depend on where its memory lies
+    np.testing.assert_allclose(
+        one.energies["electronic"], two.energies["electronic"], rtol=0, atol=1e-12
+    )
     # another accuracy or other positions are other labels
     assert assembly._key(content["positions"], 1e-4) not in path.name
     assert assembly._key(content["positions"] + 1, 1e-5) not in path.name

@@ -9,14 +9,15 @@ from gnnip.evaluation.inputs import Inputs, frame_table
 
 
 def test_tables_carry_matrix_values_and_seed(made_up_run):
-    summaries = made_up_run.inputs.summaries("cutoff_scan")
-    assert list(summaries["cutoff"].unique()) == [4, 5, 6, 7, 8]
-    assert len(summaries) == 5 * 2 * 3
-    predictions = made_up_run.inputs.predictions("cutoff_scan")
-    assert {"cutoff", "target", "seed", "energy_predicted_ev", "subset"} <= set(predictions)
+    summaries = made_up_run.inputs.summaries("table1")
+    layers = ["crystal", "gat", "gcs", "ecc", "agnn", "general"]
+    assert list(summaries["layer"].unique()) == layers
+    assert len(summaries) == 6 * 2 * 3
+    predictions = made_up_run.inputs.predictions("table1")
+    assert {"layer", "target", "seed", "energy_predicted_ev", "subset"} <= set(predictions)
     assert set(predictions["seed"]) == {0, 1, 2}
-    histories = made_up_run.inputs.histories("cutoff_scan")
-    assert len(histories) == 5 * 2 * 3 * 150
+    histories = made_up_run.inputs.histories("table1")
+    assert len(histories) == 6 * 2 * 3 * 150
 
 
 def test_training_frames_are_those_of_the_split(made_up_run):
