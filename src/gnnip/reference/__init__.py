@@ -1,7 +1,7 @@
-"""What labels a structure: V_SPC/F and the excess electron of water cluster anions.
+"""What labels a structure: V_SPC/F and the excess electron of water cluster anions, point charges.
 
 ``SPCF()`` and ``TuriBorgis()`` are ASE calculators (eV, eV/Angstrom); the modules below them work
-in atomic units. Nothing heavy is imported before it is asked for.
+in atomic units, except `coulomb` (eV, Angstrom). Nothing heavy is imported before it is asked for.
 """
 
 from __future__ import annotations

@@ -1,2 +1,2 @@
 """What makes structures: random water clusters, Langevin and ring-polymer dynamics, the water
-anion."""
+anion, random point charges."""
