@@ -42,6 +42,8 @@ class PotentialContract:
     batching = 1e-10
     finite_difference = 1e-6
     single_precision = 1e-3  # relative
+    #: whether structures of different sizes have different energies
+    tells_apart = True
     #: how large the failure of a broken promise must at least be
     visible = 1e-6
 
@@ -90,7 +92,7 @@ class PotentialContract:
         assert output["forces"].shape == (sum(len(s["numbers"]) for s in structures), 3)
         assert not output["energy"].requires_grad
         assert torch.isfinite(output["energy"]).all()
-        assert output["energy"].std() > 0
+        assert (output["energy"].std() > 0) == self.tells_apart
         if "atomic_energies" in output:
             total = batch.sum_atoms(output["atomic_energies"])
             assert (total - output["energy"]).abs().max() < self.batching
@@ -131,6 +133,8 @@ class PotentialContract:
         output = evaluate(model, graph, forces=True, create_graph=True)
         loss = output["forces"].square().sum()
         parameters = [p for p in model.parameters() if p.requires_grad]
+        if not parameters:
+            pytest.skip("the model has nothing to train")
         gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
         pick = max(range(len(parameters)), key=lambda k: gradients[k].abs().max().item())
         flat = parameters[pick].data.view(-1)

@@ -8,7 +8,7 @@ for a GPU.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gnnip.errors import DataError
+from gnnip.errors import DataError, StructureError
 from gnnip.graphs.adjacency import Adjacency, spread_segments, sum_segments
 from gnnip.graphs.neighbours import neighbour_list
 
+LARGEST_NUMBER = 118  #: of an element
 
 @dataclass
 class GraphBatch:
@@ -39,7 +40,10 @@ class GraphBatch:
     cell : (g, 3, 3), rows are lattice vectors, Angstrom, or None.
     lengths : (E,) distances belonging to `positions`, Angstrom, or None to compute them.
     energy : (g,) eV float64, or None.  forces : (n, 3) eV/Angstrom, or None.
+    stress : (g, 3, 3) eV/Angstrom^3 with the sign of ASE, or None.
     frame : (g,) int64, the number of each structure in its data set.
+    cutoff : Angstrom; the edges are all pairs closer than this. None where that is not known.
+    extras : tensors that a potential derived from the edges (`Potential.prepare`), by its names.
     """
 
     positions: Tensor
@@ -54,7 +58,10 @@ class GraphBatch:
     lengths: Tensor | None = None
     energy: Tensor | None = None
     forces: Tensor | None = None
+    stress: Tensor | None = None
     frame: Tensor | None = None
+    cutoff: float | None = None
+    extras: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def n_atoms(self) -> Tensor:
@@ -81,6 +88,54 @@ class GraphBatch:
     def spread_to_atoms(self, x: Tensor) -> Tensor:
         """Give every atom the row of its structure: (g,) or (g, F) to (n,) or (n, F)."""
         return spread_segments(x, self.batch, self.offsets)
+
+    def edges_within(self, cutoff: float) -> dict[str, Tensor]:
+        """Return the edges shorter than `cutoff` (Angstrom) as the tensors of their adjacency:
+        "edges" (E',) their numbers, "offsets", "source_offsets" (n+1,) and "by_source" (E',).
+
+        Raises DataError if the batch may lack some of them.
+        """
+        if self.cutoff is not None and cutoff > self.cutoff * (1 + 1e-9):
+            raise DataError(
+                f"The graph holds pairs closer than {self.cutoff:g} Angstrom, {cutoff:g} are asked "
+                "for; build it with the larger cutoff."
+            )
+        old = self.adjacency
+        with torch.no_grad():
+            kept = self.edge_lengths() < cutoff
+            zero = torch.zeros(1, dtype=torch.int64, device=kept.device)
+            before = torch.cat([zero, kept.cumsum(0)])
+            turned = kept.index_select(0, old.by_source)
+            before_turned = torch.cat([zero, turned.cumsum(0)])
+            return {
+                "edges": kept.nonzero()[:, 0],
+                "offsets": before.index_select(0, old.offsets),
+                "by_source": before.index_select(0, old.by_source[turned]),
+                "source_offsets": before_turned.index_select(0, old.source_offsets),
+            }
+
+    def with_edges(self, chosen: dict[str, Tensor], cutoff: float) -> GraphBatch:
+        """Return the batch with the edges of `edges_within` alone; positions stay differentiable."""
+        edges, old = chosen["edges"], self.adjacency
+        source, target = old.source.index_select(0, edges), old.target.index_select(0, edges)
+        adjacency = Adjacency(
+            source,
+            target,
+            chosen["offsets"],
+            chosen["by_source"],
+            chosen["source_offsets"],
+            symmetric=old.symmetric,
+        )
+        shift, lengths = self.edge_shift, self.lengths
+        return replace(
+            self,
+            edge_index=torch.stack([source, target]),
+            adjacency=adjacency,
+            edge_shift=None if shift is None else shift.index_select(0, edges),
+            lengths=None if lengths is None else lengths.index_select(0, edges),
+            cutoff=cutoff,
+            extras={},
+        )
 
     @classmethod
     def from_structures(
@@ -165,6 +220,13 @@ class GraphStore:
         if not structures:
             raise DataError("No structures were given, at least one is needed.")
         counts = [len(s["numbers"]) for s in structures]
+        for k, s in enumerate(structures):
+            shape = np.shape(s["positions"])
+            if shape != (counts[k], 3):
+                raise StructureError(
+                    f"{_which(k, len(structures))}: {counts[k]} atomic numbers need positions of "
+                    f"shape ({counts[k]}, 3), not {shape}."
+                )
         cells = pbc = None
         if any(np.any(s.get("pbc", False)) for s in structures):
             pbc = np.stack(
@@ -199,6 +261,7 @@ class GraphStore:
         pbc: ArrayLike | None = None,
         energies: ArrayLike | None = None,
         forces: ArrayLike | None = None,
+        stresses: ArrayLike | None = None,
         frames: ArrayLike | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -212,13 +275,25 @@ class GraphStore:
             offsets[k]:offsets[k+1].
         cutoff : Angstrom.
         cells (g, 3, 3) A, pbc (g, 3): periodic structures only.
-        energies (g,) eV, forces (n, 3) eV/A: labels, optional.
+        energies (g,) eV, forces (n, 3) eV/A, stresses (g, 3, 3) eV/A^3: labels, optional.
         frames : (g,) numbers of the structures in their data set; 0..g-1 when absent.
         progress : called with (structures done, structures in all).
+
+        Raises StructureError, naming the structure, for what `neighbour_list` refuses and for
+        atomic numbers outside 1..118.
         """
         points = np.asarray(positions, dtype=np.float64)
         bounds = np.asarray(offsets, dtype=np.int64)
         n_graphs = len(bounds) - 1
+        names = np.arange(n_graphs) if frames is None else np.asarray(frames)
+        strange = (np.asarray(numbers) < 1) | (np.asarray(numbers) > LARGEST_NUMBER)
+        if strange.any():
+            atom = int(strange.argmax())
+            owner = int(np.searchsorted(bounds, atom, side="right") - 1)
+            raise StructureError(
+                f"{_which(names[owner], n_graphs)}: atom {atom - bounds[owner]} has the atomic "
+                f"number {np.asarray(numbers)[atom]}, 1 to {LARGEST_NUMBER} are elements."
+            )
         edges, shifts, reverse, lengths, edge_counts = (
             [],
             [],
@@ -229,9 +304,14 @@ class GraphStore:
         for k in range(n_graphs):
             part = points[bounds[k] : bounds[k + 1]]
             cell = None if cells is None else np.asarray(cells)[k]
-            edge_index, shift = neighbour_list(
-                part, cutoff, cell, None if pbc is None else np.asarray(pbc)[k]
-            )
+            try:
+                edge_index, shift = neighbour_list(
+                    part, cutoff, cell, None if pbc is None else np.asarray(pbc)[k]
+                )
+            except StructureError as error:
+                if n_graphs == 1:
+                    raise
+                raise StructureError(f"{_which(names[k], n_graphs)}: {error}") from error
             vectors = part[edge_index[0]] - part[edge_index[1]]
             if shift is not None:
                 vectors += shift
@@ -261,7 +341,7 @@ class GraphStore:
             "source": whole(edge_index[0]),
             "reverse": whole(np.concatenate(reverse)),
             "lengths": real(np.concatenate(lengths)),
-            "frame": whole(np.arange(n_graphs) if frames is None else frames),
+            "frame": whole(names),
         }
         if pbc is not None:
             tensors["edge_shift"] = real(np.concatenate(shifts))
@@ -272,21 +352,45 @@ class GraphStore:
             )
         if forces is not None:
             tensors["forces"] = real(forces)
+        if stresses is not None:
+            tensors["stress"] = real(stresses)
         return cls(tensors, atom_counts, edge_counts, float(cutoff))
 
-    def with_labels(self, energies: ArrayLike, forces: ArrayLike | None = None) -> GraphStore:
-        """Return a store of the same graphs (shared memory) with other labels, eV and eV/A."""
-        tensors = {k: v for k, v in self._tensors.items() if k not in ("energy", "forces")}
-        tensors["energy"] = torch.as_tensor(
-            np.asarray(energies), dtype=torch.float64, device=self.device
+    def with_labels(
+        self,
+        energies: ArrayLike,
+        forces: ArrayLike | None = None,
+        stresses: ArrayLike | None = None,
+    ) -> GraphStore:
+        """Return a store of the same graphs (shared memory) with other labels: energies (g,) eV,
+        forces (n, 3) eV/A, stresses (g, 3, 3) eV/A^3.
+        """
+        tensors = {
+            k: v for k, v in self._tensors.items() if k not in ("energy", "forces", "stress")
+        }
+        labels = (
+            ("energy", energies, torch.float64),
+            ("forces", forces, self.dtype),
+            ("stress", stresses, self.dtype),
         )
-        if forces is not None:
-            tensors["forces"] = torch.as_tensor(
-                np.asarray(forces), dtype=self.dtype, device=self.device
-            )
+        for name, values, dtype in labels:
+            if values is not None:
+                tensors[name] = torch.as_tensor(
+                    np.asarray(values), dtype=dtype, device=self.device
+                )
         return GraphStore(
             tensors, self._atom_counts.numpy(), self._edge_counts.numpy(), self.cutoff
         )
+
+    def n_atoms(self, indices: Tensor) -> int:
+        """Return the number of atoms of the structures `indices`, without touching the device."""
+        return int(self._atom_counts[indices.cpu()].sum())
+
+    @property
+    def species(self) -> list[int]:
+        """Atomic numbers that occur, ascending."""
+        found: list[int] = self._tensors["atomic_numbers"].unique().tolist()
+        return found
 
     def batch(self, indices: Tensor) -> GraphBatch:
         """Return the structures `indices` (g,) as one batch, in that order.
@@ -338,13 +442,19 @@ class GraphStore:
             lengths=take["lengths"].index_select(0, edges),
             energy=optional("energy", here),
             forces=optional("forces", atoms),
+            stress=optional("stress", here),
             frame=take["frame"].index_select(0, here),
+            cutoff=self.cutoff,
         )
 
     def batches(self, indices: Tensor, size: int) -> Iterator[GraphBatch]:
         """Yield the structures `indices` in batches of at most `size`."""
         for start in range(0, len(indices), size):
             yield self.batch(indices[start : start + size])
+
+
+def _which(name: int, n_graphs: int) -> str:
+    return "The structure" if n_graphs == 1 else f"Structure {name}"
 
 
 def _reverse_edges(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -111,6 +112,15 @@ class Potential(nn.Module):
     def calibrate(self, statistics: TargetStatistics) -> None:
         """Set fixed shifts and scales from the training subset; called once before training."""
 
+    def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
+        """Return tensors whose shape depends on the values in the batch (chosen edges, say), by
+        name.
+
+        `forward` finds them in `batch.extras` when a compiled step has called this before, and must
+        do without. Data that the potential cannot treat are refused here.
+        """
+        return {}
+
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) in eV and, where the model has them, "atomic_energies" (n,)."""
         raise NotImplementedError
@@ -122,13 +132,16 @@ class Potential(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the weights."""
-        return next(p.dtype for p in self.parameters() if p.is_floating_point())
+        """Precision of the weights, or of the buffers where there are none."""
+        return next(t.dtype for t in self._tensors() if t.is_floating_point())
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.parameters()).device
+        return next(self._tensors()).device
+
+    def _tensors(self) -> Iterator[Tensor]:
+        return itertools.chain(self.parameters(), self.buffers())
 
     def check_species(self, numbers: NDArray[np.int64] | list[int]) -> None:
         """Raise DataError if `numbers` holds an element that was not in the training data."""
@@ -160,8 +173,13 @@ def evaluate(
 
     Raises
     ------
-    DataError : stress of structures without a cell.
+    DataError : stress of structures without a cell, or a graph built for another cutoff.
     """
+    if batch.cutoff is not None and abs(model.cutoff / batch.cutoff - 1.0) > 1e-6:
+        raise DataError(
+            f"The graph holds pairs closer than {batch.cutoff:g} Angstrom and the potential "
+            f"'{model.architecture}' is defined with {model.cutoff:g}; build it with model.cutoff."
+        )
     if not (forces or stress):
         with torch.set_grad_enabled(create_graph and torch.is_grad_enabled()):
             return model(batch)
@@ -213,23 +231,30 @@ def predict(
     indices: Tensor | None = None,
     batch_size: int = 64,
     forces: bool = False,
+    stress: bool = False,
 ) -> dict[str, NDArray[np.float64]]:
     """Evaluate many structures in batches, in evaluation mode.
 
-    Returns "energy" (g,) eV and, if asked, "forces" (n, 3) eV/Angstrom, in the order of `indices`
-    (all structures when absent).
+    Returns "energy" (g,) eV and, if asked, "forces" (n, 3) eV/Angstrom and "stress" (g, 3, 3)
+    eV/Angstrom^3, in the order of `indices` (all structures when absent).
+
+    Raises DataError for elements that the potential was not trained on, a store built for another
+    cutoff, or stress without cells.
     """
     if indices is None:
         indices = torch.arange(len(store))
+    model.check_species(store.species)
     was_training = model.training
     model.eval()
     collected: dict[str, list[Tensor]] = {"energy": []}
     if forces:
         collected["forces"] = []
+    if stress:
+        collected["stress"] = []
     try:
         with torch.no_grad():
             for batch in store.batches(indices, batch_size):
-                output = evaluate(model, batch, forces=forces)
+                output = evaluate(model, batch, forces=forces, stress=stress)
                 for name, parts in collected.items():
                     parts.append(output[name].double())
     finally:
@@ -253,7 +278,7 @@ class ModelFile:
 
 def save(model: Potential, path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Write and return `<path>.safetensors` and `<path>.json`; drops an extension of `path`."""
-    weights_file, json_file = _model_files(path)
+    weights_file, json_file = model_files(path)
     write_weights(weights_file, model.state_dict())
     record = ModelFile(
         architecture=model.architecture,
@@ -285,7 +310,7 @@ def load(
     """
     from gnnip.models.registry import build, names
 
-    weights_file, json_file = _model_files(path)
+    weights_file, json_file = model_files(path)
     if Path(path).is_file() and Path(path).suffix not in (".json", ".safetensors"):
         read_weights(path)  # names a pickle for what it is
         raise CheckpointError(
@@ -348,7 +373,8 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def _model_files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+def model_files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Return the weights file and the JSON file that `path` (see `load`) stands for."""
     stem = Path(path)
     if stem.is_dir():
         stem = stem / "model"

@@ -16,8 +16,8 @@ T = TypeVar("T")
 def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """Return the dataclass `cls` filled with `values`; `what` names it in messages.
 
-    Raises ConfigError for a key that `cls` lacks (naming the nearest one), a value of another type
-    and a value outside a list of choices. Whole numbers are accepted for floats, lists for tuples.
+    Raises ConfigError for a key that `cls` lacks (naming the nearest one), a missing key without a
+    default, a value of another type and a value outside a list of choices. Whole numbers are accepted for floats, lists for tuples.
     """
     hints = typing.get_type_hints(cls)
     known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
@@ -26,6 +26,10 @@ def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
         if key not in known:
             raise ConfigError(f"{what} has no option '{key}'{nearest(key, known)}")
         filled[key] = _fit(value, hints[key], f"{what}: {key}")
+    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and f.name not in filled:
+            raise ConfigError(f"{what} needs the option '{f.name}'.")
     return cls(**filled)
 
 
@@ -47,6 +51,16 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
         if value is None and type(None) in options:
             return None
         return _fit(value, next(o for o in options if o is not type(None)), where)
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, hint):
+            return value
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} is {value!r}, a mapping of options is expected.")
+        return read_options(hint, value, where)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} is {value!r}, a mapping is expected.")
+        return dict(value)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where} is {value!r}, a list is expected.")

@@ -11,8 +11,12 @@ from gnnip.models.hyperparameters import read_options
 
 #: name -> module and class; imported when first built
 _POTENTIALS = {
+    "composition": ("gnnip.models.null_models", "Composition"),
+    "constant": ("gnnip.models.null_models", "Constant"),
     "nequip": ("gnnip.models.nequip", "NequIP"),
+    "pair": ("gnnip.models.pair", "PairPotential"),
     "spektral": ("gnnip.models.cluster_network", "ClusterNetwork"),
+    "sum": ("gnnip.models.sum", "SumPotential"),
 }
 
 
