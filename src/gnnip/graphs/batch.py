@@ -22,6 +22,7 @@ from gnnip.graphs.neighbours import neighbour_list
 
 LARGEST_NUMBER = 118  #: of an element
 
+
 @dataclass
 class GraphBatch:
     """Structures stacked into one graph of n atoms and E directed edges.
@@ -115,7 +116,7 @@ class GraphBatch:
             }
 
     def with_edges(self, chosen: dict[str, Tensor], cutoff: float) -> GraphBatch:
-        """Return the batch with the edges of `edges_within` alone; positions stay differentiable."""
+        """Return the batch with the edges of `edges_within` alone, positions differentiable."""
         edges, old = chosen["edges"], self.adjacency
         source, target = old.source.index_select(0, edges), old.target.index_select(0, edges)
         adjacency = Adjacency(
@@ -375,9 +376,7 @@ class GraphStore:
         )
         for name, values, dtype in labels:
             if values is not None:
-                tensors[name] = torch.as_tensor(
-                    np.asarray(values), dtype=dtype, device=self.device
-                )
+                tensors[name] = torch.as_tensor(np.asarray(values), dtype=dtype, device=self.device)
         return GraphStore(
             tensors, self._atom_counts.numpy(), self._edge_counts.numpy(), self.cutoff
         )

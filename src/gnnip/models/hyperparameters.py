@@ -17,7 +17,8 @@ def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """Return the dataclass `cls` filled with `values`; `what` names it in messages.
 
     Raises ConfigError for a key that `cls` lacks (naming the nearest one), a missing key without a
-    default, a value of another type and a value outside a list of choices. Whole numbers are accepted for floats, lists for tuples.
+    default, a value of another type and a value outside a list of choices. Whole numbers are
+    accepted for floats, lists for tuples.
     """
     hints = typing.get_type_hints(cls)
     known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ def particle_energies(positions: ArrayLike, charges: ArrayLike) -> NDArray[np.fl
 def _sums(
     points: NDArray[np.float64], charges: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the particle energies (n,) and forces (n, 3), by blocks of rows to bound the memory."""
+    """Return particle energies (n,) and forces (n, 3), by blocks of rows to bound the memory."""
     n = len(points)
     energies, forces = np.empty(n), np.empty((n, 3))
     for begin in range(0, n, _BLOCK):
