@@ -65,7 +65,7 @@ class TestSum(PotentialContract):
                 [
                     {
                         "positions": np.vstack(
-                            [water["positions"], outer + [cutoff + side * 1e-7, 0.0, 0.0]]
+                            [water["positions"], np.add(outer, [cutoff + side * 1e-7, 0.0, 0.0])]
                         ),
                         "numbers": np.append(water["numbers"], 8),
                     }

@@ -53,11 +53,11 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
             return None
         return _fit(value, next(o for o in options if o is not type(None)), where)
     if dataclasses.is_dataclass(hint):
-        if isinstance(value, hint):
+        if isinstance(value, hint):  # type: ignore[arg-type]
             return value
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} is {value!r}, a mapping of options is expected.")
-        return read_options(hint, value, where)
+        return read_options(hint, value, where)  # type: ignore[arg-type]
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} is {value!r}, a mapping is expected.")

@@ -92,7 +92,7 @@ class Plan:
         for name in values:
             if name not in known:
                 raise ConfigError(f"A plan of point charges has no '{name}'{nearest(name, known)}.")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})  # type: ignore[arg-type]
 
     def pairs(self, distance: float, kept_fraction: float = 1.0) -> int:
         """Return the number of half charges of either sign: 120 + 5 d as published."""
