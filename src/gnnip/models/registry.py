@@ -13,7 +13,7 @@ from gnnip.models.hyperparameters import read_options
 _POTENTIALS = {
     "composition": ("gnnip.models.null_models", "Composition"),
     "constant": ("gnnip.models.null_models", "Constant"),
-    "nequip": ("gnnip.models.nequip", "NequIP"),
+    "nequip": ("gnnip.models.nequip.network", "NequIP"),
     "pair": ("gnnip.models.pair", "PairPotential"),
     "spektral": ("gnnip.models.cluster_network", "ClusterNetwork"),
     "sum": ("gnnip.models.sum", "SumPotential"),
