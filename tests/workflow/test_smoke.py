@@ -208,7 +208,8 @@ def test_a_training_survives_sigkill(run, tmp_path):
         data = "results/smoke/datasets/water_anion.h5"
         (project.folder / data).parent.mkdir(parents=True)
         shutil.copy(run.folder / data, project.folder / data)
-        longer(project, epochs=400)
+        # a checkpoint comes after ten seconds: the run has to be longer on any machine
+        longer(project, epochs=1500)
     target = ("--cores", "1", *TIER, "--", f"{CELL}/model.safetensors")
     # the data set is there: only the training is asked for
     assert jobs(whole.snakemake("-n", *target)) == {"train_model": 1}
