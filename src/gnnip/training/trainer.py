@@ -7,9 +7,7 @@ and a run that was killed and continued ends with the same weights as one that w
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import math
 import os
@@ -28,16 +26,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError
-from gnnip.files import atomic_path, read_json, write_json, write_text
+from gnnip.files import atomic_path, read_json, write_json
 from gnnip.graphs import GraphBatch, GraphStore
 from gnnip.models import build, evaluate, predict, save
 from gnnip.models.contract import Potential, TargetStatistics, choose_device
 from gnnip.training.optimiser import Optimiser
 from gnnip.training.progress import Progress
+from gnnip.training.results import SUBSETS, Labels, errors, write_history, write_predictions
 from gnnip.training.schedule import Schedule
 from gnnip.training.settings import Settings
 
-SUBSETS = ("train", "validation", "test")
 RESULTS = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
 #: a training loss this many times its lowest value, so many epochs running, will not come back
 DIVERGED_FACTOR, DIVERGED_EPOCHS = 100.0, 5
@@ -101,11 +99,11 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     parts = _check_split(split, arrays.n_frames)
     used = np.concatenate(list(parts.values()))
-    energies, forces = _labels(arrays, term, used, settings.force_weight > 0)
+    labels = _labels(arrays, term, used, settings.force_weight > 0)
 
     seed_everything(settings.seed, -1)
     model = build(model_name, **hyperparameters)
-    identity = _identity(model, arrays, used, energies, parts, term, settings)
+    identity = _identity(model, arrays, used, labels, parts, term, settings)
     finished = _finished(folder, identity, settings)
     if finished is not None:
         return finished
@@ -120,17 +118,17 @@ def train(
     subset = arrays.subset(used)
     model.check_species(subset.numbers)
     store = _store(subset, used, model.cutoff, device, dtype, stores)
-    store = store.with_labels(energies, forces)
+    store = store.with_labels(labels.energy, labels.forces)
     bounds = np.cumsum([0, *(len(p) for p in parts.values())])
     rows = {name: torch.arange(bounds[k], bounds[k + 1]) for k, name in enumerate(SUBSETS)}
     train_rows = rows["train"].numpy()
     train_atoms = _atoms_of(subset.offsets, train_rows)
     statistics = TargetStatistics.measure(
-        energies[train_rows],
+        labels.energy[train_rows],
         subset.numbers[train_atoms],
         np.concatenate([[0], np.cumsum(subset.n_atoms[train_rows])]),
         store.mean_neighbours,
-        None if forces is None else forces[train_atoms],
+        None if labels.forces is None else labels.forces[train_atoms],
     )
     model.calibrate(statistics)
     model.species = tuple(int(z) for z in np.unique(subset.numbers[train_atoms]))
@@ -155,13 +153,11 @@ def train(
     model.eval()
     model.training_record = {"term": term, "model": model_name, "seed": settings.seed}
     save(model, folder / "model")
-    predicted = predict(model, store, batch_size=_EVALUATION_BATCH)["energy"]
-    errors = {
-        f"{name}_mae_ev": float(np.abs(predicted[r] - energies[r]).mean()) if len(r) else None
-        for name, r in ((n, t.numpy()) for n, t in rows.items())
-    }
-    _write_history(folder / "history.csv", run.history)
-    _write_predictions(folder / "predictions.csv", subset, used, rows, energies, predicted)
+    with_forces = labels.forces is not None
+    predicted = predict(model, store, batch_size=trainer.evaluation_batch, forces=with_forces)
+    by_name = {name: r.numpy() for name, r in rows.items()}
+    write_history(folder / "history.csv", run.history)
+    write_predictions(folder / "predictions.csv", subset, used, by_name, labels, predicted)
     summary = {
         "model": model_name,
         "hyperparameters": asdict(model.hyperparameters),
@@ -170,7 +166,7 @@ def train(
         "best_epoch": run.best_epoch,
         "epochs_run": run.epoch,
         "stopped": stopped,
-        **errors,
+        **errors(labels, predicted, subset.n_atoms, by_name),
         "n_parameters": model.n_parameters,
         **{f"n_{name}": len(r) for name, r in rows.items()},
         "mean_neighbours": store.mean_neighbours,
@@ -189,6 +185,20 @@ def train(
     return summary
 
 
+@dataclass(frozen=True)
+class _Errors:
+    """Means over a subset: loss, absolute energy error (eV), RMSE of force components (eV/A)."""
+
+    loss: float
+    energy_mae: float
+    force_rmse: float | None = None
+
+    def __str__(self) -> str:
+        """Return them as a progress line shows them."""
+        energy = f"{self.energy_mae:.4g} eV"
+        return energy if self.force_rmse is None else f"{energy} {self.force_rmse:.4g} eV/A"
+
+
 class _Trainer:
     """The loop over epochs and what it keeps."""
 
@@ -197,6 +207,11 @@ class _Trainer:
     ) -> None:
         self.model, self.store, self.rows, self.settings = model, store, rows, settings
         self.forces = settings.force_weight > 0
+        self.trainable = [p for p in model.parameters() if p.requires_grad]
+        # a force needs the memory of a backward pass, so evaluation takes steps like training's
+        self.evaluation_batch = (
+            min(_EVALUATION_BATCH, 2 * settings.batch_size) if self.forces else _EVALUATION_BATCH
+        )
         self.optimiser = Optimiser(model.parameters(), settings.optimiser, settings.weight_decay)
         self.schedule = Schedule(settings)
         self.average = (
@@ -221,24 +236,25 @@ class _Trainer:
                 return "time limit"
             begun = time.perf_counter()
             rate = self.schedule.rate(run.epoch)
-            train_loss, train_mae = self.train_epoch(run.epoch)
-            validation_loss, validation_mae = self.validate()
+            train = self.train_epoch(run.epoch)
+            validation = self.validate()
             run.wall_s = spent + time.perf_counter() - started
-            if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+            if not (math.isfinite(train.loss) and math.isfinite(validation.loss)):
                 return self.diverged(bar, f"the loss of epoch {run.epoch + 1} is not finite")
-            self.schedule.observe(validation_loss)
+            self.schedule.observe(validation.loss)
             run.epoch += 1
-            if validation_loss < run.best_loss:
-                run.best_loss, run.best_epoch = validation_loss, run.epoch
+            if validation.loss < run.best_loss:
+                run.best_loss, run.best_epoch = validation.loss, run.epoch
                 run.best_weights = {
                     k: v.detach().clone() for k, v in self.judged.state_dict().items()
                 }
             run.history.append(
                 {
                     "epoch": run.epoch,
-                    "train_loss": train_loss,
-                    "train_mae_ev": train_mae,
-                    "validation_mae_ev": validation_mae,
+                    "train_loss": train.loss,
+                    "train_mae_ev": train.energy_mae,
+                    "validation_mae_ev": validation.energy_mae,
+                    **self.force_columns(train, validation),
                     "learning_rate": rate,
                     "seconds": time.perf_counter() - begun,
                 }
@@ -248,7 +264,7 @@ class _Trainer:
                 return self.diverged(bar, f"the loss rose {DIVERGED_FACTOR:.0f}-fold and stayed")
             bar.step(
                 run.epoch,
-                f"train {train_mae:.4g} eV, validation {validation_mae:.4g} eV, "
+                f"train {train}, validation {validation}, "
                 f"best epoch {run.best_epoch}, {run.history[-1]['seconds']:.2f} s",
             )
             if time.perf_counter() - saved >= s.checkpoint_interval_s and run.epoch < s.epochs:
@@ -256,57 +272,82 @@ class _Trainer:
                 saved = time.perf_counter()
         return "epochs"
 
-    def train_epoch(self, epoch: int) -> tuple[float, float]:
-        """Pass once over the training subset; return mean loss and energy MAE (eV) on the way."""
+    def force_columns(self, train: _Errors, validation: _Errors) -> dict[str, float]:
+        """Return the columns that the history of a training on forces has besides."""
+        if train.force_rmse is None or validation.force_rmse is None:
+            return {}
+        return {
+            "train_force_rmse_ev_per_a": train.force_rmse,
+            "validation_force_rmse_ev_per_a": validation.force_rmse,
+        }
+
+    def train_epoch(self, epoch: int) -> _Errors:
+        """Pass once over the training subset; return the mean errors on the way."""
         s = self.settings
         order = seed_everything(s.seed, epoch)
         shuffled = self.rows["train"][torch.randperm(len(self.rows["train"]), generator=order)]
         self.model.train()
         steps = math.ceil(len(shuffled) / s.batch_size)
-        totals = torch.zeros(2, dtype=torch.float64, device=self.store.device)
+        totals = self.no_errors()
         for step, batch in enumerate(self.store.batches(shuffled, s.batch_size)):
             # the first step of a warm-up must move
             at = epoch + (step + 1) / steps if s.warmup_epochs else epoch
             self.optimiser.zero_grad()
             loss, error = self.loss(self.model, batch, create_graph=True)
-            loss.backward()
+            if self.trainable:
+                # the gradient for the positions, which forces have made leaves, is not wanted
+                loss.backward(inputs=self.trainable)
             if s.clip is not None:
-                nn.utils.clip_grad_norm_(self.model.parameters(), s.clip)
+                nn.utils.clip_grad_norm_(self.trainable, s.clip)
             self.optimiser.step(self.schedule.rate(at))
             if self.average is not None:
                 self.average.update_parameters(self.model)
-            totals += torch.stack([loss.detach().double() * batch.n_graphs, error])
-        train_loss, train_error = (totals / len(shuffled)).tolist()
-        return train_loss, train_error
+            totals += error
+        return self.mean(totals, shuffled)
 
-    def validate(self) -> tuple[float, float]:
-        """Return the loss and the energy MAE (eV) of the validation subset."""
-        model = self.judged
+    def validate(self) -> _Errors:
+        """Return the errors of the validation subset."""
+        model, rows = self.judged, self.rows["validation"]
         model.eval()
-        totals = torch.zeros(2, dtype=torch.float64, device=self.store.device)
+        totals = self.no_errors()
         with torch.no_grad():
-            for batch in self.store.batches(self.rows["validation"], _EVALUATION_BATCH):
-                loss, error = self.loss(model, batch, create_graph=False)
-                totals += torch.stack([loss.double() * batch.n_graphs, error])
-        loss_mean, error_mean = (totals / len(self.rows["validation"])).tolist()
-        return loss_mean, error_mean
+            for batch in self.store.batches(rows, self.evaluation_batch):
+                totals += self.loss(model, batch, create_graph=False)[1]
+        return self.mean(totals, rows)
 
     def loss(
         self, model: Potential, batch: GraphBatch, create_graph: bool
     ) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch and the sum of its absolute energy errors, eV."""
+        """Return the loss of a batch and what its errors add to the sums of `no_errors`."""
         s = self.settings
         output = evaluate(model, batch, forces=self.forces, create_graph=create_graph)
         assert batch.energy is not None
         difference = output["energy"].double() - batch.energy
-        error = difference.detach().abs().sum()
+        sums = [difference.detach().abs().sum()]
         if s.per_atom:
             difference = difference / batch.n_atoms
         loss = s.energy_weight * self.penalty(difference)
         if self.forces:
             assert batch.forces is not None
-            loss = loss + s.force_weight * self.penalty(output["forces"] - batch.forces)
-        return loss, error
+            difference = output["forces"] - batch.forces
+            sums.append(difference.detach().double().square().sum())
+            loss = loss + s.force_weight * self.penalty(difference)
+        return loss, torch.stack([loss.detach().double() * batch.n_graphs, *sums])
+
+    def no_errors(self) -> Tensor:
+        """Return the zeros that sums over batches start from: loss times structures, absolute
+        energy errors and, with forces, square errors of force components."""
+        return torch.zeros(3 if self.forces else 2, dtype=torch.float64, device=self.store.device)
+
+    def mean(self, totals: Tensor, rows: Tensor) -> _Errors:
+        """Turn sums over the structures `rows` into means."""
+        sums = totals.tolist()
+        components = 3 * self.store.n_atoms(rows)
+        return _Errors(
+            sums[0] / len(rows),
+            sums[1] / len(rows),
+            math.sqrt(sums[2] / components) if self.forces else None,
+        )
 
     def penalty(self, difference: Tensor) -> Tensor:
         """Mean of the chosen function of the errors."""
@@ -390,9 +431,7 @@ def _check_split(
     return parts
 
 
-def _labels(
-    arrays: FrameArrays, term: str, used: NDArray[np.int64], with_forces: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+def _labels(arrays: FrameArrays, term: str, used: NDArray[np.int64], with_forces: bool) -> Labels:
     terms = arrays.terms if term == "total" and term not in arrays.terms else (term,)
     energies = np.sum([arrays.energy(t) for t in terms], axis=0)[used].astype(np.float64)
     bad = ~np.isfinite(energies)
@@ -402,14 +441,14 @@ def _labels(
             "not finite; remove the frames or label them again."
         )
     if not with_forces:
-        return energies, None
+        return Labels(energies)
     total = np.sum([arrays.force(t) for t in terms], axis=0)
     forces = total[_atoms_of(arrays.offsets, used)].astype(np.float64)
     if not np.isfinite(forces).all():
         raise DataError(
             f"Forces of the term '{term}' are not finite; remove those frames or label them again."
         )
-    return energies, forces
+    return Labels(energies, forces)
 
 
 def _atoms_of(offsets: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -449,7 +488,7 @@ def _identity(
     model: Potential,
     arrays: FrameArrays,
     used: NDArray[np.int64],
-    energies: NDArray[np.float64],
+    labels: Labels,
     parts: Mapping[str, NDArray[np.int64]],
     term: str,
     settings: Settings,
@@ -460,7 +499,14 @@ def _identity(
         "hyperparameters": asdict(model.hyperparameters),
         "settings": settings.binding(),
         "term": term,
-        "frames": _hash(arrays.positions, arrays.numbers, arrays.offsets, energies, used),
+        "frames": _hash(
+            arrays.positions,
+            arrays.numbers,
+            arrays.offsets,
+            labels.energy,
+            used,
+            *(a for a in (labels.forces, arrays.cells, arrays.pbc) if a is not None),
+        ),
         "split": {name: _hash(part) for name, part in parts.items()},
     }
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()
@@ -484,46 +530,6 @@ def _finished(folder: Path, identity: str, settings: Settings) -> dict[str, Any]
     if summary["stopped"] == "time limit" and (limit is None or summary["wall_s"] < limit):
         return None
     return dict(summary)
-
-
-def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in history:
-        writer.writerow({k: v if k == "epoch" else f"{v:.8g}" for k, v in row.items()})
-    write_text(path, text.getvalue())
-
-
-def _write_predictions(
-    path: Path,
-    subset: FrameArrays,
-    used: NDArray[np.int64],
-    rows: Mapping[str, Tensor],
-    energies: NDArray[np.float64],
-    predicted: NDArray[np.float64],
-) -> None:
-    described = ("n_molecules", "temperature_k", "trajectory")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["frame", "subset", *described, "n_atoms", "energy_reference_ev", "energy_predicted_ev"]
-    )
-    n_atoms = subset.n_atoms
-    for name in ("validation", "test"):
-        for row in rows[name].tolist():
-            metadata = [subset.metadata[c][row] if c in subset.metadata else "" for c in described]
-            writer.writerow(
-                [
-                    used[row],
-                    name,
-                    *metadata,
-                    n_atoms[row],
-                    f"{energies[row]:.10g}",
-                    f"{predicted[row]:.10g}",
-                ]
-            )
-    write_text(path, text.getvalue())
 
 
 def _peak_memory_mb(device: torch.device) -> float:

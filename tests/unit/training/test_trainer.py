@@ -16,7 +16,7 @@ import torch
 import gnnip
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError
-from gnnip.models import load, predict
+from gnnip.models import build, load, predict
 from gnnip.models.weights import read_weights
 from gnnip.training import Settings, train
 from gnnip.training.optimiser import Optimiser
@@ -160,24 +160,140 @@ def test_it_learns(tmp_path):
     assert summary["test_mae_ev"] < 0.15 * frames.energies["pair"].std()
 
 
-def test_forces_are_learned(tmp_path):
+def taught_by(teacher, frames):
+    """Replace the labels of frames by what a potential says."""
+    from gnnip.graphs import GraphStore
+
+    store = GraphStore.from_flat(
+        frames.positions, frames.numbers, frames.offsets, teacher.cutoff, dtype=teacher.dtype
+    )
+    said = predict(teacher, store, forces=True)
+    return replace(frames, energies={"pair": said["energy"]}, forces={"pair": said["forces"]})
+
+
+PAIR = {"species": (1, 8), "n_radial": 6, "cutoff": 5.0}
+THIRDS = {"train": np.arange(20), "validation": np.arange(20, 25), "test": np.arange(25, 30)}
+FORCES = {"force_weight": 1.0, "loss": "mse", "per_atom": True}
+
+
+def test_a_pair_potential_learns_the_forces_of_another(tmp_path):
+    """The teacher is in the student's span; exp(-r) of `make_frames` is not (best RMSE 2-5 %)."""
+    torch.manual_seed(0)
+    teacher = build("pair", **PAIR).double()
+    torch.nn.init.normal_(teacher.coefficients)
+    frames = taught_by(teacher, make_frames(50))
+    split = {"train": np.arange(35), "validation": np.arange(35, 42), "test": np.arange(42, 50)}
+    chosen = Settings(
+        epochs=60, batch_size=4, device="cpu", learning_rate=0.1, scheduler="cosine", **FORCES
+    )
+    summary = train("pair", PAIR, frames, "pair", split, chosen, tmp_path, quiet)
+    assert summary["test_force_rmse_ev_per_a"] < 0.02 * summary["force_rms_reference_ev_per_a"]
+
+
+def test_force_errors_are_those_of_the_saved_model(tmp_path):
     frames = make_frames(30, forces=True)
-    split = {"train": np.arange(20), "validation": np.arange(20, 25), "test": np.arange(25, 30)}
-    changes = {"force_weight": 1.0, "loss": "huber", "clip": 10.0, "per_atom": True}
+    frames.metadata["state"] = np.array(["a", "b"] * 15)
+    frames.metadata["curve"] = np.zeros((30, 2))  # no column of a table
+    lines = []
+    summary = train(
+        "pair", PAIR, frames, "pair", THIRDS, settings(**FORCES), tmp_path, lines.append
+    )
+    table = read_table(tmp_path / "predictions.csv")
+    assert list(table[0])[2:6] == ["n_molecules", "temperature_k", "trajectory", "state"]
+    assert "curve" not in table[0]
+    assert [r["state"] for r in table] == [frames.metadata["state"][int(r["frame"])] for r in table]
+    from gnnip.graphs import GraphStore
+
+    network = load(tmp_path)
+    for name, chosen in THIRDS.items():
+        part = frames.subset(chosen)
+        store = GraphStore.from_flat(part.positions, part.numbers, part.offsets, network.cutoff)
+        said = predict(network, store, forces=True)
+        force = said["forces"] - part.forces["pair"]
+        energy = (said["energy"] - part.energies["pair"]) / part.n_atoms
+        expected = {
+            "force_rmse_ev_per_a": np.sqrt((force**2).mean()),
+            "force_mae_ev_per_a": np.abs(force).mean(),
+            "energy_rmse_mev_per_atom": 1000 * np.sqrt((energy**2).mean()),
+        }
+        for quantity, value in expected.items():
+            assert summary[f"{name}_{quantity}"] == pytest.approx(value, rel=1e-5)
+        if name == "train":
+            continue
+        rows = [r for r in table if r["subset"] == name]
+        for k, row in enumerate(rows):
+            error, truth = force[part.atoms(k)], part.forces["pair"][part.atoms(k)]
+            rms, mae = float(row["force_rmse_ev_per_a"]), float(row["force_mae_ev_per_a"])
+            assert rms == pytest.approx(np.sqrt((error**2).mean()), rel=1e-5)
+            assert mae == pytest.approx(np.abs(error).mean(), rel=1e-5)
+            assert float(row["force_rms_reference_ev_per_a"]) == pytest.approx(
+                np.sqrt((truth**2).mean())
+            )
+    truth = frames.subset(THIRDS["test"]).forces["pair"]
+    assert summary["force_rms_reference_ev_per_a"] == pytest.approx(np.sqrt((truth**2).mean()))
+    history = read_table(tmp_path / "history.csv")
+    best = history[summary["best_epoch"] - 1]
+    assert float(best["validation_force_rmse_ev_per_a"]) == pytest.approx(
+        summary["validation_force_rmse_ev_per_a"], rel=1e-5
+    )
+    assert float(history[0]["train_force_rmse_ev_per_a"]) > 0
+    assert "eV/A" in lines[-1]
+
+
+def test_forces_of_a_network_are_learned(tmp_path):
+    frames = make_frames(30, forces=True)
+    changes = FORCES | {"loss": "huber", "clip": 10.0}
     model = {"layer": "gcs", "features": "invariant", "activation": "tanh", "cutoff": 8.0}
-    errors = []
+    found = []
     for epochs in (1, 25):
         chosen = replace(settings(**changes), epochs=epochs, learning_rate=3e-3)
-        folder = tmp_path / str(epochs)
-        train("spektral", model, frames, "pair", split, chosen, folder, quiet)
-        from gnnip.graphs import GraphStore
+        summary = train(
+            "spektral", model, frames, "pair", THIRDS, chosen, tmp_path / str(epochs), quiet
+        )
+        found.append(summary["test_force_mae_ev_per_a"])
+    assert found[1] < 0.6 * found[0]
 
-        test = frames.subset(split["test"])
-        network = load(folder)
-        store = GraphStore.from_flat(test.positions, test.numbers, test.offsets, network.cutoff)
-        forces = predict(network, store, forces=True)["forces"]
-        errors.append(np.abs(forces - test.forces["pair"]).mean())
-    assert errors[1] < 0.6 * errors[0]
+
+def test_without_forces_their_errors_are_null(tmp_path):
+    summary = train("spektral", TINY, make_frames(), "pair", SPLIT, settings(), tmp_path, quiet)
+    assert summary["test_force_rmse_ev_per_a"] is None
+    assert summary["force_rms_reference_ev_per_a"] is None
+    assert summary["test_energy_rmse_mev_per_atom"] > 0
+
+
+def test_a_null_model_has_nothing_to_train_and_a_summary(tmp_path):
+    frames = make_frames(30, forces=True)
+    chosen = replace(settings(**FORCES), epochs=1)
+    summary = train("composition", {}, frames, "pair", THIRDS, chosen, tmp_path, quiet)
+    reference = summary["force_rms_reference_ev_per_a"]
+    assert summary["test_force_rmse_ev_per_a"] == pytest.approx(reference, rel=1e-6)
+
+
+def test_a_force_step_computes_no_gradient_of_positions(tmp_path, monkeypatch):
+    """Validation keeps no graph of the weights, training none of the positions."""
+    from gnnip.training import trainer
+
+    original, seen = trainer.evaluate, []
+
+    def watch(model, batch, **options):
+        output = original(model, batch, **options)
+        seen.append((model.training, output["energy"].requires_grad))
+        assert all(p.requires_grad for p in model.parameters())
+        return output
+
+    backwards = []
+    tensor_backward = torch.Tensor.backward
+
+    def backward(self, *args, **options):
+        backwards.append(options["inputs"])
+        tensor_backward(self, *args, **options)
+
+    monkeypatch.setattr(trainer, "evaluate", watch)
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    chosen = replace(settings(**FORCES), epochs=1)
+    train("pair", PAIR, make_frames(30, forces=True), "pair", THIRDS, chosen, tmp_path, quiet)
+    assert set(seen) == {(True, True), (False, False)}
+    assert all([tuple(p.shape) for p in inputs] == [(3, 6)] for inputs in backwards)
 
 
 def test_same_call_again_changes_nothing(tmp_path):
@@ -325,8 +441,8 @@ def test_late_divergence_keeps_the_best_epoch(tmp_path, monkeypatch):
     original = trainer._Trainer.train_epoch
 
     def breaks(self, epoch):
-        loss, error = original(self, epoch)
-        return (float("nan") if epoch == 2 else loss), error
+        errors = original(self, epoch)
+        return replace(errors, loss=float("nan")) if epoch == 2 else errors
 
     monkeypatch.setattr(trainer._Trainer, "train_epoch", breaks)
     lines = []
