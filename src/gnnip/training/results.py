@@ -62,10 +62,10 @@ def errors(
     return found
 
 
-def write_history(path: Path, history: list[dict[str, float]]) -> None:
+def write_history(path: Path, columns: list[str], history: list[dict[str, float]]) -> None:
     """Write one row per epoch."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in history:
         writer.writerow({k: v if k == "epoch" else f"{v:.8g}" for k, v in row.items()})

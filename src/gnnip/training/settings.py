@@ -30,8 +30,8 @@ class Settings:
     seed : initial weights, order of batches, dropout.
     device : "auto", "cpu" or "cuda".
     dtype : "float32" or "float64".
-    time_limit_s : stop after so many seconds of training and write the results of the best epoch so
-        far; the same call with a larger limit continues. None for no limit.
+    time_limit_s : stop after so many seconds of training, between two steps, and write the results
+        of the best epoch so far; the same call with a larger limit continues. None for no limit.
     checkpoint_interval_s : at most so many seconds are lost by a kill.
     threads : CPU threads of torch; None leaves them as they are.
     """

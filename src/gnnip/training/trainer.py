@@ -1,8 +1,9 @@
 """One trainer for every potential: best epoch by validation, exact continuation after a kill.
 
 A training is a pure function of its arguments on a CPU: the order of batches and the dropout of an
-epoch are seeded by (seed, epoch), so a checkpoint is the weights, the optimiser and the history,
-and a run that was killed and continued ends with the same weights as one that was not.
+epoch are seeded by (seed, epoch), so a checkpoint is the weights, the optimiser, the history and,
+within an epoch, the number of steps done and the state of the random numbers; a run that was killed
+and continued ends with the same weights as one that was not.
 """
 
 from __future__ import annotations
@@ -46,15 +47,27 @@ Stores = dict[tuple[Any, ...], GraphStore]
 
 @dataclass
 class _Run:
-    """Everything that changes while a training runs; what a checkpoint holds."""
+    """Everything that changes while a training runs; what a checkpoint holds.
+
+    `step`, `sums` and `seconds` belong to the epoch that has begun: its steps done, what they add
+    to `_Trainer.no_errors`, and the time they took.
+    """
 
     epoch: int = 0
+    step: int = 0
+    sums: list[float] = field(default_factory=list)
+    seconds: float = 0.0
     best_epoch: int = 0
     best_loss: float = math.inf
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     wall_s: float = 0.0
     resumed: int = 0
+
+    @property
+    def place(self) -> str:
+        """Return how far it has come, in words."""
+        return f"epoch {self.epoch}" + (f", step {self.step}" if self.step else "")
 
 
 def train(
@@ -86,7 +99,9 @@ def train(
     epoch), `history.csv`, `predictions.csv` (validation and test frames) and, last,
     `summary.json`. A folder that holds the results of the same training is left as it is. While it
     runs, `checkpoint.pt` holds the state; a call after a kill continues from it, and a checkpoint
-    of another training is passed over.
+    of another training is passed over. Checkpoints and the time limit fall between any two steps,
+    so an epoch may be longer than both; results of less than one epoch are those of the weights as
+    they are, with best_epoch 0 and an empty history.
 
     Raises
     ------
@@ -133,18 +148,18 @@ def train(
     model.calibrate(statistics)
     model.species = tuple(int(z) for z in np.unique(subset.numbers[train_atoms]))
 
-    trainer = _Trainer(model, store, rows, settings)
     checkpoint = folder / "checkpoint.pt"
-    if trainer.restore(checkpoint, identity):
+    trainer = _Trainer(model, store, rows, settings, checkpoint, identity)
+    if trainer.restore():
         trainer.run.resumed += 1
     bar = Progress(settings.epochs, trainer.run.epoch, progress)
     bar.say(
         f"{model_name} on {term}: {model.n_parameters} parameters, {len(rows['train'])} training "
         f"frames, {store.mean_neighbours:.1f} neighbours per atom, {device}"
-        + (f", continued at epoch {trainer.run.epoch}" if trainer.run.resumed else "")
+        + (f", continued at {trainer.run.place}" if trainer.run.resumed else "")
     )
     try:
-        stopped = trainer.fit(checkpoint, identity, bar)
+        stopped = trainer.fit(bar)
     finally:
         bar.close()
 
@@ -156,7 +171,7 @@ def train(
     with_forces = labels.forces is not None
     predicted = predict(model, store, batch_size=trainer.evaluation_batch, forces=with_forces)
     by_name = {name: r.numpy() for name, r in rows.items()}
-    write_history(folder / "history.csv", run.history)
+    write_history(folder / "history.csv", trainer.history_columns, run.history)
     write_predictions(folder / "predictions.csv", subset, used, by_name, labels, predicted)
     summary = {
         "model": model_name,
@@ -171,7 +186,9 @@ def train(
         **{f"n_{name}": len(r) for name, r in rows.items()},
         "mean_neighbours": store.mean_neighbours,
         "wall_s": run.wall_s,
-        "seconds_per_epoch": float(np.median([h["seconds"] for h in run.history])),
+        "seconds_per_epoch": (
+            float(np.median([h["seconds"] for h in run.history])) if run.history else None
+        ),
         "peak_memory_mb": _peak_memory_mb(device),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
@@ -203,9 +220,16 @@ class _Trainer:
     """The loop over epochs and what it keeps."""
 
     def __init__(
-        self, model: Potential, store: GraphStore, rows: dict[str, Tensor], settings: Settings
+        self,
+        model: Potential,
+        store: GraphStore,
+        rows: dict[str, Tensor],
+        settings: Settings,
+        path: Path,
+        identity: str,
     ) -> None:
         self.model, self.store, self.rows, self.settings = model, store, rows, settings
+        self.path, self.identity = path, identity
         self.forces = settings.force_weight > 0
         self.trainable = [p for p in model.parameters() if p.requires_grad]
         # a force needs the memory of a backward pass, so evaluation takes steps like training's
@@ -220,34 +244,42 @@ class _Trainer:
             else None
         )
         self.run = _Run()
+        self.random_state: dict[str, Tensor] = {}
+        self.begun = self.saved = time.perf_counter()
 
     @property
     def judged(self) -> Potential:
         """The model that is validated and saved."""
         return self.model if self.average is None else self.average.module  # type: ignore[return-value]
 
-    def fit(self, checkpoint: Path, identity: str, bar: Progress) -> str:
+    @property
+    def history_columns(self) -> list[str]:
+        """Names of the columns of `history.csv`."""
+        energy = ["epoch", "train_loss", "train_mae_ev", "validation_mae_ev"]
+        force = ["train_force_rmse_ev_per_a", "validation_force_rmse_ev_per_a"]
+        return [*energy, *(force if self.forces else []), "learning_rate", "seconds"]
+
+    def fit(self, bar: Progress) -> str:
         """Run the remaining epochs; return why it ended."""
         s, run = self.settings, self.run
-        started, spent, saved = time.perf_counter(), run.wall_s, time.perf_counter()
+        self.begun = time.perf_counter() - run.wall_s
         while run.epoch < s.epochs:
-            if s.time_limit_s is not None and run.epoch > 0 and run.wall_s >= s.time_limit_s:
-                self.checkpoint(checkpoint, identity)
-                return "time limit"
-            begun = time.perf_counter()
             rate = self.schedule.rate(run.epoch)
-            train = self.train_epoch(run.epoch)
+            train = None if self.time_is_up() else self.train_epoch(run.epoch)
+            if train is None:
+                self.checkpoint()
+                return "time limit" if run.best_weights else self.judge_unfinished(bar)
+            before = time.perf_counter()
             validation = self.validate()
-            run.wall_s = spent + time.perf_counter() - started
+            run.seconds += time.perf_counter() - before
+            run.wall_s = time.perf_counter() - self.begun
             if not (math.isfinite(train.loss) and math.isfinite(validation.loss)):
                 return self.diverged(bar, f"the loss of epoch {run.epoch + 1} is not finite")
             self.schedule.observe(validation.loss)
             run.epoch += 1
             if validation.loss < run.best_loss:
                 run.best_loss, run.best_epoch = validation.loss, run.epoch
-                run.best_weights = {
-                    k: v.detach().clone() for k, v in self.judged.state_dict().items()
-                }
+                run.best_weights = self.weights()
             run.history.append(
                 {
                     "epoch": run.epoch,
@@ -256,9 +288,10 @@ class _Trainer:
                     "validation_mae_ev": validation.energy_mae,
                     **self.force_columns(train, validation),
                     "learning_rate": rate,
-                    "seconds": time.perf_counter() - begun,
+                    "seconds": run.seconds,
                 }
             )
+            run.step, run.sums, run.seconds = 0, [], 0.0
             losses = [h["train_loss"] for h in run.history]
             if min(losses[-DIVERGED_EPOCHS:]) > DIVERGED_FACTOR * min(losses):
                 return self.diverged(bar, f"the loss rose {DIVERGED_FACTOR:.0f}-fold and stayed")
@@ -267,10 +300,27 @@ class _Trainer:
                 f"train {train}, validation {validation}, "
                 f"best epoch {run.best_epoch}, {run.history[-1]['seconds']:.2f} s",
             )
-            if time.perf_counter() - saved >= s.checkpoint_interval_s and run.epoch < s.epochs:
-                self.checkpoint(checkpoint, identity)
-                saved = time.perf_counter()
+            if run.epoch < s.epochs and self.checkpoint_is_due():
+                self.checkpoint()
         return "epochs"
+
+    def time_is_up(self) -> bool:
+        """Tell whether the time limit has come, which it never does before the first step."""
+        limit, run = self.settings.time_limit_s, self.run
+        return limit is not None and bool(run.epoch or run.step) and run.wall_s >= limit
+
+    def judge_unfinished(self, bar: Progress) -> str:
+        """Take the weights as they are for the best when not one epoch fitted into the time."""
+        loss = self.validate().loss
+        if not math.isfinite(loss):
+            return self.diverged(bar, "the validation loss is not finite")
+        self.run.best_weights = self.weights()
+        bar.say(f"the time limit came at {self.run.place}, before the end of the first epoch")
+        return "time limit"
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return a copy of the weights that are validated."""
+        return {k: v.detach().clone() for k, v in self.judged.state_dict().items()}
 
     def force_columns(self, train: _Errors, validation: _Errors) -> dict[str, float]:
         """Return the columns that the history of a training on forces has besides."""
@@ -281,29 +331,46 @@ class _Trainer:
             "validation_force_rmse_ev_per_a": validation.force_rmse,
         }
 
-    def train_epoch(self, epoch: int) -> _Errors:
-        """Pass once over the training subset; return the mean errors on the way."""
-        s = self.settings
+    def train_epoch(self, epoch: int) -> _Errors | None:
+        """Pass over what is left of an epoch; return the mean errors on the way, or None when the
+        time limit came first."""
+        s, run = self.settings, self.run
         order = seed_everything(s.seed, epoch)
         shuffled = self.rows["train"][torch.randperm(len(self.rows["train"]), generator=order)]
         self.model.train()
         steps = math.ceil(len(shuffled) / s.batch_size)
         totals = self.no_errors()
-        for step, batch in enumerate(self.store.batches(shuffled, s.batch_size)):
+        if run.step:
+            totals += torch.tensor(run.sums, dtype=totals.dtype, device=totals.device)
+            set_random_state(self.random_state, self.store.device)
+        done, spent, begun = run.step, run.seconds, time.perf_counter()
+        for batch in self.store.batches(shuffled[done * s.batch_size :], s.batch_size):
             # the first step of a warm-up must move
-            at = epoch + (step + 1) / steps if s.warmup_epochs else epoch
-            self.optimiser.zero_grad()
-            loss, error = self.loss(self.model, batch, create_graph=True)
-            if self.trainable:
-                # the gradient for the positions, which forces have made leaves, is not wanted
-                loss.backward(inputs=self.trainable)
-            if s.clip is not None:
-                nn.utils.clip_grad_norm_(self.trainable, s.clip)
-            self.optimiser.step(self.schedule.rate(at))
-            if self.average is not None:
-                self.average.update_parameters(self.model)
-            totals += error
+            at = epoch + (run.step + 1) / steps if s.warmup_epochs else epoch
+            totals += self.train_step(batch, self.schedule.rate(at))
+            run.step += 1
+            now = time.perf_counter()
+            run.seconds, run.wall_s = spent + now - begun, now - self.begun
+            if run.step < steps and (self.time_is_up() or self.checkpoint_is_due()):
+                run.sums, self.random_state = totals.tolist(), random_state(self.store.device)
+                if self.time_is_up():
+                    return None
+                self.checkpoint()
         return self.mean(totals, shuffled)
+
+    def train_step(self, batch: GraphBatch, rate: float) -> Tensor:
+        """Move the weights by one batch; return what its errors add to `no_errors`."""
+        self.optimiser.zero_grad()
+        loss, error = self.loss(self.model, batch, create_graph=True)
+        if self.trainable:
+            # the gradient for the positions, which forces have made leaves, is not wanted
+            loss.backward(inputs=self.trainable)
+        if self.settings.clip is not None:
+            nn.utils.clip_grad_norm_(self.trainable, self.settings.clip)
+        self.optimiser.step(rate)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return error
 
     def validate(self) -> _Errors:
         """Return the errors of the validation subset."""
@@ -368,26 +435,32 @@ class _Trainer:
         bar.say(f"diverged: {reason}; the best epoch, {self.run.best_epoch}, is kept")
         return "diverged"
 
-    def checkpoint(self, path: Path, identity: str) -> None:
+    def checkpoint_is_due(self) -> bool:
+        """Tell whether the last checkpoint is old."""
+        return time.perf_counter() - self.saved >= self.settings.checkpoint_interval_s
+
+    def checkpoint(self) -> None:
         """Write the state atomically."""
         state = {
-            "identity": identity,
-            "run": asdict(self.run),
+            "identity": self.identity,
+            "run": vars(self.run),
+            "random_state": self.random_state if self.run.step else {},
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state(),
             "average": None if self.average is None else self.average.state_dict(),
         }
-        with atomic_path(path) as temporary:
+        with atomic_path(self.path) as temporary:
             torch.save(state, temporary)
+        self.saved = time.perf_counter()
 
-    def restore(self, path: Path, identity: str) -> bool:
+    def restore(self) -> bool:
         """Continue from a checkpoint of the same training; return whether there was one."""
-        if not path.exists():
+        if not self.path.exists():
             return False
         try:
-            state = torch.load(path, map_location=self.store.device, weights_only=True)
-            if state["identity"] != identity:
+            state = torch.load(self.path, map_location=self.store.device, weights_only=True)
+            if state["identity"] != self.identity:
                 return False
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
@@ -395,9 +468,10 @@ class _Trainer:
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             self.run = _Run(**state["run"])
+            self.random_state = state["random_state"]
         except Exception as error:
             raise CheckpointError(
-                f"The checkpoint {path} is damaged; delete it to start this training again."
+                f"The checkpoint {self.path} is damaged; delete it to start this training again."
             ) from error
         return True
 
@@ -407,6 +481,21 @@ def seed_everything(seed: int, epoch: int) -> torch.Generator:
     digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:7], "big"))
     return torch.Generator().manual_seed(int.from_bytes(digest[7:14], "big"))
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Return where the random numbers of the CPU and of a GPU stand."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    """Continue the random numbers from there."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
 
 
 def _check_split(

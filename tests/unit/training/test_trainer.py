@@ -379,14 +379,70 @@ def test_time_limit_writes_results_and_a_larger_one_continues(tmp_path, layer):
     model = TINY | {"layer": layer}
     arguments = ("spektral", model, make_frames(), "pair", SPLIT)
     a, b = tmp_path / "a", tmp_path / "b"
-    first = train(*arguments, settings(time_limit_s=1e-6), a, quiet)
+    lines = []
+    first = train(*arguments, settings(time_limit_s=1e-6), a, lines.append)
     assert first["stopped"] == "time limit"
-    assert first["epochs_run"] == 1
-    assert (a / "predictions.csv").exists()
+    # not one epoch fitted, so the weights after the first step are judged
+    assert (first["epochs_run"], first["best_epoch"]) == (0, 0)
+    assert "epoch 0, step 1" in lines[-1]
+    assert len(read_table(a / "predictions.csv")) == 12
+    assert read_table(a / "history.csv") == []
     second = train(*arguments, settings(), a, quiet)
     assert (second["stopped"], second["epochs_run"], second["resumed"]) == ("epochs", 4, 1)
     train(*arguments, settings(), b, quiet)
     assert same_weights(a, b)
+
+
+@pytest.mark.parametrize("steps", [2, 7])
+def test_stopped_within_an_epoch_and_continued_equals_uninterrupted(tmp_path, monkeypatch, steps):
+    """Dropout, averages and the errors of the epoch continue from the middle (4 steps an epoch)."""
+    from gnnip.training.trainer import _Trainer
+
+    model = TINY | {"layer": "gat"}
+    chosen = settings(ema=0.9, clip=1.0, scheduler="cosine", checkpoint_interval_s=0.0)
+    arguments = ("spektral", model, make_frames(), "pair", SPLIT, chosen)
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    train(*arguments, whole, quiet)
+    original, count = _Trainer.train_step, 0
+
+    def breaks(self, batch, rate):
+        nonlocal count
+        count += 1
+        if count > steps:
+            raise KeyboardInterrupt
+        return original(self, batch, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Trainer, "train_step", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            train(*arguments, cut, quiet)
+    lines = []
+    again = train(*arguments, cut, lines.append)
+    assert again["resumed"] == 1
+    assert f"continued at epoch {steps // 4}, step {steps % 4}" in lines[0]
+    assert same_weights(cut, whole)
+    a, b = (read_table(folder / "history.csv") for folder in (cut, whole))
+    for row in (*a, *b):
+        del row["seconds"]
+    assert a == b
+
+
+def test_time_limit_within_a_later_epoch(tmp_path, monkeypatch):
+    """The best epoch so far is what is written, and the rest can still be had."""
+    from gnnip.training.trainer import _Trainer
+
+    arguments = ("spektral", TINY, make_frames(), "pair", SPLIT)
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            _Trainer, "time_is_up", lambda self: self.run.epoch == 2 and self.run.step == 3
+        )
+        first = train(*arguments, settings(time_limit_s=1e9), cut, quiet)
+    assert (first["stopped"], first["epochs_run"]) == ("time limit", 2)
+    assert first["best_epoch"] in (1, 2)
+    train(*arguments, settings(), cut, quiet)
+    train(*arguments, settings(), whole, quiet)
+    assert same_weights(cut, whole)
 
 
 def test_checkpoint_of_another_training_is_passed_over(tmp_path):
