@@ -114,7 +114,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     parts = _check_split(split, arrays.n_frames)
     used = np.concatenate(list(parts.values()))
-    labels = _labels(arrays, term, used, settings.force_weight > 0)
+    labels = _labels(arrays, term, used, settings)
 
     seed_everything(settings.seed, -1)
     model = build(model_name, **hyperparameters)
@@ -133,7 +133,7 @@ def train(
     subset = arrays.subset(used)
     model.check_species(subset.numbers)
     store = _store(subset, used, model.cutoff, device, dtype, stores)
-    store = store.with_labels(labels.energy, labels.forces)
+    store = store.with_labels(labels.energy, labels.forces, labels.stress)
     bounds = np.cumsum([0, *(len(p) for p in parts.values())])
     rows = {name: torch.arange(bounds[k], bounds[k + 1]) for k, name in enumerate(SUBSETS)}
     train_rows = rows["train"].numpy()
@@ -168,8 +168,13 @@ def train(
     model.eval()
     model.training_record = {"term": term, "model": model_name, "seed": settings.seed}
     save(model, folder / "model")
-    with_forces = labels.forces is not None
-    predicted = predict(model, store, batch_size=trainer.evaluation_batch, forces=with_forces)
+    predicted = predict(
+        model,
+        store,
+        batch_size=trainer.evaluation_batch,
+        forces=trainer.forces,
+        stress=trainer.stress,
+    )
     by_name = {name: r.numpy() for name, r in rows.items()}
     write_history(folder / "history.csv", trainer.history_columns, run.history)
     write_predictions(folder / "predictions.csv", subset, used, by_name, labels, predicted)
@@ -230,11 +235,13 @@ class _Trainer:
     ) -> None:
         self.model, self.store, self.rows, self.settings = model, store, rows, settings
         self.path, self.identity = path, identity
-        self.forces = settings.force_weight > 0
+        self.forces, self.stress = settings.force_weight > 0, settings.stress_weight > 0
         self.trainable = [p for p in model.parameters() if p.requires_grad]
         # a force needs the memory of a backward pass, so evaluation takes steps like training's
         self.evaluation_batch = (
-            min(_EVALUATION_BATCH, 2 * settings.batch_size) if self.forces else _EVALUATION_BATCH
+            min(_EVALUATION_BATCH, 2 * settings.batch_size)
+            if self.forces or self.stress
+            else _EVALUATION_BATCH
         )
         self.optimiser = Optimiser(model.parameters(), settings.optimiser, settings.weight_decay)
         self.schedule = Schedule(settings)
@@ -387,7 +394,7 @@ class _Trainer:
     ) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and what its errors add to the sums of `no_errors`."""
         s = self.settings
-        output = evaluate(model, batch, forces=self.forces, create_graph=create_graph)
+        output = evaluate(model, batch, self.forces, self.stress, create_graph)
         assert batch.energy is not None
         difference = output["energy"].double() - batch.energy
         sums = [difference.detach().abs().sum()]
@@ -399,6 +406,9 @@ class _Trainer:
             difference = output["forces"] - batch.forces
             sums.append(difference.detach().double().square().sum())
             loss = loss + s.force_weight * self.penalty(difference)
+        if self.stress:
+            assert batch.stress is not None
+            loss = loss + s.stress_weight * self.penalty(output["stress"] - batch.stress)
         return loss, torch.stack([loss.detach().double() * batch.n_graphs, *sums])
 
     def no_errors(self) -> Tensor:
@@ -520,7 +530,7 @@ def _check_split(
     return parts
 
 
-def _labels(arrays: FrameArrays, term: str, used: NDArray[np.int64], with_forces: bool) -> Labels:
+def _labels(arrays: FrameArrays, term: str, used: NDArray[np.int64], settings: Settings) -> Labels:
     terms = arrays.terms if term == "total" and term not in arrays.terms else (term,)
     energies = np.sum([arrays.energy(t) for t in terms], axis=0)[used].astype(np.float64)
     bad = ~np.isfinite(energies)
@@ -529,15 +539,24 @@ def _labels(arrays: FrameArrays, term: str, used: NDArray[np.int64], with_forces
             f"The energy '{term}' of frame {used[bad.argmax()]} (and of {bad.sum() - 1} others) is "
             "not finite; remove the frames or label them again."
         )
-    if not with_forces:
-        return Labels(energies)
-    total = np.sum([arrays.force(t) for t in terms], axis=0)
-    forces = total[_atoms_of(arrays.offsets, used)].astype(np.float64)
-    if not np.isfinite(forces).all():
-        raise DataError(
-            f"Forces of the term '{term}' are not finite; remove those frames or label them again."
-        )
-    return Labels(energies, forces)
+    forces = stress = None
+    if settings.force_weight > 0:
+        total = np.sum([arrays.force(t) for t in terms], axis=0)
+        forces = total[_atoms_of(arrays.offsets, used)].astype(np.float64)
+    if settings.stress_weight > 0:
+        stress = np.sum([arrays.stress(t) for t in terms], axis=0)[used].astype(np.float64)
+        if arrays.cells is None or arrays.pbc is None or not arrays.pbc[used].all():
+            raise DataError(
+                "Stress needs frames that are periodic in all directions, and some are not; set "
+                "stress_weight to 0 or choose other frames."
+            )
+    for name, values in (("Forces", forces), ("Stresses", stress)):
+        if values is not None and not np.isfinite(values).all():
+            raise DataError(
+                f"{name} of the term '{term}' are not finite; remove those frames or label them "
+                "again."
+            )
+    return Labels(energies, forces, stress)
 
 
 def _atoms_of(offsets: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -594,7 +613,7 @@ def _identity(
             arrays.offsets,
             labels.energy,
             used,
-            *(a for a in (labels.forces, arrays.cells, arrays.pbc) if a is not None),
+            *(a for a in (labels.forces, labels.stress, arrays.cells, arrays.pbc) if a is not None),
         ),
         "split": {name: _hash(part) for name, part in parts.items()},
     }
