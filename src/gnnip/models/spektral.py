@@ -480,6 +480,8 @@ class _GatedSum(torch.autograd.Function):
         inputs, (graph, activation) = ctx.saved_tensors, ctx.rest
         needed = ctx.needs_input_grad[:4]
         if torch.is_grad_enabled():  # a derivative of this derivative will be asked for
+            # fresh views: own may itself depend on edge_attr, and these are partial derivatives
+            inputs = tuple(t.view_as(t) for t in inputs)
             own, neighbour, edge_attr, kernel = inputs
             output = _gated_sum(own, neighbour, edge_attr, kernel, graph, activation)
             wanted = [t for t, need in zip(inputs, needed, strict=True) if need]
