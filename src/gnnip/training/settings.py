@@ -35,6 +35,9 @@ class Settings:
         of the best epoch so far; the same call with a larger limit continues. None for no limit.
     checkpoint_interval_s : at most so many seconds are lost by a kill.
     threads : CPU threads of torch; None leaves them as they are.
+    compile : run steps through a compiler (`gnnip.training.compiled`), which takes a minute at the
+        start and pays on a GPU and for long trainings of small models. Results differ by rounding;
+        what cannot be compiled runs as it is.
     """
 
     loss: Literal["mae", "mse", "huber"] = "mae"
@@ -62,9 +65,10 @@ class Settings:
     time_limit_s: float | None = None
     checkpoint_interval_s: float = 10.0
     threads: int | None = None
+    compile: bool = False
 
-    #: settings that do not change the result of a training that runs to its end
-    FREE = ("device", "time_limit_s", "checkpoint_interval_s", "threads")
+    #: settings that do not change the result of a training that runs to its end, but for rounding
+    FREE = ("device", "time_limit_s", "checkpoint_interval_s", "threads", "compile")
 
     def __post_init__(self) -> None:
         """Raise ConfigError for values that cannot be."""

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError
+from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError, GnnipError
 from gnnip.files import atomic_path, read_json, write_json
 from gnnip.graphs import GraphBatch, GraphStore
 from gnnip.models import build, evaluate, predict, save
@@ -36,6 +36,9 @@ from gnnip.training.progress import Progress
 from gnnip.training.results import SUBSETS, Labels, errors, write_history, write_predictions
 from gnnip.training.schedule import Schedule
 from gnnip.training.settings import Settings
+
+if TYPE_CHECKING:
+    from gnnip.training.compiled import CompiledEvaluation
 
 RESULTS = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
 #: a training loss this many times its lowest value, so many epochs running, will not come back
@@ -158,6 +161,8 @@ def train(
         f"frames, {store.mean_neighbours:.1f} neighbours per atom, {device}"
         + (f", continued at {trainer.run.place}" if trainer.run.resumed else "")
     )
+    if settings.compile:
+        trainer.compile(bar)
     try:
         stopped = trainer.fit(bar)
     finally:
@@ -195,6 +200,7 @@ def train(
             float(np.median([h["seconds"] for h in run.history])) if run.history else None
         ),
         "peak_memory_mb": _peak_memory_mb(device),
+        "compiled": trainer.compiled is not None,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
         "resumed": run.resumed,
@@ -251,13 +257,30 @@ class _Trainer:
             else None
         )
         self.run = _Run()
+        self.compiled: CompiledEvaluation | None = None
         self.random_state: dict[str, Tensor] = {}
         self.begun = self.saved = time.perf_counter()
+        self.say: Callable[[str], object] = print
 
     @property
     def judged(self) -> Potential:
         """The model that is validated and saved."""
         return self.model if self.average is None else self.average.module  # type: ignore[return-value]
+
+    def compile(self, bar: Progress) -> None:
+        """Compile the steps, where that can be done."""
+        from gnnip.training.compiled import compile_evaluation
+
+        self.say = bar.say
+        self.compiled = compile_evaluation(
+            self.model,
+            self.store,
+            self.rows["train"],
+            self.settings.batch_size,
+            self.forces,
+            self.stress,
+            bar.say,
+        )
 
     @property
     def history_columns(self) -> list[str]:
@@ -389,12 +412,28 @@ class _Trainer:
                 totals += self.loss(model, batch, create_graph=False)[1]
         return self.mean(totals, rows)
 
+    def evaluate(
+        self, model: Potential, batch: GraphBatch, create_graph: bool
+    ) -> dict[str, Tensor]:
+        """Return energies and what else is trained on, compiled where that can be."""
+        if self.compiled is not None:
+            try:
+                found = self.compiled(model, batch, create_graph)
+            except GnnipError:
+                raise
+            except Exception as error:  # a size that the compiler fails on
+                self.say(f"steps are no longer compiled: {type(error).__name__}")
+                self.compiled = found = None
+            if found is not None:
+                return found
+        return evaluate(model, batch, self.forces, self.stress, create_graph)
+
     def loss(
         self, model: Potential, batch: GraphBatch, create_graph: bool
     ) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and what its errors add to the sums of `no_errors`."""
         s = self.settings
-        output = evaluate(model, batch, self.forces, self.stress, create_graph)
+        output = self.evaluate(model, batch, create_graph)
         assert batch.energy is not None
         difference = output["energy"].double() - batch.energy
         sums = [difference.detach().abs().sum()]
