@@ -1,6 +1,6 @@
 """A training in two processes is that of one, but for rounding."""
 
-import os
+import json
 import subprocess
 import sys
 
@@ -20,9 +20,11 @@ from test_trainer import (
     same_weights,
 )
 
+from gnnip.datasets.store import write_frames
 from gnnip.errors import ConfigError, GnnipError
 from gnnip.models.weights import read_weights
 from gnnip.training import Settings, ranks, train
+from gnnip.training.run import run_one
 
 OPTIONS = FORCES | {"device": "cpu", "dtype": "float64", "threads": 1, "learning_rate": 0.03}
 # 19 training frames in batches of 6: shares of 3 and 3, and at the end 1 and none
@@ -70,26 +72,29 @@ def test_two_processes_continue_exactly(tmp_path):
 
 
 def test_under_torchrun(tmp_path):
-    """The other way to start processes; every one calls `train`."""
-    code = f"""
-import sys
-sys.path.insert(0, {os.path.dirname(__file__)!r})
-from test_ranks import ODD, OPTIONS, PAIR, Settings, make_frames, train
-frames = make_frames(30, forces=True)
-for folder in sys.argv[1:3]:
-    chosen = Settings(**OPTIONS, epochs=1, batch_size=6, processes=2)
-    summary = train("pair", PAIR, frames, "pair", ODD, chosen, folder, print)
-    assert summary["epochs_run"] == 1
-"""
-    script = tmp_path / "script.py"
-    script.write_text(code)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", str(script), str(tmp_path / "a"), str(tmp_path / "b")]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert ran.returncode == 0, ran.stderr
-    chosen = Settings(**OPTIONS, epochs=1, batch_size=6)
+    """The other way to start processes, with a spec of two trainings."""
     frames = make_frames(30, forces=True)
-    train("pair", PAIR, frames, "pair", ODD, chosen, tmp_path / "one", quiet)
+    frames.units = {"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"}
+    write_frames(tmp_path / "frames.h5", frames, attributes={})
+
+    def entry(folder, processes):
+        return {
+            "folder": str(tmp_path / folder),
+            "data": str(tmp_path / "frames.h5"),
+            "model": "pair",
+            "hyperparameters": PAIR,
+            "term": "pair",
+            "split": {name: part.tolist() for name, part in ODD.items()},
+            "settings": OPTIONS | {"epochs": 1, "batch_size": 6, "processes": processes},
+        }
+
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"trainings": [entry("a", 2), entry("b", 2)]}))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", "-m", "gnnip.training.run", "--spec", str(spec)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    run_one(entry("one", 1), log=False)
     assert close(tmp_path / "a", tmp_path / "one")
     assert same_weights(tmp_path / "a", tmp_path / "b")
 
