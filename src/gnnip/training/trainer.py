@@ -176,6 +176,12 @@ def train_rank(
     )
     model.calibrate(statistics)
     model.species = tuple(int(z) for z in np.unique(subset.numbers[train_atoms]))
+    unseen = sorted({int(z) for z in np.unique(subset.numbers)} - set(model.species))
+    if unseen:
+        raise DataError(
+            f"Validation or test frames hold the atomic numbers {unseen}, which no training frame "
+            "has; split the frames in another way."
+        )
 
     checkpoint = folder / "checkpoint.pt"
     trainer = _Trainer(model, store, rows, settings, checkpoint, identity, ranks)
