@@ -317,10 +317,10 @@ class _Trainer:
         return self.model if self.average is None else self.average.module  # type: ignore[return-value]
 
     def compile(self, bar: Progress) -> None:
-        """Compile the steps, where that can be done."""
+        """Compile the steps, where that can be done; the time it takes counts as training."""
         from gnnip.training.compiled import compile_evaluation
 
-        self.say = bar.say
+        self.say, begun = bar.say, time.perf_counter()
         self.compiled = compile_evaluation(
             self.model,
             self.store,
@@ -330,6 +330,7 @@ class _Trainer:
             self.stress,
             bar.say,
         )
+        self.run.wall_s += time.perf_counter() - begun
 
     @property
     def history_columns(self) -> list[str]:
