@@ -96,6 +96,11 @@ class Settings:
         for name in ("clip", "time_limit_s", "threads"):
             value = getattr(self, name)
             require(value is None or value > 0, f"Settings: {name} must be positive or null.")
+        require(
+            self.processes == 1 or ":" not in self.device,
+            f"Settings: device is '{self.device}' and processes {self.processes}; each process "
+            "takes a GPU of its own, so say 'cuda'.",
+        )
         require(self.ema is None or 0 < self.ema < 1, "Settings: ema must be between 0 and 1.")
 
     @classmethod
