@@ -30,7 +30,7 @@ PLAN = {
 Share = Callable[[str, dict, float, float], float]
 
 
-def make_run(root: Path, share: Share, tier: str = "quick") -> Inputs:
+def make_run(root: Path, share: Share, tier: str = "paper") -> Inputs:
     """Write results/{tier} of a run of the real card in which every potential follows `share`."""
     card = resolve("kang2024", tier, folder=REPOSITORY / "papers").model_dump(mode="json")
     folder = root / tier / "kang2024"
