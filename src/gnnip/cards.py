@@ -178,7 +178,7 @@ class TrainingGroup(Strict):
     """The energy term that is learned, e.g. atomic or electronic."""
     matrix: dict[str, list[Scalar]] = {}
     """Choices to combine: each key is target, split, a training setting or a hyper-parameter."""
-    hyperparameters: dict[str, Scalar | None] = {}
+    hyperparameters: dict[str, Scalar | list[Scalar] | None] = {}
     """Hyper-parameters of the model, by the names it gives them."""
     settings: TrainingSettings = TrainingSettings()
     """How it is trained."""
@@ -208,6 +208,8 @@ class Step(Strict):
     """Data set whose frames it uses."""
     trainings: list[str] = []
     """Training groups whose models it measures (first seed of every cell)."""
+    all_seeds: bool = False
+    """Measure the models of every seed."""
     cells: dict[str, list[Scalar]] = {}
     """Keep only the cells with these values."""
     options: dict[str, Any] = {}
@@ -332,7 +334,7 @@ class Card(Strict):
     datasets: dict[str, DatasetUse] = Field(min_length=1)
     """Data sets, by name."""
     training_defaults: TrainingGroup = TrainingGroup()
-    """What the training groups share."""
+    """What the training groups share; hyper-parameters only where a group states no other model."""
     trainings: dict[str, TrainingGroup] = {}
     """Training groups, by name."""
     steps: dict[str, Step] = {}
@@ -573,7 +575,7 @@ def resolve(
     merged = merge(raw, override)
     defaults = merged.get("training_defaults") or {}
     merged["trainings"] = {
-        group: merge(defaults, values or {})
+        group: merge(_defaults_for(values or {}, defaults), values or {})
         for group, values in (merged.get("trainings") or {}).items()
     }
     skipped = {}
@@ -596,6 +598,12 @@ def resolve(
             use.source = config.sources.get(dataset, use.source)
     _check_references(card, where)
     return card
+
+
+def _defaults_for(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of a group: hyper-parameters are those of the defaults' own model."""
+    other = group.get("model") not in (None, defaults.get("model"))
+    return {k: v for k, v in defaults.items() if not (other and k == "hyperparameters")}
 
 
 def _check_references(card: ResolvedCard, where: str) -> None:
