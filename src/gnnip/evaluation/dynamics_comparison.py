@@ -166,6 +166,7 @@ def _runs(
         failed = t.failure is not None
         values = {
             "n_atoms": float(len(t.atomic_numbers)),
+            "target_temperature_k": plan.temperature,
             "simulated_fs": t.failure.time_fs if t.failure else plan.duration,
         }
         if late.any():
