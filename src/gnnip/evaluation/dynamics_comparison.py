@@ -90,9 +90,8 @@ def compare_dynamics(
     series : time series, x in fs.
     rdf : g(r) of the elements in `name`, x in Angstrom; for open systems the probability density of
         the distance, 1/Angstrom.  rdf_error : percent, as `gnnip.md.rdf_errors` defines it.
-    profile : atoms of the element in `name` per cubic Angstrom at the distance x (Angstrom) from
-        the centre of mass; open systems only.  profile_error : percent of the atoms that lie
-        elsewhere.
+    profile : atoms of the element in `name` per Angstrom at the distance x (Angstrom) from the
+        centre of mass; open systems only.  profile_error : percent of the atoms that lie elsewhere.
     vdos : vibrational density of states, 1/THz, x in THz.  vdos_error : percent, as
         `gnnip.md.vdos_error` defines it.
     relabel : what the reference says of frames along the trajectory, x in fs: force_rmse_ev_per_a
@@ -333,21 +332,20 @@ class _Radial:
 
 
 class _Profile:
-    """Density of each element around the centre of mass of a cluster."""
+    """Atoms of each element per Angstrom of distance from the centre of mass of a cluster."""
 
     def __init__(self, system: Trajectory, wanted: Comparison) -> None:
         self.numbers, self.masses = system.atomic_numbers, system.masses
-        reach = 1.5 * float(
-            np.linalg.norm(_centred(system.positions[:1], self.masses), axis=2).max()
-        )
+        start = _centred(system.positions[:1], self.masses)
+        reach = 1.3 * float(np.linalg.norm(start, axis=2).max())
         self.edges = np.linspace(0.0, max(reach, 1.0), 41)
 
     def of(self, frames: np.ndarray) -> dict[str, np.ndarray]:
         distance = np.linalg.norm(_centred(frames, self.masses), axis=2)
-        shells = 4.0 / 3.0 * np.pi * np.diff(self.edges**3)
+        width = self.edges[1] - self.edges[0]
         return {
             _symbol(z): np.histogram(distance[:, self.numbers == z], self.edges)[0]
-            / (len(frames) * shells)
+            / (len(frames) * width)
             for z in np.unique(self.numbers)
         }
 
@@ -358,13 +356,9 @@ class _Profile:
     def errors(
         self, found: dict[str, np.ndarray], expected: dict[str, np.ndarray]
     ) -> dict[str, float]:
-        shells = 4.0 / 3.0 * np.pi * np.diff(self.edges**3)
+        # half, since an atom in the wrong place is missing in the right one
         return {
-            key: float(
-                50.0
-                * (np.abs(found[key] - values) * shells).sum()
-                / max((values * shells).sum(), 1e-300)
-            )
+            key: float(50.0 * np.abs(found[key] - values).sum() / max(values.sum(), 1e-300))
             for key, values in expected.items()
         }
 

@@ -1100,6 +1100,7 @@ def _resolved_curve(ax: Axes, tidy: pd.DataFrame) -> None:
 
 def _resolved_sizes(ax: Axes, errors: pd.DataFrame) -> None:
     sizes = sorted(int(n.split("=")[1]) for n in set(errors["name"]) if "n_molecules=" in n)
+    states = [s for s in ("surface", "interior") if (errors["name"] == f"state={s}").any()]
     for (predictor, target), (label, colour, _) in CURVES.items():
         if predictor != "nequip":
             continue
@@ -1109,22 +1110,22 @@ def _resolved_sizes(ax: Axes, errors: pd.DataFrame) -> None:
             values = own.loc[own["name"] == f"n_molecules={n}", "resolved"]
             if len(values):
                 _one_resolved(ax, i + aside, values, colour, "o")
-        for k, state in enumerate(("surface", "interior")):
+        for k, state in enumerate(states):
             values = own.loc[own["name"] == f"state={state}", "resolved"]
             if len(values):
                 _one_resolved(ax, len(sizes) + 0.5 + k + aside, values, colour, "s")
         ax.plot([], [], "o", color=colour, ms=4, label=label)
     ax.axhline(0.0, color=style.VERMILLION, lw=1.0, ls=(0, (4, 2)))
     ax.axhline(1.0, color=style.INK, lw=0.5)
-    ends = [len(sizes) + 0.5, len(sizes) + 1.5]
-    ax.set_xticks([*range(len(sizes)), *ends], [*map(str, sizes), "surface", "interior"])
-    for tick in ax.get_xticklabels()[-2:]:
-        tick.set_rotation(30)
+    ends = [len(sizes) + 0.5 + k for k in range(len(states))]
+    ax.set_xticks([*range(len(sizes)), *ends], [*map(str, sizes), *states])
+    for tick in ax.get_xticklabels()[len(sizes) :]:
+        tick.set_rotation(25)
     low = min(-0.25, float(errors.loc[errors["predictor"] == "nequip", "resolved"].min()) - 0.1)
     ax.set_ylim(max(low, -3.0), 1.08)
     ax.set(
-        xlim=(-0.5, len(sizes) + 2.0),
-        xlabel="molecules $N$; state of the electron",
+        xlim=(-0.5, len(sizes) + len(states)),
+        xlabel="molecules $N$, and states of the electron",
         ylabel="share of the electron's\nforce resolved",
     )
     style.panel(ax, "d", "share resolved (1: all, 0: none)")
@@ -1144,58 +1145,51 @@ MOVED_BY = dynamics.Look(
 @style.styled
 def anion_md(tidy: pd.DataFrame, info: Info) -> Figure:
     """Dynamics by learned forces and by the reference's: heat, energy, structure, the electron."""
-    width, height = style.DOUBLE, 152.0
+    width, height = style.DOUBLE, 166.0
     fig = style.figure(width, height)
-    left, across = (15, 75, 131), 37
     axes = [
-        fig.add_axes(
-            ((x + 1) / width, (106 - 46.0 * row) / height, (across - 1) / width, 32 / height)
-        )
-        for row in range(3)
-        for x in left
+        fig.add_axes((x / width, y / height, 37 / width, 32 / height))
+        for y in (116, 66, 16)
+        for x in (17, 74, 130)
     ]
     dynamics.temperature(axes[0], tidy, MOVED_BY)
-    style.panel(axes[0], "a", "temperature")
     dynamics.conservation(axes[1], tidy, MOVED_BY)
-    style.panel(axes[1], "b", "energy with the thermostat's")
     _speed(axes[2], tidy)
-    style.panel(axes[2], "c", "time of one step, one core")
-    for letter, ax, (record, name, words) in zip(
-        "def",
-        axes[3:6],
-        (
-            ("rdf", "O-O", "distance O–O (Å)"),
-            ("rdf", "O-H", "distance O–H (Å)"),
-            ("profile", "O", "distance of O from the centre (Å)"),
-        ),
-        strict=True,
+    for ax, (record, name) in zip(
+        axes[3:6], (("rdf", "O-O"), ("rdf", "O-H"), ("profile", "O")), strict=True
     ):
         dynamics.distribution(ax, tidy, MOVED_BY, name, record)
-        ax.set_xlabel(words)
-        unit = "density (1/Å)" if record == "rdf" else r"density (1/Å$^3$)"
-        ax.set_ylabel(unit)
         dynamics.write_lines(ax, dynamics.errors_text(tidy, MOVED_BY, name, record))
-        style.panel(ax, letter, f"{name} distances" if record == "rdf" else "profile")
+    axes[3].set(xlabel="distance O–O (Å)", ylabel="density (1/Å)")
+    axes[4].set(xlabel="distance O–H (Å)", ylabel="density (1/Å)")
+    axes[5].set(xlabel="distance from the centre (Å)", ylabel="oxygen atoms (1/Å)")
     dynamics.spectrum(axes[6], tidy, MOVED_BY)
     dynamics.write_lines(axes[6], dynamics.errors_text(tidy, MOVED_BY, "total", "vdos"))
-    style.panel(axes[6], "g", "vibrations")
     dynamics.on_path(axes[7], tidy, MOVED_BY, "electronic_energy_ev")
     axes[7].set_ylabel(r"exact $E_0$ on the path (eV)")
-    style.panel(axes[7], "h", "the electron's energy")
     dynamics.on_path(axes[8], tidy, MOVED_BY, "force_rmse_ev_per_a")
     axes[8].set_ylabel("RMSE of force\ncomponents (eV/Å)")
     axes[8].set_ylim(bottom=0.0)
-    style.panel(axes[8], "i", "force error on the path")
-    handles = [
-        axes[0].plot([], [], color=MOVED_BY.colours[n], lw=1.8, label=MOVED_BY.labels[n])[0]
-        for n in MOVED_BY.present(tidy)
-    ]
-    fig.legend(handles=handles, loc="lower center", ncol=3, bbox_to_anchor=(0.5, 3.2 / height))
-    failed = [
-        f"{MOVED_BY.labels[n]} {dynamics.failures(tidy, n)[0]} of {dynamics.failures(tidy, n)[1]}"
-        for n in MOVED_BY.present(tidy)
-    ]
-    note = f"lines and bands: mean and range over replicas; failed: {', '.join(failed)}"
+    titles = (
+        *("temperature", "conserved energy", "time of one step"),
+        *("O–O distances", "O–H distances", "profile"),
+        *("vibrations", "the electron", "force error on the path"),
+    )
+    for letter, ax, title in zip("abcdefghi", axes, titles, strict=True):
+        style.panel(ax, letter, title)
+    names = MOVED_BY.present(tidy)
+    fig.legend(
+        handles=[
+            axes[0].plot([], [], color=MOVED_BY.colours[n], lw=2.0, label=MOVED_BY.labels[n])[0]
+            for n in names
+        ],
+        loc="upper center",
+        ncol=3,
+        bbox_to_anchor=(0.5, 1.0 - 1.0 / height),
+    )
+    counts = {n: dynamics.failures(tidy, n) for n in names}
+    failed = ", ".join(f"{MOVED_BY.labels[n]} {k} of {m}" for n, (k, m) in counts.items())
+    note = f"lines, bands: mean and range over replicas; replicas that failed: {failed}"
     style.footer(fig, info, tidy, note)
     return fig
 
@@ -1208,12 +1202,12 @@ def _speed(ax: Axes, tidy: pd.DataFrame) -> None:
             seconds = dynamics.seconds_per_step(tidy, name, how)
             if np.isfinite(seconds):
                 ax.plot(1000.0 * seconds, i, marker, color=MOVED_BY.colours[name], ms=5, mew=0)
-    for how, marker in (("alone", "o"), ("all replicas at once", "^")):
+    for how, marker in (("alone", "o"), ("all at once", "^")):
         ax.plot([], [], marker, color=style.GREY, ms=4, label=how)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncol=2, handletextpad=0.1)
+    ax.legend(loc="lower center", ncol=2, handletextpad=0.1, columnspacing=1.0)
     ax.set_yticks(range(len(names)), [MOVED_BY.labels[n] for n in names])
     ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_ylim(len(names) + 0.2, -0.6)  # the last row is the legend's
     ax.grid(axis="x", which="major")
-    ax.set_xlabel("ms per replica")
+    ax.set_xlabel("ms per replica, one core")
     style.plain_log(ax, "x")
