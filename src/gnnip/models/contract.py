@@ -122,6 +122,11 @@ class Potential(nn.Module):
         """
         return {}
 
+    @property
+    def eager_reason(self) -> str | None:
+        """Why a compiled step should not take the place of the eager one, or None."""
+        return None
+
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) in eV and, where the model has them, "atomic_energies" (n,)."""
         raise NotImplementedError
@@ -189,24 +194,11 @@ def evaluate(
     positions = batch.positions.detach().requires_grad_(forces)
     varied = replace(batch, positions=positions, lengths=None)
     wanted = [positions] if forces else []
-    if stress:
-        strain = positions.new_zeros((batch.n_graphs, 3, 3), requires_grad=True)
-        deform = torch.eye(3, dtype=strain.dtype, device=strain.device) + 0.5 * (
-            strain + strain.transpose(1, 2)
-        )
-        per_atom = deform.index_select(0, batch.batch)
-        per_edge = per_atom.index_select(0, batch.adjacency.target)
-        shift = batch.edge_shift
-        assert shift is not None
-        assert batch.cell is not None
-        varied = replace(
-            varied,
-            positions=torch.einsum("ni,nij->nj", positions, per_atom),
-            edge_shift=torch.einsum("ni,nij->nj", shift, per_edge),
-            cell=batch.cell @ deform,
-        )
-        wanted.append(strain)
     with torch.enable_grad(), nullcontext() if create_graph else _frozen(model):
+        if stress:
+            strain = positions.new_zeros((batch.n_graphs, 3, 3), requires_grad=True)
+            varied = _strained(varied, strain)
+            wanted.append(strain)
         output = dict(model(varied))
         energy = output["energy"].sum()
         if energy.requires_grad:
@@ -224,6 +216,23 @@ def evaluate(
         volume = torch.linalg.det(batch.cell).abs()
         output["stress"] = gradients[-1] / volume[:, None, None]
     return output
+
+
+def _strained(batch: GraphBatch, strain: Tensor) -> GraphBatch:
+    """Deform positions, shifts and cells by the symmetric part of `strain` (g, 3, 3)."""
+    assert batch.edge_shift is not None
+    assert batch.cell is not None
+    deform = torch.eye(3, dtype=strain.dtype, device=strain.device) + 0.5 * (
+        strain + strain.transpose(1, 2)
+    )
+    per_atom = deform.index_select(0, batch.batch)
+    per_edge = per_atom.index_select(0, batch.adjacency.target)
+    return replace(
+        batch,
+        positions=torch.einsum("ni,nij->nj", batch.positions, per_atom),
+        edge_shift=torch.einsum("ni,nij->nj", batch.edge_shift, per_edge),
+        cell=batch.cell @ deform,
+    )
 
 
 @contextmanager

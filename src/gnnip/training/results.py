@@ -21,10 +21,12 @@ FIRST_COLUMNS = ("n_molecules", "temperature_k", "trajectory")
 
 @dataclass(frozen=True)
 class Labels:
-    """Energies (g,) eV and, where they are known, forces (n, 3) eV/Angstrom."""
+    """Energies (g,) eV and, where they are trained on, forces (n, 3) eV/Angstrom and stresses
+    (g, 3, 3) eV/Angstrom^3."""
 
     energy: NDArray[np.float64]
     forces: NDArray[np.float64] | None = None
+    stress: NDArray[np.float64] | None = None
 
 
 def errors(
@@ -38,7 +40,7 @@ def errors(
     Energies: mean absolute error of the total energy (eV) and root mean square error of the energy
     per atom (meV). Forces: mean absolute and root mean square error over components, and the root
     mean square of the reference's components in the test subset, which is the error of predicting
-    no force at all. None where there are no labels or no frames.
+    no force at all. Stresses alike. None where there are no labels or no frames.
     """
     found: dict[str, float | None] = {}
     difference = predicted["energy"] - labels.energy
@@ -59,6 +61,12 @@ def errors(
         if labels.forces is None
         else _root_mean_square(labels.forces[_atoms(n_atoms, rows["test"])])
     )
+    if labels.stress is not None:
+        for name in SUBSETS:
+            part = (predicted["stress"] - labels.stress)[rows[name]]
+            found[f"{name}_stress_mae_ev_per_a3"] = _mean(np.abs(part))
+            found[f"{name}_stress_rmse_ev_per_a3"] = _root_mean_square(part)
+        found["stress_rms_reference_ev_per_a3"] = _root_mean_square(labels.stress[rows["test"]])
     return found
 
 

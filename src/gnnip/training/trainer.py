@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError
+from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError, GnnipError
 from gnnip.files import atomic_path, read_json, write_json
 from gnnip.graphs import GraphBatch, GraphStore
 from gnnip.models import build, evaluate, predict, save
@@ -36,6 +36,9 @@ from gnnip.training.progress import Progress
 from gnnip.training.results import SUBSETS, Labels, errors, write_history, write_predictions
 from gnnip.training.schedule import Schedule
 from gnnip.training.settings import Settings
+
+if TYPE_CHECKING:
+    from gnnip.training.compiled import CompiledEvaluation
 
 RESULTS = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
 #: a training loss this many times its lowest value, so many epochs running, will not come back
@@ -114,7 +117,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     parts = _check_split(split, arrays.n_frames)
     used = np.concatenate(list(parts.values()))
-    labels = _labels(arrays, term, used, settings.force_weight > 0)
+    labels = _labels(arrays, term, used, settings)
 
     seed_everything(settings.seed, -1)
     model = build(model_name, **hyperparameters)
@@ -133,7 +136,7 @@ def train(
     subset = arrays.subset(used)
     model.check_species(subset.numbers)
     store = _store(subset, used, model.cutoff, device, dtype, stores)
-    store = store.with_labels(labels.energy, labels.forces)
+    store = store.with_labels(labels.energy, labels.forces, labels.stress)
     bounds = np.cumsum([0, *(len(p) for p in parts.values())])
     rows = {name: torch.arange(bounds[k], bounds[k + 1]) for k, name in enumerate(SUBSETS)}
     train_rows = rows["train"].numpy()
@@ -158,6 +161,8 @@ def train(
         f"frames, {store.mean_neighbours:.1f} neighbours per atom, {device}"
         + (f", continued at {trainer.run.place}" if trainer.run.resumed else "")
     )
+    if settings.compile:
+        trainer.compile(bar)
     try:
         stopped = trainer.fit(bar)
     finally:
@@ -168,8 +173,13 @@ def train(
     model.eval()
     model.training_record = {"term": term, "model": model_name, "seed": settings.seed}
     save(model, folder / "model")
-    with_forces = labels.forces is not None
-    predicted = predict(model, store, batch_size=trainer.evaluation_batch, forces=with_forces)
+    predicted = predict(
+        model,
+        store,
+        batch_size=trainer.evaluation_batch,
+        forces=trainer.forces,
+        stress=trainer.stress,
+    )
     by_name = {name: r.numpy() for name, r in rows.items()}
     write_history(folder / "history.csv", trainer.history_columns, run.history)
     write_predictions(folder / "predictions.csv", subset, used, by_name, labels, predicted)
@@ -190,6 +200,7 @@ def train(
             float(np.median([h["seconds"] for h in run.history])) if run.history else None
         ),
         "peak_memory_mb": _peak_memory_mb(device),
+        "compiled": trainer.compiled is not None,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
         "resumed": run.resumed,
@@ -230,11 +241,13 @@ class _Trainer:
     ) -> None:
         self.model, self.store, self.rows, self.settings = model, store, rows, settings
         self.path, self.identity = path, identity
-        self.forces = settings.force_weight > 0
+        self.forces, self.stress = settings.force_weight > 0, settings.stress_weight > 0
         self.trainable = [p for p in model.parameters() if p.requires_grad]
         # a force needs the memory of a backward pass, so evaluation takes steps like training's
         self.evaluation_batch = (
-            min(_EVALUATION_BATCH, 2 * settings.batch_size) if self.forces else _EVALUATION_BATCH
+            min(_EVALUATION_BATCH, 2 * settings.batch_size)
+            if self.forces or self.stress
+            else _EVALUATION_BATCH
         )
         self.optimiser = Optimiser(model.parameters(), settings.optimiser, settings.weight_decay)
         self.schedule = Schedule(settings)
@@ -244,13 +257,30 @@ class _Trainer:
             else None
         )
         self.run = _Run()
+        self.compiled: CompiledEvaluation | None = None
         self.random_state: dict[str, Tensor] = {}
         self.begun = self.saved = time.perf_counter()
+        self.say: Callable[[str], object] = print
 
     @property
     def judged(self) -> Potential:
         """The model that is validated and saved."""
         return self.model if self.average is None else self.average.module  # type: ignore[return-value]
+
+    def compile(self, bar: Progress) -> None:
+        """Compile the steps, where that can be done."""
+        from gnnip.training.compiled import compile_evaluation
+
+        self.say = bar.say
+        self.compiled = compile_evaluation(
+            self.model,
+            self.store,
+            self.rows["train"],
+            self.settings.batch_size,
+            self.forces,
+            self.stress,
+            bar.say,
+        )
 
     @property
     def history_columns(self) -> list[str]:
@@ -382,12 +412,28 @@ class _Trainer:
                 totals += self.loss(model, batch, create_graph=False)[1]
         return self.mean(totals, rows)
 
+    def evaluate(
+        self, model: Potential, batch: GraphBatch, create_graph: bool
+    ) -> dict[str, Tensor]:
+        """Return energies and what else is trained on, compiled where that can be."""
+        if self.compiled is not None:
+            try:
+                found = self.compiled(model, batch, create_graph)
+            except GnnipError:
+                raise
+            except Exception as error:  # a size that the compiler fails on
+                self.say(f"steps are no longer compiled: {type(error).__name__}")
+                self.compiled = found = None
+            if found is not None:
+                return found
+        return evaluate(model, batch, self.forces, self.stress, create_graph)
+
     def loss(
         self, model: Potential, batch: GraphBatch, create_graph: bool
     ) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and what its errors add to the sums of `no_errors`."""
         s = self.settings
-        output = evaluate(model, batch, forces=self.forces, create_graph=create_graph)
+        output = self.evaluate(model, batch, create_graph)
         assert batch.energy is not None
         difference = output["energy"].double() - batch.energy
         sums = [difference.detach().abs().sum()]
@@ -399,6 +445,9 @@ class _Trainer:
             difference = output["forces"] - batch.forces
             sums.append(difference.detach().double().square().sum())
             loss = loss + s.force_weight * self.penalty(difference)
+        if self.stress:
+            assert batch.stress is not None
+            loss = loss + s.stress_weight * self.penalty(output["stress"] - batch.stress)
         return loss, torch.stack([loss.detach().double() * batch.n_graphs, *sums])
 
     def no_errors(self) -> Tensor:
@@ -520,7 +569,7 @@ def _check_split(
     return parts
 
 
-def _labels(arrays: FrameArrays, term: str, used: NDArray[np.int64], with_forces: bool) -> Labels:
+def _labels(arrays: FrameArrays, term: str, used: NDArray[np.int64], settings: Settings) -> Labels:
     terms = arrays.terms if term == "total" and term not in arrays.terms else (term,)
     energies = np.sum([arrays.energy(t) for t in terms], axis=0)[used].astype(np.float64)
     bad = ~np.isfinite(energies)
@@ -529,15 +578,24 @@ def _labels(arrays: FrameArrays, term: str, used: NDArray[np.int64], with_forces
             f"The energy '{term}' of frame {used[bad.argmax()]} (and of {bad.sum() - 1} others) is "
             "not finite; remove the frames or label them again."
         )
-    if not with_forces:
-        return Labels(energies)
-    total = np.sum([arrays.force(t) for t in terms], axis=0)
-    forces = total[_atoms_of(arrays.offsets, used)].astype(np.float64)
-    if not np.isfinite(forces).all():
-        raise DataError(
-            f"Forces of the term '{term}' are not finite; remove those frames or label them again."
-        )
-    return Labels(energies, forces)
+    forces = stress = None
+    if settings.force_weight > 0:
+        total = np.sum([arrays.force(t) for t in terms], axis=0)
+        forces = total[_atoms_of(arrays.offsets, used)].astype(np.float64)
+    if settings.stress_weight > 0:
+        stress = np.sum([arrays.stress(t) for t in terms], axis=0)[used].astype(np.float64)
+        if arrays.cells is None or arrays.pbc is None or not arrays.pbc[used].all():
+            raise DataError(
+                "Stress needs frames that are periodic in all directions, and some are not; set "
+                "stress_weight to 0 or choose other frames."
+            )
+    for name, values in (("Forces", forces), ("Stresses", stress)):
+        if values is not None and not np.isfinite(values).all():
+            raise DataError(
+                f"{name} of the term '{term}' are not finite; remove those frames or label them "
+                "again."
+            )
+    return Labels(energies, forces, stress)
 
 
 def _atoms_of(offsets: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -594,7 +652,7 @@ def _identity(
             arrays.offsets,
             labels.energy,
             used,
-            *(a for a in (labels.forces, arrays.cells, arrays.pbc) if a is not None),
+            *(a for a in (labels.forces, labels.stress, arrays.cells, arrays.pbc) if a is not None),
         ),
         "split": {name: _hash(part) for name, part in parts.items()},
     }

@@ -240,6 +240,89 @@ def test_force_errors_are_those_of_the_saved_model(tmp_path):
     assert "eV/A" in lines[-1]
 
 
+def make_crystals(n_frames=24, seed=0):
+    """Strained rock salt of 8 atoms with displaced atoms and labels of a pair potential."""
+    from gnnip.graphs import GraphStore
+
+    torch.manual_seed(seed)
+    teacher = build("pair", **CRYSTAL).double()
+    torch.nn.init.normal_(teacher.coefficients)
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[range(2)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    cells = 4.0 * (np.eye(3) + rng.uniform(-0.08, 0.08, (n_frames, 3, 3)))
+    positions = np.einsum("ni,fij->fnj", grid / 2, cells)
+    positions += rng.normal(0, 0.1, positions.shape)
+    frames = FrameArrays(
+        positions.reshape(-1, 3),
+        np.tile(np.where(grid.sum(1) % 2, 9, 3), n_frames),
+        np.arange(n_frames + 1) * 8,
+        {},
+        cells=cells,
+        pbc=np.ones((n_frames, 3), dtype=bool),
+    )
+    store = GraphStore.from_flat(
+        frames.positions,
+        frames.numbers,
+        frames.offsets,
+        teacher.cutoff,
+        cells=cells,
+        pbc=frames.pbc,
+        dtype=torch.float64,
+    )
+    said = predict(teacher, store, forces=True, stress=True)
+    return replace(
+        frames,
+        energies={"pair": said["energy"]},
+        forces={"pair": said["forces"]},
+        stresses={"pair": said["stress"]},
+    )
+
+
+CRYSTAL = {"species": (3, 9), "n_radial": 4, "cutoff": 3.5}
+
+
+def test_a_pair_potential_learns_from_stress(tmp_path):
+    frames = make_crystals(40)
+    split = {"train": np.arange(28), "validation": np.arange(28, 34), "test": np.arange(34, 40)}
+    chosen = Settings(
+        epochs=60,
+        batch_size=4,
+        device="cpu",
+        learning_rate=0.1,
+        scheduler="cosine",
+        energy_weight=0.0,
+        stress_weight=1.0,
+        loss="mse",
+    )
+    folder = tmp_path / "stress"
+    summary = train("pair", CRYSTAL, frames, "pair", split, chosen, folder, quiet)
+    assert summary["test_stress_rmse_ev_per_a3"] < 0.02 * summary["stress_rms_reference_ev_per_a3"]
+    assert summary["test_force_rmse_ev_per_a"] is None
+    # and the three losses together
+    both = replace(chosen, force_weight=1.0, energy_weight=1.0, epochs=1)
+    summary = train("pair", CRYSTAL, frames, "pair", split, both, tmp_path / "all", quiet)
+    truth = frames.subset(split["test"]).stresses["pair"]
+    assert summary["stress_rms_reference_ev_per_a3"] == pytest.approx(np.sqrt((truth**2).mean()))
+    for name in ("train", "validation", "test"):
+        rmse = summary[f"{name}_stress_rmse_ev_per_a3"]
+        assert 0 < summary[f"{name}_stress_mae_ev_per_a3"] <= rmse
+
+
+def test_missing_stress(tmp_path):
+    frames = make_crystals(6)
+    split = {"train": [0, 1], "validation": [2], "test": [3]}
+    chosen = settings(stress_weight=1.0)
+    clusters = replace(frames, cells=None, pbc=None)
+    with pytest.raises(DataError, match="periodic in all directions"):
+        train("pair", CRYSTAL, clusters, "pair", split, chosen, tmp_path, quiet)
+    frames.stresses["pair"][1, 0, 0] = np.nan
+    with pytest.raises(DataError, match="Stresses of the term 'pair' are not finite"):
+        train("pair", CRYSTAL, frames, "pair", split, chosen, tmp_path, quiet)
+    frames.stresses.clear()
+    with pytest.raises(DataError, match=r"no stresses of the term 'pair'.*stress_weight 0"):
+        train("pair", CRYSTAL, frames, "pair", split, chosen, tmp_path, quiet)
+
+
 def test_forces_of_a_network_are_learned(tmp_path):
     frames = make_frames(30, forces=True)
     changes = FORCES | {"loss": "huber", "clip": 10.0}
@@ -275,8 +358,8 @@ def test_a_force_step_computes_no_gradient_of_positions(tmp_path, monkeypatch):
 
     original, seen = trainer.evaluate, []
 
-    def watch(model, batch, **options):
-        output = original(model, batch, **options)
+    def watch(model, batch, *options):
+        output = original(model, batch, *options)
         seen.append((model.training, output["energy"].requires_grad))
         assert all(p.requires_grad for p in model.parameters())
         return output
