@@ -664,13 +664,11 @@ def _force_metrics(inputs: Inputs, tidy: pd.DataFrame) -> pd.DataFrame:
             rows.append(
                 _row(inputs, "forces", quantity, unit, r[column], seed=r["seed"], baseline=beside)
             )
-    for (_, part, seed), r in base.loc[["exact_water"]].iterrows():
-        if part == "all" or part in _PARTS:
-            end = "" if part == "all" else f"_{_PARTS[part]}"
-            value = r["term_rms_ev_per_a"]
-            rows.append(
-                _row(inputs, "forces", f"electron_force_rms{end}", "eV/A", value, seed=seed)
-            )
+    for _, r in errors[errors["predictor"] == "exact_water"].iterrows():
+        if r["name"] == "all" or r["name"] in _PARTS:
+            end = "" if r["name"] == "all" else f"_{_PARTS[r['name']]}"
+            quantity, value = f"electron_force_rms{end}", r["term_rms_ev_per_a"]
+            rows.append(_row(inputs, "forces", quantity, "eV/A", value, seed=r["seed"]))
     return _metrics(rows)
 
 
