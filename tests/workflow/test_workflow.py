@@ -92,6 +92,9 @@ def test_dry_run_of_every_tier_and_profile(project, tier, profile):
     trainings = sum(len(card.cells(g)) * len(card.seeds(g)) for g in card.trainings)
     assert todo["train_model"] == trainings
     assert todo["plot_artefact"] == todo["tabulate_artefact"] == len(card.artefacts)
+    moved = card.steps["dynamics"].trainings
+    assert todo["run_dynamics"] == sum(len(card.cells(g)) for g in moved)
+    assert todo["run_reference"] == todo["compare_dynamics"] == todo["audit_forces"] == 1
     use = card.datasets["water_anion"]
     assert todo["generate_trajectory"] == len(use.sizes) * use.replicas
 
@@ -159,6 +162,8 @@ def test_profiles_give_gpus_to_networks_only(root, profile):
     assert {name for name, wanted in resources.items() if wanted.get("gpu")} == {
         "train_model",
         "audit_symmetry",
+        "audit_forces",
+        "run_dynamics",
     }
 
 
