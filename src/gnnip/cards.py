@@ -14,27 +14,20 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from gnnip import catalogue
 from gnnip.errors import ConfigError, nearest
+from gnnip.strict import Strict, explain, full_stop, validate
 
 Tier = Literal["smoke", "quick", "paper"]
 Source = Literal["archive", "generate"]
 Scalar = bool | int | float | str
 TIERS: tuple[str, ...] = get_args(Tier)
 CARD_FOLDER = Path("papers")
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 def _as_list(value: Any) -> Any:
@@ -42,21 +35,6 @@ def _as_list(value: Any) -> Any:
     if isinstance(value, str):
         return [item for item in re.split(r"[,\s]+", value) if item]
     return value
-
-
-class Strict(BaseModel):
-    """A model that names the nearest valid key when it meets an unknown one."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_unknown_keys(cls, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            for key in data:
-                if key not in cls.model_fields:
-                    raise ValueError(f"unknown key '{key}'{nearest(key, cls.model_fields)}")
-        return data
 
 
 class Config(Strict):
@@ -483,23 +461,6 @@ def merge(base: Any, override: Any) -> Any:
     return merged
 
 
-def _explain(error: ValidationError, where: str) -> ConfigError:
-    """Turn the first complaint of pydantic into one sentence."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "__root__")
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] not in ("value_error", "missing", "extra_forbidden"):
-        message = f"{message[0].lower()}{message[1:]}, found {first['input']!r}"
-    more = error.error_count() - 1
-    tail = f" (and {more} more)" if more else ""
-    sentence = ": ".join(part for part in (where, place, message) if part) + tail
-    return ConfigError(_full_stop(sentence))
-
-
-def _full_stop(sentence: str) -> str:
-    return sentence if sentence.endswith((".", "?")) else f"{sentence}."
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -520,7 +481,7 @@ def check_config(values: Mapping[str, Any], where: str = "config.yaml") -> Confi
     try:
         return Config.model_validate(dict(values))
     except ValidationError as error:
-        raise _explain(error, where) from None
+        raise explain(error, where) from None
 
 
 def load_config(path: str | Path = "config.yaml") -> Config:
@@ -544,17 +505,10 @@ def _read_card(name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
 def load_card(name: str, folder: str | Path = CARD_FOLDER) -> Card:
     """Read and validate a card as it is written, without any tier worked in."""
     path, raw = _read_card(name, Path(folder))
-    card = _validate(Card, raw, str(path))
+    card = validate(Card, raw, str(path))
     if card.id != name:
         raise ConfigError(f"{path}: id is '{card.id}'; it must be the file's name, '{name}'.")
     return card
-
-
-def _validate(model: type[_Model], raw: Any, where: str) -> _Model:
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        raise _explain(error, where) from None
 
 
 def resolve(
@@ -588,7 +542,7 @@ def resolve(
             skipped[artefact] = f"left out at tier {tier}"
     where = f"{path} (tier {tier})"
     extra = {"tier": tier, "note": note, "comparable": comparable, "skipped": skipped}
-    card = _validate(ResolvedCard, merged | extra, where)
+    card = validate(ResolvedCard, merged | extra, where)
     if config is not None:
         for group in card.trainings.values():
             group.seeds = config.seeds or group.seeds
@@ -610,10 +564,10 @@ def _check_references(card: ResolvedCard, where: str) -> None:
                 catalogue.check_hyperparameters(plan.model, plan.hyperparameters)
                 TrainingSettings.model_validate(plan.settings)
         except ValidationError as error:
-            raise _explain(error, f"{where}: trainings.{group_name}") from None
+            raise explain(error, f"{where}: trainings.{group_name}") from None
         except ConfigError as error:
             sentence = f"{where}: trainings.{group_name}: {error}"
-            raise ConfigError(_full_stop(sentence)) from None
+            raise ConfigError(full_stop(sentence)) from None
 
 
 def _references(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
