@@ -36,10 +36,34 @@ rule assemble_dataset:
         runtime=120,
     params:
         code=code_of("gnnip.datasets.assembly"),
+    wildcard_constraints:
+        dataset=SAMPLED,
     message:
         "Labelling the frames of {wildcards.dataset}"
     script:
         "../scripts/assemble_dataset.py"
+
+
+rule draw_structures:
+    output:
+        archive="results/{tier}/generated/{dataset}.h5",
+    log:
+        "logs/{tier}/{dataset}/draw_structures.log",
+    benchmark:
+        "results/{tier}/datasets/benchmarks/draw_structures/{dataset}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        plan=sampling_plan,
+        code=sampling_code,
+    wildcard_constraints:
+        dataset=DRAWN,
+    message:
+        "Drawing and labelling the structures of {wildcards.dataset}"
+    script:
+        "../scripts/draw_structures.py"
 
 
 rule provide_dataset:
