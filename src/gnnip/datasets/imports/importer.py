@@ -132,6 +132,7 @@ def import_files(
     *,
     root: str | os.PathLike[str] | None = None,
     attributes: Mapping[str, str | int | float] | None = None,
+    expected: int | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> ImportReport:
     """Read `files` as `settings` say and write the archive `out`, in eV and Angstrom.
@@ -139,7 +140,8 @@ def import_files(
     The archive's columns are `trajectory` (what a split holds together), `source` (file, relative
     to `root`) and `source_frame`, further columns of the settings, `total_charge` and the six
     components of the stress (eV/Angstrom^3) where they are wanted. `attributes` become attributes
-    of the file, beside the report. Files are read in chunks.
+    of the file, beside the report. Files are read in chunks; `expected` is how many frames they
+    must hold.
 
     Raises DataError for files that cannot be read, and for frames that the settings refuse: then
     nothing is written.
@@ -148,6 +150,11 @@ def import_files(
     with frame_writer(out) as writer:
         for chunk in _clean(files, settings, report, root, progress):
             writer.append(chunk)
+        if expected is not None and report.n_read != expected:
+            raise DataError(
+                f"{report.n_read} frames were read where the registry says {expected}; the files "
+                "are not the published ones, or the entry is wrong."
+            )
         if report.energies_only:
             writer.drop_forces()
         writer.attributes = {

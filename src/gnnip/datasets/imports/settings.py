@@ -189,3 +189,18 @@ class ImportSettings(Strict):
             "forces": sign * FORCES[names["forces"]],
             "stress": STRESSES[names["stress"]],
         }
+
+
+class FolderSource(ImportSettings):
+    """Frames of the user's own: a folder, or one file, and how it is read."""
+
+    path: str
+    """The folder or file, relative to the working directory."""
+    pattern: str = "*"
+    """Which files of the folder are read, e.g. `*.xyz` or `**/OUTCAR`."""
+    reference: Literal["exact", "published", "dft", "xtb"] = "published"
+    """What labels the frames."""
+    level: str = ""
+    """Level of theory, in words."""
+    licence: str = ""
+    """Under which the frames may be passed on."""
