@@ -593,7 +593,8 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
     groups = {g for a in card.artefacts.values() for g in a.trainings}
     groups |= {g for step in card.steps.values() for g in step.trainings}
     card.trainings = {name: group for name, group in card.trainings.items() if name in groups}
-    datasets = {x.dataset for x in (*card.trainings.values(), *card.steps.values())}
+    datasets = {g.dataset for g in card.trainings.values()}
+    datasets |= {step.dataset for step in card.steps.values()}
     card.datasets = {name: use for name, use in card.datasets.items() if name in datasets}
 
 

@@ -1,4 +1,4 @@
-"""The null models, the pair potential, explicit charges and sums of potentials under the contract."""
+"""Null models, pair potential, explicit charges and sums of potentials under the contract."""
 
 import numpy as np
 import pytest

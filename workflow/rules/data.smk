@@ -30,14 +30,14 @@ rule assemble_dataset:
         "logs/{tier}/{dataset}/assemble_dataset.log",
     benchmark:
         "results/{tier}/datasets/benchmarks/assemble_dataset/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=SAMPLED,
     threads: ALL_CORES
     resources:
         mem_mb=4000,
         runtime=120,
     params:
         code=code_of("gnnip.datasets.assembly"),
-    wildcard_constraints:
-        dataset=SAMPLED,
     message:
         "Labelling the frames of {wildcards.dataset}"
     script:
@@ -51,6 +51,8 @@ rule draw_structures:
         "logs/{tier}/{dataset}/draw_structures.log",
     benchmark:
         "results/{tier}/datasets/benchmarks/draw_structures/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=DRAWN,
     threads: 1
     resources:
         mem_mb=2000,
@@ -58,8 +60,6 @@ rule draw_structures:
     params:
         plan=sampling_plan,
         code=sampling_code,
-    wildcard_constraints:
-        dataset=DRAWN,
     message:
         "Drawing and labelling the structures of {wildcards.dataset}"
     script:

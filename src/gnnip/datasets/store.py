@@ -5,6 +5,7 @@
     /numbers, /offsets    (n,), (frames + 1,)
     /energies/<term>      (frames,) float64, units
     /forces/<term>        (n, 3), units; int32 with `scale`: value = integer x scale
+    /stresses/<term>      (frames, 3, 3) float64, units, sign of ASE; periodic sets, optional
     /metadata/<column>    (frames,), units where they have one
     /cells, /pbc          (frames, 3, 3), (frames, 3), periodic sets only
 
@@ -49,6 +50,8 @@ def write_frames(
     """
     frames.check()
     missing = {"positions", "energies", "forces"} - set(frames.units)
+    if frames.stresses:
+        missing |= {"stresses"} - set(frames.units)
     if missing:
         raise DataError(
             f"The frames have no unit for {', '.join(sorted(missing))}; set frames.units."
@@ -76,6 +79,8 @@ def write_frames(
                 frames.units["forces"],
                 scale=force_resolution,
             )
+        for term, values in frames.stresses.items():
+            put(f"stresses/{term}", values.astype(np.float64), frames.units["stresses"])
         for column, values in frames.metadata.items():
             put(f"metadata/{column}", np.asarray(values), frames.units.get(column))
         if frames.cells is not None:
@@ -127,6 +132,8 @@ class FrameWriter:
         for term, values in frames.forces.items():
             integers = _as_integers(values, self._resolution)
             self._extend(f"forces/{term}", integers, unit["forces"], scale=self._resolution)
+        for term, values in frames.stresses.items():
+            self._extend(f"stresses/{term}", values.astype(np.float64), unit["stresses"])
         for column, values in frames.metadata.items():
             self._extend(f"metadata/{column}", np.asarray(values), unit.get(column))
         cells = np.zeros((frames.n_frames, 3, 3)) if frames.cells is None else frames.cells
@@ -168,10 +175,8 @@ class FrameWriter:
         """Write what is known at the end; DataError when frames or columns are missing."""
         if not self.n_frames:
             raise DataError("No frames are left to be written; look at what was left out and why.")
-        for name, dataset in [
-            *self._file.get("metadata", {}).items(),
-            *self._file.get("energies", {}).items(),
-        ]:
+        groups = [self._file.get(name, {}) for name in ("metadata", "energies", "stresses")]
+        for name, dataset in [item for group in groups for item in group.items()]:
             if len(dataset) != self.n_frames:
                 raise DataError(
                     f"Only {len(dataset)} of {self.n_frames} frames have '{name}'; all frames of "
@@ -248,6 +253,7 @@ def _read(file: h5py.File, path: Path) -> FrameArrays:
         offsets=file["offsets"][()],
         energies=group("energies"),
         forces=group("forces"),
+        stresses=group("stresses"),
         metadata=group("metadata"),
         cells=file["cells"][()] if "cells" in file else None,
         pbc=file["pbc"][()] if "pbc" in file else None,

@@ -104,8 +104,7 @@ class CoulombPotential(Potential):
 
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) and "atomic_energies" (n,), eV: half of each pair to either side."""
-        pairs = {k: batch.extras[k] for k in ("first", "second") if k in batch.extras}
-        pairs = pairs or self.prepare(batch)
+        pairs = batch.extras if "first" in batch.extras else self.prepare(batch)
         first, second = pairs["first"], pairs["second"]
         charges = self.charges.index_select(
             0, self.species_index.index_select(0, batch.atomic_numbers)

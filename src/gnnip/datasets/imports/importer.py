@@ -29,7 +29,6 @@ from gnnip.files import sha256
 
 CHUNK_ATOMS = 500_000  #: atoms that are held at once
 UNITS = {"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"}
-_STRESS = ("xx", "yy", "zz", "yz", "xz", "xy")
 _LISTED = 50  #: frames that a report names before it only counts
 
 
@@ -138,10 +137,9 @@ def import_files(
     """Read `files` as `settings` say and write the archive `out`, in eV and Angstrom.
 
     The archive's columns are `trajectory` (what a split holds together), `source` (file, relative
-    to `root`) and `source_frame`, further columns of the settings, `total_charge` and the six
-    components of the stress (eV/Angstrom^3) where they are wanted. `attributes` become attributes
-    of the file, beside the report. Files are read in chunks; `expected` is how many frames they
-    must hold.
+    to `root`) and `source_frame`, further columns of the settings, and `total_charge` where the
+    files hold it. `attributes` become attributes of the file, beside the report. Files are read in
+    chunks; `expected` is how many frames they must hold.
 
     Raises DataError for files that cannot be read, and for frames that the settings refuse: then
     nothing is written.
@@ -293,10 +291,8 @@ def _assemble(
         frames.pbc = np.repeat(np.array(pbc, dtype=bool), counts, axis=0)
     if settings.stress is not None:
         stress = joined([b.stress for b in batches if b.stress is not None], 1.0, (3, 3))
-        for name in _STRESS:
-            i, j = ("xyz".index(c) for c in name)
-            frames.metadata[f"stress_{name}"] = factors["stress"] * stress[:, i, j]
-            frames.units[f"stress_{name}"] = "eV/Angstrom^3"
+        frames.stresses = {term: factors["stress"] * stress}
+        frames.units["stresses"] = "eV/Angstrom^3"
     for column in dict.fromkeys(c for b in batches for c in b.columns):
         lacking = next((b for b in batches if column not in b.columns), None)
         if lacking is not None:
@@ -409,8 +405,9 @@ def _finite(frames: FrameArrays) -> np.ndarray:
     good = np.logical_and.reduceat(atoms, frames.offsets[:-1])
     for values in frames.energies.values():
         good &= np.isfinite(values)
-    if frames.cells is not None:
-        good &= np.isfinite(frames.cells).all(axis=(1, 2))
+    for tensors in (frames.cells, *frames.stresses.values()):
+        if tensors is not None:
+            good &= np.isfinite(tensors).all(axis=(1, 2))
     return good
 
 
@@ -420,7 +417,9 @@ def _what_is_not_finite(frames: FrameArrays, frame: int) -> str:
         return "positions"
     if not all(np.isfinite(v[frame]) for v in frames.energies.values()):
         return "energy"
-    return "cell" if all(np.isfinite(v[part]).all() for v in frames.forces.values()) else "forces"
+    if not all(np.isfinite(v[part]).all() for v in frames.forces.values()):
+        return "forces"
+    return "cell or stress"
 
 
 def _refuse(report: ImportReport, settings: ImportSettings) -> None:
@@ -467,6 +466,7 @@ def _join(chunks: list[FrameArrays]) -> FrameArrays:
         offsets=np.concatenate([[0], np.cumsum(n_atoms)]),
         energies={t: np.concatenate([c.energies[t] for c in chunks]) for t in first.terms},
         forces={t: np.concatenate([c.forces[t] for c in chunks]) for t in with_forces},
+        stresses={t: np.concatenate([c.stresses[t] for c in chunks]) for t in first.stresses},
         metadata={k: np.concatenate([c.metadata[k] for c in chunks]) for k in first.metadata},
         cells=np.concatenate(cells) if periodic else None,
         pbc=np.concatenate(pbc) if periodic else None,

@@ -24,6 +24,7 @@ ENERGIES: dict[str, float] = {
     "kcal/mol": units.KCAL_PER_MOL,
     "kJ/mol": units.KJ_PER_MOL,
 }
+#: of a stress with the sign of ASE, positive when stretched
 STRESSES: dict[str, float] = {
     "eV/Angstrom^3": 1.0,
     "GPa": units.GPA,
@@ -99,7 +100,8 @@ class ImportSettings(Strict):
     forces: str | Literal[False] | None = None
     """Name of the forces in the file; null takes the format's own, false imports energies only."""
     stress: str | None = None
-    """Name of the stress in the file; null leaves it out."""
+    """Name of the stress in the file, with the sign of ASE (positive when stretched); null leaves it
+    out."""
     units: UnitSettings = UnitSettings()
     """Units in the file; every number is converted once, to eV and Angstrom."""
     forces_are: Literal["forces", "gradient"] = "forces"
