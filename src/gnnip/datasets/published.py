@@ -53,8 +53,8 @@ class PublishedSet(Strict):
 
     title: str
     """What it is, in one line."""
-    doi: str
-    """Of the deposit, or of the paper where there is none."""
+    doi: str | None
+    """Of the deposit, or of the paper where there is none; null where neither is known."""
     record: str
     """The page about the files."""
     licence: str
@@ -138,7 +138,7 @@ def import_published(
         "title": entry.title,
         "reference": "published",
         "published": name,
-        "doi": entry.doi,
+        "doi": entry.doi or "",
         "licence": entry.licence,
         "level_of_theory": entry.level,
     }
@@ -148,8 +148,8 @@ def import_published(
 
 
 def describe_published(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
-    """Return one row per published set: doi, format, frames, size, licence, and whether its files
-    are here."""
+    """Return one row per published set: doi, level of theory, frames, size, licence, whether the
+    checksums are known and the files here."""
     folder = download.downloads_folder(registry_path().parent.parent)
     rows = []
     for name, entry in sorted(load_published(path).items()):
@@ -159,7 +159,7 @@ def describe_published(path: str | os.PathLike[str] | None = None) -> pd.DataFra
             {
                 "name": name,
                 "title": entry.title,
-                "doi": entry.doi,
+                "doi": entry.doi or "",
                 "level": entry.level,
                 "frames": entry.n_frames or "?",
                 "megabytes": round(sum(known) / 1e6, 1) if len(known) == len(sizes) else "?",

@@ -100,7 +100,7 @@ class ImportSettings(Strict):
     forces: str | Literal[False] | None = None
     """Name of the forces in the file; null takes the format's own, false imports energies only."""
     stress: str | None = None
-    """Name of the stress in the file, with the sign of ASE (positive when stretched); null leaves it
+    """Name of the stress in the file, positive when stretched as in ASE; null leaves it
     out."""
     units: UnitSettings = UnitSettings()
     """Units in the file; every number is converted once, to eV and Angstrom."""
