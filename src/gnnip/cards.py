@@ -43,7 +43,7 @@ class Config(Strict):
     tier: Tier = "quick"
     """How much is run: smoke (plumbing only), quick (the default) or paper (as published)."""
     papers: Annotated[list[str], BeforeValidator(_as_list)] = Field(
-        default=["gijon2023"], min_length=1
+        default=["gijon2023", "kang2024"], min_length=1
     )
     """The cards to run, by the names of the files under papers/."""
     artefacts: Annotated[list[str], BeforeValidator(_as_list)] | None = Field(
@@ -228,6 +228,8 @@ class Artefact(Strict):
     """Training groups that it reads."""
     steps: list[str] = []
     """Steps that it reads."""
+    datasets: list[str] = []
+    """Data sets that it reads, besides those of its trainings."""
     beyond: bool = False
     """True when the paper has no such artefact."""
 
@@ -595,6 +597,7 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
     card.trainings = {name: group for name, group in card.trainings.items() if name in groups}
     datasets = {g.dataset for g in card.trainings.values()}
     datasets |= {step.dataset for step in card.steps.values()}
+    datasets |= {name for artefact in card.artefacts.values() for name in artefact.datasets}
     card.datasets = {name: use for name, use in card.datasets.items() if name in datasets}
 
 
@@ -632,6 +635,8 @@ def _references(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
             yield "training group", group_name, groups
         for step_name in artefact.steps:
             yield "step", step_name, list(card.steps)
+        for dataset in artefact.datasets:
+            yield "data set", dataset, datasets
     for block in card.published:
         yield "artefact", block.artefact, artefacts
     for claim in card.claims.values():

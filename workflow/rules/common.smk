@@ -237,10 +237,11 @@ def artefact_steps(wildcards):
 
 
 def artefact_datasets(wildcards):
-    """Return the data sets behind an artefact: those of its trainings."""
+    """Return the data sets behind an artefact: its own and those of its trainings."""
     card = card_of(wildcards)
-    groups = card.artefacts[wildcards.artefact].trainings
-    names = sorted({card.trainings[group].dataset for group in groups})
+    artefact = card.artefacts[wildcards.artefact]
+    names = {card.trainings[group].dataset for group in artefact.trainings}
+    names = sorted(names | set(artefact.datasets))
     return expand(
         "results/{tier}/datasets/{dataset}.h5", tier=wildcards.tier, dataset=names
     )

@@ -73,10 +73,15 @@ class Inputs:
         """Return one row per training from summary.json; matrix keys and seed are columns."""
         rows = []
         for keys, seed, folder in self.cells(group):
-            summary = read_json(folder / "summary.json")
+            summary = self.summary(folder)
             flat = {k: v for k, v in summary.items() if not isinstance(v, dict | list)}
             rows.append({**flat, **keys, "seed": seed})
         return pd.DataFrame(rows)
+
+    def summary(self, folder: Path) -> dict[str, Any]:
+        """Return summary.json of the training in `folder`."""
+        summary: dict[str, Any] = read_json(folder / "summary.json")
+        return summary
 
     def training_frames(self, group: str, keys: dict[str, Any], seed: int) -> np.ndarray:
         """Return the frames that a training learned from, by making its split again.

@@ -128,7 +128,7 @@ def toy_errors(inputs: Inputs) -> Result:
     n_parameters. Energies are total energies divided by the number of particles; `composition` is
     the least-squares fit of the training energies on the composition, with zero forces.
     """
-    from gnnip.models.contract import composition_fit
+    from gnnip.models.baselines import composition_energies, fit_composition
 
     arrays = inputs.arrays()
     tidy, rows = [], []
@@ -137,14 +137,12 @@ def toy_errors(inputs: Inputs) -> Result:
             predictions = read_csv(folder / "predictions.csv")
             summary = inputs.summary(folder)
             train = arrays.subset(inputs.training_frames(group, keys, seed))
-            fit = composition_fit(train.energy(TERM), train.numbers, train.offsets)
+            fit = fit_composition(train.energy(TERM), train.numbers, train.offsets)
             for subset, part in predictions.groupby("subset"):
                 frames = arrays.subset(part["frame"].to_numpy())
                 counts = frames.n_atoms
                 true = part["energy_reference_ev"].to_numpy() * 1000 / counts
-                trivial = np.add.reduceat(
-                    [fit[int(z)] for z in frames.numbers], frames.offsets[:-1]
-                )
+                trivial = composition_energies(fit, frames.numbers, frames.offsets)
                 size = part["force_rms_reference_ev_per_a"].to_numpy()
                 weight = counts / counts.sum()
                 rms_force = float(np.sqrt((weight * np.square(size)).sum()))
