@@ -143,7 +143,9 @@ def test_both_formats_of_the_relaxed_structures_agree(data, imported):
 def test_placeholder_forces_are_not_taken_for_forces(data, imported):
     assert imported["au_mgo_relaxed"].forces == {}
     files = sorted((data / "au_mgo/dft-optimized-struct").glob("*.data"))
-    with pytest.raises(DataError, match=r"zero on many atoms, first frame 0.*108 of 110.*'missing'"):
+    with pytest.raises(
+        DataError, match=r"zero on many atoms, first frame 0.*108 of 110.*'missing'"
+    ):
         read_files(files, ImportSettings(format="runner"))
     asked = ImportSettings(format="runner", zero_forces="missing")
     with pytest.raises(DataError, match="3 of 3 frames have no forces.*forces are asked for"):
@@ -268,9 +270,10 @@ def test_ionic_liquid(data):
     numbers = frames.numbers[frames.atoms(0)].reshape(-1)
     assert (numbers[:2].tolist(), numbers[165:167].tolist()) == ([7, 1], [7, 8])
     for first, second, low, high in ((0, 1, 0.9, 1.6), (165, 166, 1.1, 1.6)):
-        step = frames.positions.reshape(38, 225, 3)[:, second] - frames.positions.reshape(
-            38, 225, 3
-        )[:, first]
+        step = (
+            frames.positions.reshape(38, 225, 3)[:, second]
+            - frames.positions.reshape(38, 225, 3)[:, first]
+        )
         step -= 12.9 * np.rint(step / 12.9)
         length = np.linalg.norm(step, axis=1)
         assert low < length.min()

@@ -265,7 +265,8 @@ def _resolve(url: str, file: RemoteFile) -> str:
     from pooch.downloaders import doi_to_repository
 
     try:
-        return str(doi_to_repository(url.removeprefix("doi:")).download_url(file.name))
+        repository = doi_to_repository(url.removeprefix("doi:"))
+        return str(repository.download_url(PurePosixPath(file.name).name))
     except requests.RequestException as error:
         raise DataError(_unreachable(file, error)) from error
     except ValueError as error:

@@ -51,6 +51,8 @@ class SeenFrames:
         """
         first = np.full(len(keys), -1, dtype=np.int64)
         energy = np.full(len(keys), np.nan)
+        if not len(keys):
+            return first, energy
         for run_keys, run_indices, run_energies in self._runs:
             place = np.searchsorted(run_keys, keys)
             place[place == len(run_keys)] = 0
