@@ -433,7 +433,7 @@ def dilution(inputs: Inputs) -> Result:
     beyond = table[table["distance_a"] > _cutoff(inputs, group)]
     rows = []
     for (kept, seed), part in beyond.groupby(["kept_fraction", "seed"]):
-        percent = f"{100 * float(kept):g}"
+        percent = f"{100 * float(str(kept)):g}"
         for name, value in (
             ("share", part["share"].mean()),
             ("connected", part["connected"].mean()),
@@ -455,7 +455,7 @@ def _values(table: pd.DataFrame, prefix: str) -> dict[float, float]:
     """Return {distance: mean over seeds} of the quantities {prefix}_d{distance}."""
     found = table[table["quantity"].str.fullmatch(rf"{prefix}_d[0-9.]+")]
     means = found.groupby("quantity")["value"].mean()
-    return {float(name.rsplit("_d", 1)[1]): float(v) for name, v in means.items()}
+    return {float(str(name).rsplit("_d", 1)[1]): float(v) for name, v in means.items()}
 
 
 def _agrees(table: pd.DataFrame, unseen: Iterable[float]) -> ClaimResult:
@@ -497,7 +497,7 @@ def atomic_energy_small(metrics: Metrics) -> ClaimResult:
     if not shares:
         return ClaimResult(None, "", "no atomic energies were measured")
     measured = f"at most {max(shares):.2f} of k/d"
-    return ClaimResult(max(shares) < SMALL_SHARE, measured, "threshold: a half")
+    return ClaimResult(bool(max(shares) < SMALL_SHARE), measured, "threshold: a half")
 
 
 def atomic_energy_spread_small(metrics: Metrics) -> ClaimResult:
@@ -510,7 +510,7 @@ def atomic_energy_spread_small(metrics: Metrics) -> ClaimResult:
     if not shares or not np.isfinite(shares).all():
         return ClaimResult(None, "", "too few media to have a spread")
     measured = f"spread over media at most {max(shares):.2f} of k/d"
-    return ClaimResult(max(shares) < SMALL_SPREAD, measured, "threshold: a tenth")
+    return ClaimResult(bool(max(shares) < SMALL_SPREAD), measured, "threshold: a tenth")
 
 
 def models_agree(metrics: Metrics) -> ClaimResult:
@@ -528,7 +528,7 @@ def models_agree(metrics: Metrics) -> ClaimResult:
         return ClaimResult(None, "", "too few media to have a spread")
     worst = max(ratios, key=lambda d: ratios[d])
     measured = f"difference of at most {ratios[worst]:.2f} combined spreads (d = {worst:g} Å)"
-    return ClaimResult(ratios[worst] <= 1.0, measured, "threshold: one combined spread")
+    return ClaimResult(bool(ratios[worst] <= 1.0), measured, "threshold: one combined spread")
 
 
 def sparse_media_fail(metrics: Metrics) -> ClaimResult:
@@ -536,7 +536,7 @@ def sparse_media_fail(metrics: Metrics) -> ClaimResult:
     table = metrics["dilution"]
     found = table[table["quantity"].str.fullmatch(r"kept_[0-9.]+_share")]
     means = found.groupby("quantity")["value"].mean()
-    shares = {float(name.split("_")[1]): float(value) for name, value in means.items()}
+    shares = {float(str(name).split("_")[1]): float(value) for name, value in means.items()}
     if len(shares) < 2:
         return ClaimResult(None, "", "fewer than two densities were run")
     thin, full = min(shares), max(shares)

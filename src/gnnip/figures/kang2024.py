@@ -149,16 +149,16 @@ def _law(
 
 def _with_share(tidy: pd.DataFrame, info: Info, model: str) -> Figure:
     """Return the force against the distance above, and its share of the exact law below."""
-    fig = style.figure(style.SINGLE, 96.0)
+    fig = style.figure(style.SINGLE, 99.0)
     colour = MODEL_COLOURS[model]
-    top = _axes(fig, 14.0, 40.0, style.SINGLE - 17.0, 49.0)
+    top = _axes(fig, 14.0, 43.0, style.SINGLE - 17.0, 49.0)
     _law(top, tidy, "force_difference_ev_per_a", "coulomb_force_ev_per_a", colour)
     top.axhline(0.0, color=style.GREY, lw=0.6, zorder=1)
     top.set_ylabel(r"$F_\mathrm{I} - F_\mathrm{II}$ on $+1e$ (eV/Å)")
     top.set_title(f"{model} model", loc="left")
     top.tick_params(labelbottom=False)
     top.legend(loc="upper right")
-    bottom = _axes(fig, 14.0, 14.0, style.SINGLE - 17.0, 22.0)
+    bottom = _axes(fig, 14.0, 17.0, style.SINGLE - 17.0, 22.0)
     bottom.axhspan(0.9, 1.1, color=style.PALE, lw=0, zorder=0)
     bottom.axhline(1.0, color=style.INK, lw=1.2, ls=":", zorder=3)
     bottom.axhline(0.0, color=style.GREY, lw=0.6, zorder=1)
@@ -190,8 +190,8 @@ def fig1c(tidy: pd.DataFrame, info: Info) -> Figure:
 
 
 def _atomic_energy(tidy: pd.DataFrame, info: Info, model: str) -> Figure:
-    fig = style.figure(style.SINGLE, 68.0)
-    ax = _axes(fig, 14.0, 14.0, style.SINGLE - 17.0, 47.0)
+    fig = style.figure(style.SINGLE, 71.0)
+    ax = _axes(fig, 14.0, 17.0, style.SINGLE - 17.0, 47.0)
     _law(ax, tidy, "energy_difference_ev", "coulomb_energy_ev", MODEL_COLOURS[model])
     ax.axhline(0.0, color=style.GREY, lw=0.6, zorder=1)
     ax.set(xlabel=r"distance $d$ (Å)", ylabel=r"$E_\mathrm{I} - E_\mathrm{II}$ of $+1e$ (eV)")
@@ -278,7 +278,7 @@ def toy_errors(tidy: pd.DataFrame, info: Info) -> Figure:
 def receptive_field(tidy: pd.DataFrame, info: Info) -> Figure:
     """Share of the exact force against the distance for one to five layers."""
     fig = style.figure(style.MIDDLE, 72.0)
-    ax = _axes(fig, 14.0, 14.0, style.MIDDLE - 48.0, 50.0)
+    ax = _axes(fig, 14.0, 14.0, style.MIDDLE - 52.0, 50.0)
     layers = sorted(tidy["layers"].unique())
     palette = colormaps[style.ORDERED](np.linspace(0.08, 0.86, len(layers)))
     ax.axhline(1.0, color=style.INK, ls=":", lw=1.2)
@@ -301,7 +301,7 @@ def receptive_field(tidy: pd.DataFrame, info: Info) -> Figure:
     ax.legend(
         loc="upper left",
         bbox_to_anchor=(1.01, 1.0),
-        title="layers: reach of energy, force",
+        title="layers: reach of\nenergy, force",
         title_fontsize=7,
     )
     style.footer(fig, info, tidy, "force reach: 2 × layers × cutoff, through an atom in between")
@@ -315,7 +315,7 @@ def explicit_charges(tidy: pd.DataFrame, info: Info) -> Figure:
     fig = style.figure(style.DOUBLE, 30.0 + 8.0 * len(models))
     panels = (
         ("force_rmse_ev_per_a", "force RMSE (eV/Å)", True),
-        ("share_beyond_cutoff", r"share of $k/d^2$ beyond cutoff", False),
+        ("share_beyond_cutoff", r"share of $k/d^2$, far", False),
         ("n_parameters", "parameters", True),
         ("training_s", "training time (s)", True),
     )
@@ -344,7 +344,7 @@ def explicit_charges(tidy: pd.DataFrame, info: Info) -> Figure:
         else:
             ax.set_xlim(-0.1, 1.2)
             ax.axvline(1.0, color=style.INK, ls=":", lw=1.2)
-    note = "blue: networks, orange: pair functions; times on the machine of the training"
+    note = "far: d beyond the cutoff; blue: networks, orange: pair functions; times of one machine"
     style.footer(fig, info, tidy, note)
     return fig
 
@@ -370,7 +370,7 @@ def dilution(tidy: pd.DataFrame, info: Info) -> Figure:
         part = tidy[tidy["kept_fraction"] == fraction]
         mean = part.groupby("distance_a")["connected"].mean()
         right.plot(mean.index, mean, "o-", color=colour)
-    right.set(xlabel=r"distance $d$ (Å)", ylabel="share of media that connect the charges")
+    right.set(xlabel=r"distance $d$ (Å)", ylabel="media that connect the charges")
     right.set_ylim(-0.05, 1.08)
     style.panel(right, "b")
     style.footer(fig, info, tidy, "connected: joined by edges shorter than the cutoff")
