@@ -88,15 +88,25 @@ def _terminal_width() -> int:
 
 def datasets(options: argparse.Namespace) -> int:
     """Print the data sets of the registry, and the published ones that can be downloaded."""
+    print(dataset_tables(options.width))
+    return 0
+
+
+def dataset_tables(width: int | None = None) -> str:
+    """Return the tables of shipped and of published data sets, fitted to so many columns."""
     from gnnip.datasets import describe
     from gnnip.datasets.published import describe_published
 
-    width = options.width or _terminal_width()
-    print("Shipped with the repository, or made by the pipeline (source: generate)")
-    print(_fitted(describe(), width))
-    print("\nPublished by others (source: download)")
-    print(_fitted(describe_published(), width))
-    return 0
+    width = width or _terminal_width()
+    return "\n".join(
+        [
+            "Shipped with the repository, or made by the pipeline (source: generate)",
+            _fitted(describe(), width),
+            "",
+            "Published by others (source: download)",
+            _fitted(describe_published(), width),
+        ]
+    )
 
 
 def _fitted(table: pd.DataFrame, width: int) -> str:
@@ -108,8 +118,9 @@ def _fitted(table: pd.DataFrame, width: int) -> str:
     short = {column: cut(column, 30) for column in ("level", "licence") if column in table}
     table = table.assign(**short)
     taken = sum(
-        max(len(name), *(len(str(v)) for v in values)) + 1
-        for name, values in table.drop(columns="title").to_dict(orient="list").items()
+        max(len(text) for text in [column, *map(str, table[column])]) + 1
+        for column in table.columns.astype(str)
+        if column != "title"
     )
     return table.assign(title=cut("title", max(20, width - taken - 2))).to_string(index=False)
 

@@ -17,14 +17,23 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from gnnip import catalogue
+from gnnip.datasets.imports.settings import FolderSource
 from gnnip.errors import ConfigError, nearest
 from gnnip.strict import Strict, explain, full_stop, validate
 
 Tier = Literal["smoke", "quick", "paper"]
-Source = Literal["archive", "generate"]
+Source = Literal["archive", "generate", "download", "folder"]
 Scalar = bool | int | float | str
 TIERS: tuple[str, ...] = get_args(Tier)
 CARD_FOLDER = Path("papers")
@@ -35,6 +44,13 @@ def _as_list(value: Any) -> Any:
     if isinstance(value, str):
         return [item for item in re.split(r"[,\s]+", value) if item]
     return value
+
+
+# a name, or a folder written out; tags in brackets are left out of complaints
+SourceChoice = Annotated[
+    Annotated[Source, Tag("(name)")] | Annotated[FolderSource, Tag("(folder)")],
+    Discriminator(lambda v: "(folder)" if isinstance(v, Mapping | FolderSource) else "(name)"),
+]
 
 
 class Config(Strict):
@@ -52,8 +68,9 @@ class Config(Strict):
     """The artefacts to make, by name, with what they need; null makes all of the cards."""
     seeds: int | None = Field(default=None, ge=1, le=100)
     """Trainings per model with different seeds; null takes the number that the card states."""
-    sources: dict[str, Source] = {}
-    """Where a data set comes from, by name: archive (shipped with the repository) or generate."""
+    sources: dict[str, SourceChoice] = {}
+    """Where a data set comes from, by name: archive (shipped with the repository), generate,
+    download (published by others), or a folder of your own frames, {path: ..., format: ...}."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks are trained; auto takes a GPU when there is one."""
 
@@ -62,7 +79,12 @@ class DatasetUse(Strict):
     """A data set that the card reads, and how it is made when its source is `generate`."""
 
     source: Source = "archive"
-    """archive: the file that the registry names; generate: made by the pipeline's own rules."""
+    """archive: the file that the registry names; generate: made by the pipeline's own rules;
+    download: published by others; folder: the user's own frames."""
+    published: str | None = None
+    """Name of the published set (`download` only); null takes the data set's own name."""
+    folder: FolderSource | None = None
+    """Where the user's frames are and how they are read (`folder` only)."""
     verify_frames: int = Field(default=3, ge=1)
     """Frames whose labels are recomputed with the reference and compared, in every run."""
     plan: dict[str, Scalar | list[float] | list[int]] = {}
@@ -577,7 +599,10 @@ def resolve(
         for group in card.trainings.values():
             group.seeds = config.seeds or group.seeds
         for dataset, use in card.datasets.items():
-            use.source = config.sources.get(dataset, use.source)
+            chosen = config.sources.get(dataset, use.source)
+            if isinstance(chosen, FolderSource):
+                use.folder, chosen = chosen, "folder"
+            use.source = chosen
     _check_references(card, where)
     return card
 
@@ -603,6 +628,12 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
 
 def _check_references(card: ResolvedCard, where: str) -> None:
     """Every name that the card uses must be one that it defines."""
+    for name, use in card.datasets.items():
+        if use.source == "folder" and use.folder is None:
+            raise ConfigError(
+                f"{where}: datasets.{name} has the source folder, but no folder; write "
+                "{path: ..., format: ...}."
+            )
     for kind, used, defined in _references(card):
         if used not in defined:
             raise ConfigError(f"{where}: {kind} '{used}' is not defined{nearest(used, defined)}.")

@@ -41,7 +41,9 @@ def validate(model: type[_Model], raw: Any, where: str) -> _Model:
 def explain(error: ValidationError, where: str) -> ConfigError:
     """Turn the first complaint of pydantic into one sentence."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "__root__")
+    parts = [str(part) for part in first["loc"]]
+    # the tag of a choice between types is no key of the user's
+    place = ".".join(part for part in parts if part != "__root__" and not part.startswith("("))
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] not in ("value_error", "missing", "extra_forbidden"):
         message = f"{message[0].lower()}{message[1:]}, found {first['input']!r}"

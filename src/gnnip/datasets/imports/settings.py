@@ -58,6 +58,11 @@ def _words(value: object) -> object:
     return value.split() if isinstance(value, str) else value
 
 
+def _false(value: object) -> object:
+    # values within brackets on snakemake's command line arrive as text
+    return False if value in ("false", "False") else value
+
+
 class UnitSettings(Strict):
     """Units of the numbers in the file; what is not stated follows the format's convention."""
 
@@ -97,7 +102,7 @@ class ImportSettings(Strict):
     """extxyz, vasp (OUTCAR), runner (input.data), neuralil (JSON lines) or ani (HDF5)."""
     energy: str | None = None
     """Name of the energy in the file; null takes the format's own."""
-    forces: str | Literal[False] | None = None
+    forces: Annotated[str | Literal[False] | None, BeforeValidator(_false)] = None
     """Name of the forces in the file; null takes the format's own, false imports energies only."""
     stress: str | None = None
     """Name of the stress in the file, positive when stretched as in ASE; null leaves it
