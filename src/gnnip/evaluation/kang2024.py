@@ -128,7 +128,7 @@ def toy_errors(inputs: Inputs) -> Result:
     n_parameters. Energies are total energies divided by the number of particles; `composition` is
     the least-squares fit of the training energies on the composition, with zero forces.
     """
-    from gnnip.models.baselines import composition_energies, fit_composition
+    from gnnip.models.composition import composition_energies, fit_composition
 
     arrays = inputs.arrays()
     tidy, rows = [], []

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gnnip.errors import CheckpointError, DataError, GnnipError, nearest
 from gnnip.files import read_json, sha256, write_json
 from gnnip.graphs import GraphBatch, GraphStore
-from gnnip.models.baselines import composition_energies, fit_composition
+from gnnip.models.composition import composition_energies, fit_composition
 from gnnip.models.weights import read_weights, write_weights
 
 FORMAT = "gnnip potential"
