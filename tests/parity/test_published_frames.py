@@ -148,7 +148,7 @@ def test_placeholder_forces_are_not_taken_for_forces(data, imported):
     ):
         read_files(files, ImportSettings(format="runner"))
     asked = ImportSettings(format="runner", zero_forces="missing")
-    with pytest.raises(DataError, match="3 of 3 frames have no forces.*forces are asked for"):
+    with pytest.raises(DataError, match=r"3 of 3 frames have no forces.*forces are asked for"):
         read_files(files, asked)
     kept = ImportSettings(format="runner", zero_forces="real")
     assert read_files(files, kept)[0].forces["total"].shape == (330, 3)

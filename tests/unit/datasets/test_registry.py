@@ -37,6 +37,12 @@ def test_names_and_description(shelf):
     assert bool(table.loc[0, "present"])
 
 
+def test_the_engine_is_named_with_its_version():
+    assert registry.engine({"made": {"engine": "tblite", "engine_version": "0.8"}}) == "tblite 0.8"
+    assert registry.engine({"made": {"gnnip": "0.1.0"}}) == "gnnip 0.1.0"
+    assert registry.engine({"made": {}}) == ""
+
+
 def test_good_archive_passes(shelf):
     assert registry.check_archive("drops") == shelf
 
