@@ -141,10 +141,11 @@ def register(
 
 
 def engine(entry: Mapping[str, Any]) -> str:
-    """Return what labelled a registered data set, with its version."""
+    """Return name and version of what labelled a data set; its settings are in `made`."""
     made = entry["made"]
-    if "engine" in made:
-        return " ".join(str(made[k]) for k in ("engine", "engine_version") if k in made)
+    for key in ("engine_version", "engine"):
+        if key in made:
+            return str(made[key])
     return f"gnnip {made['gnnip']}" if "gnnip" in made else ""
 
 

@@ -38,7 +38,8 @@ def test_names_and_description(shelf):
 
 
 def test_the_engine_is_named_with_its_version():
-    assert registry.engine({"made": {"engine": "tblite", "engine_version": "0.8"}}) == "tblite 0.8"
+    made = {"engine": "xtb method=GFN1-xTB accuracy=1", "engine_version": "xtb 0.8.0", "gnnip": "1"}
+    assert registry.engine({"made": made}) == "xtb 0.8.0"
     assert registry.engine({"made": {"gnnip": "0.1.0"}}) == "gnnip 0.1.0"
     assert registry.engine({"made": {}}) == ""
 
