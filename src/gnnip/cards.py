@@ -608,7 +608,11 @@ def resolve(
 
 
 def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
-    """Leave out the artefacts that the user did not choose, and what only they need."""
+    """Leave out the artefacts that the user did not choose, and what only they need.
+
+    Steps measure the groups that the chosen artefacts read; an artefact that names no groups needs
+    all of a step.
+    """
     if chosen is None:
         return
     for name in list(card.artefacts):
@@ -617,6 +621,11 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
             card.skipped[name] = "not among the artefacts chosen for this run"
     steps = {step for artefact in card.artefacts.values() for step in artefact.steps}
     card.steps = {name: step for name, step in card.steps.items() if name in steps}
+    for name, step in card.steps.items():
+        readers = [a.trainings for a in card.artefacts.values() if name in a.steps]
+        if all(readers):
+            read = {group for trainings in readers for group in trainings}
+            step.trainings = [group for group in step.trainings if group in read]
     groups = {g for a in card.artefacts.values() for g in a.trainings}
     groups |= {g for step in card.steps.values() for g in step.trainings}
     card.trainings = {name: group for name, group in card.trainings.items() if name in groups}

@@ -34,6 +34,8 @@ PROBE = "charge_probe"
 SHARE_TOLERANCE, FORCE_TOLERANCE = 0.10, 0.020
 #: "significantly smaller" than the pair energy k/d, and "low standard deviation" across media
 SMALL_SHARE, SMALL_SPREAD = 0.5, 0.10
+#: distances (Angstrom) that the published models were tested at and not trained on
+UNSEEN_BETWEEN, UNSEEN_BEYOND = (5.0, 7.0, 9.0, 11.0), (9.0, 10.0, 11.0, 12.0)
 #: a force that is no longer there: less than this share of k/d^2
 VANISHED_SHARE = 0.25
 
@@ -448,6 +450,41 @@ def dilution(inputs: Inputs) -> Result:
     return table[keep], metric_table(rows)
 
 
+SMALL = {"interpolation": "interpolation_small", "extrapolation": "extrapolation_small"}
+
+
+def small_network(inputs: Inputs) -> Result:
+    """Force difference against the distance, by a small network on the published structures.
+
+    Tidy: as `fig1b`, with the model (interpolation or extrapolation). Metrics: as `fig1b`, their
+    names beginning with the model, and the errors of all test structures.
+    """
+    parts, rows = [], []
+    for model, group in SMALL.items():
+        tidy, metrics = _force_figure(inputs, "small_network", group)
+        parts.append(tidy.assign(model=model))
+        rows.append(metrics.assign(quantity=model + "_" + metrics["quantity"]))
+        summaries = inputs.summaries(group)
+        errors = [
+            metric_row(
+                inputs,
+                "small_network",
+                f"{model}_{subset}_{short}",
+                unit,
+                summary[f"{subset}_{column}"],
+                seed=summary["seed"],
+            )
+            for _, summary in summaries.iterrows()
+            for subset in ("validation", "test")
+            for short, column, unit in (
+                ("energy_rmse", "energy_rmse_mev_per_atom", "meV/atom"),
+                ("force_rmse", "force_rmse_ev_per_a", "eV/A"),
+            )
+        ]
+        rows.append(metric_table(errors))
+    return pd.concat(parts, ignore_index=True), pd.concat(rows, ignore_index=True)
+
+
 # --- claims ---------------------------------------------------------------------------------------
 
 
@@ -458,9 +495,11 @@ def _values(table: pd.DataFrame, prefix: str) -> dict[float, float]:
     return {float(str(name).rsplit("_d", 1)[1]): float(v) for name, v in means.items()}
 
 
-def _agrees(table: pd.DataFrame, unseen: Iterable[float]) -> ClaimResult:
+def _agrees(
+    table: pd.DataFrame, unseen: Iterable[float], prefix: str = "force_difference"
+) -> ClaimResult:
     """Judge whether the force difference is k/d^2 at every distance of `unseen` (seed means)."""
-    means = _values(table, "force_difference")
+    means = _values(table, prefix)
     missing = [d for d in unseen if d not in means]
     if missing or not means:
         return ClaimResult(None, "", f"the run has no structures at d = {missing} Å")
@@ -479,12 +518,12 @@ def _agrees(table: pd.DataFrame, unseen: Iterable[float]) -> ClaimResult:
 
 def interpolates(metrics: Metrics) -> ClaimResult:
     """Within a tenth of k/d^2 at the held-out distances between the trained ones."""
-    return _agrees(metrics["fig1b"], (5.0, 7.0, 9.0, 11.0))
+    return _agrees(metrics["fig1b"], UNSEEN_BETWEEN)
 
 
 def extrapolates(metrics: Metrics) -> ClaimResult:
     """Within a tenth of k/d^2 at distances beyond the trained ones."""
-    return _agrees(metrics["fig1c"], (9.0, 10.0, 11.0, 12.0))
+    return _agrees(metrics["fig1c"], UNSEEN_BEYOND)
 
 
 def atomic_energy_small(metrics: Metrics) -> ClaimResult:
@@ -546,6 +585,21 @@ def sparse_media_fail(metrics: Metrics) -> ClaimResult:
     return ClaimResult(shares[thin] < VANISHED_SHARE, measured, "threshold: a quarter")
 
 
+def reasonable_model_size(metrics: Metrics) -> ClaimResult:
+    """The small network does what the published one does, within the same thresholds."""
+    table = metrics["small_network"]
+    results = {
+        model: _agrees(table, unseen, f"{model}_force_difference")
+        for model, unseen in (("interpolation", UNSEEN_BETWEEN), ("extrapolation", UNSEEN_BEYOND))
+    }
+    measured = "; ".join(f"{model}: {result.measured}" for model, result in results.items())
+    verdicts = [result.holds for result in results.values()]
+    if None in verdicts:
+        return ClaimResult(None, measured, "the run lacks distances")
+    holds = all(verdicts)
+    return ClaimResult(holds, measured, "within a tenth" if holds else "not all within a tenth")
+
+
 CLAIMS: dict[str, Callable[[Metrics], ClaimResult]] = {
     "interpolates": interpolates,
     "extrapolates": extrapolates,
@@ -553,4 +607,5 @@ CLAIMS: dict[str, Callable[[Metrics], ClaimResult]] = {
     "atomic_energy_spread_small": atomic_energy_spread_small,
     "models_agree": models_agree,
     "sparse_media_fail": sparse_media_fail,
+    "reasonable_model_size": reasonable_model_size,
 }

@@ -147,33 +147,38 @@ def _law(
         )
 
 
-def _with_share(tidy: pd.DataFrame, info: Info, model: str) -> Figure:
-    """Return the force against the distance above, and its share of the exact law below."""
-    fig = style.figure(style.SINGLE, 99.0)
+FORCE_NOTE = "bars: standard deviation over media and seeds; below: seeds, band: ±10 %"
+
+
+def _force_panels(fig: Figure, tidy: pd.DataFrame, model: str, left: float, width: float) -> None:
+    """Draw the force against the distance above, and its share of the exact law below."""
     colour = MODEL_COLOURS[model]
-    top = _axes(fig, 14.0, 43.0, style.SINGLE - 17.0, 49.0)
+    top = _axes(fig, left, 43.0, width, 49.0)
     _law(top, tidy, "force_difference_ev_per_a", "coulomb_force_ev_per_a", colour)
     top.axhline(0.0, color=style.GREY, lw=0.6, zorder=1)
     top.set_ylabel(r"$F_\mathrm{I} - F_\mathrm{II}$ on $+1e$ (eV/Å)")
     top.set_title(f"{model} model", loc="left")
     top.tick_params(labelbottom=False)
     top.legend(loc="upper right")
-    bottom = _axes(fig, 14.0, 17.0, style.SINGLE - 17.0, 22.0)
+    bottom = _axes(fig, left, 17.0, width, 22.0)
     bottom.axhspan(0.9, 1.1, color=style.PALE, lw=0, zorder=0)
     bottom.axhline(1.0, color=style.INK, lw=1.2, ls=":", zorder=3)
     bottom.axhline(0.0, color=style.GREY, lw=0.6, zorder=1)
-    for seed, part in tidy.groupby("seed"):
+    for _, part in tidy.groupby("seed"):
         mean = part.groupby("distance_a")["share"].mean()
         bottom.plot(mean.index, mean, color=colour, lw=0.8, alpha=0.6, zorder=2)
         for trained, face in ((True, "white"), (False, colour)):
             at = mean[part.groupby("distance_a")["trained"].first() == trained]
             bottom.plot(at.index, at, "o", ms=3, color=colour, mfc=face, zorder=4)
-        assert seed is not None
     bottom.set(xlabel=r"distance $d$ (Å)", ylabel=r"share of $k/d^2$")
     bottom.set_xlim(top.get_xlim())
     bottom.set_ylim(min(-0.08, bottom.get_ylim()[0]), max(1.25, bottom.get_ylim()[1]))
-    note = "bars: standard deviation over media and seeds; below: seeds, band: ±10 %"
-    style.footer(fig, info, tidy, note)
+
+
+def _with_share(tidy: pd.DataFrame, info: Info, model: str) -> Figure:
+    fig = style.figure(style.SINGLE, 99.0)
+    _force_panels(fig, tidy, model, 14.0, style.SINGLE - 17.0)
+    style.footer(fig, info, tidy, FORCE_NOTE)
     return fig
 
 
@@ -272,6 +277,18 @@ def toy_errors(tidy: pd.DataFrame, info: Info) -> Figure:
 
 
 # --- beyond the paper -----------------------------------------------------------------------------
+
+
+@style.styled
+def small_network(tidy: pd.DataFrame, info: Info) -> Figure:
+    """Force on the +1e by the small network: interpolation and extrapolation model."""
+    fig = style.figure(style.DOUBLE, 99.0)
+    for column, model in enumerate(MODEL_COLOURS):
+        part = tidy[tidy["model"] == model]
+        if len(part):
+            _force_panels(fig, part, model, 14.0 + column * 86.0, style.SINGLE - 19.0)
+    style.footer(fig, info, tidy, FORCE_NOTE)
+    return fig
 
 
 @style.styled

@@ -56,7 +56,7 @@ def test_published_forces_are_those_of_the_law(runs):
 
 
 def test_a_perfect_potential_fulfils_the_claims_on_forces(tables):
-    for claim in ("interpolates", "extrapolates", "sparse_media_fail"):
+    for claim in ("interpolates", "extrapolates", "sparse_media_fail", "reasonable_model_size"):
         assert verdict(tables, "perfect", claim).holds is True, claim
     share = tables["perfect"]["fig1b"][1]
     share = share[share["quantity"] == "force_difference_share_d9"]["value"]
@@ -70,6 +70,7 @@ def test_a_local_potential_does_not(tables):
         in verdict(tables, "short", "interpolates").reason
     )
     assert verdict(tables, "short", "extrapolates").holds is False
+    assert verdict(tables, "short", "reasonable_model_size").holds is False
     # no force in the full medium either: the thin one shows nothing
     assert verdict(tables, "short", "sparse_media_fail").holds is None
 

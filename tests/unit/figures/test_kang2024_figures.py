@@ -9,7 +9,7 @@ from gnnip.figures import style
 INFO = {"card": "kang2024", "tier": "smoke", "reference": "exact"}
 NAMES = (
     "toy_errors", "fig1a", "fig1b", "fig1c", "fig1d", "fig1e",
-    "receptive_field", "explicit_charges", "dilution",
+    "receptive_field", "explicit_charges", "dilution", "small_network",
 )  # fmt: skip
 
 
