@@ -122,7 +122,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(site, tmp_path):
     assert 0 < starts[0] <= 200_000 < starts[1] <= 350_000
 
 
-def test_a_killed_transfer_goes_on_in_the_next_process(site, tmp_path, monkeypatch):
+def test_a_transfer_that_was_given_up_goes_on_in_the_next_call(site, tmp_path, monkeypatch):
     file = site.file("a.bin", CONTENT)
     site.breaks = [300_000]
     monkeypatch.setattr(download, "ATTEMPTS", 1)
