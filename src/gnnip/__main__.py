@@ -201,7 +201,10 @@ def readme(options: argparse.Namespace) -> int:
 
 
 def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
-    """Return the verdicts of each card's largest recorded run as Markdown."""
+    """Return the verdicts of each card's largest recorded run as Markdown.
+
+    Of a larger run in which some artefacts only were made, their rows come first.
+    """
     from gnnip.evaluation import verdicts as judging
 
     parts = []
@@ -209,14 +212,23 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
     for name in names:
         for tier in SHOWN_TIERS:
             path = root / tier / name / "verdicts.json"
-            if path.exists():
-                run = read_json(path.with_name("provenance.json"))
-                where = ", ".join(run["trainings"]["devices"]) or run["cpu"]
-                parts.append(
-                    f"**{name}**, recorded at tier `{tier}` ({where}). Ours is mean ± standard "
-                    "deviation (seeds); the baseline is the trivial predictor's value.\n\n"
-                    + judging.format_markdown(judging.read_verdicts(path))
-                )
+            if not path.exists():
+                continue
+            rows = judging.read_verdicts(path)
+            whole = path.with_name("provenance.json")
+            runs = [whole] if whole.exists() else sorted(path.parent.glob("*.provenance.json"))
+            hardware = {
+                ", ".join(run["trainings"]["devices"]) or run["cpu"] for run in map(read_json, runs)
+            }
+            amount = "recorded" if whole.exists() else "recorded in part"
+            if not whole.exists():
+                rows = [row for row in rows if row.verdict != judging.NOT_RUN]
+            parts.append(
+                f"**{name}**, {amount} at tier `{tier}` ({', '.join(sorted(hardware))}). Ours is "
+                "mean ± standard deviation (seeds); the baseline is the trivial predictor's "
+                "value.\n\n" + judging.format_markdown(rows)
+            )
+            if whole.exists():
                 break
     return "\n\n".join(parts) or "No run has been recorded yet."
 

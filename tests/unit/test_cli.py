@@ -228,6 +228,14 @@ def test_readme_shows_the_largest_recorded_run(checkout, capsys):
     assert "deviates" not in text
     assert text.startswith("# gnnip\n")
     assert text.endswith("\nend\n")
+    # of a larger run of some artefacts the rows that were run, then the whole one below it
+    paper = checkout / "results/recorded/paper/gijon2023"
+    (paper / "provenance.json").rename(paper / "table1.provenance.json")
+    assert main(["readme", "--update"]) == 0
+    text = readme.read_text(encoding="utf-8")
+    assert "recorded in part at tier `paper` (a GPU)" in text
+    assert text.index("| reproduced |") < text.index("recorded at tier `quick`")
+    assert text.index("recorded at tier `quick`") < text.index("| deviates |")
     readme.write_text("# no markers\n", encoding="utf-8")
     assert "lacks the markers" in fails(capsys, "readme", "--update")
 

@@ -411,6 +411,13 @@ def resolved_card(wildcards):
     return card_of(wildcards).model_dump(mode="json")
 
 
+def whole_card(wildcards):
+    """Return the card with all of its artefacts, whichever were chosen for this run."""
+    everything = CONFIG.model_copy(update={"artefacts": None})
+    card = cards.resolve(wildcards.card, wildcards.tier, everything)
+    return card.model_dump(mode="json")
+
+
 def verdict_code(wildcards):
     return code_of("gnnip.evaluation.verdicts", f"gnnip.evaluation.{wildcards.card}")
 
