@@ -47,6 +47,21 @@ def code_of(*modules):
 # --- data sets ------------------------------------------------------------------------------------
 
 
+def _names_of_datasets(drawn):
+    """Return a pattern of the data sets that are drawn at once, or of those with trajectories."""
+    found = {
+        name
+        for card in CARDS.values()
+        for name, use in card.datasets.items()
+        if drawn != bool(use.sizes)
+    }
+    return "|".join(sorted(found)) or "(?!)"
+
+
+DRAWN = _names_of_datasets(drawn=True)
+SAMPLED = _names_of_datasets(drawn=False)
+
+
 def dataset_use(wildcards):
     """Return how the selected cards use a data set; the first card that names it decides."""
     for name in CONFIG.papers:
@@ -130,7 +145,9 @@ def training_entry(wildcards):
 
 def training_code(wildcards):
     """Hash the trainer and the one model that is trained: other models do not matter."""
-    return code_of("gnnip.training.run", catalogue.model_module(_plan(wildcards).model))
+    plan = _plan(wildcards)
+    modules = catalogue.model_modules(plan.model, plan.hyperparameters)
+    return code_of("gnnip.training.run", *modules)
 
 
 def training_files(card, tier, groups, name, cells=None, seeds=None):
@@ -175,7 +192,7 @@ def step_dataset(name=None):
 
 
 def step_models(name=None):
-    """Return the input function that gives the trained models of a step (first seed)."""
+    """Return the input function that gives the trained models of a step."""
 
     def models(wildcards):
         step = _step(wildcards, name)
@@ -185,7 +202,7 @@ def step_models(name=None):
             step.trainings,
             "model.safetensors",
             cells=step.cells,
-            seeds=None if step.all_seeds else [0],
+            seeds=[0] if step.seeds == "first" else None,
         )
 
     return models
@@ -273,10 +290,11 @@ def artefact_steps(wildcards):
 
 
 def artefact_datasets(wildcards):
-    """Return the data sets behind an artefact: those of its trainings."""
+    """Return the data sets behind an artefact: its own and those of its trainings."""
     card = card_of(wildcards)
-    groups = card.artefacts[wildcards.artefact].trainings
-    names = sorted({card.trainings[group].dataset for group in groups})
+    artefact = card.artefacts[wildcards.artefact]
+    names = {card.trainings[group].dataset for group in artefact.trainings}
+    names = sorted(names | set(artefact.datasets))
     return expand(
         "results/{tier}/datasets/{dataset}.h5", tier=wildcards.tier, dataset=names
     )

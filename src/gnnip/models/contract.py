@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from gnnip.errors import CheckpointError, DataError, GnnipError, nearest
 from gnnip.files import read_json, sha256, write_json
 from gnnip.graphs import GraphBatch, GraphStore
+from gnnip.models.composition import composition_energies, fit_composition
 from gnnip.models.weights import read_weights, write_weights
 
 FORMAT = "gnnip potential"
@@ -53,16 +54,13 @@ class TargetStatistics:
         forces: NDArray[np.float64] | None = None,
     ) -> TargetStatistics:
         """Compute them from energies (g,), numbers (n,), offsets (g+1,), forces (n, 3)."""
-        species = np.unique(numbers)
-        frame = np.repeat(np.arange(len(energies)), np.diff(offsets))
-        counts = np.zeros((len(energies), len(species)))
-        np.add.at(counts, (frame, np.searchsorted(species, numbers)), 1.0)
-        fitted = np.linalg.lstsq(counts, energies, rcond=None)[0]
+        species = fit_composition(energies, numbers, offsets)
+        residual = energies - composition_energies(species, numbers, offsets)
         return cls(
             energy_mean=float(np.mean(energies)),
             energy_std=float(np.std(energies)),
-            species_energies={int(z): float(e) for z, e in zip(species, fitted, strict=True)},
-            residual_std=float(np.std(energies - counts @ fitted)),
+            species_energies=species,
+            residual_std=float(np.std(residual)),
             force_rms=None if forces is None else float(np.sqrt(np.mean(np.square(forces)))),
             mean_neighbours=mean_neighbours,
         )
