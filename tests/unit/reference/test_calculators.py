@@ -11,7 +11,7 @@ import pytest
 from ase.calculators.mixing import SumCalculator
 
 import gnnip.reference
-from gnnip.errors import ConvergenceError, StructureError
+from gnnip.errors import ConfigError, ConvergenceError, StructureError
 from gnnip.reference import spcf
 from gnnip.reference.electron import ElectronSolver
 from gnnip.units import BOHR, HARTREE
@@ -123,3 +123,34 @@ def test_forces_match_differences_of_successive_energies(atoms) -> None:
         atoms.positions[atom, axis] += 0.005
         difference = -(energies[0] - energies[1]) / 0.01
         assert forces[atom, axis] == pytest.approx(difference, abs=2e-3)
+
+
+def test_the_anion_is_the_sum_of_its_terms(atoms) -> None:
+    anion = gnnip.reference.make_calculator("water_anion accuracy_hartree=1e-3")
+    assert isinstance(anion, gnnip.reference.WaterAnion)
+    water, electron = gnnip.reference.SPCF(), gnnip.reference.TuriBorgis(accuracy_hartree=1e-3)
+    for calculator in (anion, water, electron):
+        calculator.calculate(atoms)
+    found = anion.results
+    assert found["atomic_energy"] == water.results["energy"]
+    assert found["electronic_energy"] == electron.results["energy"]
+    assert found["energy"] == water.results["energy"] + electron.results["energy"]
+    assert found["gyration_radius"] == electron.results["gyration_radius"]
+    np.testing.assert_array_equal(
+        found["forces"], water.results["forces"] + electron.results["forces"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("water_anoin", "no reference 'water_anoin', did you mean 'water_anion'"),
+        ("", "no reference ''"),
+        ("water_anion accuracy_hartree", "'accuracy_hartree' in the reference .* is no setting"),
+        ("water_anion acuracy=1e-3", "cannot be made"),
+        ("water_anion accuracy_hartree=3", "accuracy 3.0 Hartree is outside the range"),
+    ],
+)
+def test_wrong_references_are_one_sentence(text, words) -> None:
+    with pytest.raises(ConfigError, match=words):
+        gnnip.reference.make_calculator(text)
