@@ -28,7 +28,7 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
 
 
 def paper_plan(size: int = 64, replica: int = 0, seed: int = 1) -> aimd.Plan:
-    """Return the plan of the shipped data set: 18 frames at each of five temperatures."""
+    """Return the plan of the shipped data set: 17 frames at each of five temperatures."""
     return aimd.Plan(
         "sic",
         size,
@@ -37,14 +37,14 @@ def paper_plan(size: int = 64, replica: int = 0, seed: int = 1) -> aimd.Plan:
         phase="crystal",
         engine="xtb method=GFN2-xTB accuracy=10",
         temperatures=(1500.0, 2000.0, 2500.0, 3000.0, 3500.0),
-        frames=18,
-        stride_fs=8.0,
-        equilibration_fs=160.0,
-        settling_fs=60.0,
+        frames=17,
+        stride_fs=6.0,
+        equilibration_fs=120.0,
+        settling_fs=40.0,
         timestep_fs=2.0,
-        friction_per_fs=0.04,
+        friction_per_fs=0.05,
         boost=2.0,
-        interval_steps=20,
+        interval_steps=21,
     )
 
 
