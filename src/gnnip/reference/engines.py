@@ -47,6 +47,8 @@ class Engine:
     revision: ClassVar[int] = 1
     #: the calculator is best kept from frame to frame of a trajectory
     consecutive: ClassVar[bool] = False
+    #: settings that say how it is run and do not change the labels
+    execution: ClassVar[tuple[str, ...]] = ()
     #: how closely labels can be computed again: eV per atom, eV/Angstrom
     energy_tolerance: ClassVar[float] = 1e-6
     force_tolerance: ClassVar[float] = 1e-3
@@ -66,8 +68,11 @@ class Engine:
     @property
     def text(self) -> str:
         """Return name and all settings, in the form that `make_engine` reads."""
-        settings = [f"{key}={shlex.quote(_plain(value))}" for key, value in asdict(self).items()]
-        return " ".join([self.name, *settings])
+        return self._text(asdict(self))
+
+    def _text(self, settings: Mapping[str, Any]) -> str:
+        words = [f"{key}={shlex.quote(_plain(value))}" for key, value in settings.items()]
+        return " ".join([self.name, *words])
 
     def provenance(self) -> dict[str, str]:
         """Return engine_version and engine (the text), as archives record them."""
@@ -78,7 +83,9 @@ class Engine:
 
         It changes with the structure, the settings, the engine's version and `revision`.
         """
-        digest = hashlib.sha256(f"{self.text}\0{self.version()}\0{self.revision}\0".encode())
+        what = {k: v for k, v in asdict(self).items() if k not in self.execution}
+        head = f"{self._text(what)}\0{self.version()}\0{self.revision}\0"
+        digest = hashlib.sha256(head.encode())
         for values in (
             np.asarray(atoms.numbers, dtype=np.int64),
             np.asarray(atoms.positions, dtype=np.float64),
@@ -220,8 +227,13 @@ def running(engine: Engine) -> Iterator[Any]:
     try:
         yield calculator
     finally:
-        if hasattr(calculator, "close"):
-            calculator.close()
+        close(calculator)
+
+
+def close(calculator: Any) -> None:
+    """End what a calculator started, if anything."""
+    if hasattr(calculator, "close"):
+        calculator.close()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ import numpy as np
 
 from gnnip.errors import ConfigError, ConvergenceError, DataError, GnnipError, StructureError
 from gnnip.files import atomic_path
-from gnnip.reference.engines import Engine, EngineError, evaluate, make_engine, one_thread, running
+from gnnip.reference.engines import Engine, EngineError, close, evaluate, make_engine, one_thread
 
 
 @dataclass
@@ -185,6 +186,8 @@ class _Worker:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         source = str(Path(__file__).resolve().parents[2])
+        # what the engine leaves behind when it is killed goes with this folder
+        self.folder = tempfile.TemporaryDirectory(prefix="gnnip-label-")
         path = os.pathsep.join([source, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         one_thread()
         # a session of its own: killing the group also ends programs that the engine started
@@ -193,7 +196,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, "TMPDIR": self.folder.name},
         )
         self.key: str | None = None
         self.began = 0.0
@@ -226,13 +229,14 @@ class _Worker:
 
     def kill(self) -> int:
         """End the process and its children; return its exit status."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        _end_session(self.process.pid)
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(BrokenPipeError):
                 assert pipe is not None
                 pipe.close()
-        return self.process.wait()
+        status = self.process.wait()
+        self.folder.cleanup()
+        return status
 
 
 class _Crew:
@@ -311,6 +315,16 @@ class _Crew:
         return f"the process ended with status {status} after {seconds:.0f} s"
 
 
+def _end_session(leader: int) -> None:
+    """Kill every process of a session: programs that an engine started make groups of their own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        with contextlib.suppress(ValueError, ProcessLookupError, PermissionError):
+            if os.getsid(int(name)) == leader:
+                os.kill(int(name), signal.SIGKILL)
+
+
 def _serve() -> None:
     """Answer requests until the other side is gone; see the module."""
     # what engines print must not come between the answers
@@ -319,8 +333,8 @@ def _serve() -> None:
     settings = json.loads(sys.stdin.readline())
     engine = make_engine(settings["engine"])
     folder = Path(settings["folder"])
-    with contextlib.ExitStack() as kept:
-        calculator = None
+    calculator = None
+    try:
         for line in sys.stdin:
             request = json.loads(line)
             # the kernel ends the process at the time limit, inside compiled code too, and also
@@ -328,12 +342,7 @@ def _serve() -> None:
             signal.setitimer(signal.ITIMER_REAL, settings["time_limit_s"])
             began = time.perf_counter()
             try:
-                if calculator is None or not engine.consecutive:
-                    calculator = (
-                        kept.enter_context(running(engine))
-                        if engine.consecutive
-                        else engine.calculator()
-                    )
+                calculator = calculator or engine.calculator()
                 energy, forces = evaluate(calculator, _atoms(request))
                 reason = ""
             except (ConvergenceError, StructureError) as error:
@@ -345,6 +354,12 @@ def _serve() -> None:
             spent = time.perf_counter() - began
             write_label(folder, request["key"], energy, forces, spent, reason)
             answers.write(json.dumps({"reason": reason}) + "\n")
+            # a calculator that failed may not come round again
+            if reason or not engine.consecutive:
+                close(calculator)
+                calculator = None
+    finally:
+        close(calculator)
 
 
 def _atoms(request: dict[str, Any]) -> Any:

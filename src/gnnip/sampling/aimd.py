@@ -34,9 +34,8 @@ from gnnip.units import AMU_ELECTRON_MASSES, BOHR, HARTREE_PER_BOHR
 
 #: units of the columns of a frame
 UNITS = {"temperature_k": "K", "time_fs": "fs", "kinetic_temperature_k": "K"}
-#: pairs closer than this, or this many times the target temperature, are no dynamics any more
-CLOSEST = 0.5  # Angstrom
-HOTTEST = 8.0
+CLOSEST = 0.5  #: Angstrom: atoms nearer than this are lost
+HOTTEST = 8.0  #: times the highest temperature of the plan: atoms hotter than this are lost
 
 
 @dataclass(frozen=True)
@@ -305,11 +304,12 @@ def _run_interval(
     rng = np.random.default_rng()
     rng.bit_generator.state = state.rng.bit_generator.state
     recorded: list[Frame] = []
+    hottest = HOTTEST * max(300.0, plan.melt_kelvin, *plan.temperatures)
     f = forces(x)
     for step in range(1, interval.steps + 1):
         x, p, f, _ = dynamics.advance(x, p, f, forces, rng)
         kinetic = kinetic_temperature(p, masses)
-        if not kinetic < HOTTEST * max(interval.temperature, 300.0):
+        if not kinetic < hottest:
             raise _LostError(f"the atoms fly apart, {kinetic:.0f} K")
         if interval.record_every and step % interval.record_every == 0:
             recorded.append(
