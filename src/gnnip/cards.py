@@ -65,9 +65,13 @@ class Config(Strict):
     tier: Tier = "quick"
     """How much is run: smoke (plumbing only), quick (the default) or paper (as published)."""
     papers: Annotated[list[str], BeforeValidator(_as_list)] = Field(
-        default=["gijon2023"], min_length=1
+        default=["gijon2023", "kang2024"], min_length=1
     )
     """The cards to run, by the names of the files under papers/."""
+    artefacts: Annotated[list[str], BeforeValidator(_as_list)] | None = Field(
+        default=None, min_length=1
+    )
+    """The artefacts to make, by name, with what they need; null makes all of the cards."""
     seeds: int | None = Field(default=None, ge=1, le=100)
     """Trainings per model with different seeds; null takes the number that the card states."""
     sources: dict[str, Source] = {}
@@ -86,7 +90,8 @@ class DatasetUse(Strict):
     plan: dict[str, Scalar | list[float] | list[int]] = {}
     """Fields of the sampling plan that differ from its defaults (used by `generate` only)."""
     sizes: list[int] = Field(default=[], min_length=0)
-    """System sizes to generate, e.g. water molecules per cluster."""
+    """System sizes to sample, one trajectory each, e.g. water molecules per cluster; without any
+    the structures are independent of each other and drawn in one job."""
     replicas: int = Field(default=1, ge=1)
     """Independent trajectories per size."""
 
@@ -94,9 +99,11 @@ class DatasetUse(Strict):
 class Split(Strict):
     """How frames are divided into train, validation and test sets."""
 
-    scheme: Literal["random", "trajectory", "size"] = "random"
+    scheme: Literal["random", "trajectory", "size", "columns"] = "random"
     """random: frame by frame, as the paper; trajectory: whole trajectories held out; size: train on
-    small systems, test on large ones."""
+    small systems, test on large ones; columns: by values of the data set's columns."""
+    where: dict[str, list[Scalar]] = {}
+    """Keep only frames with these values of the data set's columns, e.g. distance_a: [4, 6]."""
     sizes: list[int] | None = None
     """Keep only these system sizes; null keeps all."""
     max_frames: int | None = Field(default=None, ge=10)
@@ -104,22 +111,37 @@ class Split(Strict):
     test_fraction: float | None = Field(default=None, gt=0, lt=1)
     """Scheme random: share of the frames in the test set."""
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
-    """Scheme random: share of the training frames set aside to choose the best epoch."""
+    """Schemes random and columns: share of the training frames set aside to choose the best
+    epoch."""
     largest_train_size: int | None = Field(default=None, ge=1)
     """Scheme size: train on systems up to this size."""
     smallest_test_size: int | None = Field(default=None, ge=1)
     """Scheme size: test on systems from this size."""
+    train_where: dict[str, list[Scalar]] | None = None
+    """Scheme columns: values of the columns of training (and validation) frames."""
+    test_where: dict[str, list[Scalar]] | None = None
+    """Scheme columns: values of the columns of test frames."""
+    together: str | None = None
+    """Scheme columns: frames with one value of this column are not divided between training and
+    validation."""
 
     def plan(self) -> dict[str, Any]:
         """Return the scheme and those options that it takes, without the ones left at null."""
         schemes = {
-            "test_fraction": "random",
-            "validation_fraction": "random",
-            "largest_train_size": "size",
-            "smallest_test_size": "size",
+            "test_fraction": ("random",),
+            "validation_fraction": ("random", "columns"),
+            "largest_train_size": ("size",),
+            "smallest_test_size": ("size",),
+            "train_where": ("columns",),
+            "test_where": ("columns",),
+            "together": ("columns",),
         }
         stated = self.model_dump(exclude_none=True)
-        return {k: v for k, v in stated.items() if schemes.get(k, self.scheme) == self.scheme}
+        return {
+            k: v
+            for k, v in stated.items()
+            if self.scheme in schemes.get(k, (self.scheme,)) and (k != "where" or v)
+        }
 
 
 class TrainingSettings(Strict):
@@ -177,8 +199,9 @@ class TrainingGroup(Strict):
     target: str | None = None
     """The energy term that is learned, e.g. atomic or electronic."""
     matrix: dict[str, list[Scalar]] = {}
-    """Choices to combine: each key is target, split, a training setting or a hyper-parameter."""
-    hyperparameters: dict[str, Scalar | None] = {}
+    """Choices to combine: each key is target, model, split, a training setting, a column of
+    split.where (one value at a time) or a hyper-parameter."""
+    hyperparameters: dict[str, Scalar | list[Any] | dict[str, Any] | None] = {}
     """Hyper-parameters of the model, by the names it gives them."""
     settings: TrainingSettings = TrainingSettings()
     """How it is trained."""
@@ -207,9 +230,11 @@ class Step(Strict):
     dataset: str | None = None
     """Data set whose frames it uses."""
     trainings: list[str] = []
-    """Training groups whose models it measures (first seed of every cell)."""
+    """Training groups whose models it measures."""
     cells: dict[str, list[Scalar]] = {}
     """Keep only the cells with these values."""
+    seeds: Literal["first", "all"] = "first"
+    """Which seeds of every cell it measures."""
     options: dict[str, Any] = {}
     """Arguments of the library function behind the step."""
 
@@ -225,6 +250,8 @@ class Artefact(Strict):
     """Training groups that it reads."""
     steps: list[str] = []
     """Steps that it reads."""
+    datasets: list[str] = []
+    """Data sets that it reads, besides those of its trainings."""
     beyond: bool = False
     """True when the paper has no such artefact."""
 
@@ -447,6 +474,8 @@ def plan_training(group: TrainingGroup, cell: Cell) -> TrainingPlan:
     for key, value in cell.values:
         if key == "split":
             split = Split.model_validate(split.model_dump() | {"scheme": value})
+        elif key in split.where:
+            split = split.model_copy(update={"where": split.where | {key: [value]}})
         elif key in _ROUTED:
             routed[key] = value
         elif key in settings:
@@ -590,12 +619,41 @@ def resolve(
     extra = {"tier": tier, "note": note, "comparable": comparable, "skipped": skipped}
     card = _validate(ResolvedCard, merged | extra, where)
     if config is not None:
+        _select_artefacts(card, config.artefacts)
         for group in card.trainings.values():
             group.seeds = config.seeds or group.seeds
         for dataset, use in card.datasets.items():
             use.source = config.sources.get(dataset, use.source)
     _check_references(card, where)
     return card
+
+
+def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
+    """Leave out the artefacts that the user did not choose, and what only they need.
+
+    Steps measure the groups that the chosen artefacts read; an artefact that names no groups needs
+    all of a step.
+    """
+    if chosen is None:
+        return
+    for name in list(card.artefacts):
+        if name not in chosen:
+            del card.artefacts[name]
+            card.skipped[name] = "not among the artefacts chosen for this run"
+    steps = {step for artefact in card.artefacts.values() for step in artefact.steps}
+    card.steps = {name: step for name, step in card.steps.items() if name in steps}
+    for name, step in card.steps.items():
+        readers = [a.trainings for a in card.artefacts.values() if name in a.steps]
+        if all(readers):
+            read = {group for trainings in readers for group in trainings}
+            step.trainings = [group for group in step.trainings if group in read]
+    groups = {g for a in card.artefacts.values() for g in a.trainings}
+    groups |= {g for step in card.steps.values() for g in step.trainings}
+    card.trainings = {name: group for name, group in card.trainings.items() if name in groups}
+    datasets = {g.dataset for g in card.trainings.values()}
+    datasets |= {step.dataset for step in card.steps.values()}
+    datasets |= {name for artefact in card.artefacts.values() for name in artefact.datasets}
+    card.datasets = {name: use for name, use in card.datasets.items() if name in datasets}
 
 
 def _check_references(card: ResolvedCard, where: str) -> None:
@@ -632,6 +690,8 @@ def _references(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
             yield "training group", group_name, groups
         for step_name in artefact.steps:
             yield "step", step_name, list(card.steps)
+        for dataset in artefact.datasets:
+            yield "data set", dataset, datasets
     for block in card.published:
         yield "artefact", block.artefact, artefacts
     for claim in card.claims.values():
@@ -644,6 +704,14 @@ def resolve_all(
 ) -> dict[str, ResolvedCard]:
     """Return the resolved cards that `config` names, and complain about sources nobody uses."""
     cards = {name: resolve(name, tier or config.tier, config, folder) for name in config.papers}
+    offered = sorted({a for card in cards.values() for a in (*card.artefacts, *card.skipped)})
+    for artefact in config.artefacts or []:
+        if artefact not in offered:
+            raise ConfigError(
+                f"config.yaml: artefacts: no selected card has '{artefact}'"
+                f"{nearest(artefact, offered)}"
+            )
+    cards = {name: card for name, card in cards.items() if card.artefacts}
     known = sorted({dataset for card in cards.values() for dataset in card.datasets})
     for dataset in config.sources:
         if dataset not in known:

@@ -39,6 +39,16 @@ def model_module(name: str) -> str:
     return modules[name][0]
 
 
+def model_modules(name: str, values: Mapping[str, object]) -> list[str]:
+    """Return the modules that define a model and, for a sum, those of its terms."""
+    modules = {model_module(name)}
+    terms = values.get("terms")
+    for term in terms if isinstance(terms, list) else []:
+        if isinstance(term, Mapping) and isinstance(term.get("model"), str):
+            modules.update(model_modules(term["model"], term.get("hyperparameters") or {}))
+    return sorted(modules)
+
+
 @functools.cache
 def hyperparameters(name: str) -> dict[str, tuple[object, ...]]:
     """Return the hyper-parameters of a model and, where their type lists them, the allowed values.
@@ -74,3 +84,7 @@ def check_hyperparameters(name: str, values: Mapping[str, object]) -> None:
         if known[key] and value not in known[key]:
             choices = map(str, known[key])
             raise ConfigError(f"{key} is '{value}'{nearest(str(value), choices)}")
+    terms = values.get("terms")
+    for term in terms if isinstance(terms, list) else []:
+        if isinstance(term, Mapping) and isinstance(term.get("model"), str):
+            check_hyperparameters(term["model"], term.get("hyperparameters") or {})

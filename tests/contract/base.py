@@ -235,6 +235,9 @@ class PotentialContract:
         graph = GraphBatch.from_structures([structure], model.cutoff, dtype=torch.float64)
         stress = evaluate(model, graph, stress=True)["stress"][0]
         assert (stress - stress.T).abs().max() < 1e-12
+        with torch.no_grad():  # as batched evaluation asks for it
+            again = evaluate(model, graph, forces=True, stress=True)["stress"][0]
+        assert torch.equal(again, stress)
         volume = torch.linalg.det(graph.cell[0]).abs()
         for i, j in ((0, 0), (1, 2)):
             values = []

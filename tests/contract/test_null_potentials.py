@@ -1,9 +1,12 @@
-"""The null models, the pair potential and sums of potentials under the contract."""
+"""Null models, pair potential, explicit charges and sums of potentials under the contract."""
 
 import numpy as np
+import pytest
 import torch
 
-from gnnip.models import build
+from gnnip.errors import DataError
+from gnnip.graphs import GraphBatch
+from gnnip.models import build, evaluate
 from gnnip.models.contract import TargetStatistics
 
 from .base import PotentialContract
@@ -41,6 +44,42 @@ class TestPair(PotentialContract):
         with torch.no_grad():
             model.coefficients.normal_()
         return model
+
+
+class TestCoulomb(PotentialContract):
+    def make_model(self):
+        model = build("coulomb", species=(1, 8), charges=(0.4, -0.8))
+        model.calibrate(STATISTICS)
+        return model
+
+    def test_periodic_cell_equals_supercell(self, model):
+        structure = self.periodic_structure()
+        batch = GraphBatch.from_structures([structure], model.cutoff, dtype=torch.float64)
+        with pytest.raises(DataError, match="periodic"):
+            evaluate(model, batch)
+
+    def test_stress_is_the_derivative_with_strain(self, model):
+        assert "supercell" in model.violates
+
+    def test_smooth_through_the_cutoff(self, model):
+        """No edge is used: a graph with edges gives the same energy."""
+        structures = self.structures()
+        full = GraphBatch.from_structures(structures, 5.0, dtype=torch.float64)
+        assert full.edge_index.shape[1] > 0
+        assert torch.equal(model(full)["energy"], self.energies(model, structures))
+
+    def test_it_is_the_exact_sum(self, model):
+        from gnnip.reference.coulomb import energy_and_forces
+
+        structures = self.structures()
+        batch = GraphBatch.from_structures(structures, model.cutoff, dtype=torch.float64)
+        output = evaluate(model, batch, forces=True)
+        charges = [np.where(s["numbers"] == 1, *model.charges.tolist()) for s in structures]
+        exact = [
+            energy_and_forces(s["positions"], q) for s, q in zip(structures, charges, strict=True)
+        ]
+        assert np.allclose(output["energy"], [e for e, _ in exact], rtol=1e-12)
+        assert np.allclose(output["forces"], np.concatenate([f for _, f in exact]), atol=1e-11)
 
 
 class TestSum(PotentialContract):

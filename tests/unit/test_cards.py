@@ -241,6 +241,48 @@ def test_a_tier_that_drops_a_group_drops_its_artefacts(raw, write):
     assert "grid" in cards.resolve("gijon2023", "paper", folder=write(raw)).artefacts
 
 
+def test_a_matrix_key_may_be_a_column_of_the_split():
+    group = cards.TrainingGroup(
+        dataset="a",
+        model="nequip",
+        target="coulomb",
+        split={"scheme": "columns", "where": {"kept_fraction": [1.0], "purpose": ["train"]}},
+        matrix={"kept_fraction": [1.0, 0.5]},
+    )
+    plans = [cards.plan_training(group, cell) for cell in cards.expand(group)]
+    assert [p.split["where"]["kept_fraction"] for p in plans] == [[1.0], [0.5]]
+    assert all(p.split["where"]["purpose"] == ["train"] for p in plans)
+    assert all("kept_fraction" not in p.hyperparameters for p in plans)
+
+
+def test_chosen_artefacts_bring_what_they_need_and_nothing_else(root):
+    config = cards.check_config({"papers": ["gijon2023"], "artefacts": "fig3"})
+    card = cards.resolve_all(config, root / "papers")["gijon2023"]
+    assert list(card.artefacts) == ["fig3"]
+    assert list(card.steps) == ["timing"]
+    assert list(card.trainings) == ["table1"]
+    assert card.skipped["fig1"] == "not among the artefacts chosen for this run"
+    wrong = cards.check_config({"papers": ["gijon2023"], "artefacts": ["fig33"]})
+    assert "no selected card has 'fig33', did you mean 'fig3'" in complaint(
+        cards.resolve_all, wrong, root / "papers"
+    )
+
+
+def test_terms_of_a_sum_are_checked():
+    from gnnip import catalogue
+
+    terms = [{"model": "pair", "hyperparameters": {"species": [1]}}, {"model": "coulomb"}]
+    catalogue.check_hyperparameters("sum", {"terms": terms})
+    assert catalogue.model_modules("sum", {"terms": terms}) == [
+        "gnnip.models.coulomb",
+        "gnnip.models.pair",
+        "gnnip.models.sum",
+    ]
+    terms[0]["hyperparameters"] = {"speciez": [1]}
+    message = complaint(catalogue.check_hyperparameters, "sum", {"terms": terms})
+    assert "the model 'pair' has no 'speciez', did you mean 'species'" in message
+
+
 def test_the_users_seeds_and_sources_win(root):
     config = cards.check_config({"seeds": 2, "sources": {"water_anion": "generate"}})
     card = cards.resolve("gijon2023", "quick", config, root / "papers")

@@ -48,13 +48,16 @@ def edited(run):
 
 
 def test_every_artefact_and_verdict_is_there(run):
-    card = cards.resolve("gijon2023", "smoke", folder=run.folder / "papers")
-    for artefact in card.artefacts:
-        for suffix in ("csv", "metrics.csv", "png", "svg"):
-            assert (run.folder / CARD / f"artefacts/{artefact}.{suffix}").stat().st_size > 50
     table = pd.read_csv(run.folder / "results/smoke/verdicts.csv")
-    quantities = {name for block in card.published for name in block.values}
-    assert set(table["quantity"]) == quantities | set(card.claims)
+    for name in cards.card_names(run.folder / "papers"):
+        card = cards.resolve(name, "smoke", folder=run.folder / "papers")
+        folder = run.folder / "results/smoke" / name / "artefacts"
+        for artefact in card.artefacts:
+            for suffix in ("csv", "metrics.csv", "png", "svg"):
+                assert (folder / f"{artefact}.{suffix}").stat().st_size > 50
+        quantities = {name for block in card.published for name in block.values}
+        judged = table.loc[table["card"] == name, "quantity"]
+        assert set(judged) == quantities | set(card.claims)
     # nothing that small may count as a reproduction
     assert set(table["verdict"]) <= {"not comparable", "not run"}
     assert table["reason"].str.contains("smoke tier").all()
@@ -69,7 +72,7 @@ def test_every_artefact_and_verdict_is_there(run):
 def test_provenance(run):
     facts = json.loads((run.folder / CARD / "provenance.json").read_text(encoding="utf-8"))
     assert facts["card"]["tier"] == "smoke"
-    assert facts["config"]["papers"] == ["gijon2023"]
+    assert facts["config"]["papers"] == ["gijon2023", "kang2024"]
     assert facts["rules"]["train_model"]["jobs"] == facts["trainings"]["count"] > 10
     assert facts["rules"]["generate_trajectory"]["jobs"] > 1
     assert facts["peak_memory_mb"] > 50

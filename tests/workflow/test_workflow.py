@@ -88,12 +88,24 @@ def test_dry_run_of_every_tier_and_profile(project, tier, profile):
         pytest.skip("the package snakemake-executor-plugin-slurm is not installed")
     choice = ["--config", f"tier={tier}", "sources={water_anion: generate}"]
     todo = project.todo("--workflow-profile", f"profiles/{profile}", *choice)
-    card = cards.resolve("gijon2023", tier, folder=project.folder / "papers")
-    trainings = sum(len(card.cells(g)) * len(card.seeds(g)) for g in card.trainings)
-    assert todo["train_model"] == trainings
-    assert todo["plot_artefact"] == todo["tabulate_artefact"] == len(card.artefacts)
-    use = card.datasets["water_anion"]
+    folder = project.folder / "papers"
+    all_cards = [cards.resolve(name, tier, folder=folder) for name in cards.card_names(folder)]
+    assert todo["train_model"] == sum(
+        len(card.cells(g)) * len(card.seeds(g)) for card in all_cards for g in card.trainings
+    )
+    artefacts = sum(len(card.artefacts) for card in all_cards)
+    assert todo["plot_artefact"] == todo["tabulate_artefact"] == artefacts
+    use = all_cards[0].datasets["water_anion"]
     assert todo["generate_trajectory"] == len(use.sizes) * use.replicas
+    assert todo["draw_structures"] == 1
+
+
+def test_one_artefact_brings_what_it_needs(project):
+    todo = project.todo("--config", "tier=quick", "artefacts=fig1a")
+    assert todo["plot_artefact"] == todo["tabulate_artefact"] == 1
+    assert todo["draw_structures"] == 1
+    assert "train_model" not in todo
+    assert "generate_trajectory" not in todo
 
 
 def test_the_archive_is_the_default_source(project):
@@ -103,7 +115,7 @@ def test_the_archive_is_the_default_source(project):
         pytest.skip("the archive water_anion is not in the registry yet")
     todo = project.todo("--config", "tier=quick")
     assert "generate_trajectory" not in todo
-    assert todo["provide_dataset"] == 1
+    assert todo["provide_dataset"] == 2
 
 
 def test_the_whole_graph_answers_fast(project):
@@ -128,7 +140,10 @@ def _children_seconds() -> float:
     [
         ("teir=quick", "unknown key 'teir', did you mean 'tier'?"),
         ("tier=huge", "tier: input should be 'smoke', 'quick' or 'paper', found 'huge'."),
-        ("papers=gijon2032", "There is no card 'gijon2032' in papers; the cards are gijon2023."),
+        (
+            "papers=gijon2032",
+            "There is no card 'gijon2032' in papers; the cards are gijon2023, kang2024.",
+        ),
         ("sources={water_anions: generate}", "did you mean 'water_anion'?"),
     ],
 )
@@ -159,6 +174,7 @@ def test_profiles_give_gpus_to_networks_only(root, profile):
     assert {name for name, wanted in resources.items() if wanted.get("gpu")} == {
         "train_model",
         "audit_symmetry",
+        "probe_charges",
     }
 
 

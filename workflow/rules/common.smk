@@ -46,6 +46,21 @@ def code_of(*modules):
 # --- data sets ------------------------------------------------------------------------------------
 
 
+def _names_of_datasets(drawn):
+    """Return a pattern of the data sets that are drawn at once, or of those with trajectories."""
+    found = {
+        name
+        for card in CARDS.values()
+        for name, use in card.datasets.items()
+        if drawn != bool(use.sizes)
+    }
+    return "|".join(sorted(found)) or "(?!)"
+
+
+DRAWN = _names_of_datasets(drawn=True)
+SAMPLED = _names_of_datasets(drawn=False)
+
+
 def dataset_use(wildcards):
     """Return how the selected cards use a data set; the first card that names it decides."""
     for name in CONFIG.papers:
@@ -126,7 +141,9 @@ def training_entry(wildcards):
 
 def training_code(wildcards):
     """Hash the trainer and the one model that is trained: other models do not matter."""
-    return code_of("gnnip.training.run", catalogue.model_module(_plan(wildcards).model))
+    plan = _plan(wildcards)
+    modules = catalogue.model_modules(plan.model, plan.hyperparameters)
+    return code_of("gnnip.training.run", *modules)
 
 
 def training_files(card, tier, groups, name, cells=None, seeds=None):
@@ -164,7 +181,7 @@ def step_dataset(name):
 
 
 def step_models(name):
-    """Return the input function that gives the trained models of a step (first seed)."""
+    """Return the input function that gives the trained models of a step."""
 
     def models(wildcards):
         step = card_of(wildcards).steps[name]
@@ -174,7 +191,7 @@ def step_models(name):
             step.trainings,
             "model.safetensors",
             cells=step.cells,
-            seeds=[0],
+            seeds=[0] if step.seeds == "first" else None,
         )
 
     return models
@@ -220,10 +237,11 @@ def artefact_steps(wildcards):
 
 
 def artefact_datasets(wildcards):
-    """Return the data sets behind an artefact: those of its trainings."""
+    """Return the data sets behind an artefact: its own and those of its trainings."""
     card = card_of(wildcards)
-    groups = card.artefacts[wildcards.artefact].trainings
-    names = sorted({card.trainings[group].dataset for group in groups})
+    artefact = card.artefacts[wildcards.artefact]
+    names = {card.trainings[group].dataset for group in artefact.trainings}
+    names = sorted(names | set(artefact.datasets))
     return expand(
         "results/{tier}/datasets/{dataset}.h5", tier=wildcards.tier, dataset=names
     )

@@ -30,6 +30,8 @@ rule assemble_dataset:
         "logs/{tier}/{dataset}/assemble_dataset.log",
     benchmark:
         "results/{tier}/datasets/benchmarks/assemble_dataset/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=SAMPLED,
     threads: ALL_CORES
     resources:
         mem_mb=4000,
@@ -40,6 +42,28 @@ rule assemble_dataset:
         "Labelling the frames of {wildcards.dataset}"
     script:
         "../scripts/assemble_dataset.py"
+
+
+rule draw_structures:
+    output:
+        archive="results/{tier}/generated/{dataset}.h5",
+    log:
+        "logs/{tier}/{dataset}/draw_structures.log",
+    benchmark:
+        "results/{tier}/datasets/benchmarks/draw_structures/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=DRAWN,
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        plan=sampling_plan,
+        code=sampling_code,
+    message:
+        "Drawing and labelling the structures of {wildcards.dataset}"
+    script:
+        "../scripts/draw_structures.py"
 
 
 rule provide_dataset:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gnnip.errors import DataError, nearest
+from gnnip.units import GPA
 
 
 @dataclass
@@ -19,8 +20,9 @@ class FrameArrays:
     positions (n, 3); numbers (n,) atomic numbers; offsets (frames + 1,); energies {term:
     (frames,)}; forces {term: (n, 3)}, possibly without some terms; metadata {column: (frames,)};
     cells (frames, 3, 3) and pbc (frames, 3) or None for clusters; units {quantity: unit} with the
-    quantities "positions", "energies", "forces" and names of metadata columns; attributes: facts
-    about the whole set.
+    quantities "positions", "energies", "forces", "stresses" and names of metadata columns;
+    attributes: facts about the whole set; stresses {term: (frames, 3, 3)}, possibly without some
+    terms, with the sign of ASE (sigma = (1/V) dE/d(strain)).
     """
 
     positions: np.ndarray
@@ -33,6 +35,7 @@ class FrameArrays:
     pbc: np.ndarray | None = None
     units: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    stresses: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def n_frames(self) -> int:
@@ -71,6 +74,16 @@ class FrameArrays:
             )
         return self.forces[term]
 
+    def stress(self, term: str) -> np.ndarray:
+        """Return the stresses (frames, 3, 3) of one term; DataError when the frames have none."""
+        self.energy(term)
+        if term not in self.stresses:
+            raise DataError(
+                f"The frames have no stresses of the term '{term}'; train without them "
+                "(stress_weight 0) or choose a data set with stresses."
+            )
+        return self.stresses[term]
+
     def column(self, name: str) -> np.ndarray:
         """Return a metadata column (frames,); DataError for an unknown one."""
         if name not in self.metadata:
@@ -91,6 +104,7 @@ class FrameArrays:
             offsets=offsets,
             energies={k: v[chosen] for k, v in self.energies.items()},
             forces={k: v[atoms] for k, v in self.forces.items()},
+            stresses={k: v[chosen] for k, v in self.stresses.items()},
             metadata={k: v[chosen] for k, v in self.metadata.items()},
             cells=None if self.cells is None else self.cells[chosen],
             pbc=None if self.pbc is None else self.pbc[chosen],
@@ -102,6 +116,7 @@ class FrameArrays:
         shapes = [("positions", self.positions, (n, 3)), ("numbers", self.numbers, (n,))]
         shapes += [(f"energies of '{k}'", v, (frames,)) for k, v in self.energies.items()]
         shapes += [(f"forces of '{k}'", v, (n, 3)) for k, v in self.forces.items()]
+        shapes += [(f"stresses of '{k}'", v, (frames, 3, 3)) for k, v in self.stresses.items()]
         shapes += [(f"column '{k}'", v, (frames,)) for k, v in self.metadata.items()]
         for name, values, shape in shapes:
             if values.shape != shape:
@@ -114,6 +129,8 @@ class FrameArrays:
         self._finite("positions", self.positions, owner)
         for term, values in self.forces.items():
             self._finite(f"forces of '{term}'", values, owner)
+        for term, values in self.stresses.items():
+            self._finite(f"stresses of '{term}'", values, np.arange(frames))
 
     @staticmethod
     def _finite(name: str, values: np.ndarray, frame: np.ndarray) -> None:
@@ -126,7 +143,7 @@ class FrameArrays:
 
 
 def load_arrays(path: str | os.PathLike[str]) -> FrameArrays:
-    """Return the frames of an archive in eV, Angstrom and eV/Angstrom, float64.
+    """Return the frames of an archive in eV, Angstrom, eV/Angstrom and eV/Angstrom^3, float64.
 
     Raises DataError for a file that is missing, damaged or no archive of ours, and for labels that
     are not finite.
@@ -147,6 +164,10 @@ def in_project_units(frames: FrameArrays) -> FrameArrays:
         "Bohr": (length, "Angstrom"),
         "Hartree": (energy, "eV"),
         "Hartree/Bohr": (energy / length, "eV/Angstrom"),
+        "eV/Angstrom^3": (1.0, "eV/Angstrom^3"),
+        "Hartree/Bohr^3": (energy / length**3, "eV/Angstrom^3"),
+        "GPa": (GPA, "eV/Angstrom^3"),
+        "kbar": (0.1 * GPA, "eV/Angstrom^3"),
     }
 
     def convert(values: np.ndarray, quantity: str) -> np.ndarray:
@@ -160,6 +181,7 @@ def in_project_units(frames: FrameArrays) -> FrameArrays:
         positions=convert(frames.positions, "positions"),
         energies={k: convert(v, "energies") for k, v in frames.energies.items()},
         forces={k: convert(v, "forces") for k, v in frames.forces.items()},
+        stresses={k: convert(v, "stresses") for k, v in frames.stresses.items()},
         metadata={k: convert(v, k) for k, v in frames.metadata.items()},
         cells=None if frames.cells is None else convert(frames.cells, "positions"),
         units={k: factors[v][1] if v in factors else v for k, v in frames.units.items()},

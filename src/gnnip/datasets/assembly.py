@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -109,6 +109,48 @@ def assemble_water_anion(
     write_frames(out, frames, attributes=attributes)
     shutil.rmtree(folder, ignore_errors=True)
     return out
+
+
+def draw_structures(dataset: str, plan: Mapping[str, Any], out: str | os.PathLike[str]) -> Path:
+    """Draw and label independent structures and write them as the data set `out`.
+
+    The module `gnnip.sampling.<dataset>` provides `Plan` (read from `plan`), `structures(plan)`,
+    `label(positions, numbers)`, and the constants TITLE, TERM, UNITS and LABEL_ACCURACY_EV.
+    Positions are labelled as they are stored, in single precision.
+
+    Raises ConfigError for an unknown field of the plan, StructureError for one that cannot be
+    drawn.
+    """
+    sampler = import_module(f"gnnip.sampling.{dataset}")
+    chosen = sampler.Plan.read(dict(plan))
+    positions, numbers, energies, forces, columns = [], [], [], [], []
+    for points, species, metadata_ in sampler.structures(chosen):
+        stored = points.astype(np.float32)
+        labels = sampler.label(stored.astype(np.float64), species)
+        positions.append(stored)
+        numbers.append(species)
+        energies.append(labels[f"energy_{sampler.TERM}"])
+        forces.append(labels[f"forces_{sampler.TERM}"])
+        columns.append(metadata_)
+    frames = FrameArrays(
+        positions=np.concatenate(positions),
+        numbers=np.concatenate(numbers),
+        offsets=np.concatenate([[0], np.cumsum([len(n) for n in numbers])]),
+        energies={sampler.TERM: np.array(energies)},
+        forces={sampler.TERM: np.concatenate(forces)},
+        metadata={name: np.array([c[name] for c in columns]) for name in columns[0]},
+        units=dict(sampler.UNITS),
+    )
+    attributes: dict[str, str | int | float] = {
+        "title": sampler.TITLE,
+        "labeller": dataset,
+        "label_accuracy_ev": sampler.LABEL_ACCURACY_EV,
+        "gnnip": gnnip.__version__,
+        "seed": chosen.seed,
+        "plan": json.dumps(asdict(chosen)),
+    }
+    write_frames(out, frames, attributes=attributes)
+    return Path(out)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,32 @@ def size_split(
     return {**split, "test": chosen[size >= smallest_test_size]}
 
 
+def columns_split(
+    frames: FrameArrays,
+    chosen: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    train_where: Mapping[str, Sequence[Any]] | None = None,
+    test_where: Mapping[str, Sequence[Any]] | None = None,
+    validation_fraction: float = 0.1,
+    together: str | None = None,
+) -> Split:
+    """Train and test on frames with the given values of metadata columns.
+
+    `validation_fraction` is taken out of the training part; frames with the same value of the
+    column `together` go to the same side. Frames that both descriptions fit are test frames.
+    """
+    test = _matching(frames, chosen, test_where or {})
+    rest = np.setdiff1d(_matching(frames, chosen, train_where or {}), test)
+    names = frames.column(together)[rest] if together else rest
+    unique = rng.permutation(np.unique(names))
+    held_out = unique[: max(1, round(validation_fraction * len(unique)))]
+    validates = np.isin(names, held_out)
+    return {"test": test, "validation": rest[validates], "train": rest[~validates]}
+
+
 SCHEMES: dict[str, Callable[..., Split]] = {
+    "columns": columns_split,
     "random": random_split,
     "trajectory": trajectory_split,
     "size": size_split,
@@ -84,10 +109,11 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
     """Return sorted frame indices {"train", "validation", "test"}, disjoint, the same for the same
     seed.
 
-    Options of every scheme: `sizes` (molecules; other frames are left out) and `max_frames` (a
-    subset drawn evenly over the (size, temperature) ensembles, the same for every seed and
-    scheme). The rest are those of the scheme: random (test_fraction, validation_fraction),
-    trajectory, size (largest_train_size, smallest_test_size).
+    Options of every scheme: `sizes` (molecules; other frames are left out), `where` ({column:
+    values}; other frames are left out) and `max_frames` (a subset drawn evenly over the (size,
+    temperature) ensembles, the same for every seed and scheme). The rest are those of the scheme:
+    random (test_fraction, validation_fraction), trajectory, size (largest_train_size,
+    smallest_test_size), columns (train_where, test_where, validation_fraction, together).
 
     Raises ConfigError for an unknown scheme or option, DataError when a part would be empty.
     """
@@ -95,7 +121,7 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
         raise ConfigError(f"Split scheme '{scheme}' is unknown{nearest(scheme, SCHEMES)}.")
     sizes: Sequence[int] | None = options.pop("sizes", None)
     max_frames: int | None = options.pop("max_frames", None)
-    chosen = np.arange(frames.n_frames)
+    chosen = _matching(frames, np.arange(frames.n_frames), options.pop("where", None) or {})
     if sizes is not None:
         chosen = chosen[np.isin(frames.column("n_molecules"), list(sizes))]
     if max_frames is not None and max_frames < len(chosen):
@@ -105,7 +131,7 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
         if option not in known:
             raise ConfigError(
                 f"Split scheme '{scheme}' has no option '{option}'"
-                f"{nearest(option, [*known, 'sizes', 'max_frames'])}."
+                f"{nearest(option, [*known, 'sizes', 'where', 'max_frames'])}."
             )
     split = SCHEMES[scheme](frames, chosen, np.random.default_rng(seed), **options)
     for part in ("train", "validation", "test"):
@@ -115,6 +141,22 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
                 "frames, trajectories or sizes, or take the random scheme."
             )
     return {part: np.sort(split[part]) for part in ("train", "validation", "test")}
+
+
+def _matching(
+    frames: FrameArrays, chosen: np.ndarray, where: Mapping[str, Sequence[Any]]
+) -> np.ndarray:
+    """Return those of the frames `chosen` whose columns have one of the given values each."""
+    for column, values in where.items():
+        present = frames.column(column)
+        for value in values:
+            if not np.isin(present, [value]).any():
+                raise DataError(
+                    f"No frame has {column} = {value}; the data set has "
+                    f"{', '.join(map(str, np.unique(present)[:12]))}."
+                )
+        chosen = chosen[np.isin(present[chosen], list(values))]
+    return chosen
 
 
 def _trajectories_by_size(

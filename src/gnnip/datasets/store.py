@@ -5,6 +5,7 @@
     /numbers, /offsets    (n,), (frames + 1,)
     /energies/<term>      (frames,) float64, units
     /forces/<term>        (n, 3), units; int32 with `scale`: value = integer x scale
+    /stresses/<term>      (frames, 3, 3) float64, units, sign of ASE; periodic sets, optional
     /metadata/<column>    (frames,), units where they have one
     /cells, /pbc          (frames, 3, 3), (frames, 3), periodic sets only
 
@@ -47,6 +48,8 @@ def write_frames(
     """
     frames.check()
     missing = {"positions", "energies", "forces"} - set(frames.units)
+    if frames.stresses:
+        missing |= {"stresses"} - set(frames.units)
     if missing:
         raise DataError(
             f"The frames have no unit for {', '.join(sorted(missing))}; set frames.units."
@@ -74,6 +77,8 @@ def write_frames(
                 frames.units["forces"],
                 scale=force_resolution,
             )
+        for term, values in frames.stresses.items():
+            put(f"stresses/{term}", values.astype(np.float64), frames.units["stresses"])
         for column, values in frames.metadata.items():
             put(f"metadata/{column}", np.asarray(values), frames.units.get(column))
         if frames.cells is not None:
@@ -136,6 +141,7 @@ def _read(file: h5py.File, path: Path) -> FrameArrays:
         offsets=file["offsets"][()],
         energies=group("energies"),
         forces=group("forces"),
+        stresses=group("stresses"),
         metadata=group("metadata"),
         cells=file["cells"][()] if "cells" in file else None,
         pbc=file["pbc"][()] if "pbc" in file else None,

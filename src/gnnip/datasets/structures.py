@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import ase
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from gnnip.datasets.arrays import FrameArrays, load_arrays
 from gnnip.datasets.registry import check_archive
@@ -48,8 +50,11 @@ def _structure(frames: FrameArrays, frame: int, terms: list[str]) -> ase.Atoms:
         atoms.info[f"energy_{term}_ev"] = float(frames.energies[term][frame])
     for term, values in frames.forces.items():
         atoms.arrays[f"forces_{term}"] = values[part].copy()
-    results = {"energy": float(sum(frames.energies[t][frame] for t in terms))}
+    results: dict[str, Any] = {"energy": float(sum(frames.energies[t][frame] for t in terms))}
     if all(t in frames.forces for t in terms):
         results["forces"] = np.sum([frames.forces[t][part] for t in terms], axis=0)
+    if all(t in frames.stresses for t in terms):
+        total = np.sum([frames.stresses[t][frame] for t in terms], axis=0)
+        results["stress"] = full_3x3_to_voigt_6_stress(total)
     atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms

@@ -1,23 +1,47 @@
-"""Recompute a random sample of an archive's labels with the reference that made them."""
+"""Recompute a random sample of a data set's labels with the reference that made them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gnnip.datasets.store import read_frames
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.store import FORCE_RESOLUTION, read_frames
 from gnnip.errors import DataError, nearest
-from gnnip.sampling import water_anion
 
-#: label(positions, accuracy) -> energy_<term>, forces_<term>, in the units of the archive
-Labeller = Callable[..., dict[str, Any]]
+#: relabel(frames, frame, accuracy) -> energy_<term>, forces_<term> in the units of the data set
+Relabeller = Callable[[FrameArrays, int, float], Mapping[str, Any]]
 
-LABELLERS: dict[str, Labeller] = {"water_anion": water_anion.label}
+
+def _water_anion(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
+    from gnnip.sampling import water_anion
+
+    return water_anion.label(frames.positions[frames.atoms(frame)].astype(np.float64), accuracy)
+
+
+def _point_charges(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
+    from gnnip.sampling import point_charges
+
+    part = frames.atoms(frame)
+    positions = frames.positions[part].astype(np.float64)
+    return point_charges.label_again(positions, frames.numbers[part])
+
+
+#: by the attribute `labeller` of the data set
+LABELLERS: dict[str, Relabeller] = {"water_anion": _water_anion, "point_charges": _point_charges}
+
+#: unit -> suffix of column names
+_SUFFIXES = {
+    "Hartree": "hartree",
+    "eV": "ev",
+    "Hartree/Bohr": "hartree_per_bohr",
+    "eV/Angstrom": "ev_per_a",
+}
 
 
 def verify_labels(
@@ -29,31 +53,45 @@ def verify_labels(
     energy_tolerance: float | None = None,
     force_tolerance: float | None = None,
 ) -> pd.DataFrame:
-    """Recompute `n` random frames of an archive from their stored positions and compare the labels.
+    """Recompute `n` random frames of a data set from their stored positions and compare the labels.
 
-    The archive's attribute `labeller` names the reference. `accuracy` (Hartree) is that of the
-    recomputation, by default ten times that of the labels: a finer grid and wider walls, so that
-    the labels' own error is tested too. Tolerances are absolute, in the archive's units: energies
-    1e-5 Hartree (or the labels' accuracy where that is lower), force components five times as much
-    per Bohr. Returns one row per frame and term: frame, n_molecules, term, energy_stored_hartree,
-    energy_recomputed_hartree, energy_error_hartree, force_error_hartree_per_bohr (largest
-    component).
+    The attribute `labeller` names the reference, `label_accuracy_<unit>` how exact the labels are.
+    `accuracy` (in the set's unit of energy) is that of the recomputation, by default ten times
+    finer than the labels, so that the labels' own error is tested too. Tolerances are absolute:
+    energies to the labels' accuracy, force components to five times as much, and no finer than
+    forces are stored.
 
-    Raises DataError for an unknown labeller and for labels beyond the tolerance.
+    Returns
+    -------
+    One row per frame and term: frame, n_atoms, term, energy_stored_<unit>,
+    energy_recomputed_<unit>, energy_error_<unit>, force_error_<unit> (largest component), with
+    units as ev and ev_per_a or hartree and hartree_per_bohr.
+
+    Raises
+    ------
+    DataError : an unknown labeller or unit, no stated accuracy, labels beyond the tolerance.
     """
     frames = read_frames(path)
     name = str(frames.attributes.get("labeller", ""))
     if name not in LABELLERS:
         raise DataError(f"{path} names no known labeller ('{name}'){nearest(name, LABELLERS)}.")
-    label_accuracy = float(frames.attributes.get("label_accuracy_hartree", 1e-5))
-    accuracy = max(0.1 * label_accuracy, 1e-7) if accuracy is None else accuracy
-    energy_tolerance = max(1e-5, label_accuracy) if energy_tolerance is None else energy_tolerance
-    force_tolerance = 5.0 * energy_tolerance if force_tolerance is None else force_tolerance
+    energy_unit, force_unit = (frames.units.get(q, "") for q in ("energies", "forces"))
+    for unit in (energy_unit, force_unit):
+        if unit not in _SUFFIXES:
+            raise DataError(f"{path} has the unit '{unit}'{nearest(unit, _SUFFIXES)}.")
+    energy, force = _SUFFIXES[energy_unit], _SUFFIXES[force_unit]
+    stated = frames.attributes.get(f"label_accuracy_{energy}")
+    if stated is None:
+        raise DataError(f"{path} does not say how exact its labels are (label_accuracy_{energy}).")
+    accuracy = max(0.1 * float(stated), 1e-7) if accuracy is None else accuracy
+    energy_tolerance = float(stated) if energy_tolerance is None else energy_tolerance
+    if force_tolerance is None:
+        force_tolerance = max(5.0 * energy_tolerance, FORCE_RESOLUTION)
     rng = np.random.default_rng(seed)
     rows = []
     for frame in np.sort(rng.permutation(frames.n_frames)[:n]):
         part = frames.atoms(int(frame))
-        fresh = LABELLERS[name](frames.positions[part].astype(np.float64), accuracy)
+        fresh = LABELLERS[name](frames, int(frame), accuracy)
         for term in frames.terms:
             stored = float(frames.energies[term][frame])
             force_error = (
@@ -64,25 +102,25 @@ def verify_labels(
             rows.append(
                 {
                     "frame": int(frame),
-                    "n_molecules": int(frames.column("n_molecules")[frame]),
+                    "n_atoms": int(frames.n_atoms[frame]),
                     "term": term,
-                    "energy_stored_hartree": stored,
-                    "energy_recomputed_hartree": float(fresh[f"energy_{term}"]),
-                    "energy_error_hartree": stored - float(fresh[f"energy_{term}"]),
-                    "force_error_hartree_per_bohr": force_error,
+                    f"energy_stored_{energy}": stored,
+                    f"energy_recomputed_{energy}": float(fresh[f"energy_{term}"]),
+                    f"energy_error_{energy}": stored - float(fresh[f"energy_{term}"]),
+                    f"force_error_{force}": force_error,
                 }
             )
     table = pd.DataFrame(rows)
     wrong = table[
-        (table["energy_error_hartree"].abs() > energy_tolerance)
-        | (table["force_error_hartree_per_bohr"] > force_tolerance)
+        (table[f"energy_error_{energy}"].abs() > energy_tolerance)
+        | (table[f"force_error_{force}"] > force_tolerance)
     ]
     if len(wrong):
         worst = wrong.iloc[0]
         raise DataError(
             f"{Path(path).name}: {len(wrong)} of {len(table)} labels differ from the reference, "
             f"first the '{worst['term']}' term of frame {worst['frame']} by "
-            f"{worst['energy_error_hartree']:.1e} Ha and "
-            f"{worst['force_error_hartree_per_bohr']:.1e} Ha/Bohr; label the set again."
+            f"{worst[f'energy_error_{energy}']:.1e} {energy_unit} and "
+            f"{worst[f'force_error_{force}']:.1e} {force_unit}; label the set again."
         )
     return table

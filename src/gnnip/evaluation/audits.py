@@ -18,7 +18,7 @@ import pandas as pd
 
 from gnnip.errors import DataError
 from gnnip.evaluation import metrics
-from gnnip.evaluation.inputs import read_csv
+from gnnip.evaluation.inputs import read_csv, training_of
 from gnnip.units import HARTREE
 
 Move = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -144,17 +144,18 @@ def describe_training(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises DataError when the folders do not say so.
     """
-    seed_folder, cell, group = Path(path).resolve().parents[:3]
-    found = {k: re.search(rf"(?:^|_){k}-([a-z0-9]+)", cell.name) for k in ("layer", "target")}
-    seed = re.fullmatch(r"seed-(\d+)", seed_folder.name)
-    if seed is None or found["layer"] is None or found["target"] is None:
+    training = training_of(path)
+    found = {
+        k: re.search(rf"(?:^|_){k}-([a-z0-9]+)", training["cell"]) for k in ("layer", "target")
+    }
+    if found["layer"] is None or found["target"] is None:
         raise DataError(
             f"{path} does not lie in .../<group>/<layer-..._target-...>/seed-<n>/, so that it is "
             "unknown what was trained."
         )
     return {
-        "group": group.name,
+        "group": training["group"],
         "layer": found["layer"].group(1),
         "target": found["target"].group(1),
-        "seed": int(seed.group(1)),
+        "seed": training["seed"],
     }

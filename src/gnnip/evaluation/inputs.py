@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +73,15 @@ class Inputs:
         """Return one row per training from summary.json; matrix keys and seed are columns."""
         rows = []
         for keys, seed, folder in self.cells(group):
-            summary = read_json(folder / "summary.json")
+            summary = self.summary(folder)
             flat = {k: v for k, v in summary.items() if not isinstance(v, dict | list)}
             rows.append({**flat, **keys, "seed": seed})
         return pd.DataFrame(rows)
+
+    def summary(self, folder: Path) -> dict[str, Any]:
+        """Return summary.json of the training in `folder`."""
+        summary: dict[str, Any] = read_json(folder / "summary.json")
+        return summary
 
     def training_frames(self, group: str, keys: dict[str, Any], seed: int) -> np.ndarray:
         """Return the frames that a training learned from, by making its split again.
@@ -132,6 +139,21 @@ def read_csv(path: Path) -> pd.DataFrame:
         ) from error
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path} is empty: delete it and run the workflow again.") from error
+
+
+def training_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return group, cell and seed from .../{group}/{cell}/seed-{seed}/{file}.
+
+    Raises DataError when the folders do not say so.
+    """
+    seed_folder, cell, group = Path(path).resolve().parents[:3]
+    seed = re.fullmatch(r"seed-(\d+)", seed_folder.name)
+    if seed is None:
+        raise DataError(
+            f"{path} does not lie in .../<group>/<cell>/seed-<n>/, so that it is unknown what was "
+            "trained."
+        )
+    return {"group": group.name, "cell": cell.name, "seed": int(seed.group(1))}
 
 
 def frame_table(arrays: FrameArrays) -> pd.DataFrame:

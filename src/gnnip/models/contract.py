@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from gnnip.errors import CheckpointError, DataError, GnnipError, nearest
 from gnnip.files import read_json, sha256, write_json
 from gnnip.graphs import GraphBatch, GraphStore
+from gnnip.models.composition import composition_energies, fit_composition
 from gnnip.models.weights import read_weights, write_weights
 
 FORMAT = "gnnip potential"
@@ -52,16 +54,13 @@ class TargetStatistics:
         forces: NDArray[np.float64] | None = None,
     ) -> TargetStatistics:
         """Compute them from energies (g,), numbers (n,), offsets (g+1,), forces (n, 3)."""
-        species = np.unique(numbers)
-        frame = np.repeat(np.arange(len(energies)), np.diff(offsets))
-        counts = np.zeros((len(energies), len(species)))
-        np.add.at(counts, (frame, np.searchsorted(species, numbers)), 1.0)
-        fitted = np.linalg.lstsq(counts, energies, rcond=None)[0]
+        species = fit_composition(energies, numbers, offsets)
+        residual = energies - composition_energies(species, numbers, offsets)
         return cls(
             energy_mean=float(np.mean(energies)),
             energy_std=float(np.std(energies)),
-            species_energies={int(z): float(e) for z, e in zip(species, fitted, strict=True)},
-            residual_std=float(np.std(energies - counts @ fitted)),
+            species_energies=species,
+            residual_std=float(np.std(residual)),
             force_rms=None if forces is None else float(np.sqrt(np.mean(np.square(forces)))),
             mean_neighbours=mean_neighbours,
         )
@@ -185,27 +184,14 @@ def evaluate(
             return model(batch)
     if stress and batch.cell is None:
         raise DataError("Stress needs periodic structures, and these have no cell.")
-    positions = batch.positions.detach().requires_grad_(True)
+    positions = batch.positions.detach().requires_grad_(forces)
     varied = replace(batch, positions=positions, lengths=None)
-    wanted = [positions]
-    if stress:
-        strain = positions.new_zeros((batch.n_graphs, 3, 3), requires_grad=True)
-        deform = torch.eye(3, dtype=strain.dtype, device=strain.device) + 0.5 * (
-            strain + strain.transpose(1, 2)
-        )
-        per_atom = deform.index_select(0, batch.batch)
-        per_edge = per_atom.index_select(0, batch.adjacency.target)
-        shift = batch.edge_shift
-        assert shift is not None
-        assert batch.cell is not None
-        varied = replace(
-            varied,
-            positions=torch.einsum("ni,nij->nj", positions, per_atom),
-            edge_shift=torch.einsum("ni,nij->nj", shift, per_edge),
-            cell=batch.cell @ deform,
-        )
-        wanted.append(strain)
-    with torch.enable_grad():
+    wanted = [positions] if forces else []
+    with torch.enable_grad(), nullcontext() if create_graph else _frozen(model):
+        if stress:
+            strain = positions.new_zeros((batch.n_graphs, 3, 3), requires_grad=True)
+            varied = _strained(varied, strain)
+            wanted.append(strain)
         output = dict(model(varied))
         energy = output["energy"].sum()
         if energy.requires_grad:
@@ -221,8 +207,38 @@ def evaluate(
     if stress:
         assert batch.cell is not None
         volume = torch.linalg.det(batch.cell).abs()
-        output["stress"] = gradients[1] / volume[:, None, None]
+        output["stress"] = gradients[-1] / volume[:, None, None]
     return output
+
+
+def _strained(batch: GraphBatch, strain: Tensor) -> GraphBatch:
+    """Deform positions, shifts and cells by the symmetric part of `strain` (g, 3, 3)."""
+    assert batch.edge_shift is not None
+    assert batch.cell is not None
+    deform = torch.eye(3, dtype=strain.dtype, device=strain.device) + 0.5 * (
+        strain + strain.transpose(1, 2)
+    )
+    per_atom = deform.index_select(0, batch.batch)
+    per_edge = per_atom.index_select(0, batch.adjacency.target)
+    return replace(
+        batch,
+        positions=torch.einsum("ni,nij->nj", batch.positions, per_atom),
+        edge_shift=torch.einsum("ni,nij->nj", batch.edge_shift, per_edge),
+        cell=batch.cell @ deform,
+    )
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Take the parameters out of the graph, so that it holds what positions need and no more."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad_(True)
 
 
 def predict(

@@ -13,6 +13,7 @@ from gnnip.models.hyperparameters import read_options
 _POTENTIALS = {
     "composition": ("gnnip.models.null_models", "Composition"),
     "constant": ("gnnip.models.null_models", "Constant"),
+    "coulomb": ("gnnip.models.coulomb", "CoulombPotential"),
     "nequip": ("gnnip.models.nequip.network", "NequIP"),
     "pair": ("gnnip.models.pair", "PairPotential"),
     "spektral": ("gnnip.models.cluster_network", "ClusterNetwork"),

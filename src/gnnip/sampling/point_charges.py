@@ -35,6 +35,8 @@ UNITS = {
     "forces": "eV/Angstrom",
     "distance_a": "Angstrom",
 }
+#: eV; two sums in double precision over some hundred pairs differ by less
+LABEL_ACCURACY_EV = 1e-8
 PURPOSES = ("train", "test")
 CONFIGURATIONS = ("I", "II")
 #: so many places refused in a row: the medium is jammed (at the published density about one place

@@ -16,8 +16,9 @@ class Settings:
     """Settings of one training.
 
     loss, huber_delta : mean absolute, mean square or Huber error (delta in the unit of the error).
-    energy_weight, force_weight : loss = energy_weight * L(energy, eV) + force_weight * L(force
-        components, eV/Angstrom). A force weight above 0 needs a data set with forces.
+    energy_weight, force_weight, stress_weight : loss = energy_weight * L(energy, eV) + force_weight
+        * L(force components, eV/Angstrom) + stress_weight * L(stress components, eV/Angstrom^3). A
+        force or stress weight above 0 needs a data set with forces or stresses.
     per_atom : the energy error is divided by the number of atoms before the loss.
     optimiser, learning_rate, weight_decay : Adam, AdamW or plain gradient descent.
     batch_size, epochs : structures per step, passes over the training subset.
@@ -30,8 +31,8 @@ class Settings:
     seed : initial weights, order of batches, dropout.
     device : "auto", "cpu" or "cuda".
     dtype : "float32" or "float64".
-    time_limit_s : stop after so many seconds of training and write the results of the best epoch so
-        far; the same call with a larger limit continues. None for no limit.
+    time_limit_s : stop after so many seconds of training, between two steps, and write the results
+        of the best epoch so far; the same call with a larger limit continues. None for no limit.
     checkpoint_interval_s : at most so many seconds are lost by a kill.
     threads : CPU threads of torch; None leaves them as they are.
     """
@@ -40,6 +41,7 @@ class Settings:
     huber_delta: float = 0.01
     energy_weight: float = 1.0
     force_weight: float = 0.0
+    stress_weight: float = 0.0
     per_atom: bool = False
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = 1e-3
@@ -77,11 +79,13 @@ class Settings:
             require(getattr(self, name) >= 1, f"Settings: {name} must be at least 1.")
         for name in ("learning_rate", "huber_delta"):
             require(getattr(self, name) > 0, f"Settings: {name} must be positive.")
-        for name in ("energy_weight", "force_weight", "weight_decay", "warmup_epochs"):
+        weights = ("energy_weight", "force_weight", "stress_weight")
+        for name in (*weights, "weight_decay", "warmup_epochs"):
             require(getattr(self, name) >= 0, f"Settings: {name} must not be negative.")
         require(
-            self.energy_weight + self.force_weight > 0,
-            "Settings: energy_weight and force_weight are both 0, so there is nothing to learn.",
+            any(getattr(self, name) > 0 for name in weights),
+            "Settings: the weights of energy, force and stress are all 0, so there is nothing to "
+            "learn.",
         )
         for name in ("clip", "time_limit_s", "threads"):
             value = getattr(self, name)

@@ -1,15 +1,14 @@
 """One trainer for every potential: best epoch by validation, exact continuation after a kill.
 
 A training is a pure function of its arguments on a CPU: the order of batches and the dropout of an
-epoch are seeded by (seed, epoch), so a checkpoint is the weights, the optimiser and the history,
-and a run that was killed and continued ends with the same weights as one that was not.
+epoch are seeded by (seed, epoch), so a checkpoint is the weights, the optimiser, the history and,
+within an epoch, the number of steps done and the state of the random numbers; a run that was killed
+and continued ends with the same weights as one that was not.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import math
 import os
@@ -28,16 +27,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError
-from gnnip.files import atomic_path, read_json, write_json, write_text
+from gnnip.files import atomic_path, read_json, write_json
 from gnnip.graphs import GraphBatch, GraphStore
 from gnnip.models import build, evaluate, predict, save
 from gnnip.models.contract import Potential, TargetStatistics, choose_device
 from gnnip.training.optimiser import Optimiser
 from gnnip.training.progress import Progress
+from gnnip.training.results import SUBSETS, Labels, errors, write_history, write_predictions
 from gnnip.training.schedule import Schedule
 from gnnip.training.settings import Settings
 
-SUBSETS = ("train", "validation", "test")
 RESULTS = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
 #: a training loss this many times its lowest value, so many epochs running, will not come back
 DIVERGED_FACTOR, DIVERGED_EPOCHS = 100.0, 5
@@ -48,15 +47,27 @@ Stores = dict[tuple[Any, ...], GraphStore]
 
 @dataclass
 class _Run:
-    """Everything that changes while a training runs; what a checkpoint holds."""
+    """Everything that changes while a training runs; what a checkpoint holds.
+
+    `step`, `sums` and `seconds` belong to the epoch that has begun: its steps done, what they add
+    to `_Trainer.no_errors`, and the time they took.
+    """
 
     epoch: int = 0
+    step: int = 0
+    sums: list[float] = field(default_factory=list)
+    seconds: float = 0.0
     best_epoch: int = 0
     best_loss: float = math.inf
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     wall_s: float = 0.0
     resumed: int = 0
+
+    @property
+    def place(self) -> str:
+        """Return how far it has come, in words."""
+        return f"epoch {self.epoch}" + (f", step {self.step}" if self.step else "")
 
 
 def train(
@@ -88,7 +99,9 @@ def train(
     epoch), `history.csv`, `predictions.csv` (validation and test frames) and, last,
     `summary.json`. A folder that holds the results of the same training is left as it is. While it
     runs, `checkpoint.pt` holds the state; a call after a kill continues from it, and a checkpoint
-    of another training is passed over.
+    of another training is passed over. Checkpoints and the time limit fall between any two steps,
+    so an epoch may be longer than both; results of less than one epoch are those of the weights as
+    they are, with best_epoch 0 and an empty history.
 
     Raises
     ------
@@ -101,11 +114,11 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     parts = _check_split(split, arrays.n_frames)
     used = np.concatenate(list(parts.values()))
-    energies, forces = _labels(arrays, term, used, settings.force_weight > 0)
+    labels = _labels(arrays, term, used, settings)
 
     seed_everything(settings.seed, -1)
     model = build(model_name, **hyperparameters)
-    identity = _identity(model, arrays, used, energies, parts, term, settings)
+    identity = _identity(model, arrays, used, labels, parts, term, settings)
     finished = _finished(folder, identity, settings)
     if finished is not None:
         return finished
@@ -120,33 +133,33 @@ def train(
     subset = arrays.subset(used)
     model.check_species(subset.numbers)
     store = _store(subset, used, model.cutoff, device, dtype, stores)
-    store = store.with_labels(energies, forces)
+    store = store.with_labels(labels.energy, labels.forces, labels.stress)
     bounds = np.cumsum([0, *(len(p) for p in parts.values())])
     rows = {name: torch.arange(bounds[k], bounds[k + 1]) for k, name in enumerate(SUBSETS)}
     train_rows = rows["train"].numpy()
     train_atoms = _atoms_of(subset.offsets, train_rows)
     statistics = TargetStatistics.measure(
-        energies[train_rows],
+        labels.energy[train_rows],
         subset.numbers[train_atoms],
         np.concatenate([[0], np.cumsum(subset.n_atoms[train_rows])]),
         store.mean_neighbours,
-        None if forces is None else forces[train_atoms],
+        None if labels.forces is None else labels.forces[train_atoms],
     )
     model.calibrate(statistics)
     model.species = tuple(int(z) for z in np.unique(subset.numbers[train_atoms]))
 
-    trainer = _Trainer(model, store, rows, settings)
     checkpoint = folder / "checkpoint.pt"
-    if trainer.restore(checkpoint, identity):
+    trainer = _Trainer(model, store, rows, settings, checkpoint, identity)
+    if trainer.restore():
         trainer.run.resumed += 1
     bar = Progress(settings.epochs, trainer.run.epoch, progress)
     bar.say(
         f"{model_name} on {term}: {model.n_parameters} parameters, {len(rows['train'])} training "
         f"frames, {store.mean_neighbours:.1f} neighbours per atom, {device}"
-        + (f", continued at epoch {trainer.run.epoch}" if trainer.run.resumed else "")
+        + (f", continued at {trainer.run.place}" if trainer.run.resumed else "")
     )
     try:
-        stopped = trainer.fit(checkpoint, identity, bar)
+        stopped = trainer.fit(bar)
     finally:
         bar.close()
 
@@ -155,13 +168,16 @@ def train(
     model.eval()
     model.training_record = {"term": term, "model": model_name, "seed": settings.seed}
     save(model, folder / "model")
-    predicted = predict(model, store, batch_size=_EVALUATION_BATCH)["energy"]
-    errors = {
-        f"{name}_mae_ev": float(np.abs(predicted[r] - energies[r]).mean()) if len(r) else None
-        for name, r in ((n, t.numpy()) for n, t in rows.items())
-    }
-    _write_history(folder / "history.csv", run.history)
-    _write_predictions(folder / "predictions.csv", subset, used, rows, energies, predicted)
+    predicted = predict(
+        model,
+        store,
+        batch_size=trainer.evaluation_batch,
+        forces=trainer.forces,
+        stress=trainer.stress,
+    )
+    by_name = {name: r.numpy() for name, r in rows.items()}
+    write_history(folder / "history.csv", trainer.history_columns, run.history)
+    write_predictions(folder / "predictions.csv", subset, used, by_name, labels, predicted)
     summary = {
         "model": model_name,
         "hyperparameters": asdict(model.hyperparameters),
@@ -170,12 +186,14 @@ def train(
         "best_epoch": run.best_epoch,
         "epochs_run": run.epoch,
         "stopped": stopped,
-        **errors,
+        **errors(labels, predicted, subset.n_atoms, by_name),
         "n_parameters": model.n_parameters,
         **{f"n_{name}": len(r) for name, r in rows.items()},
         "mean_neighbours": store.mean_neighbours,
         "wall_s": run.wall_s,
-        "seconds_per_epoch": float(np.median([h["seconds"] for h in run.history])),
+        "seconds_per_epoch": (
+            float(np.median([h["seconds"] for h in run.history])) if run.history else None
+        ),
         "peak_memory_mb": _peak_memory_mb(device),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
@@ -189,14 +207,42 @@ def train(
     return summary
 
 
+@dataclass(frozen=True)
+class _Errors:
+    """Means over a subset: loss, absolute energy error (eV), RMSE of force components (eV/A)."""
+
+    loss: float
+    energy_mae: float
+    force_rmse: float | None = None
+
+    def __str__(self) -> str:
+        """Return them as a progress line shows them."""
+        energy = f"{self.energy_mae:.4g} eV"
+        return energy if self.force_rmse is None else f"{energy} {self.force_rmse:.4g} eV/A"
+
+
 class _Trainer:
     """The loop over epochs and what it keeps."""
 
     def __init__(
-        self, model: Potential, store: GraphStore, rows: dict[str, Tensor], settings: Settings
+        self,
+        model: Potential,
+        store: GraphStore,
+        rows: dict[str, Tensor],
+        settings: Settings,
+        path: Path,
+        identity: str,
     ) -> None:
         self.model, self.store, self.rows, self.settings = model, store, rows, settings
-        self.forces = settings.force_weight > 0
+        self.path, self.identity = path, identity
+        self.forces, self.stress = settings.force_weight > 0, settings.stress_weight > 0
+        self.trainable = [p for p in model.parameters() if p.requires_grad]
+        # a force needs the memory of a backward pass, so evaluation takes steps like training's
+        self.evaluation_batch = (
+            min(_EVALUATION_BATCH, 2 * settings.batch_size)
+            if self.forces or self.stress
+            else _EVALUATION_BATCH
+        )
         self.optimiser = Optimiser(model.parameters(), settings.optimiser, settings.weight_decay)
         self.schedule = Schedule(settings)
         self.average = (
@@ -205,108 +251,180 @@ class _Trainer:
             else None
         )
         self.run = _Run()
+        self.random_state: dict[str, Tensor] = {}
+        self.begun = self.saved = time.perf_counter()
 
     @property
     def judged(self) -> Potential:
         """The model that is validated and saved."""
         return self.model if self.average is None else self.average.module  # type: ignore[return-value]
 
-    def fit(self, checkpoint: Path, identity: str, bar: Progress) -> str:
+    @property
+    def history_columns(self) -> list[str]:
+        """Names of the columns of `history.csv`."""
+        energy = ["epoch", "train_loss", "train_mae_ev", "validation_mae_ev"]
+        force = ["train_force_rmse_ev_per_a", "validation_force_rmse_ev_per_a"]
+        return [*energy, *(force if self.forces else []), "learning_rate", "seconds"]
+
+    def fit(self, bar: Progress) -> str:
         """Run the remaining epochs; return why it ended."""
         s, run = self.settings, self.run
-        started, spent, saved = time.perf_counter(), run.wall_s, time.perf_counter()
+        self.begun = time.perf_counter() - run.wall_s
         while run.epoch < s.epochs:
-            if s.time_limit_s is not None and run.epoch > 0 and run.wall_s >= s.time_limit_s:
-                self.checkpoint(checkpoint, identity)
-                return "time limit"
-            begun = time.perf_counter()
             rate = self.schedule.rate(run.epoch)
-            train_loss, train_mae = self.train_epoch(run.epoch)
-            validation_loss, validation_mae = self.validate()
-            run.wall_s = spent + time.perf_counter() - started
-            if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+            train = None if self.time_is_up() else self.train_epoch(run.epoch)
+            if train is None:
+                self.checkpoint()
+                return "time limit" if run.best_weights else self.judge_unfinished(bar)
+            before = time.perf_counter()
+            validation = self.validate()
+            run.seconds += time.perf_counter() - before
+            run.wall_s = time.perf_counter() - self.begun
+            if not (math.isfinite(train.loss) and math.isfinite(validation.loss)):
                 return self.diverged(bar, f"the loss of epoch {run.epoch + 1} is not finite")
-            self.schedule.observe(validation_loss)
+            self.schedule.observe(validation.loss)
             run.epoch += 1
-            if validation_loss < run.best_loss:
-                run.best_loss, run.best_epoch = validation_loss, run.epoch
-                run.best_weights = {
-                    k: v.detach().clone() for k, v in self.judged.state_dict().items()
-                }
+            if validation.loss < run.best_loss:
+                run.best_loss, run.best_epoch = validation.loss, run.epoch
+                run.best_weights = self.weights()
             run.history.append(
                 {
                     "epoch": run.epoch,
-                    "train_loss": train_loss,
-                    "train_mae_ev": train_mae,
-                    "validation_mae_ev": validation_mae,
+                    "train_loss": train.loss,
+                    "train_mae_ev": train.energy_mae,
+                    "validation_mae_ev": validation.energy_mae,
+                    **self.force_columns(train, validation),
                     "learning_rate": rate,
-                    "seconds": time.perf_counter() - begun,
+                    "seconds": run.seconds,
                 }
             )
+            run.step, run.sums, run.seconds = 0, [], 0.0
             losses = [h["train_loss"] for h in run.history]
             if min(losses[-DIVERGED_EPOCHS:]) > DIVERGED_FACTOR * min(losses):
                 return self.diverged(bar, f"the loss rose {DIVERGED_FACTOR:.0f}-fold and stayed")
             bar.step(
                 run.epoch,
-                f"train {train_mae:.4g} eV, validation {validation_mae:.4g} eV, "
+                f"train {train}, validation {validation}, "
                 f"best epoch {run.best_epoch}, {run.history[-1]['seconds']:.2f} s",
             )
-            if time.perf_counter() - saved >= s.checkpoint_interval_s and run.epoch < s.epochs:
-                self.checkpoint(checkpoint, identity)
-                saved = time.perf_counter()
+            if run.epoch < s.epochs and self.checkpoint_is_due():
+                self.checkpoint()
         return "epochs"
 
-    def train_epoch(self, epoch: int) -> tuple[float, float]:
-        """Pass once over the training subset; return mean loss and energy MAE (eV) on the way."""
-        s = self.settings
+    def time_is_up(self) -> bool:
+        """Tell whether the time limit has come, which it never does before the first step."""
+        limit, run = self.settings.time_limit_s, self.run
+        return limit is not None and bool(run.epoch or run.step) and run.wall_s >= limit
+
+    def judge_unfinished(self, bar: Progress) -> str:
+        """Take the weights as they are for the best when not one epoch fitted into the time."""
+        loss = self.validate().loss
+        if not math.isfinite(loss):
+            return self.diverged(bar, "the validation loss is not finite")
+        self.run.best_weights = self.weights()
+        bar.say(f"the time limit came at {self.run.place}, before the end of the first epoch")
+        return "time limit"
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return a copy of the weights that are validated."""
+        return {k: v.detach().clone() for k, v in self.judged.state_dict().items()}
+
+    def force_columns(self, train: _Errors, validation: _Errors) -> dict[str, float]:
+        """Return the columns that the history of a training on forces has besides."""
+        if train.force_rmse is None or validation.force_rmse is None:
+            return {}
+        return {
+            "train_force_rmse_ev_per_a": train.force_rmse,
+            "validation_force_rmse_ev_per_a": validation.force_rmse,
+        }
+
+    def train_epoch(self, epoch: int) -> _Errors | None:
+        """Pass over what is left of an epoch; return the mean errors on the way, or None when the
+        time limit came first."""
+        s, run = self.settings, self.run
         order = seed_everything(s.seed, epoch)
         shuffled = self.rows["train"][torch.randperm(len(self.rows["train"]), generator=order)]
         self.model.train()
         steps = math.ceil(len(shuffled) / s.batch_size)
-        totals = torch.zeros(2, dtype=torch.float64, device=self.store.device)
-        for step, batch in enumerate(self.store.batches(shuffled, s.batch_size)):
+        totals = self.no_errors()
+        if run.step:
+            totals += torch.tensor(run.sums, dtype=totals.dtype, device=totals.device)
+            set_random_state(self.random_state, self.store.device)
+        done, spent, begun = run.step, run.seconds, time.perf_counter()
+        for batch in self.store.batches(shuffled[done * s.batch_size :], s.batch_size):
             # the first step of a warm-up must move
-            at = epoch + (step + 1) / steps if s.warmup_epochs else epoch
-            self.optimiser.zero_grad()
-            loss, error = self.loss(self.model, batch, create_graph=True)
-            loss.backward()
-            if s.clip is not None:
-                nn.utils.clip_grad_norm_(self.model.parameters(), s.clip)
-            self.optimiser.step(self.schedule.rate(at))
-            if self.average is not None:
-                self.average.update_parameters(self.model)
-            totals += torch.stack([loss.detach().double() * batch.n_graphs, error])
-        train_loss, train_error = (totals / len(shuffled)).tolist()
-        return train_loss, train_error
+            at = epoch + (run.step + 1) / steps if s.warmup_epochs else epoch
+            totals += self.train_step(batch, self.schedule.rate(at))
+            run.step += 1
+            now = time.perf_counter()
+            run.seconds, run.wall_s = spent + now - begun, now - self.begun
+            if run.step < steps and (self.time_is_up() or self.checkpoint_is_due()):
+                run.sums, self.random_state = totals.tolist(), random_state(self.store.device)
+                if self.time_is_up():
+                    return None
+                self.checkpoint()
+        return self.mean(totals, shuffled)
 
-    def validate(self) -> tuple[float, float]:
-        """Return the loss and the energy MAE (eV) of the validation subset."""
-        model = self.judged
+    def train_step(self, batch: GraphBatch, rate: float) -> Tensor:
+        """Move the weights by one batch; return what its errors add to `no_errors`."""
+        self.optimiser.zero_grad()
+        loss, error = self.loss(self.model, batch, create_graph=True)
+        if self.trainable:
+            # the gradient for the positions, which forces have made leaves, is not wanted
+            loss.backward(inputs=self.trainable)
+        if self.settings.clip is not None:
+            nn.utils.clip_grad_norm_(self.trainable, self.settings.clip)
+        self.optimiser.step(rate)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return error
+
+    def validate(self) -> _Errors:
+        """Return the errors of the validation subset."""
+        model, rows = self.judged, self.rows["validation"]
         model.eval()
-        totals = torch.zeros(2, dtype=torch.float64, device=self.store.device)
+        totals = self.no_errors()
         with torch.no_grad():
-            for batch in self.store.batches(self.rows["validation"], _EVALUATION_BATCH):
-                loss, error = self.loss(model, batch, create_graph=False)
-                totals += torch.stack([loss.double() * batch.n_graphs, error])
-        loss_mean, error_mean = (totals / len(self.rows["validation"])).tolist()
-        return loss_mean, error_mean
+            for batch in self.store.batches(rows, self.evaluation_batch):
+                totals += self.loss(model, batch, create_graph=False)[1]
+        return self.mean(totals, rows)
 
     def loss(
         self, model: Potential, batch: GraphBatch, create_graph: bool
     ) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch and the sum of its absolute energy errors, eV."""
+        """Return the loss of a batch and what its errors add to the sums of `no_errors`."""
         s = self.settings
-        output = evaluate(model, batch, forces=self.forces, create_graph=create_graph)
+        output = evaluate(model, batch, self.forces, self.stress, create_graph)
         assert batch.energy is not None
         difference = output["energy"].double() - batch.energy
-        error = difference.detach().abs().sum()
+        sums = [difference.detach().abs().sum()]
         if s.per_atom:
             difference = difference / batch.n_atoms
         loss = s.energy_weight * self.penalty(difference)
         if self.forces:
             assert batch.forces is not None
-            loss = loss + s.force_weight * self.penalty(output["forces"] - batch.forces)
-        return loss, error
+            difference = output["forces"] - batch.forces
+            sums.append(difference.detach().double().square().sum())
+            loss = loss + s.force_weight * self.penalty(difference)
+        if self.stress:
+            assert batch.stress is not None
+            loss = loss + s.stress_weight * self.penalty(output["stress"] - batch.stress)
+        return loss, torch.stack([loss.detach().double() * batch.n_graphs, *sums])
+
+    def no_errors(self) -> Tensor:
+        """Return the zeros that sums over batches start from: loss times structures, absolute
+        energy errors and, with forces, square errors of force components."""
+        return torch.zeros(3 if self.forces else 2, dtype=torch.float64, device=self.store.device)
+
+    def mean(self, totals: Tensor, rows: Tensor) -> _Errors:
+        """Turn sums over the structures `rows` into means."""
+        sums = totals.tolist()
+        components = 3 * self.store.n_atoms(rows)
+        return _Errors(
+            sums[0] / len(rows),
+            sums[1] / len(rows),
+            math.sqrt(sums[2] / components) if self.forces else None,
+        )
 
     def penalty(self, difference: Tensor) -> Tensor:
         """Mean of the chosen function of the errors."""
@@ -327,26 +445,32 @@ class _Trainer:
         bar.say(f"diverged: {reason}; the best epoch, {self.run.best_epoch}, is kept")
         return "diverged"
 
-    def checkpoint(self, path: Path, identity: str) -> None:
+    def checkpoint_is_due(self) -> bool:
+        """Tell whether the last checkpoint is old."""
+        return time.perf_counter() - self.saved >= self.settings.checkpoint_interval_s
+
+    def checkpoint(self) -> None:
         """Write the state atomically."""
         state = {
-            "identity": identity,
-            "run": asdict(self.run),
+            "identity": self.identity,
+            "run": vars(self.run),
+            "random_state": self.random_state if self.run.step else {},
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state(),
             "average": None if self.average is None else self.average.state_dict(),
         }
-        with atomic_path(path) as temporary:
+        with atomic_path(self.path) as temporary:
             torch.save(state, temporary)
+        self.saved = time.perf_counter()
 
-    def restore(self, path: Path, identity: str) -> bool:
+    def restore(self) -> bool:
         """Continue from a checkpoint of the same training; return whether there was one."""
-        if not path.exists():
+        if not self.path.exists():
             return False
         try:
-            state = torch.load(path, map_location=self.store.device, weights_only=True)
-            if state["identity"] != identity:
+            state = torch.load(self.path, map_location=self.store.device, weights_only=True)
+            if state["identity"] != self.identity:
                 return False
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
@@ -354,9 +478,10 @@ class _Trainer:
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             self.run = _Run(**state["run"])
+            self.random_state = state["random_state"]
         except Exception as error:
             raise CheckpointError(
-                f"The checkpoint {path} is damaged; delete it to start this training again."
+                f"The checkpoint {self.path} is damaged; delete it to start this training again."
             ) from error
         return True
 
@@ -366,6 +491,21 @@ def seed_everything(seed: int, epoch: int) -> torch.Generator:
     digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:7], "big"))
     return torch.Generator().manual_seed(int.from_bytes(digest[7:14], "big"))
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Return where the random numbers of the CPU and of a GPU stand."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    """Continue the random numbers from there."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
 
 
 def _check_split(
@@ -390,9 +530,7 @@ def _check_split(
     return parts
 
 
-def _labels(
-    arrays: FrameArrays, term: str, used: NDArray[np.int64], with_forces: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+def _labels(arrays: FrameArrays, term: str, used: NDArray[np.int64], settings: Settings) -> Labels:
     terms = arrays.terms if term == "total" and term not in arrays.terms else (term,)
     energies = np.sum([arrays.energy(t) for t in terms], axis=0)[used].astype(np.float64)
     bad = ~np.isfinite(energies)
@@ -401,15 +539,24 @@ def _labels(
             f"The energy '{term}' of frame {used[bad.argmax()]} (and of {bad.sum() - 1} others) is "
             "not finite; remove the frames or label them again."
         )
-    if not with_forces:
-        return energies, None
-    total = np.sum([arrays.force(t) for t in terms], axis=0)
-    forces = total[_atoms_of(arrays.offsets, used)].astype(np.float64)
-    if not np.isfinite(forces).all():
-        raise DataError(
-            f"Forces of the term '{term}' are not finite; remove those frames or label them again."
-        )
-    return energies, forces
+    forces = stress = None
+    if settings.force_weight > 0:
+        total = np.sum([arrays.force(t) for t in terms], axis=0)
+        forces = total[_atoms_of(arrays.offsets, used)].astype(np.float64)
+    if settings.stress_weight > 0:
+        stress = np.sum([arrays.stress(t) for t in terms], axis=0)[used].astype(np.float64)
+        if arrays.cells is None or arrays.pbc is None or not arrays.pbc[used].all():
+            raise DataError(
+                "Stress needs frames that are periodic in all directions, and some are not; set "
+                "stress_weight to 0 or choose other frames."
+            )
+    for name, values in (("Forces", forces), ("Stresses", stress)):
+        if values is not None and not np.isfinite(values).all():
+            raise DataError(
+                f"{name} of the term '{term}' are not finite; remove those frames or label them "
+                "again."
+            )
+    return Labels(energies, forces, stress)
 
 
 def _atoms_of(offsets: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -449,7 +596,7 @@ def _identity(
     model: Potential,
     arrays: FrameArrays,
     used: NDArray[np.int64],
-    energies: NDArray[np.float64],
+    labels: Labels,
     parts: Mapping[str, NDArray[np.int64]],
     term: str,
     settings: Settings,
@@ -460,7 +607,14 @@ def _identity(
         "hyperparameters": asdict(model.hyperparameters),
         "settings": settings.binding(),
         "term": term,
-        "frames": _hash(arrays.positions, arrays.numbers, arrays.offsets, energies, used),
+        "frames": _hash(
+            arrays.positions,
+            arrays.numbers,
+            arrays.offsets,
+            labels.energy,
+            used,
+            *(a for a in (labels.forces, labels.stress, arrays.cells, arrays.pbc) if a is not None),
+        ),
         "split": {name: _hash(part) for name, part in parts.items()},
     }
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()
@@ -484,46 +638,6 @@ def _finished(folder: Path, identity: str, settings: Settings) -> dict[str, Any]
     if summary["stopped"] == "time limit" and (limit is None or summary["wall_s"] < limit):
         return None
     return dict(summary)
-
-
-def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in history:
-        writer.writerow({k: v if k == "epoch" else f"{v:.8g}" for k, v in row.items()})
-    write_text(path, text.getvalue())
-
-
-def _write_predictions(
-    path: Path,
-    subset: FrameArrays,
-    used: NDArray[np.int64],
-    rows: Mapping[str, Tensor],
-    energies: NDArray[np.float64],
-    predicted: NDArray[np.float64],
-) -> None:
-    described = ("n_molecules", "temperature_k", "trajectory")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["frame", "subset", *described, "n_atoms", "energy_reference_ev", "energy_predicted_ev"]
-    )
-    n_atoms = subset.n_atoms
-    for name in ("validation", "test"):
-        for row in rows[name].tolist():
-            metadata = [subset.metadata[c][row] if c in subset.metadata else "" for c in described]
-            writer.writerow(
-                [
-                    used[row],
-                    name,
-                    *metadata,
-                    n_atoms[row],
-                    f"{energies[row]:.10g}",
-                    f"{predicted[row]:.10g}",
-                ]
-            )
-    write_text(path, text.getvalue())
 
 
 def _peak_memory_mb(device: torch.device) -> float:

@@ -76,6 +76,37 @@ def test_periodic_sets_keep_their_cells(tmp_path, made_frames):
     assert loaded.pbc.all()
 
 
+def test_stresses_are_stored_converted_and_cut(tmp_path, made_frames):
+    frames = made_frames((2, 2))
+    frames.cells = np.tile(np.eye(3) * 7.0, (2, 1, 1))
+    frames.pbc = np.ones((2, 3), dtype=bool)
+    values = np.arange(18.0).reshape(2, 3, 3)
+    values = values + values.transpose(0, 2, 1)
+    frames.stresses = {"atomic": values, "electronic": 2 * values}
+    with pytest.raises(DataError, match="no unit for stresses"):
+        store.write_frames(tmp_path / "a.h5", frames, attributes={})
+    frames.units["stresses"] = "Hartree/Bohr^3"
+    store.write_frames(tmp_path / "a.h5", frames, attributes={})
+    np.testing.assert_array_equal(store.read_frames(tmp_path / "a.h5").stresses["atomic"], values)
+    loaded = arrays.load_arrays(tmp_path / "a.h5")
+    factor = units.HARTREE / units.BOHR**3
+    np.testing.assert_allclose(loaded.stresses["atomic"], values * factor)
+    assert loaded.units["stresses"] == "eV/Angstrom^3"
+    part = loaded.subset([1]).stresses["atomic"]
+    np.testing.assert_array_equal(part, loaded.stresses["atomic"][1:])
+    stress = datasets.load(tmp_path / "a.h5")[1].get_stress(voigt=False)
+    np.testing.assert_allclose(stress, 3 * values[1] * factor)
+    import ase.units
+
+    gigapascal = store.read_frames(tmp_path / "a.h5")
+    gigapascal.units["stresses"] = "GPa"
+    converted = arrays.in_project_units(gigapascal).stresses["atomic"]
+    np.testing.assert_allclose(converted, values * ase.units.GPa)
+    frames.stresses["atomic"] = values[:, :2]
+    with pytest.raises(DataError, match="stresses of 'atomic' have shape"):
+        frames.check()
+
+
 def test_structures_carry_terms_and_totals(tmp_path, made_frames):
     frames = made_frames()
     store.write_frames(tmp_path / "a.h5", frames, attributes={})

@@ -1,48 +1,15 @@
-import io
-
 import numpy as np
-import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
+from figure_checks import check, texts, through_csv
 
 from gnnip.evaluation import gijon2023 as tables
 from gnnip.figures import gijon2023 as figures
-from gnnip.figures import style
 
 INFO = {"card": "gijon2023", "tier": "smoke", "reference": "exact"}
 NAMES = (
     "table1", "fig1", "fig2", "fig3", "cutoff_scan", "depth_scan", "convergence",
     "width_matched", "splits", "symmetry_audit", "grid",
 )  # fmt: skip
-
-
-def through_csv(table):
-    return pd.read_csv(io.StringIO(table.to_csv(index=False)), low_memory=False)
-
-
-def texts(fig):
-    return [t for t in fig.findobj(Text) if t.get_visible() and t.get_text().strip()]
-
-
-def check(fig):
-    """Print size, readable type, nothing cut off at the edge, and the footer."""
-    assert round(fig.get_figwidth() / style.MM) in (style.MIDDLE, style.DOUBLE)
-    with style.look():
-        canvas = FigureCanvasAgg(fig)
-        canvas.draw()
-        renderer = canvas.get_renderer()
-        assert min(text.get_fontsize() for text in texts(fig)) >= 5.0
-        # what is drawn of each axes, with labels, titles and ticks inside the limits
-        for part in (*fig.axes, *fig.texts, *fig.legends):
-            box = part.get_tightbbox(renderer)
-            assert box.x0 >= -1, part
-            assert box.y0 >= -1, part
-            assert box.x1 <= fig.bbox.x1 + 1, part
-            assert box.y1 <= fig.bbox.y1 + 1, part
-    (footer,) = (t.get_text() for t in fig.texts if t.get_gid() == "footer")
-    assert "tier: smoke" in footer
-    assert "reference: exact" in footer
 
 
 def test_every_artefact_of_the_card_is_drawn(made_up_run):

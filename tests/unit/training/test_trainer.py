@@ -16,7 +16,7 @@ import torch
 import gnnip
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError
-from gnnip.models import load, predict
+from gnnip.models import build, load, predict
 from gnnip.models.weights import read_weights
 from gnnip.training import Settings, train
 from gnnip.training.optimiser import Optimiser
@@ -160,24 +160,223 @@ def test_it_learns(tmp_path):
     assert summary["test_mae_ev"] < 0.15 * frames.energies["pair"].std()
 
 
-def test_forces_are_learned(tmp_path):
+def taught_by(teacher, frames):
+    """Replace the labels of frames by what a potential says."""
+    from gnnip.graphs import GraphStore
+
+    store = GraphStore.from_flat(
+        frames.positions, frames.numbers, frames.offsets, teacher.cutoff, dtype=teacher.dtype
+    )
+    said = predict(teacher, store, forces=True)
+    return replace(frames, energies={"pair": said["energy"]}, forces={"pair": said["forces"]})
+
+
+PAIR = {"species": (1, 8), "n_radial": 6, "cutoff": 5.0}
+THIRDS = {"train": np.arange(20), "validation": np.arange(20, 25), "test": np.arange(25, 30)}
+FORCES = {"force_weight": 1.0, "loss": "mse", "per_atom": True}
+
+
+def test_a_pair_potential_learns_the_forces_of_another(tmp_path):
+    """The teacher is in the student's span; exp(-r) of `make_frames` is not (best RMSE 2-5 %)."""
+    torch.manual_seed(0)
+    teacher = build("pair", **PAIR).double()
+    torch.nn.init.normal_(teacher.coefficients)
+    frames = taught_by(teacher, make_frames(50))
+    split = {"train": np.arange(35), "validation": np.arange(35, 42), "test": np.arange(42, 50)}
+    chosen = Settings(
+        epochs=60, batch_size=4, device="cpu", learning_rate=0.1, scheduler="cosine", **FORCES
+    )
+    summary = train("pair", PAIR, frames, "pair", split, chosen, tmp_path, quiet)
+    assert summary["test_force_rmse_ev_per_a"] < 0.02 * summary["force_rms_reference_ev_per_a"]
+
+
+def test_force_errors_are_those_of_the_saved_model(tmp_path):
     frames = make_frames(30, forces=True)
-    split = {"train": np.arange(20), "validation": np.arange(20, 25), "test": np.arange(25, 30)}
-    changes = {"force_weight": 1.0, "loss": "huber", "clip": 10.0, "per_atom": True}
+    frames.metadata["state"] = np.array(["a", "b"] * 15)
+    frames.metadata["curve"] = np.zeros((30, 2))  # no column of a table
+    lines = []
+    summary = train(
+        "pair", PAIR, frames, "pair", THIRDS, settings(**FORCES), tmp_path, lines.append
+    )
+    table = read_table(tmp_path / "predictions.csv")
+    assert list(table[0])[2:6] == ["n_molecules", "temperature_k", "trajectory", "state"]
+    assert "curve" not in table[0]
+    assert [r["state"] for r in table] == [frames.metadata["state"][int(r["frame"])] for r in table]
+    from gnnip.graphs import GraphStore
+
+    network = load(tmp_path)
+    for name, chosen in THIRDS.items():
+        part = frames.subset(chosen)
+        store = GraphStore.from_flat(part.positions, part.numbers, part.offsets, network.cutoff)
+        said = predict(network, store, forces=True)
+        force = said["forces"] - part.forces["pair"]
+        energy = (said["energy"] - part.energies["pair"]) / part.n_atoms
+        expected = {
+            "force_rmse_ev_per_a": np.sqrt((force**2).mean()),
+            "force_mae_ev_per_a": np.abs(force).mean(),
+            "energy_rmse_mev_per_atom": 1000 * np.sqrt((energy**2).mean()),
+        }
+        for quantity, value in expected.items():
+            assert summary[f"{name}_{quantity}"] == pytest.approx(value, rel=1e-5)
+        if name == "train":
+            continue
+        rows = [r for r in table if r["subset"] == name]
+        for k, row in enumerate(rows):
+            error, truth = force[part.atoms(k)], part.forces["pair"][part.atoms(k)]
+            rms, mae = float(row["force_rmse_ev_per_a"]), float(row["force_mae_ev_per_a"])
+            assert rms == pytest.approx(np.sqrt((error**2).mean()), rel=1e-5)
+            assert mae == pytest.approx(np.abs(error).mean(), rel=1e-5)
+            assert float(row["force_rms_reference_ev_per_a"]) == pytest.approx(
+                np.sqrt((truth**2).mean())
+            )
+    truth = frames.subset(THIRDS["test"]).forces["pair"]
+    assert summary["force_rms_reference_ev_per_a"] == pytest.approx(np.sqrt((truth**2).mean()))
+    history = read_table(tmp_path / "history.csv")
+    best = history[summary["best_epoch"] - 1]
+    assert float(best["validation_force_rmse_ev_per_a"]) == pytest.approx(
+        summary["validation_force_rmse_ev_per_a"], rel=1e-5
+    )
+    assert float(history[0]["train_force_rmse_ev_per_a"]) > 0
+    assert "eV/A" in lines[-1]
+
+
+def make_crystals(n_frames=24, seed=0):
+    """Strained rock salt of 8 atoms with displaced atoms and labels of a pair potential."""
+    from gnnip.graphs import GraphStore
+
+    torch.manual_seed(seed)
+    teacher = build("pair", **CRYSTAL).double()
+    torch.nn.init.normal_(teacher.coefficients)
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[range(2)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    cells = 4.0 * (np.eye(3) + rng.uniform(-0.08, 0.08, (n_frames, 3, 3)))
+    positions = np.einsum("ni,fij->fnj", grid / 2, cells)
+    positions += rng.normal(0, 0.1, positions.shape)
+    frames = FrameArrays(
+        positions.reshape(-1, 3),
+        np.tile(np.where(grid.sum(1) % 2, 9, 3), n_frames),
+        np.arange(n_frames + 1) * 8,
+        {},
+        cells=cells,
+        pbc=np.ones((n_frames, 3), dtype=bool),
+    )
+    store = GraphStore.from_flat(
+        frames.positions,
+        frames.numbers,
+        frames.offsets,
+        teacher.cutoff,
+        cells=cells,
+        pbc=frames.pbc,
+        dtype=torch.float64,
+    )
+    said = predict(teacher, store, forces=True, stress=True)
+    return replace(
+        frames,
+        energies={"pair": said["energy"]},
+        forces={"pair": said["forces"]},
+        stresses={"pair": said["stress"]},
+    )
+
+
+CRYSTAL = {"species": (3, 9), "n_radial": 4, "cutoff": 3.5}
+
+
+def test_a_pair_potential_learns_from_stress(tmp_path):
+    frames = make_crystals(40)
+    split = {"train": np.arange(28), "validation": np.arange(28, 34), "test": np.arange(34, 40)}
+    chosen = Settings(
+        epochs=60,
+        batch_size=4,
+        device="cpu",
+        learning_rate=0.1,
+        scheduler="cosine",
+        energy_weight=0.0,
+        stress_weight=1.0,
+        loss="mse",
+    )
+    folder = tmp_path / "stress"
+    summary = train("pair", CRYSTAL, frames, "pair", split, chosen, folder, quiet)
+    assert summary["test_stress_rmse_ev_per_a3"] < 0.02 * summary["stress_rms_reference_ev_per_a3"]
+    assert summary["test_force_rmse_ev_per_a"] is None
+    # and the three losses together
+    both = replace(chosen, force_weight=1.0, energy_weight=1.0, epochs=1)
+    summary = train("pair", CRYSTAL, frames, "pair", split, both, tmp_path / "all", quiet)
+    truth = frames.subset(split["test"]).stresses["pair"]
+    assert summary["stress_rms_reference_ev_per_a3"] == pytest.approx(np.sqrt((truth**2).mean()))
+    for name in ("train", "validation", "test"):
+        rmse = summary[f"{name}_stress_rmse_ev_per_a3"]
+        assert 0 < summary[f"{name}_stress_mae_ev_per_a3"] <= rmse
+
+
+def test_missing_stress(tmp_path):
+    frames = make_crystals(6)
+    split = {"train": [0, 1], "validation": [2], "test": [3]}
+    chosen = settings(stress_weight=1.0)
+    clusters = replace(frames, cells=None, pbc=None)
+    with pytest.raises(DataError, match="periodic in all directions"):
+        train("pair", CRYSTAL, clusters, "pair", split, chosen, tmp_path, quiet)
+    frames.stresses["pair"][1, 0, 0] = np.nan
+    with pytest.raises(DataError, match="Stresses of the term 'pair' are not finite"):
+        train("pair", CRYSTAL, frames, "pair", split, chosen, tmp_path, quiet)
+    frames.stresses.clear()
+    with pytest.raises(DataError, match=r"no stresses of the term 'pair'.*stress_weight 0"):
+        train("pair", CRYSTAL, frames, "pair", split, chosen, tmp_path, quiet)
+
+
+def test_forces_of_a_network_are_learned(tmp_path):
+    frames = make_frames(30, forces=True)
+    changes = FORCES | {"loss": "huber", "clip": 10.0}
     model = {"layer": "gcs", "features": "invariant", "activation": "tanh", "cutoff": 8.0}
-    errors = []
+    found = []
     for epochs in (1, 25):
         chosen = replace(settings(**changes), epochs=epochs, learning_rate=3e-3)
-        folder = tmp_path / str(epochs)
-        train("spektral", model, frames, "pair", split, chosen, folder, quiet)
-        from gnnip.graphs import GraphStore
+        summary = train(
+            "spektral", model, frames, "pair", THIRDS, chosen, tmp_path / str(epochs), quiet
+        )
+        found.append(summary["test_force_mae_ev_per_a"])
+    assert found[1] < 0.6 * found[0]
 
-        test = frames.subset(split["test"])
-        network = load(folder)
-        store = GraphStore.from_flat(test.positions, test.numbers, test.offsets, network.cutoff)
-        forces = predict(network, store, forces=True)["forces"]
-        errors.append(np.abs(forces - test.forces["pair"]).mean())
-    assert errors[1] < 0.6 * errors[0]
+
+def test_without_forces_their_errors_are_null(tmp_path):
+    summary = train("spektral", TINY, make_frames(), "pair", SPLIT, settings(), tmp_path, quiet)
+    assert summary["test_force_rmse_ev_per_a"] is None
+    assert summary["force_rms_reference_ev_per_a"] is None
+    assert summary["test_energy_rmse_mev_per_atom"] > 0
+
+
+def test_a_null_model_has_nothing_to_train_and_a_summary(tmp_path):
+    frames = make_frames(30, forces=True)
+    chosen = replace(settings(**FORCES), epochs=1)
+    summary = train("composition", {}, frames, "pair", THIRDS, chosen, tmp_path, quiet)
+    reference = summary["force_rms_reference_ev_per_a"]
+    assert summary["test_force_rmse_ev_per_a"] == pytest.approx(reference, rel=1e-6)
+
+
+def test_a_force_step_computes_no_gradient_of_positions(tmp_path, monkeypatch):
+    """Validation keeps no graph of the weights, training none of the positions."""
+    from gnnip.training import trainer
+
+    original, seen = trainer.evaluate, []
+
+    def watch(model, batch, *options):
+        output = original(model, batch, *options)
+        seen.append((model.training, output["energy"].requires_grad))
+        assert all(p.requires_grad for p in model.parameters())
+        return output
+
+    backwards = []
+    tensor_backward = torch.Tensor.backward
+
+    def backward(self, *args, **options):
+        backwards.append(options["inputs"])
+        tensor_backward(self, *args, **options)
+
+    monkeypatch.setattr(trainer, "evaluate", watch)
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    chosen = replace(settings(**FORCES), epochs=1)
+    train("pair", PAIR, make_frames(30, forces=True), "pair", THIRDS, chosen, tmp_path, quiet)
+    assert set(seen) == {(True, True), (False, False)}
+    assert all([tuple(p.shape) for p in inputs] == [(3, 6)] for inputs in backwards)
 
 
 def test_same_call_again_changes_nothing(tmp_path):
@@ -263,14 +462,70 @@ def test_time_limit_writes_results_and_a_larger_one_continues(tmp_path, layer):
     model = TINY | {"layer": layer}
     arguments = ("spektral", model, make_frames(), "pair", SPLIT)
     a, b = tmp_path / "a", tmp_path / "b"
-    first = train(*arguments, settings(time_limit_s=1e-6), a, quiet)
+    lines = []
+    first = train(*arguments, settings(time_limit_s=1e-6), a, lines.append)
     assert first["stopped"] == "time limit"
-    assert first["epochs_run"] == 1
-    assert (a / "predictions.csv").exists()
+    # not one epoch fitted, so the weights after the first step are judged
+    assert (first["epochs_run"], first["best_epoch"]) == (0, 0)
+    assert "epoch 0, step 1" in lines[-1]
+    assert len(read_table(a / "predictions.csv")) == 12
+    assert read_table(a / "history.csv") == []
     second = train(*arguments, settings(), a, quiet)
     assert (second["stopped"], second["epochs_run"], second["resumed"]) == ("epochs", 4, 1)
     train(*arguments, settings(), b, quiet)
     assert same_weights(a, b)
+
+
+@pytest.mark.parametrize("steps", [2, 7])
+def test_stopped_within_an_epoch_and_continued_equals_uninterrupted(tmp_path, monkeypatch, steps):
+    """Dropout, averages and the errors of the epoch continue from the middle (4 steps an epoch)."""
+    from gnnip.training.trainer import _Trainer
+
+    model = TINY | {"layer": "gat"}
+    chosen = settings(ema=0.9, clip=1.0, scheduler="cosine", checkpoint_interval_s=0.0)
+    arguments = ("spektral", model, make_frames(), "pair", SPLIT, chosen)
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    train(*arguments, whole, quiet)
+    original, count = _Trainer.train_step, 0
+
+    def breaks(self, batch, rate):
+        nonlocal count
+        count += 1
+        if count > steps:
+            raise KeyboardInterrupt
+        return original(self, batch, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Trainer, "train_step", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            train(*arguments, cut, quiet)
+    lines = []
+    again = train(*arguments, cut, lines.append)
+    assert again["resumed"] == 1
+    assert f"continued at epoch {steps // 4}, step {steps % 4}" in lines[0]
+    assert same_weights(cut, whole)
+    a, b = (read_table(folder / "history.csv") for folder in (cut, whole))
+    for row in (*a, *b):
+        del row["seconds"]
+    assert a == b
+
+
+def test_time_limit_within_a_later_epoch(tmp_path, monkeypatch):
+    """The best epoch so far is what is written, and the rest can still be had."""
+    from gnnip.training.trainer import _Trainer
+
+    arguments = ("spektral", TINY, make_frames(), "pair", SPLIT)
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            _Trainer, "time_is_up", lambda self: self.run.epoch == 2 and self.run.step == 3
+        )
+        first = train(*arguments, settings(time_limit_s=1e9), cut, quiet)
+    assert (first["stopped"], first["epochs_run"]) == ("time limit", 2)
+    assert first["best_epoch"] in (1, 2)
+    train(*arguments, settings(), cut, quiet)
+    train(*arguments, settings(), whole, quiet)
+    assert same_weights(cut, whole)
 
 
 def test_checkpoint_of_another_training_is_passed_over(tmp_path):
@@ -325,8 +580,8 @@ def test_late_divergence_keeps_the_best_epoch(tmp_path, monkeypatch):
     original = trainer._Trainer.train_epoch
 
     def breaks(self, epoch):
-        loss, error = original(self, epoch)
-        return (float("nan") if epoch == 2 else loss), error
+        errors = original(self, epoch)
+        return replace(errors, loss=float("nan")) if epoch == 2 else errors
 
     monkeypatch.setattr(trainer._Trainer, "train_epoch", breaks)
     lines = []
