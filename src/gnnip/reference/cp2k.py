@@ -40,6 +40,7 @@ class Cp2k(Engine):
     name: ClassVar[str] = "cp2k"
     reference: ClassVar[str] = "dft"
     consecutive: ClassVar[bool] = True
+    from_pip: ClassVar[bool] = False
     energy_tolerance: ClassVar[float] = 1e-5
     force_tolerance: ClassVar[float] = 1e-2
     execution: ClassVar[tuple[str, ...]] = ("ranks",)

@@ -1,7 +1,7 @@
 """Electronic-structure programs behind one interface: a text of settings in, an ASE calculator out.
 
     engine = make_engine("xtb method=GFN1-xTB")
-    energy, forces = evaluate(engine.calculator(), atoms)
+    energy, forces, _ = evaluate(engine.calculator(), atoms)
 
 The text names the engine and what differs from its defaults; `engine.text` states everything and is
 what archives record. Units: eV, Angstrom, eV/Angstrom. ASE and the engines themselves are imported
@@ -17,7 +17,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib import import_module, metadata
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, NamedTuple, get_type_hints
 
 import numpy as np
 
@@ -49,6 +49,8 @@ class Engine:
     consecutive: ClassVar[bool] = False
     #: settings that say how it is run and do not change the labels
     execution: ClassVar[tuple[str, ...]] = ()
+    #: comes with pip, so that labels can be verified everywhere
+    from_pip: ClassVar[bool] = True
     #: how closely labels can be computed again: eV per atom, eV/Angstrom
     energy_tolerance: ClassVar[float] = 1e-6
     force_tolerance: ClassVar[float] = 1e-3
@@ -196,23 +198,36 @@ def package_version(package: str, engine: str) -> str:
         ) from None
 
 
-def evaluate(calculator: Any, atoms: Any) -> tuple[float, np.ndarray]:
-    """Return energy (eV) and forces (n, 3) (eV/Angstrom) of `atoms`, which is left alone.
+class Evaluation(NamedTuple):
+    """Energy (eV), forces (n, 3) (eV/Angstrom) and stress (3, 3) (eV/Angstrom^3, sign of ASE)."""
+
+    energy: float
+    forces: np.ndarray
+    stress: np.ndarray | None
+
+
+def evaluate(calculator: Any, atoms: Any, *, stress: bool = False) -> Evaluation:
+    """Return energy and forces of `atoms`, which is left alone; with `stress` also that, where the
+    cell is periodic in all directions and the engine has it.
 
     Raises ConvergenceError with the engine's reason when it gives none, or none that is finite.
     """
     work = atoms.copy()
     work.calc = calculator
+    tensor = None
     try:
         forces = np.array(work.get_forces(), dtype=np.float64)
         energy = float(work.get_potential_energy())
+        if stress and work.pbc.all() and "stress" in calculator.implemented_properties:
+            tensor = np.array(work.get_stress(voigt=False), dtype=np.float64)
     except GnnipError:
         raise
     except Exception as error:  # engines fail in many ways, all of them facts about this frame
         raise ConvergenceError(f"{type(error).__name__}: {_first_line(error)}") from error
-    if not (np.isfinite(energy) and np.isfinite(forces).all()):
-        raise ConvergenceError("energy or forces are not finite")
-    return energy, forces
+    values = [np.array(energy), forces, *([] if tensor is None else [tensor])]
+    if not all(np.isfinite(value).all() for value in values):
+        raise ConvergenceError("energy, forces or stress are not finite")
+    return Evaluation(energy, forces, tensor)
 
 
 def _first_line(error: Exception) -> str:
@@ -256,7 +271,7 @@ class AseEngine(Engine):
         return package_version("ase", "ase")
 
     def calculator(self) -> Any:
-        """Return the calculator; ConfigError when ASE has none of this name or refuses a keyword."""
+        """Return the calculator; ConfigError for an unknown name or keyword."""
         from ase.calculators import calculator
 
         if self.calculator_name not in calculator.names:

@@ -22,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -30,19 +31,29 @@ import numpy as np
 
 from gnnip.errors import ConfigError, ConvergenceError, DataError, GnnipError, StructureError
 from gnnip.files import atomic_path
-from gnnip.reference.engines import Engine, EngineError, close, evaluate, make_engine, one_thread
+from gnnip.reference.engines import (
+    Engine,
+    EngineError,
+    Evaluation,
+    close,
+    evaluate,
+    make_engine,
+    one_thread,
+)
 
 
 @dataclass
 class Labels:
     """Labels of n frames; a frame that failed has NaN and a reason.
 
-    energies (n,) in eV; forces: n arrays (atoms, 3) in eV/Angstrom; failures {frame: reason};
+    energies (n,) in eV; forces: n arrays (atoms, 3) in eV/Angstrom; stresses (n, 3, 3) in
+    eV/Angstrom^3, NaN where the engine or the structure has none; failures {frame: reason};
     seconds: spent by the engine on all of them; reused: frames that were labelled before.
     """
 
     energies: np.ndarray
     forces: list[np.ndarray]
+    stresses: np.ndarray
     failures: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
     reused: int = 0
@@ -115,7 +126,8 @@ def _collect(
     lost: dict[str, str],
     reused: int,
 ) -> Labels:
-    labels = Labels(np.full(len(frames), np.nan), [], reused=reused)
+    n = len(frames)
+    labels = Labels(np.full(n, np.nan), [], np.full((n, 3, 3), np.nan), reused=reused)
     for i, key in enumerate(keys):
         label = found[key] or {"reason": lost[key], "seconds": 0.0}
         labels.seconds += float(label["seconds"])
@@ -125,6 +137,7 @@ def _collect(
         else:
             labels.energies[i] = float(label["energy"])
             labels.forces.append(label["forces"])
+            labels.stresses[i] = label["stress"]
     if frames and len(labels.failures) == len(frames):
         raise DataError(
             f"None of the {len(frames)} frames could be labelled (the first: "
@@ -148,14 +161,16 @@ def read_label(folder: Path, key: str) -> dict[str, Any] | None:
 
 
 def write_label(
-    folder: Path, key: str, energy: float, forces: Any, seconds: float, reason: str = ""
+    folder: Path, key: str, found: Evaluation, seconds: float, reason: str = ""
 ) -> None:
     """Write one label atomically."""
+    nothing = np.full((3, 3), np.nan)
     with atomic_path(folder / f"{key}.npz") as temporary:
         np.savez(
             temporary,
-            energy=energy,
-            forces=np.asarray(forces, dtype=np.float64),
+            energy=found.energy,
+            forces=found.forces,
+            stress=nothing if found.stress is None else found.stress,
             seconds=seconds,
             reason=reason,
         )
@@ -307,7 +322,7 @@ class _Crew:
             shared = deque(jobs)
             return [shared] * self.size
         bounds = [len(jobs) * i // max(1, self.size) for i in range(self.size + 1)]
-        return [deque(jobs[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [deque(jobs[a:b]) for a, b in pairwise(bounds)]
 
     def _death(self, status: int, seconds: float) -> str:
         if status == -signal.SIGALRM:
@@ -343,16 +358,16 @@ def _serve() -> None:
             began = time.perf_counter()
             try:
                 calculator = calculator or engine.calculator()
-                energy, forces = evaluate(calculator, _atoms(request))
+                found = evaluate(calculator, _atoms(request), stress=True)
                 reason = ""
             except (ConvergenceError, StructureError) as error:
-                energy, forces, reason = np.nan, np.zeros((0, 3)), str(error)
+                found, reason = Evaluation(np.nan, np.zeros((0, 3)), None), str(error)
             except GnnipError as error:
                 answers.write(json.dumps({"error": str(error)}) + "\n")
                 return
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             spent = time.perf_counter() - began
-            write_label(folder, request["key"], energy, forces, spent, reason)
+            write_label(folder, request["key"], found, spent, reason)
             answers.write(json.dumps({"reason": reason}) + "\n")
             # a calculator that failed may not come round again
             if reason or not engine.consecutive:

@@ -112,9 +112,9 @@ def _calculator_class() -> type:
             electrons = int(self.atoms.numbers.sum()) - settings.charge
             if (electrons - settings.multiplicity + 1) % 2 or electrons < settings.multiplicity - 1:
                 raise StructureError(
-                    f"{self.atoms.symbols} with charge {settings.charge} has {electrons} electrons, "
-                    f"which cannot have multiplicity {settings.multiplicity}; set charge or "
-                    "multiplicity."
+                    f"{self.atoms.symbols} with charge {settings.charge} has {electrons} "
+                    f"electrons, which cannot have multiplicity {settings.multiplicity}; set "
+                    "charge or multiplicity."
                 )
             molecule = gto.M(
                 atom=list(zip(self.atoms.symbols, self.atoms.positions, strict=True)),

@@ -4,10 +4,11 @@ A trajectory is one independent story of one system: its own start, velocities a
 molten and cooled; then at each temperature of the ladder a time to settle and frames. Frames of one
 trajectory are related, frames of different trajectories are not: split data by trajectory.
 
-The work is a list of intervals. Each begins from positions, momenta and the random generator's state
-alone, with a calculator that knows nothing of the one before, and ends with an atomic checkpoint: a
-run that was killed continues to the same frames. A calculation that fails, or atoms that fly apart,
-end the attempt; it is recorded in `events` and the trajectory starts again with the next seed.
+The work is a list of intervals. Each begins from positions, momenta and the random generator's
+state alone, with a calculator that knows nothing of the one before, and ends with an atomic
+checkpoint: a run that was killed continues to the same frames. A calculation that fails, or atoms
+that fly apart, end the attempt; it is recorded in `events` and the trajectory starts again with the
+next seed.
 
 Configurations of the canonical ensemble do not depend on masses, so hydrogen may be made heavy for
 longer time steps (`hydrogen_mass`); the vibrations are then no longer those of the material.
@@ -44,12 +45,13 @@ class Plan:
 
     system : names the module that knows the start.  size : atoms.  phase : which start, one of the
     system's.  lattice : constant of the crystal or edge of the box, Angstrom; 0 takes the system's
-    own.  engine : text for `make_engine`.  temperatures : the ladder.  frames : per temperature,
-    every stride_fs.  equilibration_fs : at the first temperature; settling_fs : at each
-    of the later ones.  A melt_kelvin above zero keeps the start at this temperature for melt_fs and
-    cools it evenly to the first of the ladder in quench_fs.  boost : factor on the kinetic energy at
-    the start (2 where the atoms start at rest in a crystal, which takes half of it).  hydrogen_mass
-    : amu, 0 for its own.  interval_steps : steps between checkpoints.
+    own.  engine : text for `make_engine`; label_engine : what labels the frames, when it is
+    another.  temperatures : the ladder.  frames : per temperature, every stride_fs.
+    equilibration_fs : at the first temperature; settling_fs : at each of the later ones.  A
+    melt_kelvin above zero keeps the start at this temperature for melt_fs and cools it evenly to
+    the first of the ladder in quench_fs.  boost : factor on the kinetic energy at the start (2
+    where the atoms start at rest in a crystal, which takes half of it).  hydrogen_mass : amu, 0 for
+    its own.  interval_steps : steps between checkpoints.
 
     Raises ConfigError for values that cannot be run.
     """
@@ -61,6 +63,7 @@ class Plan:
     phase: str = ""
     lattice: float = 0.0
     engine: str = "xtb"
+    label_engine: str = ""
     temperatures: tuple[float, ...] = (300.0,)
     frames: int = 20
     stride_fs: float = 10.0
@@ -245,8 +248,8 @@ def run(
         kinetic = kinetic_temperature(state.momenta[None], _masses(plan, atoms))
         progress(
             f"{plan.name} {state.interval}/{len(intervals)} {interval.stage} "
-            f"{interval.temperature:.0f} K, T {kinetic:.0f} K, {spent / interval.steps:.2f} s/step, "
-            f"{len(state.frames)} frames"
+            f"{interval.temperature:.0f} K, T {kinetic:.0f} K, "
+            f"{spent / interval.steps:.2f} s/step, {len(state.frames)} frames"
         )
     files.write_trajectory(
         result,
@@ -298,7 +301,7 @@ def _run_interval(
     def forces(positions: np.ndarray) -> np.ndarray:
         work.positions = positions[0] * BOHR
         _check_distances(work, interval)
-        return evaluate(calculator, work)[1][None] / HARTREE_PER_BOHR
+        return evaluate(calculator, work).forces[None] / HARTREE_PER_BOHR
 
     x, p = state.positions[None], state.momenta[None]
     rng = np.random.default_rng()

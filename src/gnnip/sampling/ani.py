@@ -21,7 +21,6 @@ from gnnip.sampling import normal_modes
 from gnnip.sampling.frames import Frame, Progress
 
 TITLE = "Molecules of 1 to 3 heavy atoms (H C N O), normal-mode sampling"
-LABEL_ENGINE = "pyscf"
 #: by number of heavy atoms, names as in ASE's G2 collection; H2NCHO is not among them
 MOLECULES: dict[int, tuple[str, ...]] = {
     1: ("CH4", "NH3", "H2O"),
@@ -57,7 +56,8 @@ class Plan:
     """What is drawn.
 
     size : heavy atoms.  conformations : per molecule.  temperature : kelvin, 0 takes that of the
-    size.  engine : of minima and force constants.  molecules : names out of `MOLECULES[size]`, all
+    size.  engine : of minima and force constants; label_engine : what
+    labels the conformations.  molecules : names out of `MOLECULES[size]`, all
     when empty.
 
     Raises ConfigError for values that cannot be run.
@@ -69,6 +69,7 @@ class Plan:
     conformations: int = 56
     temperature: float = 0.0
     engine: str = "xtb method=GFN2-xTB accuracy=0.01"
+    label_engine: str = "pyscf"
     molecules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from gnnip.errors import ConfigError, StructureError
 
 
 def interpolate(structures: Sequence[Any], count: int) -> list[Any]:
-    """Return `count` structures (`ase.Atoms`) evenly spaced along straight lines between neighbours.
+    """Return `count` structures (`ase.Atoms`) evenly spaced on straight lines between neighbours.
 
     Steps are measured by the root of the summed squared displacement; ends are included. Atoms take
     the nearest image of their place in the next structure.

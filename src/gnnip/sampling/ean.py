@@ -32,9 +32,7 @@ def _tripod(axis: np.ndarray, length: float, twist: float) -> np.ndarray:
     x /= np.linalg.norm(x)
     y = np.cross(z, x)
     angles = np.deg2rad(twist + np.array([0.0, 120.0, 240.0]))[:, None]
-    return length * (
-        -_COS * z + np.sqrt(1.0 - _COS**2) * (np.cos(angles) * x + np.sin(angles) * y)
-    )
+    return length * (-_COS * z + np.sqrt(1.0 - _COS**2) * (np.cos(angles) * x + np.sin(angles) * y))
 
 
 def cation() -> np.ndarray:
@@ -86,6 +84,7 @@ def paper_plan(size: int = 225, replica: int = 0, seed: int = 1) -> aimd.Plan:
         seed,
         phase="liquid",
         engine="xtb method=GFN1-xTB accuracy=10",
+        label_engine="xtb method=GFN1-xTB",
         temperatures=(500.0, 400.0, 300.0),
         frames=24,
         stride_fs=12.0,
@@ -108,6 +107,7 @@ def smoke_plan(size: int = 30, replica: int = 0, seed: int = 1) -> aimd.Plan:
         phase="liquid",
         lattice=8.5,
         engine="xtb method=GFN1-xTB accuracy=10",
+        label_engine="xtb method=GFN1-xTB",
         temperatures=(300.0,),
         frames=3,
         stride_fs=3.0,

@@ -1,8 +1,9 @@
 """frames.npz: the structures of one finished trajectory, of one or of many sizes, before labelling.
 
 Arrays: positions (n, 3) in Angstrom, numbers (n,), offsets (frames + 1,), cells (frames, 3, 3) in
-Angstrom and pbc (frames, 3), column_<name> (frames,) with what is known of each frame, and the plan,
-the column units and the events as JSON. Beside it, while it is being made, lies checkpoint.npz.
+Angstrom and pbc (frames, 3), column_<name> (frames,) with what is known of each frame, and the
+plan, the column units and the events as JSON. Beside it, while it is being made, lies
+checkpoint.npz.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ def relax(atoms: Any, calculator: Any, *, force: float = 0.002, steps: int = 300
     relaxed.calc = calculator
     if not BFGS(relaxed, logfile=None).run(fmax=force, steps=steps):
         raise ConvergenceError(
-            f"{atoms.symbols} is not at a minimum after {steps} steps; start from a better geometry."
+            f"{atoms.symbols} is not at a minimum after {steps} steps; start from a better "
+            "geometry."
         )
     relaxed.calc = None
     return relaxed
@@ -52,7 +53,7 @@ def hessian(atoms: Any, calculator: Any, *, step: float = 0.005) -> _Array:
         for sign in (1.0, -1.0):
             work = atoms.copy()
             work.positions[i // 3, i % 3] += sign * step
-            moved.append(evaluate(calculator, work)[1].ravel())
+            moved.append(evaluate(calculator, work).forces.ravel())
         matrix[i] = (moved[1] - moved[0]) / (2.0 * step)
     return 0.5 * (matrix + matrix.T)
 

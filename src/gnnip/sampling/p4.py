@@ -31,7 +31,9 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
 
     n, rest = divmod(plan.size, 4)
     if rest:
-        raise ConfigError(f"{plan.size} atoms are no whole number of P4 molecules; give 16, 64, ...")
+        raise ConfigError(
+            f"{plan.size} atoms are no whole number of P4 molecules; give 16, 64, ..."
+        )
     edge = plan.lattice or (n * VOLUME_PER_MOLECULE) ** (1 / 3)
     bodies = pack_box([molecule()] * n, [edge] * 3, MINIMUM_DISTANCE, rng)
     return Atoms(f"P{plan.size}", positions=np.concatenate(bodies), cell=[edge] * 3, pbc=True)
@@ -46,6 +48,7 @@ def paper_plan(size: int = 64, replica: int = 0, seed: int = 1) -> aimd.Plan:
         seed,
         phase="liquid",
         engine="xtb method=GFN1-xTB accuracy=10",
+        label_engine="xtb method=GFN1-xTB",
         temperatures=(500.0, 350.0),
         frames=28,
         stride_fs=18.0,
@@ -66,6 +69,7 @@ def smoke_plan(size: int = 16, replica: int = 0, seed: int = 1) -> aimd.Plan:
         seed,
         phase="liquid",
         engine="xtb method=GFN1-xTB accuracy=10",
+        label_engine="xtb method=GFN1-xTB",
         temperatures=(500.0,),
         frames=3,
         stride_fs=6.0,
