@@ -117,6 +117,7 @@ class Cp2k(Engine):
                     child.stdin.close()
                     child.stdout.close()
                     shell._child = None
+                    shell.isready = False
                 elif child is not None:
                     shell.close()
                 shutil.rmtree(folder, ignore_errors=True)

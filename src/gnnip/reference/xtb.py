@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from gnnip.errors import ConfigError, nearest
-from gnnip.reference.engines import Engine, check_positive, one_thread, package_version
+from gnnip.reference.engines import Engine, EngineError, check_positive, one_thread, package_version
 
 METHODS = ("GFN1-xTB", "GFN2-xTB", "IPEA1-xTB")
 
@@ -52,10 +52,19 @@ class Xtb(Engine):
         return replace(self, accuracy=0.1 * self.accuracy)
 
     def calculator(self) -> Any:
-        """Return tblite's calculator, silent; it starts from the last charges when used again."""
+        """Return tblite's calculator, silent; it starts from the last charges when used again.
+
+        Raises EngineError when it is not installed or cannot be loaded.
+        """
         self.version()
         one_thread()
-        from tblite.ase import TBLite
+        try:
+            from tblite.ase import TBLite
+        except ImportError as error:
+            raise EngineError(
+                f"tblite is installed but cannot be loaded ({error}); install the OpenMP library "
+                "of the system ('apt-get install libgomp1')."
+            ) from error
 
         return TBLite(
             method=self.method,

@@ -72,8 +72,8 @@ def smoke_plan(size: int = 16, replica: int = 0, seed: int = 1) -> aimd.Plan:
         label_engine="xtb method=GFN1-xTB",
         temperatures=(500.0,),
         frames=3,
-        stride_fs=6.0,
-        equilibration_fs=12.0,
+        stride_fs=3.0,
+        equilibration_fs=6.0,
         timestep_fs=3.0,
         interval_steps=4,
     )

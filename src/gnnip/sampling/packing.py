@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gnnip.errors import ConfigError, StructureError
 
 _TRIALS = 200  #: places tried for each molecule
-_ROUNDS = 200  #: minimisations, each from orientations counted anew
+_ROUNDS = 60  #: minimisations, each from orientations counted anew
 _Array = NDArray[np.float64]
 
 
