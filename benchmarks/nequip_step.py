@@ -164,6 +164,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--no-parity", action="store_true")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--output", help="JSON file to write the figures to")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -210,6 +211,27 @@ def main() -> None:
             f"{name:8s} min {min(found):7.3f} s  median {statistics.median(found):7.3f} s  "
             f"min / {forms[0]} {min(found) / base:6.2f}  CPU min {min(cpu[name]):7.3f} s  "
             f"peak memory {last[name]['peak_mb']:6.0f} MB"
+        )
+    if arguments.output:
+        from gnnip.files import write_json
+
+        rows = {
+            name: {
+                "min_s": min(found),
+                "median_s": statistics.median(found),
+                "cpu_min_s": min(cpu[name]),
+                "peak_mb": last[name]["peak_mb"],
+            }
+            for name, found in times.items()
+        }
+        about = {"processor": processor + gpu, "threads": arguments.threads}
+        case = {k: v for k, v in options(arguments).items() if k not in ("denominator", "scale")}
+        write_json(
+            arguments.output,
+            about
+            | {"torch": torch.__version__, "edges": last[forms[0]]["edges"]}
+            | case
+            | {"repeats": arguments.repeats, "programs": rows},
         )
 
 

@@ -155,6 +155,8 @@ class TrainingSettings(Strict):
     """Weight of the energy term of the loss."""
     force_weight: float = Field(default=0.0, ge=0)
     """Weight of the force term of the loss; 0 trains on energies only."""
+    stress_weight: float = Field(default=0.0, ge=0)
+    """Weight of the stress term of the loss (periodic structures with stress labels)."""
     per_atom: bool = False
     """Divide energy errors by the number of atoms before the loss."""
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
@@ -185,6 +187,11 @@ class TrainingSettings(Strict):
     """Largest norm of the gradient; null for no limit."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of weights and graphs."""
+    processes: int = Field(default=1, ge=1)
+    """Processes that share every batch, one per GPU; the result is the same but for rounding."""
+    compile: bool = False
+    """Compile the steps; the result is the same but for rounding, and what cannot be compiled runs
+    as it is."""
 
 
 class TrainingGroup(Strict):

@@ -235,6 +235,10 @@ class PotentialContract:
         graph = GraphBatch.from_structures([structure], model.cutoff, dtype=torch.float64)
         stress = evaluate(model, graph, stress=True)["stress"][0]
         assert (stress - stress.T).abs().max() < 1e-12
+        trained = evaluate(model, graph, forces=True, stress=True, create_graph=True)
+        plain = evaluate(model, graph, forces=True, stress=True)
+        for name in ("forces", "stress"):  # the derivative that training differentiates again
+            assert (trained[name] - plain[name]).abs().max() < 1e-10
         with torch.no_grad():  # as batched evaluation asks for it
             again = evaluate(model, graph, forces=True, stress=True)["stress"][0]
         assert torch.equal(again, stress)

@@ -9,8 +9,8 @@ from .base import PotentialContract
 LAYERS = ["crystal", "gat", "gcs", "ecc", "agnn", "general"]
 
 
-def contract_class(layer, features):
-    options = {"channels": 8, "dense_units": 16, "activation": "tanh", "n_radial": 4}
+def contract_class(layer, features, **changes):
+    options = {"channels": 8, "dense_units": 16, "activation": "tanh", "n_radial": 4} | changes
 
     def make_model(self):
         return build("spektral", layer=layer, features=features, **options)
@@ -23,6 +23,10 @@ for _layer in LAYERS:
     for _features in ("raw", "invariant"):
         _class = contract_class(_layer, _features)
         globals()[_class.__name__] = _class
+
+
+# from a width of 16 on, the sum over neighbours has derivatives of its own
+TestCrystalWide = contract_class("crystal", "invariant", input_width=16)
 
 
 @pytest.mark.parametrize("features", ["raw", "invariant"])

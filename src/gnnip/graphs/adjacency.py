@@ -6,11 +6,16 @@ Each is an autograd function whose backward pass is built of the same maps, so t
 derivatives (forces, and the gradient of a loss on forces) runs at the speed of the forward pass.
 `embedding_bag` is the kernel below: on a CPU it is several times faster than sparse matrices or
 scatter, on a GPU it sums in a fixed order, so results repeat.
+
+A compiler knows better how to fuse plain operations than these functions, and differentiates them
+itself: inside `plain_sums` the same maps are gathers and `index_add`.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,6 +26,39 @@ from torch.nn.functional import embedding_bag
 
 # torch says so once for the pattern of `_EdgeDot`, the only use of it here
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+
+
+_plain = False
+
+
+@contextmanager
+def plain_sums() -> Iterator[None]:
+    """Make the sums over edges of operations that torch can trace, differentiate and fuse."""
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
+
+
+def sums_are_plain() -> bool:
+    """Tell whether `plain_sums` is in force."""
+    return _plain
+
+
+@torch.library.custom_op("gnnip::constant", mutates_args=())
+def _constant(x: Tensor) -> Tensor:
+    """Return a copy of `x` that no derivative goes through, in a traced graph too."""
+    return x.clone()
+
+
+@_constant.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+_constant.register_autograd(lambda ctx, grad: None)
 
 
 @dataclass
@@ -92,22 +130,34 @@ class Adjacency:
 
     def from_source(self, x: Tensor) -> Tensor:
         """Return x_j for every edge: (n,) or (n, F) to (E,) or (E, F)."""
+        if _plain:
+            return x.index_select(0, self.source)
         return _Gather.apply(x, self.source, self.by_source, self.source_offsets)
 
     def from_target(self, x: Tensor) -> Tensor:
         """Return x_i for every edge: (n,) or (n, F) to (E,) or (E, F)."""
+        if _plain:
+            return x.index_select(0, self.target)
         return _Gather.apply(x, self.target, None, self.offsets)
 
     def sum_messages(self, messages: Tensor) -> Tensor:
         """Sum the messages (E,) or (E, F) that each node receives: (n,) or (n, F)."""
+        if _plain:
+            return _plain_sum(messages, self.target, self.n_nodes)
         return _Sum.apply(messages, self.target, None, self.offsets)
 
     def sum_neighbours(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return sum_j w_ij x_j, (n, F); weights (E,), ones when absent."""
+        if _plain:
+            x_j = x.index_select(0, self.source)
+            messages = x_j if weights is None else x_j * weights[:, None]
+            return _plain_sum(messages, self.target, self.n_nodes)
         return _WeightedSum.apply(x, weights, self)
 
     def dot(self, a: Tensor, b: Tensor) -> Tensor:
         """Return a_i . b_j for every edge, (E,); a and b (n, F)."""
+        if _plain:
+            return (a.index_select(0, self.target) * b.index_select(0, self.source)).sum(-1)
         return _EdgeDot.apply(a, b, self)
 
     def softmax(
@@ -127,7 +177,9 @@ class Adjacency:
                 top = logits.new_full((self.n_nodes,), -torch.inf)
             else:
                 top = self_logits.detach().clone()
-            top.scatter_reduce_(0, self.target, logits.detach(), "amax", include_self=True)
+            top = top.scatter_reduce(0, self.target, logits.detach(), "amax", include_self=True)
+            if _plain:
+                top = _constant(top)
         powers = torch.exp(logits - top.index_select(0, self.target))
         total = self.sum_messages(powers) + 1e-9
         if self_logits is None:
@@ -142,12 +194,20 @@ def sum_segments(x: Tensor, segment: Tensor, offsets: Tensor) -> Tensor:
 
     `segment` (n,) is the number of the segment of each row.
     """
+    if _plain:
+        return _plain_sum(x, segment, offsets.shape[0] - 1)
     return _Sum.apply(x, segment, None, offsets)
 
 
 def spread_segments(x: Tensor, segment: Tensor, offsets: Tensor) -> Tensor:
     """Repeat row g of x (g,) or (g, F) for every member of segment g: `sum_segments` turned."""
+    if _plain:
+        return x.index_select(0, segment)
     return _Gather.apply(x, segment, None, offsets)
+
+
+def _plain_sum(x: Tensor, index: Tensor, n: int) -> Tensor:
+    return x.new_zeros((n, *x.shape[1:])).index_add(0, index, x)
 
 
 def _offsets(sorted_or_not: Tensor, n: int) -> Tensor:

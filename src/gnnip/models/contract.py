@@ -120,6 +120,11 @@ class Potential(nn.Module):
         """
         return {}
 
+    @property
+    def eager_reason(self) -> str | None:
+        """Why a compiled step should not take the place of the eager one, or None."""
+        return None
+
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) in eV and, where the model has them, "atomic_energies" (n,)."""
         raise NotImplementedError

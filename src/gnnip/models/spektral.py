@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from gnnip.errors import CheckpointError, ConfigError, nearest
 from gnnip.graphs import Adjacency
-from gnnip.graphs.adjacency import sum_segments
+from gnnip.graphs.adjacency import sum_segments, sums_are_plain
 
 #: Spektral's LeakyReLU slope: 0.2 in single precision, whatever the precision of the network
 LEAKY_SLOPE = float(np.float32(0.2))
@@ -188,7 +188,7 @@ class CrystalConv(GraphLayer):
         own = torch.addmm(bias, x, kernel[:width])
         neighbour = x @ kernel[width : 2 * width]
         inputs = (own, neighbour, edge_attr, kernel[2 * width :])
-        if x.device.type == "cpu" and width >= _WIDE:
+        if x.device.type == "cpu" and width >= _WIDE and not sums_are_plain():
             return x + _GatedSum.apply(*inputs, graph, self.activation)
         return x + _gated_sum(*inputs, graph, self.activation)
 
@@ -480,6 +480,8 @@ class _GatedSum(torch.autograd.Function):
         inputs, (graph, activation) = ctx.saved_tensors, ctx.rest
         needed = ctx.needs_input_grad[:4]
         if torch.is_grad_enabled():  # a derivative of this derivative will be asked for
+            # fresh views: own may itself depend on edge_attr, and these are partial derivatives
+            inputs = tuple(t.view_as(t) for t in inputs)
             own, neighbour, edge_attr, kernel = inputs
             output = _gated_sum(own, neighbour, edge_attr, kernel, graph, activation)
             wanted = [t for t, need in zip(inputs, needed, strict=True) if need]

@@ -157,6 +157,11 @@ class SumPotential(Potential):
             found |= {f"{k}.{name}": value for name, value in term.prepare(part).items()}
         return found
 
+    @property
+    def eager_reason(self) -> str | None:
+        """The reason of any term."""
+        return next((t.eager_reason for t in self.potentials() if t.eager_reason), None)
+
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) and, where all terms have them, "atomic_energies" (n,), eV."""
         outputs = []

@@ -35,6 +35,10 @@ class Settings:
         of the best epoch so far; the same call with a larger limit continues. None for no limit.
     checkpoint_interval_s : at most so many seconds are lost by a kill.
     threads : CPU threads of torch; None leaves them as they are.
+    processes : share every batch among so many processes (`gnnip.training.ranks`), one per GPU.
+    compile : run steps through a compiler (`gnnip.training.compiled`), which takes a minute at the
+        start and pays on a GPU and for long trainings of small models. Results differ by rounding;
+        what cannot be compiled runs as it is.
     """
 
     loss: Literal["mae", "mse", "huber"] = "mae"
@@ -62,9 +66,11 @@ class Settings:
     time_limit_s: float | None = None
     checkpoint_interval_s: float = 10.0
     threads: int | None = None
+    processes: int = 1
+    compile: bool = False
 
-    #: settings that do not change the result of a training that runs to its end
-    FREE = ("device", "time_limit_s", "checkpoint_interval_s", "threads")
+    #: settings that do not change the result of a training that runs to its end, but for rounding
+    FREE = ("device", "time_limit_s", "checkpoint_interval_s", "threads", "processes", "compile")
 
     def __post_init__(self) -> None:
         """Raise ConfigError for values that cannot be."""
@@ -75,7 +81,7 @@ class Settings:
             if value not in choices:
                 known = [c for c in choices if c is not None]
                 raise ConfigError(f"Settings: {name} is '{value}'{nearest(str(value), known)}")
-        for name in ("batch_size", "epochs"):
+        for name in ("batch_size", "epochs", "processes"):
             require(getattr(self, name) >= 1, f"Settings: {name} must be at least 1.")
         for name in ("learning_rate", "huber_delta"):
             require(getattr(self, name) > 0, f"Settings: {name} must be positive.")
@@ -90,6 +96,11 @@ class Settings:
         for name in ("clip", "time_limit_s", "threads"):
             value = getattr(self, name)
             require(value is None or value > 0, f"Settings: {name} must be positive or null.")
+        require(
+            self.processes == 1 or ":" not in self.device,
+            f"Settings: device is '{self.device}' and processes {self.processes}; each process "
+            "takes a GPU of its own, so say 'cuda'.",
+        )
         require(self.ema is None or 0 < self.ema < 1, "Settings: ema must be between 0 and 1.")
 
     @classmethod

@@ -14,10 +14,10 @@ import math
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,16 +26,20 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError
+from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError, GnnipError
 from gnnip.files import atomic_path, read_json, write_json
 from gnnip.graphs import GraphBatch, GraphStore
 from gnnip.models import build, evaluate, predict, save
 from gnnip.models.contract import Potential, TargetStatistics, choose_device
 from gnnip.training.optimiser import Optimiser
 from gnnip.training.progress import Progress
+from gnnip.training.ranks import Ranks, local_device, open_ranks
 from gnnip.training.results import SUBSETS, Labels, errors, write_history, write_predictions
 from gnnip.training.schedule import Schedule
 from gnnip.training.settings import Settings
+
+if TYPE_CHECKING:
+    from gnnip.training.compiled import CompiledEvaluation
 
 RESULTS = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
 #: a training loss this many times its lowest value, so many epochs running, will not come back
@@ -110,6 +114,31 @@ def train(
     ConvergenceError : the loss was not finite before any epoch was completed.
     CheckpointError : a damaged checkpoint.
     """
+    training: dict[str, Any] = {
+        "model_name": model_name,
+        "hyperparameters": hyperparameters,
+        "arrays": arrays,
+        "term": term,
+        "split": split,
+        "folder": folder,
+    }
+    with open_ranks(settings, training) as ranks:
+        return train_rank(ranks, settings, **training, progress=progress, stores=stores)
+
+
+def train_rank(
+    ranks: Ranks,
+    settings: Settings,
+    model_name: str,
+    hyperparameters: Mapping[str, Any],
+    arrays: FrameArrays,
+    term: str,
+    split: Mapping[str, NDArray[np.int64]],
+    folder: str | os.PathLike[str],
+    progress: Callable[[str], object] | None = None,
+    stores: Stores | None = None,
+) -> dict[str, Any]:
+    """Take part in a training as one of its processes; the first one writes. See `train`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     parts = _check_split(split, arrays.n_frames)
@@ -119,14 +148,14 @@ def train(
     seed_everything(settings.seed, -1)
     model = build(model_name, **hyperparameters)
     identity = _identity(model, arrays, used, labels, parts, term, settings)
-    finished = _finished(folder, identity, settings)
-    if finished is not None:
-        return finished
+    if ranks.agree(ranks.first and _finished(folder, identity, settings)):
+        return dict(read_json(folder / "summary.json"))
+    _check_parallel(model, ranks)
 
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     torch.set_float32_matmul_precision("highest")
-    device = choose_device(settings.device)
+    device = choose_device(local_device(settings, ranks))
     dtype = getattr(torch, settings.dtype)
     model.to(device=device, dtype=dtype)
 
@@ -147,22 +176,35 @@ def train(
     )
     model.calibrate(statistics)
     model.species = tuple(int(z) for z in np.unique(subset.numbers[train_atoms]))
+    unseen = sorted({int(z) for z in np.unique(subset.numbers)} - set(model.species))
+    if unseen:
+        raise DataError(
+            f"Validation or test frames hold the atomic numbers {unseen}, which no training frame "
+            "has; split the frames in another way."
+        )
 
     checkpoint = folder / "checkpoint.pt"
-    trainer = _Trainer(model, store, rows, settings, checkpoint, identity)
+    trainer = _Trainer(model, store, rows, settings, checkpoint, identity, ranks)
     if trainer.restore():
         trainer.run.resumed += 1
-    bar = Progress(settings.epochs, trainer.run.epoch, progress)
+    ranks.wait()  # until all have read the checkpoint
+    bar = Progress(settings.epochs, trainer.run.epoch, progress if ranks.first else _silent)
     bar.say(
         f"{model_name} on {term}: {model.n_parameters} parameters, {len(rows['train'])} training "
         f"frames, {store.mean_neighbours:.1f} neighbours per atom, {device}"
+        + (f", {ranks.size} processes" if ranks.size > 1 else "")
         + (f", continued at {trainer.run.place}" if trainer.run.resumed else "")
     )
+    if settings.compile:
+        trainer.compile(bar)
     try:
         stopped = trainer.fit(bar)
     finally:
         bar.close()
 
+    if not ranks.first:
+        ranks.wait()  # until the files are written
+        return dict(read_json(folder / "summary.json"))
     run = trainer.run
     model.load_state_dict(run.best_weights)
     model.eval()
@@ -195,6 +237,7 @@ def train(
             float(np.median([h["seconds"] for h in run.history])) if run.history else None
         ),
         "peak_memory_mb": _peak_memory_mb(device),
+        "compiled": trainer.compiled is not None,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
         "resumed": run.resumed,
@@ -204,6 +247,7 @@ def train(
     write_json(folder / "summary.json", summary)
     if stopped != "time limit":
         checkpoint.unlink(missing_ok=True)
+    ranks.wait()
     return summary
 
 
@@ -221,6 +265,15 @@ class _Errors:
         return energy if self.force_rmse is None else f"{energy} {self.force_rmse:.4g} eV/A"
 
 
+@dataclass(frozen=True)
+class _Share:
+    """What one process does of a batch, perhaps nothing, and the structures and atoms of all."""
+
+    batch: GraphBatch | None
+    graphs: int
+    atoms: int
+
+
 class _Trainer:
     """The loop over epochs and what it keeps."""
 
@@ -232,7 +285,9 @@ class _Trainer:
         settings: Settings,
         path: Path,
         identity: str,
+        ranks: Ranks,
     ) -> None:
+        self.ranks = ranks
         self.model, self.store, self.rows, self.settings = model, store, rows, settings
         self.path, self.identity = path, identity
         self.forces, self.stress = settings.force_weight > 0, settings.stress_weight > 0
@@ -251,13 +306,31 @@ class _Trainer:
             else None
         )
         self.run = _Run()
+        self.compiled: CompiledEvaluation | None = None
         self.random_state: dict[str, Tensor] = {}
         self.begun = self.saved = time.perf_counter()
+        self.say: Callable[[str], object] = print
 
     @property
     def judged(self) -> Potential:
         """The model that is validated and saved."""
         return self.model if self.average is None else self.average.module  # type: ignore[return-value]
+
+    def compile(self, bar: Progress) -> None:
+        """Compile the steps, where that can be done; the time it takes counts as training."""
+        from gnnip.training.compiled import compile_evaluation
+
+        self.say, begun = bar.say, time.perf_counter()
+        self.compiled = compile_evaluation(
+            self.model,
+            self.store,
+            self.rows["train"],
+            math.ceil(self.settings.batch_size / self.ranks.size),
+            self.forces,
+            self.stress,
+            bar.say,
+        )
+        self.run.wall_s += time.perf_counter() - begun
 
     @property
     def history_columns(self) -> list[str]:
@@ -272,7 +345,8 @@ class _Trainer:
         self.begun = time.perf_counter() - run.wall_s
         while run.epoch < s.epochs:
             rate = self.schedule.rate(run.epoch)
-            train = None if self.time_is_up() else self.train_epoch(run.epoch)
+            up = self.ranks.agree(self.time_is_up())
+            train = None if up else self.train_epoch(run.epoch)
             if train is None:
                 self.checkpoint()
                 return "time limit" if run.best_weights else self.judge_unfinished(bar)
@@ -307,7 +381,7 @@ class _Trainer:
                 f"train {train}, validation {validation}, "
                 f"best epoch {run.best_epoch}, {run.history[-1]['seconds']:.2f} s",
             )
-            if run.epoch < s.epochs and self.checkpoint_is_due():
+            if run.epoch < s.epochs and self.ranks.agree(self.checkpoint_is_due()):
                 self.checkpoint()
         return "epochs"
 
@@ -347,31 +421,47 @@ class _Trainer:
         self.model.train()
         steps = math.ceil(len(shuffled) / s.batch_size)
         totals = self.no_errors()
-        if run.step:
+        if run.step and self.ranks.first:
             totals += torch.tensor(run.sums, dtype=totals.dtype, device=totals.device)
             set_random_state(self.random_state, self.store.device)
         done, spent, begun = run.step, run.seconds, time.perf_counter()
-        for batch in self.store.batches(shuffled[done * s.batch_size :], s.batch_size):
+        for share in self.shares(shuffled[done * s.batch_size :], s.batch_size):
+            if not self.ranks.first:  # other random numbers than those of the first process
+                seed_everything(s.seed, epoch, run.step, self.ranks.rank)
             # the first step of a warm-up must move
             at = epoch + (run.step + 1) / steps if s.warmup_epochs else epoch
-            totals += self.train_step(batch, self.schedule.rate(at))
+            totals += self.train_step(share, self.schedule.rate(at))
             run.step += 1
             now = time.perf_counter()
             run.seconds, run.wall_s = spent + now - begun, now - self.begun
-            if run.step < steps and (self.time_is_up() or self.checkpoint_is_due()):
-                run.sums, self.random_state = totals.tolist(), random_state(self.store.device)
-                if self.time_is_up():
+            if run.step == steps:
+                break
+            up = self.time_is_up()
+            if decision := self.ranks.agree(2 * up + (up or self.checkpoint_is_due())):
+                run.sums = self.ranks.sum(totals).tolist()
+                self.random_state = random_state(self.store.device)
+                if decision > 1:
                     return None
                 self.checkpoint()
         return self.mean(totals, shuffled)
 
-    def train_step(self, batch: GraphBatch, rate: float) -> Tensor:
+    def shares(self, rows: Tensor, size: int) -> Iterator[_Share]:
+        """Yield what this process does of the structures `rows` in batches of `size`."""
+        for start in range(0, len(rows), size):
+            whole = rows[start : start + size]
+            mine = self.ranks.share(whole)
+            yield _Share(
+                self.store.batch(mine) if len(mine) else None, len(whole), self.store.n_atoms(whole)
+            )
+
+    def train_step(self, share: _Share, rate: float) -> Tensor:
         """Move the weights by one batch; return what its errors add to `no_errors`."""
         self.optimiser.zero_grad()
-        loss, error = self.loss(self.model, batch, create_graph=True)
-        if self.trainable:
+        loss, error = self.loss(self.model, share, create_graph=True)
+        if self.trainable and share.batch is not None:
             # the gradient for the positions, which forces have made leaves, is not wanted
             loss.backward(inputs=self.trainable)
+        self.ranks.sum_gradients(self.trainable)
         if self.settings.clip is not None:
             nn.utils.clip_grad_norm_(self.trainable, self.settings.clip)
         self.optimiser.step(rate)
@@ -385,31 +475,50 @@ class _Trainer:
         model.eval()
         totals = self.no_errors()
         with torch.no_grad():
-            for batch in self.store.batches(rows, self.evaluation_batch):
-                totals += self.loss(model, batch, create_graph=False)[1]
+            for share in self.shares(rows, self.evaluation_batch):
+                totals += self.loss(model, share, create_graph=False)[1]
         return self.mean(totals, rows)
 
-    def loss(
+    def evaluate(
         self, model: Potential, batch: GraphBatch, create_graph: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch and what its errors add to the sums of `no_errors`."""
-        s = self.settings
-        output = evaluate(model, batch, self.forces, self.stress, create_graph)
+    ) -> dict[str, Tensor]:
+        """Return energies and what else is trained on, compiled where that can be."""
+        if self.compiled is not None:
+            try:
+                found = self.compiled(model, batch, create_graph)
+            except GnnipError:
+                raise
+            except Exception as error:  # a size that the compiler fails on
+                self.say(f"steps are no longer compiled: {type(error).__name__}")
+                self.compiled = found = None
+            if found is not None:
+                return found
+        return evaluate(model, batch, self.forces, self.stress, create_graph)
+
+    def loss(self, model: Potential, share: _Share, create_graph: bool) -> tuple[Tensor, Tensor]:
+        """Return what a share adds to the loss of its batch, and to the sums of `no_errors`."""
+        s, batch = self.settings, share.batch
+        if batch is None:
+            return torch.zeros(()), self.no_errors()
+        of_structures = batch.n_graphs / share.graphs
+        of_atoms = batch.positions.shape[0] / share.atoms
+        output = self.evaluate(model, batch, create_graph)
         assert batch.energy is not None
         difference = output["energy"].double() - batch.energy
         sums = [difference.detach().abs().sum()]
         if s.per_atom:
             difference = difference / batch.n_atoms
-        loss = s.energy_weight * self.penalty(difference)
+        loss = of_structures * s.energy_weight * self.penalty(difference)
         if self.forces:
             assert batch.forces is not None
             difference = output["forces"] - batch.forces
             sums.append(difference.detach().double().square().sum())
-            loss = loss + s.force_weight * self.penalty(difference)
+            loss = loss + of_atoms * s.force_weight * self.penalty(difference)
         if self.stress:
             assert batch.stress is not None
-            loss = loss + s.stress_weight * self.penalty(output["stress"] - batch.stress)
-        return loss, torch.stack([loss.detach().double() * batch.n_graphs, *sums])
+            difference = output["stress"] - batch.stress
+            loss = loss + of_structures * s.stress_weight * self.penalty(difference)
+        return loss, torch.stack([loss.detach().double() * share.graphs, *sums])
 
     def no_errors(self) -> Tensor:
         """Return the zeros that sums over batches start from: loss times structures, absolute
@@ -417,8 +526,8 @@ class _Trainer:
         return torch.zeros(3 if self.forces else 2, dtype=torch.float64, device=self.store.device)
 
     def mean(self, totals: Tensor, rows: Tensor) -> _Errors:
-        """Turn sums over the structures `rows` into means."""
-        sums = totals.tolist()
+        """Turn sums over the structures `rows`, of all processes, into means."""
+        sums = self.ranks.sum(totals).tolist()
         components = 3 * self.store.n_atoms(rows)
         return _Errors(
             sums[0] / len(rows),
@@ -451,6 +560,8 @@ class _Trainer:
 
     def checkpoint(self) -> None:
         """Write the state atomically."""
+        if not self.ranks.first:
+            return
         state = {
             "identity": self.identity,
             "run": vars(self.run),
@@ -486,9 +597,9 @@ class _Trainer:
         return True
 
 
-def seed_everything(seed: int, epoch: int) -> torch.Generator:
+def seed_everything(seed: int, epoch: int, *more: int) -> torch.Generator:
     """Seed torch for an epoch (-1: the initial weights) and return a generator for the order."""
-    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
+    digest = hashlib.sha256("/".join(map(str, (seed, epoch, *more))).encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:7], "big"))
     return torch.Generator().manual_seed(int.from_bytes(digest[7:14], "big"))
 
@@ -506,6 +617,18 @@ def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"].cpu())
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def _check_parallel(model: Potential, ranks: Ranks) -> None:
+    if ranks.size > 1 and any(type(m).__name__.startswith("BatchNorm") for m in model.modules()):
+        raise ConfigError(
+            f"The potential '{model.architecture}' normalises over whole batches, which several "
+            "processes do not see; set processes to 1."
+        )
 
 
 def _check_split(
@@ -627,17 +750,16 @@ def _hash(*values: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _finished(folder: Path, identity: str, settings: Settings) -> dict[str, Any] | None:
-    """Return the summary if the folder holds the complete results of this training."""
+def _finished(folder: Path, identity: str, settings: Settings) -> bool:
+    """Tell whether the folder holds the complete results of this training."""
     if not all((folder / name).exists() for name in RESULTS):
-        return None
+        return False
     summary = read_json(folder / "summary.json")
     if summary.get("identity") != identity:
-        return None
+        return False
     limit = settings.time_limit_s
-    if summary["stopped"] == "time limit" and (limit is None or summary["wall_s"] < limit):
-        return None
-    return dict(summary)
+    cut = summary["stopped"] == "time limit" and (limit is None or summary["wall_s"] < limit)
+    return not cut
 
 
 def _peak_memory_mb(device: torch.device) -> float:

@@ -617,6 +617,9 @@ def test_total_is_the_sum_of_the_terms(tmp_path):
         ({"learning_rate": -1.0}, "learning_rate must be positive"),
         ({"energy_weight": 0.0}, "nothing to learn"),
         ({"ema": 1.5}, "between 0 and 1"),
+        ({"stress_weight": -1.0}, "stress_weight must not be negative"),
+        ({"processes": 0}, "processes must be at least 1"),
+        ({"processes": 2, "device": "cuda:1"}, "each process takes a GPU of its own"),
         ({"scheduler": "cosin"}, "did you mean 'cosine'"),
     ],
 )

@@ -4,7 +4,8 @@
                                w[e, p, u] sum_ij C[p, i, j, k] x[s, i, u] Y[e, j],      w = h W
 
 Two forms with one signature: `dense` in torch operations (the reference, any device, any order of
-derivative) and `fused` in compiled kernels (CPU, first and second derivatives by hand).
+derivative, can be traced) and `fused` in compiled kernels (CPU, first and second derivatives by
+hand).
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def dense(
     parts = [
         (harmonics @ table).view(-1, *shape) @ features[:, where] for where, table, shape in groups
     ]
-    path_weights = path_weights.view(len(source), len(tables.coupling.paths), x.shape[2])
+    path_weights = path_weights.view(source.shape[0], len(tables.coupling.paths), x.shape[2])
     messages = torch.cat(parts, dim=1) * path_weights.index_select(1, path_of_row)
     out = x.new_zeros(pairs.n_nodes, tables.coupling.rows, x.shape[2])
     return out.index_add(0, target, messages.index_select(1, order))

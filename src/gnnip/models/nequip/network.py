@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from gnnip.errors import DataError
-from gnnip.graphs import GraphBatch
+from gnnip.graphs import Adjacency, GraphBatch
 from gnnip.models.contract import Potential, TargetStatistics
 from gnnip.models.hyperparameters import require
 from gnnip.models.nequip import convolution
@@ -181,7 +181,7 @@ class Layer(nn.Module):
         denominator: Tensor,
     ) -> Tensor:
         """Return features (n, components out, channels) from (n, components in, channels)."""
-        channels, n = self.channels, len(x)
+        channels, n = self.channels, x.shape[0]
         mixing = self.linear_in[self.input_of_component] / math.sqrt(channels)
         mixed = torch.bmm(x.transpose(0, 1), mixing).transpose(0, 1)
         hidden = self.radial(basis)
@@ -222,7 +222,7 @@ class Layer(nn.Module):
                 gated.append(part)
         if gated:
             assert gates is not None
-            factors = gates.reshape(len(gates), -1, channels)
+            factors = gates.reshape(gates.shape[0], -1, channels)
             kept.append(torch.cat(gated, dim=1) * factors.index_select(1, self.gate_of_component))
         return torch.cat(kept, dim=1)
 
@@ -296,9 +296,27 @@ class NequIP(Potential):
             mean = statistics.mean_neighbours or 1.0
             self.denominators.fill_(math.sqrt(mean) if o.sqrt_denominator else mean)
 
+    def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
+        """Return "species" (n,), positions in the list of species, and "pairs" (P,), the edges that
+        stand for a pair of atoms; DataError for an unknown species."""
+        found = {"species": self.species_index(batch.atomic_numbers)}
+        if batch.adjacency.symmetric:
+            found["pairs"] = one_edge_of_each_pair(batch.adjacency)
+        return found
+
+    @property
+    def eager_reason(self) -> str | None:
+        """Its kernels, where they can be used, are faster than what a compiler makes."""
+        layers = [layer for layer in self.layers if isinstance(layer, Layer)]
+        if all(convolution.available(layer.tables, self.embedding) for layer in layers):
+            return "the kernels of NequIP are faster on a CPU"
+        return None
+
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) and "atomic_energies" (n,), eV; DataError for an unknown species."""
-        species = self.species_index(batch.atomic_numbers)
+        species = batch.extras.get("species")
+        if species is None:
+            species = self.species_index(batch.atomic_numbers)
         features = self.features(batch, species)[-1]
         scalars = features[:, 0]
         for weight in self.readout:
@@ -333,20 +351,27 @@ class NequIP(Potential):
         return found
 
 
+def one_edge_of_each_pair(graph: Adjacency) -> Tensor:
+    """Return the numbers (P,) of the edges that come before their reverse."""
+    number = torch.arange(graph.n_edges, device=graph.source.device)
+    return (number < graph.by_source).nonzero()[:, 0]
+
+
 def pairs_of(batch: GraphBatch) -> tuple[Pairs, Tensor]:
     """Return the pairs of a batch and their vectors (P, 3).
 
     Of an edge and its reverse one is kept, where the graph knows which edges these are.
     """
-    graph: Any = batch.adjacency
+    graph = batch.adjacency
     shift = batch.edge_shift
     centre, neighbour = graph.target, graph.source
     if graph.symmetric:
-        number = torch.arange(len(centre), device=centre.device)
-        chosen = (number < graph.by_source).nonzero()[:, 0]
+        chosen = batch.extras.get("pairs")
+        if chosen is None:
+            chosen = one_edge_of_each_pair(graph)
         centre, neighbour = centre[chosen], neighbour[chosen]
         shift = None if shift is None else shift[chosen]
     vectors = batch.positions.index_select(0, neighbour) - batch.positions.index_select(0, centre)
     if shift is not None:
         vectors = vectors + shift
-    return Pairs(centre, neighbour, bool(graph.symmetric), len(batch.positions)), vectors
+    return Pairs(centre, neighbour, bool(graph.symmetric), batch.positions.shape[0]), vectors

@@ -1,0 +1,266 @@
+"""One training in several processes: each takes its share of every batch, gradients are summed.
+
+The sum over the shares is the gradient of the whole batch, so that the result is that of one
+process but for rounding. Communication is torch.distributed's: NCCL between GPUs, Gloo otherwise.
+The processes are started here, one per GPU of this machine, or by torchrun, on any number of
+machines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.errors import ConfigError, GnnipError
+from gnnip.training.settings import Settings
+
+#: another rank may be writing results or compiling meanwhile
+_PATIENCE = timedelta(hours=12)
+
+
+class Ranks:
+    """The processes of a training; this one is number `rank` of `size`, and 0 writes the files."""
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        """Join the group that torch.distributed has made, unless there is one process only."""
+        self.rank, self.size = rank, size
+        # decisions go over the CPU, so that no GPU is waited for
+        self._control = dist.new_group(backend="gloo", timeout=_PATIENCE) if size > 1 else None
+
+    @property
+    def first(self) -> bool:
+        """Tell whether this process writes files and lines."""
+        return self.rank == 0
+
+    def share(self, rows: Tensor) -> Tensor:
+        """Return this process's part of the structures of a batch, perhaps none."""
+        return rows[self.rank :: self.size]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of the values over the processes."""
+        if self.size == 1:
+            return values
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    def agree(self, value: int) -> int:
+        """Return the value of process 0 in all processes."""
+        if self.size == 1:
+            return value
+        held = torch.tensor([value])
+        dist.broadcast(held, 0, group=self._control)
+        return int(held)
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        self.agree(0)
+
+    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Replace the gradients by their sums; one that no process has stays None."""
+        if self.size == 1 or not parameters:
+            return
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        there = parts[0].new_tensor([float(p.grad is not None) for p in parameters])
+        total = self.sum(torch.cat([*(part.flatten() for part in parts), there]))
+        *sums, there = total.split([*(p.numel() for p in parameters), len(parameters)])
+        for p, gradient, count in zip(parameters, sums, there.tolist(), strict=True):
+            p.grad = gradient.view_as(p) if count else None
+
+
+@contextmanager
+def open_ranks(settings: Settings, training: Mapping[str, Any]) -> Iterator[Ranks]:
+    """Yield the processes of a training, starting them where torchrun has not.
+
+    `training` are the arguments of `gnnip.training.train` but for settings and progress.
+
+    Raises ConfigError when torchrun started another number of processes than the settings say, or
+    when there are fewer GPUs than processes.
+    """
+    if settings.processes == 1:
+        yield Ranks()
+    elif "TORCHELASTIC_RUN_ID" in os.environ:
+        size = int(os.environ["WORLD_SIZE"])
+        if size != settings.processes:
+            raise ConfigError(
+                f"Settings: processes is {settings.processes} and torchrun started {size}; make "
+                "them equal."
+            )
+        if not dist.is_initialized():  # one group serves all trainings of the process
+            dist.init_process_group(_backend(settings), timeout=_PATIENCE)
+        yield Ranks(dist.get_rank(), size)
+    else:
+        with _started(settings, training) as ranks:
+            yield ranks
+
+
+def local_device(settings: Settings, ranks: Ranks) -> str:
+    """Return the device of this process: with several processes each has a GPU of its own."""
+    if ranks.size == 1 or _backend(settings) == "gloo":
+        return settings.device
+    number = int(os.environ.get("LOCAL_RANK", ranks.rank))
+    torch.cuda.set_device(number)
+    return f"cuda:{number}"
+
+
+def _backend(settings: Settings) -> str:
+    on_gpus = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
+    return "nccl" if on_gpus else "gloo"
+
+
+@contextmanager
+def _started(settings: Settings, training: Mapping[str, Any]) -> Iterator[Ranks]:
+    size = settings.processes
+    if _backend(settings) == "nccl" and torch.cuda.device_count() < size:
+        raise ConfigError(
+            f"Settings: processes is {size} and {torch.cuda.device_count()} GPUs are visible; take "
+            "as many processes as GPUs, or device cpu."
+        )
+    with tempfile.TemporaryDirectory(prefix="gnnip-ranks-") as folder:
+        _write_training(Path(folder), settings, training)
+        children = [_start(Path(folder), rank, settings) for rank in range(1, size)]
+        try:
+            _wait_for(Path(folder), children)
+            _join(Path(folder), 0, settings)
+            yield Ranks(0, size)
+        except GnnipError:
+            raise
+        except RuntimeError as error:  # of the communication, when the other end is gone
+            _end(children)
+            _raise_failure(Path(folder), children, error)
+            raise
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
+            _end(children)
+
+
+def _start(folder: Path, rank: int, settings: Settings) -> subprocess.Popen[bytes]:
+    package = Path(__file__).resolve().parents[2]
+    paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
+    threads = settings.threads or max(1, (os.cpu_count() or 1) // settings.processes)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OMP_NUM_THREADS": str(threads),
+    }
+    code = "from gnnip.training.ranks import main; main()"
+    command = [sys.executable, "-c", code, str(folder), str(rank)]
+    with open(folder / f"{rank}.log", "wb") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+
+def _join(folder: Path, rank: int, settings: Settings) -> None:
+    dist.init_process_group(
+        _backend(settings),
+        init_method=f"file://{folder / 'meeting'}",
+        rank=rank,
+        world_size=settings.processes,
+        timeout=_PATIENCE,
+    )
+
+
+def _wait_for(folder: Path, children: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Wait until all children are about to join: a meeting waits for ever for one that died."""
+    while not all((folder / f"{rank + 1}.ready").exists() for rank in range(len(children))):
+        for child in children:
+            child.poll()
+        _raise_failure(folder, children)
+        time.sleep(0.05)
+
+
+def _raise_failure(
+    folder: Path, children: Sequence[subprocess.Popen[bytes]], cause: Exception | None = None
+) -> None:
+    for rank, child in enumerate(children, start=1):
+        if child.returncode:
+            said = (folder / f"{rank}.log").read_text(errors="replace").strip()
+            last = said.splitlines()[-1] if said else f"status {child.returncode}"
+            raise GnnipError(f"Process {rank} of the training failed: {last}") from cause
+
+
+def _end(children: Sequence[subprocess.Popen[bytes]], patience_s: float = 20.0) -> None:
+    """Wait a little for the children, then end them."""
+    deadline = time.monotonic() + patience_s
+    for child in children:
+        try:
+            child.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _write_training(folder: Path, settings: Settings, training: Mapping[str, Any]) -> None:
+    """Write what another process needs as JSON and plain arrays."""
+    arrays: FrameArrays = training["arrays"]
+    plain: dict[str, NDArray[Any]] = {
+        "positions": arrays.positions,
+        "numbers": arrays.numbers,
+        "offsets": arrays.offsets,
+    }
+    for name in ("cells", "pbc"):
+        if getattr(arrays, name) is not None:
+            plain[name] = getattr(arrays, name)
+    for name in ("energies", "forces", "stresses"):
+        plain |= {f"{name}/{term}": values for term, values in getattr(arrays, name).items()}
+    plain |= {f"split/{name}": np.asarray(part) for name, part in training["split"].items()}
+    np.savez(folder / "arrays.npz", **plain)  # type: ignore[arg-type]
+    rest = {k: training[k] for k in ("model_name", "hyperparameters", "term", "folder")}
+    rest = {k: dict(v) if isinstance(v, Mapping) else v for k, v in rest.items()}
+    text = json.dumps(rest | {"settings": asdict(settings)}, default=str)
+    (folder / "training.json").write_text(text, encoding="utf-8")
+
+
+def _read_training(folder: Path) -> tuple[Settings, dict[str, Any]]:
+    rest = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    settings = Settings.read(rest.pop("settings"))
+    with np.load(folder / "arrays.npz", allow_pickle=False) as file:
+        plain = dict(file.items())
+
+    def group(name: str) -> dict[str, NDArray[Any]]:
+        start = f"{name}/"
+        return {k.removeprefix(start): v for k, v in plain.items() if k.startswith(start)}
+
+    arrays = FrameArrays(
+        plain["positions"],
+        plain["numbers"],
+        plain["offsets"],
+        group("energies"),
+        group("forces"),
+        cells=plain.get("cells"),
+        pbc=plain.get("pbc"),
+        stresses=group("stresses"),
+    )
+    return settings, rest | {"arrays": arrays, "split": group("split")}
+
+
+def main() -> None:
+    """Take part in a training as the process with the number on the command line."""
+    from gnnip.training.trainer import train_rank
+
+    folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+    settings, training = _read_training(folder)
+    (folder / f"{rank}.ready").touch()
+    _join(folder, rank, settings)
+    try:
+        train_rank(Ranks(rank, settings.processes), settings=settings, **training)
+    except GnnipError as error:
+        sys.exit(f"error: {error}")
+    finally:
+        dist.destroy_process_group()

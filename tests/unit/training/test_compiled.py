@@ -1,0 +1,229 @@
+"""Compiled steps: equal to eager ones, checked before they are trusted, left where they fail."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from test_trainer import CRYSTAL, FORCES, PAIR, THIRDS, make_crystals, make_frames, same_weights
+
+from gnnip.graphs import GraphStore
+from gnnip.models import build
+from gnnip.models.nequip import build as kernels
+from gnnip.training import Settings, compiled, train
+from gnnip.training.compiled import compile_evaluation, differences
+
+NETWORK = {"features": "invariant", "activation": "tanh", "channels": 4, "dense_units": 4}
+NEQUIP = {"species": (3, 9), "layers": 2, "lmax": 1, "channels": 2, "cutoff": 3.5}
+NEQUIP |= {"radial_hidden": (4,), "n_radial": 4}
+
+
+def make_store(frames, cutoff, dtype=torch.float64):
+    return GraphStore.from_flat(
+        frames.positions,
+        frames.numbers,
+        frames.offsets,
+        cutoff,
+        cells=frames.cells,
+        pbc=frames.pbc,
+        dtype=dtype,
+    )
+
+
+def compile_it(model, frames, batch_size=4, stress=False, backend="eager"):
+    model.double()
+    store = make_store(frames, model.cutoff)
+    lines = []
+    rows = torch.arange(frames.n_frames)
+    made = compile_evaluation(
+        model, store, rows, batch_size, True, stress, lines.append, backend=backend
+    )
+    (line,) = lines
+    return made, line, store
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def no_kernels(monkeypatch):
+    monkeypatch.setenv("GNNIP_KERNELS", "off")
+    kernels.library.cache_clear()
+    yield
+    kernels.library.cache_clear()
+
+
+def test_pair_potential_with_stress():
+    made, line, store = compile_it(
+        build("pair", **CRYSTAL), make_crystals(9), stress=True, backend="aot_eager"
+    )
+    assert "steps are compiled" in line
+    assert "stress" in line
+    # other sizes than those of the trace, without another compilation; one structure is left out
+    model = build("pair", **CRYSTAL).double()
+    for count in (5, 7):
+        assert differences(made, model, store.batch(torch.arange(count))).worst(store.dtype) is None
+    assert made(model, store.batch(torch.arange(1))) is None
+
+
+def test_one_structure_in_a_batch():
+    made, line, store = compile_it(build("pair", **PAIR), make_frames(6), batch_size=1)
+    assert "steps are compiled" in line
+    model = build("pair", **PAIR).double()
+    assert made(model, store.batch(torch.tensor([5]))) is not None
+    assert made(model, store.batch(torch.tensor([4, 5]))) is None
+
+
+def test_attention_with_invariant_features():
+    model = build("spektral", layer="gat", **NETWORK)
+    made, line, _ = compile_it(model, make_frames(6))
+    assert (made, line) == (
+        None,
+        "steps are not compiled: the model draws random numbers while it trains",
+    )
+    for layer in model.convolutions:
+        layer.dropout_rate = 0.0
+    made, line, _ = compile_it(model, make_frames(6))
+    assert made is not None, line
+
+
+def test_batch_normalisation_is_left_alone():
+    model = build("spektral", layer="general", **NETWORK)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    made, line, _ = compile_it(model, make_frames(6))
+    assert made is None
+    assert "another one in training" in line
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_nequip(no_kernels):
+    model = build("nequip", **NEQUIP)
+    made, line, store = compile_it(model, make_crystals(6), stress=True)
+    assert made is not None, line
+    # what the trace needs is prepared, and says the same as without
+    batch = store.batch(torch.arange(3))
+    plain = model(batch)
+    batch.extras = model.prepare(batch)
+    assert torch.equal(model(batch)["energy"], plain["energy"])
+
+
+@pytest.mark.skipif(kernels.library() is None, reason="no C++ compiler for the kernels")
+def test_nequip_keeps_its_kernels():
+    made, line, _ = compile_it(build("nequip", **NEQUIP), make_crystals(3))
+    assert made is None
+    assert "the kernels of NequIP are faster" in line
+    terms = [{"model": "pair", "hyperparameters": CRYSTAL}, {"model": "nequip"}]
+    terms[1]["hyperparameters"] = NEQUIP
+    assert "kernels" in build("sum", terms=terms).eager_reason
+
+
+def test_sum_on_two_cutoffs():
+    short = PAIR | {"cutoff": 3.0}
+    terms = [{"model": "pair", "hyperparameters": h} for h in (PAIR, short)]
+    made, line, _ = compile_it(build("sum", terms=terms), make_frames(6))
+    assert made is not None, line
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda out: (out[0], out[1] * (1 + 1e-6)), "forces differs by 1.0e-06"),
+        (lambda out: (out[0] + 1e-3, out[1]), "energy differs"),
+        (lambda out: (out[0], out[1].detach()), "gradient differs"),
+        (lambda out: (out[0], out[1] * float("nan")), "forces differs by nan"),
+    ],
+)
+def test_wrong_code_is_found_out(spoil, message, monkeypatch):
+    original = compiled.CompiledEvaluation.run
+
+    def wrong(self, weights, inputs, create_graph):
+        output = original(self, weights, inputs, create_graph)
+        return dict(zip(self.names, spoil(tuple(output.values())), strict=True))
+
+    monkeypatch.setattr(compiled.CompiledEvaluation, "run", wrong)
+    made, line, _ = compile_it(build("pair", **PAIR), make_frames(6), backend="eager")
+    assert made is None
+    assert message in line
+
+
+def test_a_compiler_that_fails_is_left_alone():
+    def broken(graph, inputs):
+        raise RuntimeError("no such instruction")
+
+    made, line, _ = compile_it(build("pair", **PAIR), make_frames(6), backend=broken)
+    assert made is None
+    assert line.startswith("steps are not compiled: ")
+
+
+def test_training_with_a_compiler_equals_training_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    frames = make_frames(30, forces=True)
+    options = FORCES | {"epochs": 3, "batch_size": 8, "device": "cpu", "dtype": "float64"}
+    options |= {"ema": 0.9, "threads": 1}
+    model = {"layer": "gcs", **NETWORK}
+    summaries, lines = {}, []
+    for name in ("eager", "compiled"):
+        chosen = Settings(**options, compile=name == "compiled")
+        summaries[name] = train(
+            "spektral", model, frames, "pair", THIRDS, chosen, tmp_path / name, lines.append
+        )
+    assert any("steps are compiled" in line for line in lines)
+    assert summaries["compiled"]["compiled"]
+    assert not summaries["eager"]["compiled"]
+    assert summaries["compiled"]["identity"] == summaries["eager"]["identity"]
+    for quantity in ("validation_mae_ev", "test_force_rmse_ev_per_a"):
+        expected = summaries["eager"][quantity]
+        assert summaries["compiled"][quantity] == pytest.approx(expected, rel=1e-8)
+    # and it continues exactly with the same setting
+    short = Settings(**options, compile=True, time_limit_s=1e-6)
+    cut = tmp_path / "cut"
+    first = train("spektral", model, frames, "pair", THIRDS, short, cut, lines.append)
+    assert first["stopped"] == "time limit"
+    train("spektral", model, frames, "pair", THIRDS, chosen, cut, lines.append)
+    assert same_weights(cut, tmp_path / "compiled")
+
+
+def test_failure_in_the_middle_goes_on_without(tmp_path, monkeypatch):
+    def fails(self, model, batch, create_graph=False):
+        raise RuntimeError("out of registers")
+
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
+    monkeypatch.setattr(compiled.CompiledEvaluation, "__call__", fails)
+    frames, lines = make_frames(30, forces=True), []
+    chosen = Settings(epochs=1, device="cpu", compile=True, **FORCES)
+    summary = train("pair", PAIR, frames, "pair", THIRDS, chosen, tmp_path, lines.append)
+    assert any("no longer compiled: RuntimeError" in line for line in lines)
+    assert not summary["compiled"]
+    assert np.isfinite(summary["test_force_rmse_ev_per_a"])
+
+
+def test_inductor_in_single_precision():
+    """The compiler that is used, in a process of its own: it leaves helpers behind."""
+    code = """
+        import torch
+        from gnnip.graphs import GraphStore
+        from gnnip.models import build
+        from gnnip.training.compiled import compile_evaluation
+        import numpy as np
+
+        rng = np.random.default_rng(0)
+        grid = np.stack(np.meshgrid(*[range(3)] * 3), -1).reshape(-1, 3) * 2.0
+        structures = [
+            {"positions": grid + rng.normal(0, 0.1, grid.shape), "numbers": np.full(27, 8)}
+            for _ in range(5)
+        ]
+        model = build("pair", species=(8,), n_radial=3, cutoff=3.0)
+        store = GraphStore.from_structures(structures, model.cutoff)
+        compile_evaluation(model, store, torch.arange(5), 3, True, False, print)
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=300
+    )
+    assert "steps are compiled" in ran.stdout, ran.stdout + ran.stderr
