@@ -1,4 +1,5 @@
-"""What labels a structure: V_SPC/F and the excess electron of water cluster anions, point charges.
+"""What labels a structure: V_SPC/F and the excess electron of water cluster anions, point charges,
+and electronic-structure programs (`engines`).
 
 ``SPCF()`` and ``TuriBorgis()`` are ASE calculators (eV, eV/Angstrom); the modules below them work
 in atomic units, except `coulomb` (eV, Angstrom). Nothing heavy is imported before it is asked for.

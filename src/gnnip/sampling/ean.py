@@ -21,7 +21,7 @@ CATION = "NHHHCHHCHHH"
 ANION = "NOOO"
 #: of the published box: 12.9 Angstrom for 15 pairs, 1.25 g/cm^3
 VOLUME_PER_PAIR = 12.9**3 / 15  #: Angstrom^3
-MINIMUM_DISTANCE = 1.9  #: between atoms of two ions at the start, Angstrom
+RADII = {"H": 0.85, "C": 1.40, "N": 1.40, "O": 1.40}  #: of the atoms at the start, Angstrom
 _COS = -1.0 / 3.0  #: of the tetrahedral angle
 
 
@@ -63,7 +63,8 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
         raise ConfigError(f"{plan.size} atoms are no whole number of ion pairs; give 30, 225, ...")
     edge = plan.lattice or (n * VOLUME_PER_PAIR) ** (1 / 3)
     # cations and anions in turn, so that none is left for the corners
-    bodies = pack_box([cation(), anion()] * n, [edge] * 3, MINIMUM_DISTANCE, rng)
+    radii = [np.array([RADII[s] for s in ion]) for ion in (CATION, ANION)]
+    bodies = pack_box([cation(), anion()] * n, [edge] * 3, radii * n, rng)
     return Atoms(
         list(CATION) * n + list(ANION) * n,
         positions=np.concatenate(bodies[0::2] + bodies[1::2]),

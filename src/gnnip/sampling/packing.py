@@ -5,8 +5,8 @@ removed by moving and turning the rigid molecules downhill on
 
     sum over pairs of atoms of two molecules of max(0, d - r)^2,
 
-with d the minimum distance, until none is left; insertion alone would jam far below the density of
-a liquid.
+with d the smallest distance allowed to the pair, until none is left; insertion alone would jam far
+below the density of a liquid.
 """
 
 from __future__ import annotations
@@ -38,64 +38,72 @@ def random_rotation(rng: np.random.Generator) -> _Array:
 def pack_box(
     molecules: Sequence[_Array],
     box: Sequence[float],
-    minimum_distance: float,
+    minimum_distance: float | Sequence[_Array],
     rng: np.random.Generator,
 ) -> list[_Array]:
     """Return the positions (n_i, 3) of the molecules, placed in a periodic orthorhombic box.
 
     molecules : geometries (n_i, 3) in Angstrom, kept rigid.  box : three edges, Angstrom.
-    minimum_distance : between atoms of different molecules, under periodic images, Angstrom.
+    minimum_distance : between atoms of different molecules, under periodic images, Angstrom; or the
+    radii (n_i,) of the atoms of every molecule, whose sums are the distances allowed.
 
     Raises ConfigError for a box or distance that is not positive or a box narrower than a molecule,
     StructureError when the molecules do not fit.
     """
     edges = np.asarray(box, dtype=np.float64)
-    if edges.shape != (3,) or not (edges > 0).all() or not minimum_distance > 0:
+    if isinstance(minimum_distance, Sequence):
+        radii = [np.asarray(r, dtype=np.float64) for r in minimum_distance]
+    else:
+        radii = [np.full(len(m), 0.5 * minimum_distance) for m in molecules]
+    smallest = 2.0 * min((float(r.min()) for r in radii), default=1.0)
+    if edges.shape != (3,) or not (edges > 0).all() or not smallest > 0:
         raise ConfigError(
             f"Molecules cannot be packed into a box of {list(box)} Å with a minimum distance of "
-            f"{minimum_distance} Å; all must be > 0."
+            f"{smallest:g} Å; all must be > 0."
         )
     centred = [np.asarray(m, dtype=np.float64) - np.mean(m, axis=0) for m in molecules]
     widest = max(2.0 * np.linalg.norm(m, axis=1).max() for m in centred)
-    if widest + minimum_distance > edges.min():
+    if widest + smallest > edges.min():
         raise ConfigError(
             f"A molecule {widest:.1f} Å wide meets its own image in a box of {edges.min():g} Å; "
             "widen the box."
         )
     owner = np.repeat(np.arange(len(centred)), [len(m) for m in centred])
-    centres, bodies = _insert(centred, edges, minimum_distance, rng)
-    # a little more than is asked for, so that the result does not depend on the last step
-    wanted = 1.02 * minimum_distance
+    centres, bodies = _insert(centred, radii, edges, rng)
+    size = np.concatenate(radii)
+    allowed = np.where(owner[:, None] == owner[None], 0.0, size[:, None] + size[None])
     for _ in range(_ROUNDS):
-        centres, bodies = _push_apart(centres, bodies, owner, edges, wanted)
-        nearest = _nearest(centres, bodies, owner, edges)
-        if nearest >= minimum_distance:
+        # a little more than is asked for, so that the result does not depend on the last step
+        centres, bodies = _push_apart(centres, bodies, owner, edges, 1.02 * allowed)
+        deepest = _deepest(centres, bodies, edges, allowed)
+        if deepest <= 0:
             return [c + b for c, b in zip(centres, bodies, strict=True)]
         # out of a place where all push against each other
-        centres = centres + 0.1 * minimum_distance * rng.normal(size=centres.shape)
+        centres = centres + 0.1 * smallest * rng.normal(size=centres.shape)
         bodies = [b @ _turn(0.2 * rng.normal(size=3)).T for b in bodies]
     raise StructureError(
         f"{len(centred)} molecules do not fit into a box of {edges[0]:g} x {edges[1]:g} x "
-        f"{edges[2]:g} Å at {minimum_distance:g} Å from one another (nearest now {nearest:.2f} Å); "
+        f"{edges[2]:g} Å at {smallest:g} Å from one another (some are {deepest:.2f} Å too near); "
         "enlarge the box or lower the distance."
     )
 
 
 def _insert(
-    molecules: Sequence[_Array], edges: _Array, minimum_distance: float, rng: np.random.Generator
+    molecules: Sequence[_Array], radii: Sequence[_Array], edges: _Array, rng: np.random.Generator
 ) -> tuple[_Array, list[_Array]]:
     """Return centres (m, 3) and turned molecules; each takes the place with the least overlap."""
     centres: list[_Array] = []
     bodies: list[_Array] = []
-    placed = np.zeros((0, 3))
-    for molecule in molecules:
+    placed, sizes = np.zeros((0, 3)), np.zeros(0)
+    for molecule, own in zip(molecules, radii, strict=True):
         body = molecule @ random_rotation(rng).T
         best, best_overlap = np.zeros(3), np.inf
         for place in edges * rng.random((_TRIALS, 3)):
             overlap = 0.0
             if len(placed):
                 r = _separations(place + body, placed, edges)[1]
-                overlap = float(np.square(np.maximum(minimum_distance - r, 0.0)).sum())
+                depth = np.maximum(own[:, None] + sizes[None] - r, 0.0)
+                overlap = float(np.square(depth).sum())
             if overlap < best_overlap:
                 best, best_overlap = place, overlap
             if overlap == 0.0:
@@ -103,6 +111,7 @@ def _insert(
         centres.append(best)
         bodies.append(body)
         placed = np.concatenate([placed, best + body])
+        sizes = np.concatenate([sizes, own])
     return np.array(centres), bodies
 
 
@@ -113,11 +122,10 @@ def _separations(a: _Array, b: _Array, edges: _Array) -> tuple[_Array, _Array]:
     return vectors, np.sqrt(np.einsum("ijk,ijk->ij", vectors, vectors))
 
 
-def _nearest(centres: _Array, bodies: Sequence[_Array], owner: NDArray, edges: _Array) -> float:
+def _deepest(centres: _Array, bodies: Sequence[_Array], edges: _Array, allowed: _Array) -> float:
+    """Return by how much the worst pair is too near, Angstrom; 0 or less when none is."""
     positions = np.concatenate([c + b for c, b in zip(centres, bodies, strict=True)])
-    r = _separations(positions, positions, edges)[1]
-    r[owner[:, None] == owner[None]] = np.inf
-    return float(r.min())
+    return float((allowed - _separations(positions, positions, edges)[1]).max())
 
 
 def _turn(vector: _Array) -> _Array:
@@ -131,7 +139,7 @@ def _turn(vector: _Array) -> _Array:
 
 
 def _push_apart(
-    centres: _Array, bodies: list[_Array], owner: NDArray, edges: _Array, distance: float
+    centres: _Array, bodies: list[_Array], owner: NDArray, edges: _Array, allowed: _Array
 ) -> tuple[_Array, list[_Array]]:
     """Return centres and bodies after one minimisation of the overlap.
 
@@ -141,7 +149,6 @@ def _push_apart(
     from scipy.optimize import minimize
 
     m = len(centres)
-    different = owner[:, None] != owner[None]
 
     def overlap(values: _Array) -> tuple[float, _Array]:
         shifts, turns = values[: 3 * m].reshape(m, 3), values[3 * m :].reshape(m, 3)
@@ -150,7 +157,7 @@ def _push_apart(
         vectors, r = _separations(
             (centres + shifts)[owner] + arms, (centres + shifts)[owner] + arms, edges
         )
-        depth = np.where(different, np.maximum(distance - r, 0.0), 0.0)
+        depth = np.maximum(allowed - r, 0.0)
         push = (2.0 * depth / np.maximum(r, 1e-9))[..., None] * vectors
         force = push.sum(axis=1)
         gradient = np.zeros((2, m, 3))

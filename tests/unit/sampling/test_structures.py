@@ -37,6 +37,18 @@ def test_packed_molecules_are_whole_apart_and_seeded():
     assert np.abs(np.concatenate(other) - np.concatenate(packed)).max() > 1
 
 
+def test_atoms_have_radii_of_their_own():
+    ion, counter = ean.cation(), ean.anion()
+    radii = [np.array([ean.RADII[s] for s in names]) for names in (ean.CATION, ean.ANION)]
+    packed = pack_box([ion, counter] * 4, [9.0] * 3, radii * 4, np.random.default_rng(0))
+    atoms = Atoms(positions=np.concatenate(packed), cell=[9.0] * 3, pbc=True, numbers=[1] * 60)
+    owner = np.repeat(np.arange(8), [11, 4] * 4)
+    size = np.concatenate(radii * 4)
+    allowed = size[:, None] + size[None]
+    apart = owner[:, None] != owner[None]
+    assert (atoms.get_all_distances(mic=True)[apart] >= allowed[apart] - 1e-9).all()
+
+
 def test_packing_says_what_does_not_fit():
     rng = np.random.default_rng(0)
     water = molecule("H2O").positions
