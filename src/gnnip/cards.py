@@ -366,7 +366,7 @@ class Card(Strict):
     datasets: dict[str, DatasetUse] = Field(min_length=1)
     """Data sets, by name."""
     training_defaults: TrainingGroup = TrainingGroup()
-    """What the training groups share."""
+    """What the training groups share; hyper-parameters only where a group states no other model."""
     trainings: dict[str, TrainingGroup] = {}
     """Training groups, by name."""
     steps: dict[str, Step] = {}
@@ -609,7 +609,7 @@ def resolve(
     merged = merge(raw, override)
     defaults = merged.get("training_defaults") or {}
     merged["trainings"] = {
-        group: merge(defaults, values or {})
+        group: merge(_defaults_for(values or {}, defaults), values or {})
         for group, values in (merged.get("trainings") or {}).items()
     }
     skipped = {}
@@ -661,6 +661,12 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
     datasets |= {step.dataset for step in card.steps.values()}
     datasets |= {name for artefact in card.artefacts.values() for name in artefact.datasets}
     card.datasets = {name: use for name, use in card.datasets.items() if name in datasets}
+
+
+def _defaults_for(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of a group: hyper-parameters are those of the defaults' own model."""
+    other = group.get("model") not in (None, defaults.get("model"))
+    return {k: v for k, v in defaults.items() if not (other and k == "hyperparameters")}
 
 
 def _check_references(card: ResolvedCard, where: str) -> None:

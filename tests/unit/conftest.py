@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,11 +54,13 @@ def made_up_frames(sizes: tuple[int, ...] = SIZES, per_trajectory: int = 2) -> F
         np.array, zip(*rows, strict=True)
     )
     counts = np.array([len(block) for block in blocks])
+    pushes = np.random.default_rng(8).normal(size=(2, counts.sum(), 3))
     return FrameArrays(
         positions=np.concatenate(blocks),
         numbers=np.concatenate([np.tile([8, 1, 1], count // 3) for count in counts]),
         offsets=np.concatenate([[0], np.cumsum(counts)]),
         energies={"atomic": atomic * HARTREE, "electronic": electronic * HARTREE},
+        forces={"atomic": 0.5 * pushes[0], "electronic": 0.1 * pushes[1]},
         metadata={
             "n_molecules": n.astype(np.int64),
             "temperature_k": temperature,
@@ -92,8 +95,12 @@ def make_run(root: Path, tier: str = "paper", epochs: int = 150) -> MadeUpRun:
                 place.mkdir(parents=True)
                 split = dict(plan.split)
                 parts = make_split(frames, split.pop("scheme"), seed, **split)
-                layer = plan.hyperparameters["layer"]
-                scale = ERRORS[layer][plan.term == "electronic"] * _penalty(plan.hyperparameters)
+                if "layer" in plan.hyperparameters:
+                    layer = plan.hyperparameters["layer"]
+                    scale = ERRORS[layer][plan.term == "electronic"]
+                    scale *= _penalty(plan.hyperparameters)
+                else:
+                    scale = {"nequip": 0.004, "pair": 0.05}[plan.model]
                 if plan.split["scheme"] != "random":
                     scale *= 1.8
                 scale *= np.exp(0.08 * rng.normal())
@@ -125,7 +132,8 @@ def _write_training(
     tables = []
     for subset in ("validation", "test"):
         chosen = parts[subset]
-        true = frames.energies[term][chosen]
+        terms = frames.terms if term == "total" else (term,)
+        true = np.sum([frames.energies[t][chosen] for t in terms], axis=0)
         error = 1.25 * scale * HARTREE * rng.normal(size=len(chosen))
         tables.append(
             pd.DataFrame(
@@ -207,6 +215,100 @@ def _write_steps(
                         )
     pd.DataFrame(audit).to_csv(folder / "symmetry_audit.csv", index=False)
     made_up_densities().to_csv(folder / "densities.csv", index=False)
+    made_up_force_audit(frames, card).to_csv(folder / "force_audit.csv", index=False)
+    made_up_dynamics().to_csv(folder / "dynamics.csv", index=False)
+
+
+#: error of the made-up forces, eV/Å, by model and target
+FORCE_ERRORS = {
+    ("nequip", "total"): 0.06,
+    ("nequip", "atomic"): 0.05,
+    ("nequip", "electronic"): 0.03,
+    ("pair", "total"): 0.3,
+}
+
+
+def made_up_force_audit(frames: FrameArrays, card: dict[str, Any]) -> pd.DataFrame:
+    """Errors of forces with Gaussian noise, on a few frames of every size and state."""
+    from gnnip.evaluation.forces import measure
+
+    rng = np.random.default_rng(12)
+    few = frames.subset(np.arange(0, frames.n_frames, 16))
+    rows = []
+    for group in card["steps"]["force_audit"]["trainings"]:
+        entry = TrainingGroup.model_validate(card["trainings"][group])
+        for cell in expand(entry):
+            plan = plan_training(entry, cell)
+            terms = few.terms if plan.term == "total" else (plan.term,)
+            true = np.sum([few.forces[t] for t in terms], axis=0)
+            for seed in range(entry.seeds):
+                noise = FORCE_ERRORS[plan.model, plan.term] * rng.normal(size=true.shape)
+                about = {"group": group, "model": plan.model, "target": plan.term, "seed": seed}
+                columns = ("state", "n_molecules")
+                found = measure(few, plan.term, true + noise, "electronic", columns)
+                rows += [{**about, **row} for row in found]
+    return pd.DataFrame(rows)
+
+
+def made_up_dynamics(n_replicas: int = 4) -> pd.DataFrame:
+    """What `compare_dynamics` writes: a network like the reference, and pairs that fail early."""
+    from gnnip.evaluation.dynamics_comparison import COLUMNS
+
+    rng = np.random.default_rng(13)
+    rows: list[tuple[object, ...]] = []
+    lives = {"forces/all/seed-0": 1.0, "forces_pair/all/seed-0": 0.1, "reference": 1.0}
+    for potential, life in lives.items():
+        failed = life < 1.0
+        time = np.linspace(0.0, 1000.0 * life, 40)
+        for replica in range(n_replicas):
+            for name, value, text in (
+                ("n_atoms", 96.0, ""),
+                ("target_temperature_k", 100.0, ""),
+                ("simulated_fs", 1000.0 * life, ""),
+                ("failed", float(failed), "temperature: too hot" if failed else ""),
+                *([] if failed else [("temperature_mean_k", 100.0 + replica, "")]),
+                *([] if failed else [("drift_mev_per_atom_ps", 0.1 * (-1) ** replica, "")]),
+                *([] if failed else [("fluctuation_mev_per_atom", 0.02, "")]),
+            ):
+                rows.append((potential, "run", name, replica, None, value, text))
+            series = {
+                "temperature_k": 100.0 + 8.0 * rng.normal(size=40) + 2.0 * failed * time,
+                "potential_energy_ev": -13.0 + 0.05 * rng.normal(size=40),
+                "conserved_energy_ev": -12.0 + 0.002 * rng.normal(size=40),
+            }
+            for name, values in series.items():
+                for t, value in zip(time, values, strict=True):
+                    rows.append((potential, "series", name, replica, t, value, ""))
+            for t in time[::10]:
+                rows.append((potential, "relabel", "electronic_energy_ev", replica, t, -0.5, ""))
+                rows.append((potential, "relabel", "gyration_radius_a", replica, t, 4.3, ""))
+                if potential != "reference":
+                    error = 0.3 if failed else 0.05
+                    rows.append(
+                        (potential, "relabel", "force_rmse_ev_per_a", replica, t, error, "")
+                    )
+        for how in ("alone", "batched")[: 1 if potential == "reference" else 2]:
+            seconds = 0.004 if potential == "reference" else 0.008 / (1 + (how == "batched"))
+            rows.append((potential, "speed", f"{how}_seconds_per_step", None, None, seconds, "cpu"))
+        if failed:
+            continue
+        r = np.linspace(0.1, 7.9, 40)
+        for name in ("O-O", "O-H", "H-H"):
+            for x, value in zip(r, np.exp(-np.square(r - 3.0)), strict=True):
+                rows.append((potential, "rdf", name, None, x, value, ""))
+        for name in ("O", "H"):
+            for x in r:
+                rows.append((potential, "profile", name, None, x, 5.0, ""))
+        for x in np.linspace(0.0, 150.0, 40):
+            rows.append((potential, "vdos", "total", None, x, float(x < 120.0), ""))
+    for potential, error in (("forces/all/seed-0", 6.0), ("noise_floor", 5.0)):
+        for record, name in (
+            *(("rdf_error", pair) for pair in ("O-O", "O-H", "H-H")),
+            *(("profile_error", element) for element in ("O", "H")),
+            ("vdos_error", "total"),
+        ):
+            rows.append((potential, record, name, None, None, error, ""))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def made_up_densities(n_molecules: int = 20) -> pd.DataFrame:

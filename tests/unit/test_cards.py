@@ -128,6 +128,18 @@ def test_bad_card_is_one_sentence_naming_file_and_key(raw, write, edit, expected
     assert expected in message
 
 
+def test_hyperparameters_of_the_defaults_are_those_of_their_model(raw, write):
+    raw["trainings"]["forces"]["hyperparameters"] = {"species": [1, 8], "channels": 4}
+    card = cards.resolve("gijon2023", "paper", folder=write(raw))
+    (cell,) = card.cells("forces")
+    plan = cards.plan_training(card.trainings["forces"], cell)
+    assert plan.model == "nequip"
+    # no layer, no activation of the convolutional networks; a list stays a list
+    assert plan.hyperparameters == {"species": [1, 8], "channels": 4}
+    assert plan.split["scheme"] == "trajectory"
+    assert "layer" in card.trainings["grid"].hyperparameters
+
+
 def test_every_tier_of_every_card_resolves(root):
     for name in cards.card_names(root / "papers"):
         for tier in cards.TIERS:

@@ -95,7 +95,11 @@ def test_dry_run_of_every_tier_and_profile(project, tier, profile):
     )
     artefacts = sum(len(card.artefacts) for card in all_cards)
     assert todo["plot_artefact"] == todo["tabulate_artefact"] == artefacts
-    use = all_cards[0].datasets["water_anion"]
+    anion = next(card for card in all_cards if "dynamics" in card.steps)
+    moved = anion.steps["dynamics"].trainings
+    assert todo["run_dynamics"] == sum(len(anion.cells(g)) for g in moved)
+    assert todo["run_reference"] == todo["compare_dynamics"] == todo["audit_forces"] == 1
+    use = anion.datasets["water_anion"]
     assert todo["generate_trajectory"] == len(use.sizes) * use.replicas
     assert todo["draw_structures"] == 1
 
@@ -175,6 +179,8 @@ def test_profiles_give_gpus_to_networks_only(root, profile):
         "train_model",
         "audit_symmetry",
         "probe_charges",
+        "audit_forces",
+        "run_dynamics",
     }
 
 

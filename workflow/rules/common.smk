@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from gnnip import cards, catalogue, provenance
+from gnnip import cards, catalogue, provenance, reference
 from gnnip.errors import GnnipError
 
 try:
@@ -22,6 +22,7 @@ USES_GPU = int(
 # of this machine; a cluster's profile sets the threads of its jobs itself
 ALL_CORES = workflow.resource_settings.cores or 1
 RECORDED = Path("results/recorded")
+REFERENCE = "reference"  # name of the reference among the potentials of dynamics
 
 
 @functools.cache
@@ -118,15 +119,18 @@ def _cells(card, tier, group):
     return {cell.name: cell for cell in card_at(card, tier).cells(group)}
 
 
-def _plan(wildcards):
-    group = card_of(wildcards).trainings.get(wildcards.group)
-    cell = _cells(wildcards.card, wildcards.tier, wildcards.group).get(wildcards.cell)
-    if group is None or cell is None:
+def _plan_of(card, tier, group, name):
+    entry = card_at(card, tier).trainings.get(group)
+    cell = _cells(card, tier, group).get(name) if entry else None
+    if cell is None:
         raise WorkflowError(
-            f"Card {wildcards.card} has no training {wildcards.group}/{wildcards.cell} "
-            f"at tier {wildcards.tier}."
+            f"Card {card} has no training {group}/{name} at tier {tier}."
         )
-    return cards.plan_training(group, cell)
+    return cards.plan_training(entry, cell)
+
+
+def _plan(wildcards):
+    return _plan_of(wildcards.card, wildcards.tier, wildcards.group, wildcards.cell)
 
 
 def training_dataset(wildcards):
@@ -166,11 +170,18 @@ def training_files(card, tier, groups, name, cells=None, seeds=None):
 # --- steps and artefacts --------------------------------------------------------------------------
 
 
-def step_dataset(name):
+# Each of these takes the name of a step, or reads it off the wildcard `step`.
+
+
+def _step(wildcards, name):
+    return card_of(wildcards).steps[name or wildcards.step]
+
+
+def step_dataset(name=None):
     """Return the input function that gives the data set of a step."""
 
     def dataset(wildcards):
-        step = card_of(wildcards).steps[name]
+        step = _step(wildcards, name)
         return (
             f"results/{wildcards.tier}/datasets/{step.dataset}.h5"
             if step.dataset
@@ -180,11 +191,11 @@ def step_dataset(name):
     return dataset
 
 
-def step_models(name):
+def step_models(name=None):
     """Return the input function that gives the trained models of a step."""
 
     def models(wildcards):
-        step = card_of(wildcards).steps[name]
+        step = _step(wildcards, name)
         return training_files(
             wildcards.card,
             wildcards.tier,
@@ -197,16 +208,16 @@ def step_models(name):
     return models
 
 
-def step_options(name):
+def step_options(name=None):
     """Return the params function that gives the options of a step."""
 
     def options(wildcards):
-        return card_of(wildcards).steps[name].options
+        return _step(wildcards, name).options
 
     return options
 
 
-def step_predictions(name):
+def step_predictions(name=None):
     """Return the input function that gives the predictions of a step's models."""
 
     def predictions(wildcards):
@@ -214,6 +225,49 @@ def step_predictions(name):
         return [str(Path(model).with_name("predictions.csv")) for model in models]
 
     return predictions
+
+
+# --- dynamics: every potential is a job, named by the folder of its training ------------------------
+
+
+def potential_names(wildcards):
+    """Return the potentials of a step of dynamics: its trained models, then the reference."""
+    trainings = f"results/{wildcards.tier}/{wildcards.card}/trainings"
+    models = step_models()(wildcards)
+    names = [str(Path(model).parent.relative_to(trainings)) for model in models]
+    return names + [REFERENCE] * bool(_step(wildcards, None).options.get("reference"))
+
+
+def dynamics_files(wildcards):
+    """Return the trajectories of a step, in the order of its potentials."""
+    return expand(
+        "results/{tier}/{card}/dynamics/{step}/{potential}/trajectory.h5",
+        tier=wildcards.tier,
+        card=wildcards.card,
+        step=wildcards.step,
+        potential=potential_names(wildcards),
+    )
+
+
+def dynamics_motion(wildcards):
+    return _step(wildcards, None).options.get("motion", {})
+
+
+def dynamics_code(wildcards):
+    """Hash the engine and the one model that moves the atoms."""
+    group, cell, _ = wildcards.potential.split("/")
+    plan = _plan_of(wildcards.card, wildcards.tier, group, cell)
+    modules = catalogue.model_modules(plan.model, plan.hyperparameters)
+    return code_of("gnnip.evaluation.dynamics", *modules)
+
+
+def reference_text(wildcards):
+    return _step(wildcards, None).options["reference"]
+
+
+def reference_code(wildcards):
+    moved_by = reference.calculator_module(reference_text(wildcards))
+    return code_of("gnnip.evaluation.dynamics", moved_by)
 
 
 def artefact_trainings(wildcards):
@@ -383,3 +437,5 @@ wildcard_constraints:
     seed="[0-9]+",
     size="[0-9]+",
     replica="[0-9]+",
+    step="dynamics(_[a-z0-9_]+)?",
+    potential=f"[a-z][a-z0-9_]*/{cards.Cell.pattern}/seed-[0-9]+",

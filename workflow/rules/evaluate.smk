@@ -73,6 +73,106 @@ rule compute_densities:
         "../scripts/compute_densities.py"
 
 
+rule audit_forces:
+    input:
+        dataset=step_dataset("force_audit"),
+        models=step_models("force_audit"),
+        predictions=step_predictions("force_audit"),
+    output:
+        table="results/{tier}/{card}/steps/force_audit.csv",
+    log:
+        "logs/{tier}/{card}/audit_forces.log",
+    benchmark:
+        "results/{tier}/{card}/benchmarks/audit_forces.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+        gpu=USES_GPU,
+    params:
+        options=step_options("force_audit"),
+        code=code_of("gnnip.evaluation.forces"),
+        device=CONFIG.device,
+    message:
+        "Comparing the forces of the potentials of {wildcards.card} with the reference"
+    script:
+        "../scripts/audit_forces.py"
+
+
+rule run_dynamics:
+    input:
+        dataset=step_dataset(),
+        model="results/{tier}/{card}/trainings/{potential}/model.safetensors",
+    output:
+        trajectory="results/{tier}/{card}/dynamics/{step}/{potential}/trajectory.h5",
+    log:
+        "logs/{tier}/{card}/run_dynamics/{step}/{potential}.log",
+    benchmark:
+        "results/{tier}/{card}/benchmarks/run_dynamics/{step}/{potential}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=480,
+        gpu=USES_GPU,
+    params:
+        motion=dynamics_motion,
+        code=dynamics_code,
+        device=CONFIG.device,
+    message:
+        "Moving atoms by {wildcards.potential} for {wildcards.card}/{wildcards.step}"
+    script:
+        "../scripts/run_dynamics.py"
+
+
+rule run_reference:
+    input:
+        dataset=step_dataset(),
+    output:
+        trajectory="results/{tier}/{card}/dynamics/{step}/reference/trajectory.h5",
+    log:
+        "logs/{tier}/{card}/run_reference/{step}.log",
+    benchmark:
+        "results/{tier}/{card}/benchmarks/run_reference/{step}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=480,
+    params:
+        motion=dynamics_motion,
+        reference=reference_text,
+        code=reference_code,
+    message:
+        "Moving atoms by the reference for {wildcards.card}/{wildcards.step}"
+    script:
+        "../scripts/run_reference.py"
+
+
+rule compare_dynamics:
+    input:
+        dataset=step_dataset(),
+        models=step_models(),
+        trajectories=dynamics_files,
+    output:
+        table="results/{tier}/{card}/steps/{step}.csv",
+    log:
+        "logs/{tier}/{card}/compare_dynamics/{step}.log",
+    benchmark:
+        "results/{tier}/{card}/benchmarks/compare_dynamics/{step}.tsv"
+    # all cores, so that no other job disturbs the clock; the measurement itself uses one
+    threads: ALL_CORES
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        names=potential_names,
+        options=step_options(),
+        code=code_of("gnnip.evaluation.dynamics_comparison"),
+    message:
+        "Comparing the dynamics of {wildcards.card}/{wildcards.step} with the reference"
+    script:
+        "../scripts/compare_dynamics.py"
+
+
 rule probe_charges:
     input:
         dataset=step_dataset("charge_probe"),

@@ -12,13 +12,16 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from gnnip.errors import DataError
+from gnnip.evaluation.selection import spread_evenly
 from gnnip.units import BOHR
+
+Result = TypeVar("Result")
 
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -68,13 +71,21 @@ def measure_timing(
         batch_size,
         accuracy,
     )
+    return in_one_thread(_measure, *arguments)
+
+
+def in_one_thread(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Return function(*arguments), computed in a new process whose libraries use one thread.
+
+    The script that calls this must be guarded by ``if __name__ == "__main__"``.
+    """
     # thread pools are sized when their libraries load: a fresh process is the only sure way to one
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as pool:
-            return pool.submit(_measure, *arguments).result()
+            return pool.submit(function, *arguments).result()
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)
@@ -169,12 +180,6 @@ def _bind(
 ) -> Callable[[], None]:
     x, z = np.asarray(positions, dtype=np.float64), np.asarray(numbers, dtype=np.int64)
     return lambda: run(x, z)
-
-
-def spread_evenly(values: np.ndarray, count: int) -> np.ndarray:
-    """Return `count` of the values at even distances, all of them when there are fewer."""
-    chosen = np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int))
-    return values[chosen]
 
 
 def interleave(

@@ -17,13 +17,11 @@ import pandas as pd
 from gnnip.cards import Published, ResolvedCard
 from gnnip.errors import DataError
 from gnnip.evaluation.claims import ClaimResult
+from gnnip.evaluation.tables import COLUMNS as METRICS
 
 REPRODUCED, BETTER, DEVIATES = "reproduced", "better", "deviates"
 NOT_COMPARABLE, NOT_RUN = "not comparable", "not run"
 VERDICTS = (REPRODUCED, BETTER, DEVIATES, NOT_COMPARABLE, NOT_RUN)
-
-#: columns that every {artefact}.metrics.csv has
-METRICS = ("artefact", "quantity", "variant", "unit", "seed", "value", "baseline", "reference")
 
 Claims = Mapping[str, Callable[[dict[str, pd.DataFrame]], ClaimResult]]
 

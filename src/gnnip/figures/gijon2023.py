@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gnnip.figures import style
+from gnnip.figures import dynamics, style
 from gnnip.figures.scene import Scene, rotation_to, vertex_normals
 
 Info = Mapping[str, Any]
@@ -975,3 +975,239 @@ def grid(tidy: pd.DataFrame, info: Info) -> Figure:
     fig.legend(handles, labels, loc="lower center", ncol=4, bbox_to_anchor=(0.5, 4.0 / 80))
     style.footer(fig, info, tidy, "GATConv")
     return fig
+
+
+# --- forces and dynamics --------------------------------------------------------------------------
+
+PREDICTORS = {
+    "nequip": ("NequIP", style.BLUE, "o"),
+    "exact_water": ("exact water,\nno electron", style.VERMILLION, "D"),
+    "pair": ("pairs only", style.ORANGE, "s"),
+    "ensemble_mean": (r"$(N, T)$ mean", style.GREY, "^"),
+    "composition": ("composition,\nno forces", style.INK, "v"),
+}
+#: how the force errors of atoms are marked
+ELEMENTS = {"O": ("oxygen", "none"), "H": ("hydrogen", "full")}
+
+
+@style.styled
+def forces(tidy: pd.DataFrame, info: Info) -> Figure:
+    """Errors of forces (a) and energies (b); is the electron resolved, by its force (c), N (d)."""
+    width, height = style.DOUBLE, 132.0
+    fig = style.figure(width, height)
+    places = ((24, 82, 55, 40), (110, 82, 55, 40), (24, 16, 55, 45), (110, 16, 55, 45))
+    axes = [fig.add_axes((x / width, y / height, w / width, h / height)) for x, y, w, h in places]
+    errors = tidy[tidy["record"] == "error"]
+    total = errors[errors["target"] == "total"]
+    _force_errors(axes[0], total)
+    _energy_errors(axes[1], total)
+    _resolved_curve(axes[2], tidy)
+    _resolved_sizes(axes[3], errors)
+    style.footer(fig, info, tidy, "split by trajectory; bars: standard deviation over seeds")
+    return fig
+
+
+def _force_errors(ax: Axes, total: pd.DataFrame) -> None:
+    names = [n for n in PREDICTORS if n != "ensemble_mean" and (total["predictor"] == n).any()]
+    for i, name in enumerate(names):
+        _, colour, marker = PREDICTORS[name]
+        for element, (_, fill) in ELEMENTS.items():
+            chosen = (total["predictor"] == name) & (total["name"] == element)
+            values = total.loc[chosen, "force_rmse_ev_per_a"]
+            ax.errorbar(
+                values.mean(),
+                i,
+                xerr=style.spread(values) if len(values) > 1 else None,
+                fmt=marker,
+                color=colour,
+                fillstyle=fill,  # type: ignore[arg-type]
+                ms=5,
+                capsize=2,
+            )
+    for label, fill in ELEMENTS.values():
+        ax.plot([], [], "o", color=style.INK, fillstyle=fill, ms=4.5, label=label)  # type: ignore[arg-type]
+    ax.legend(loc="lower left", bbox_to_anchor=(-0.02, -0.02), handletextpad=0.2)
+    _names_at_the_left(ax, names)
+    ax.set_xlabel("RMSE of force components (eV/Å)")
+    style.plain_log(ax, "x")
+    style.panel(ax, "a", "forces of the total energy")
+
+
+def _energy_errors(ax: Axes, total: pd.DataFrame) -> None:
+    names = [n for n in PREDICTORS if (total["predictor"] == n).any()]
+    rows = total[total["name"] == "all"]
+    for i, name in enumerate(names):
+        _, colour, marker = PREDICTORS[name]
+        values = rows.loc[rows["predictor"] == name, "energy_rmse_mev_per_atom"]
+        ax.errorbar(
+            values.mean(),
+            i,
+            xerr=style.spread(values) if len(values) > 1 else None,
+            fmt=marker,
+            color=colour,
+            ms=5,
+            capsize=2,
+        )
+    words = {"exact_water": "exact water,\n" r"$(N, T)$ mean $E_0$", "composition": "composition"}
+    _names_at_the_left(ax, names, words)
+    ax.set_xlabel("RMSE of energies (meV/atom)")
+    style.plain_log(ax, "x")
+    style.panel(ax, "b", r"total energy $V + E_0$")
+
+
+def _names_at_the_left(ax: Axes, names: list[str], words: Mapping[str, str] | None = None) -> None:
+    labels = {n: PREDICTORS[n][0] for n in names} | dict(words or {})
+    ax.set_yticks(range(len(names)), [labels[n] for n in names])
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(axis="x", which="major")
+
+
+#: (predictor, target) of the curves: label, colour, line style
+CURVES = {
+    ("exact_water", "total"): ("exact water, no electron", style.VERMILLION, (0, (4, 2))),
+    ("nequip", "total"): (r"NequIP of $V + E_0$", style.BLUE, "-"),
+    ("nequip", "electronic"): (r"NequIP of $E_0$ alone", style.SKY, "-"),
+}
+
+
+def _resolved_curve(ax: Axes, tidy: pd.DataFrame) -> None:
+    rows = tidy[tidy["record"] == "curve"]
+    # the groups of each training have means of their own: seeds are drawn side by side
+    for (predictor, target), (label, colour, dashes) in CURVES.items():
+        own = rows[(rows["predictor"] == predictor) & (rows["target"] == target)]
+        for k, (_, part) in enumerate(own.groupby("seed")):
+            part = part.sort_values("x")
+            ax.plot(
+                part["x"],
+                part["force_rmse_ev_per_a"],
+                color=colour,
+                ls=dashes,
+                marker="o" if predictor == "nequip" else None,
+                ms=2.5,
+                lw=1.0,
+                label=label if k == 0 else None,
+            )
+    ax.set(
+        xlabel=r"electron's force on the atom $|F_{E_0}|$ (eV/Å)",
+        ylabel="RMSE of force components\n(eV/Å)",
+    )
+    style.plain_log(ax, "x")
+    style.plain_log(ax, "y")
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.02, 1.02))
+    style.panel(ax, "c", "better than no electron, and where?")
+
+
+def _resolved_sizes(ax: Axes, errors: pd.DataFrame) -> None:
+    sizes = sorted(int(n.split("=")[1]) for n in set(errors["name"]) if "n_molecules=" in n)
+    states = [s for s in ("surface", "interior") if (errors["name"] == f"state={s}").any()]
+    for (predictor, target), (label, colour, _) in CURVES.items():
+        if predictor != "nequip":
+            continue
+        own = errors[(errors["predictor"] == predictor) & (errors["target"] == target)]
+        aside = 0.1 if target == "total" else -0.1
+        for i, n in enumerate(sizes):
+            values = own.loc[own["name"] == f"n_molecules={n}", "resolved"]
+            if len(values):
+                _one_resolved(ax, i + aside, values, colour, "o")
+        for k, state in enumerate(states):
+            values = own.loc[own["name"] == f"state={state}", "resolved"]
+            if len(values):
+                _one_resolved(ax, len(sizes) + 0.5 + k + aside, values, colour, "s")
+        ax.plot([], [], "o", color=colour, ms=4, label=label)
+    ax.axhline(0.0, color=style.VERMILLION, lw=1.0, ls=(0, (4, 2)))
+    ax.axhline(1.0, color=style.INK, lw=0.5)
+    ends = [len(sizes) + 0.5 + k for k in range(len(states))]
+    ax.set_xticks([*range(len(sizes)), *ends], [*map(str, sizes), *states])
+    for tick in ax.get_xticklabels()[len(sizes) :]:
+        tick.set_rotation(25)
+    low = min(-0.25, float(errors.loc[errors["predictor"] == "nequip", "resolved"].min()) - 0.1)
+    ax.set_ylim(max(low, -3.0), 1.08)
+    ax.set(
+        xlim=(-0.5, len(sizes) + len(states)),
+        xlabel="molecules $N$, and states of the electron",
+        ylabel="share of the electron's\nforce resolved",
+    )
+    style.panel(ax, "d", "share resolved (1: all, 0: none)")
+
+
+def _one_resolved(ax: Axes, x: float, values: pd.Series, colour: str, marker: str) -> None:
+    spread = style.spread(values) if len(values) > 1 else None
+    ax.errorbar(x, values.mean(), yerr=spread, fmt=marker, color=colour, ms=4.5, capsize=2)
+
+
+MOVED_BY = dynamics.Look(
+    {"reference": "reference", "nequip": "NequIP", "pair": "pairs only"},
+    {"reference": style.INK, "nequip": style.BLUE, "pair": style.ORANGE},
+)
+
+
+@style.styled
+def anion_md(tidy: pd.DataFrame, info: Info) -> Figure:
+    """Dynamics by learned forces and by the reference's: heat, energy, structure, the electron."""
+    width, height = style.DOUBLE, 166.0
+    fig = style.figure(width, height)
+    axes = [
+        fig.add_axes((x / width, y / height, 37 / width, 32 / height))
+        for y in (116, 66, 16)
+        for x in (17, 74, 130)
+    ]
+    dynamics.temperature(axes[0], tidy, MOVED_BY)
+    dynamics.conservation(axes[1], tidy, MOVED_BY)
+    _speed(axes[2], tidy)
+    for ax, (record, name) in zip(
+        axes[3:6], (("rdf", "O-O"), ("rdf", "O-H"), ("profile", "O")), strict=True
+    ):
+        dynamics.distribution(ax, tidy, MOVED_BY, name, record)
+        dynamics.write_lines(ax, dynamics.errors_text(tidy, MOVED_BY, name, record))
+    axes[3].set(xlabel="distance O–O (Å)", ylabel="density (1/Å)")
+    axes[4].set(xlabel="distance O–H (Å)", ylabel="density (1/Å)")
+    axes[5].set(xlabel="distance from the centre (Å)", ylabel="oxygen atoms (1/Å)")
+    dynamics.spectrum(axes[6], tidy, MOVED_BY)
+    dynamics.write_lines(axes[6], dynamics.errors_text(tidy, MOVED_BY, "total", "vdos"))
+    dynamics.on_path(axes[7], tidy, MOVED_BY, "electronic_energy_ev")
+    axes[7].set_ylabel(r"exact $E_0$ on the path (eV)")
+    dynamics.on_path(axes[8], tidy, MOVED_BY, "force_rmse_ev_per_a")
+    axes[8].set_ylabel("RMSE of force\ncomponents (eV/Å)")
+    axes[8].set_ylim(bottom=0.0)
+    titles = (
+        *("temperature", "conserved energy", "time of one step"),
+        *("O–O distances", "O–H distances", "profile"),
+        *("vibrations", "the electron", "force error on the path"),
+    )
+    for letter, ax, title in zip("abcdefghi", axes, titles, strict=True):
+        style.panel(ax, letter, title)
+    names = MOVED_BY.present(tidy)
+    fig.legend(
+        handles=[
+            axes[0].plot([], [], color=MOVED_BY.colours[n], lw=2.0, label=MOVED_BY.labels[n])[0]
+            for n in names
+        ],
+        loc="upper center",
+        ncol=3,
+        bbox_to_anchor=(0.5, 1.0 - 1.0 / height),
+    )
+    counts = {n: dynamics.failures(tidy, n) for n in names}
+    failed = ", ".join(f"{MOVED_BY.labels[n]} {k} of {m}" for n, (k, m) in counts.items())
+    note = f"lines, bands: mean and range over replicas; replicas that failed: {failed}"
+    style.footer(fig, info, tidy, note)
+    return fig
+
+
+def _speed(ax: Axes, tidy: pd.DataFrame) -> None:
+    """Draw the time of one step of one replica, alone and with all replicas in one batch."""
+    names = MOVED_BY.present(tidy[tidy["record"] == "speed"])
+    for i, name in enumerate(names):
+        for how, marker in (("alone", "o"), ("batched", "^")):
+            seconds = dynamics.seconds_per_step(tidy, name, how)
+            if np.isfinite(seconds):
+                ax.plot(1000.0 * seconds, i, marker, color=MOVED_BY.colours[name], ms=5, mew=0)
+    for how, marker in (("alone", "o"), ("all at once", "^")):
+        ax.plot([], [], marker, color=style.GREY, ms=4, label=how)
+    ax.legend(loc="lower center", ncol=2, handletextpad=0.1, columnspacing=1.0)
+    ax.set_yticks(range(len(names)), [MOVED_BY.labels[n] for n in names])
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(names) + 0.2, -0.6)  # the last row is the legend's
+    ax.grid(axis="x", which="major")
+    ax.set_xlabel("ms per replica, one core")
+    style.plain_log(ax, "x")

@@ -1,8 +1,9 @@
 """What labels a structure: V_SPC/F and the excess electron of water cluster anions, point charges,
 and electronic-structure programs (`engines`).
 
-``SPCF()`` and ``TuriBorgis()`` are ASE calculators (eV, eV/Angstrom); the modules below them work
-in atomic units, except `coulomb` (eV, Angstrom). Nothing heavy is imported before it is asked for.
+``SPCF()``, ``TuriBorgis()`` and their sum ``WaterAnion()`` are ASE calculators (eV, eV/Angstrom);
+the modules below them work in atomic units, except `coulomb` (eV, Angstrom). Nothing heavy is
+imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["SPCF", "TuriBorgis"]
+from gnnip.errors import ConfigError, nearest
+
+__all__ = ["SPCF", "TuriBorgis", "WaterAnion"]
+
+#: name in cards -> (module, class) of a reference that can drive dynamics
+_CALCULATORS = {"water_anion": ("gnnip.reference.calculators", "WaterAnion")}
 
 
 def __getattr__(name: str) -> Any:
@@ -18,3 +24,36 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(import_module("gnnip.reference.calculators"), name)
     raise AttributeError(f"module 'gnnip.reference' has no attribute '{name}'")
+
+
+def calculator_module(text: str) -> str:
+    """Return the library module behind a reference such as `water_anion`, to hash its code."""
+    return _find(text)[0]
+
+
+def make_calculator(text: str) -> Any:
+    """Return a new ASE calculator for a text such as `water_anion accuracy_hartree=1e-3`.
+
+    Raises ConfigError for an unknown name and for a setting that is not key=number.
+    """
+    module, cls = _find(text)
+    settings = {}
+    for word in text.split()[1:]:
+        key, _, value = word.partition("=")
+        try:
+            settings[key] = float(value)
+        except ValueError:
+            raise ConfigError(
+                f"'{word}' in the reference '{text}' is no setting; write key=number."
+            ) from None
+    try:
+        return getattr(import_module(module), cls)(**settings)
+    except TypeError as error:
+        raise ConfigError(f"The reference '{text}' cannot be made: {error}.") from None
+
+
+def _find(text: str) -> tuple[str, str]:
+    name = text.split()[0] if text.strip() else ""
+    if name not in _CALCULATORS:
+        raise ConfigError(f"There is no reference '{name}'{nearest(name, _CALCULATORS)}")
+    return _CALCULATORS[name]

@@ -126,3 +126,46 @@ class TuriBorgis(Calculator):
             return None
         step = np.abs(positions - self._last[0]).max()
         return self._last[1] if step < 0.5 else None
+
+
+class WaterAnion(Calculator):
+    """V_SPC/F + E_0 of a water cluster anion, atoms O H H O H H ...
+
+    It remembers the electron from call to call, as :class:`TuriBorgis` does: give every trajectory
+    a calculator of its own.
+
+    Parameters
+    ----------
+    accuracy_hartree : error of E_0 allowed (Hartree)
+
+    `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), atomic_energy and
+    electronic_energy (eV), and gyration_radius (Angstrom) of the electron.
+    """
+
+    implemented_properties: list[str] = ["energy", "free_energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, accuracy_hartree: float = 1e-4) -> None:
+        """See the class."""
+        super().__init__()
+        self.water, self.electron = SPCF(), TuriBorgis(accuracy_hartree)
+
+    def calculate(
+        self,
+        atoms: Any = None,
+        properties: Any = ("energy",),
+        system_changes: Any = all_changes,
+    ) -> None:
+        """Compute everything; raises as :class:`TuriBorgis` does."""
+        super().calculate(atoms, properties, system_changes)
+        for term in (self.water, self.electron):
+            term.calculate(self.atoms)
+        water, electron = self.water.results, self.electron.results
+        energy = water["energy"] + electron["energy"]
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "forces": water["forces"] + electron["forces"],
+            "atomic_energy": water["energy"],
+            "electronic_energy": electron["energy"],
+            "gyration_radius": electron["gyration_radius"],
+        }

@@ -7,6 +7,7 @@ import pytest
 from gnnip.errors import DataError
 from gnnip.evaluation import gijon2023 as paper
 from gnnip.evaluation.inputs import Inputs
+from gnnip.evaluation.tables import COLUMNS
 from gnnip.units import HARTREE
 
 
@@ -36,7 +37,7 @@ def table_of(values):
 
 def test_metrics_have_the_agreed_columns(metrics):
     for name, table in metrics.items():
-        assert tuple(table.columns) == paper.COLUMNS
+        assert tuple(table.columns) == COLUMNS
         assert len(table), name
         assert set(table["artefact"]) == {name}
         assert np.isfinite(table["value"]).all(), name
@@ -165,6 +166,56 @@ def test_plateau_of_known_curves():
     epoch, gain, _ = paper._plateau(epochs, falling)
     assert epoch > 140
     assert gain == pytest.approx(75.0, abs=2.0)
+
+
+def test_forces_of_the_artefact_are_those_of_the_audit(made_up_run, tables):
+    tidy, metrics = tables["forces"]
+    value = metrics.groupby("quantity")["value"].mean()
+    assert value["nequip_force_rmse"] == pytest.approx(0.06, rel=0.05)
+    assert value["pair_force_rmse_oxygen"] == pytest.approx(0.3, rel=0.05)
+    assert value["electron_force_rms"] == pytest.approx(0.1, rel=0.05)
+    # 1 - (0.06 / 0.1)^2, and for the electron alone 1 - (0.03 / 0.1)^2
+    assert value["nequip_electron_resolved"] == pytest.approx(0.64, abs=0.03)
+    assert value["nequip_electronic_electron_resolved"] == pytest.approx(0.91, abs=0.02)
+    assert value["pair_electron_resolved"] < 0
+    beside = metrics[metrics["quantity"] == "nequip_electron_resolved"]
+    assert beside["baseline"].tolist() == pytest.approx([0.0] * len(beside), abs=1e-9)
+    # who has no forces errs by all of them
+    still = tidy[(tidy["predictor"] == "composition") & (tidy["name"] == "all")]
+    assert (still["force_r2"] == 0).all()
+    assert set(tidy["predictor"]) == {
+        *("nequip", "pair", "exact_water", "composition", "ensemble_mean")
+    }
+
+
+def test_energy_baselines_of_the_forces_know_no_geometry(made_up_run, tables):
+    tidy, _ = tables["forces"]
+    whole = tidy[(tidy["record"] == "error") & (tidy["name"] == "all")]
+    total = whole[whole["target"] == "total"].groupby("predictor")["energy_rmse_mev_per_atom"]
+    assert total.mean()["nequip"] < total.mean()["ensemble_mean"] < total.mean()["composition"]
+    frames = made_up_run.inputs.frames().set_index("frame")
+    rows = made_up_run.inputs.predictions("forces")
+    own = rows[(rows["subset"] == "test") & (rows["seed"] == 0)].set_index("frame")
+    energy = frames.loc[own.index, ["energy_atomic_ev", "energy_electronic_ev"]].sum(axis=1)
+    np.testing.assert_allclose(energy, own["energy_reference_ev"])
+
+
+def test_dynamics_are_held_against_the_reference_and_its_noise(tables):
+    tidy, metrics = tables["anion_md"]
+    assert set(tidy["potential"]) == {"reference", "nequip", "pair", "noise_floor"}
+    rows = metrics.set_index("quantity")
+    assert rows.loc["nequip_survival", "value"] == rows.loc["nequip_survival", "baseline"] == 100
+    assert rows.loc["pair_survival", "value"] == 0
+    assert rows.loc["nequip_temperature", "value"] == pytest.approx(101.5)
+    assert rows.loc["nequip_energy_drift", "value"] == pytest.approx(0.1)
+    for quantity in ("rdf_oo_error", "rdf_oh_error", "profile_o_error", "vdos_error"):
+        assert rows.loc[f"nequip_{quantity}", "value"] == 6
+        assert rows.loc[f"nequip_{quantity}", "baseline"] == 5
+        assert f"pair_{quantity}" not in rows.index  # no frame of it is late enough
+    # a step of the reference takes half of one of the network, which a batch makes up for
+    assert rows.loc["nequip_speed_ratio", "value"] == pytest.approx(0.5)
+    assert rows.loc["nequip_batched_speed_ratio", "value"] == pytest.approx(1.0)
+    assert rows.loc["nequip_force_rmse_on_path", "value"] == pytest.approx(0.05)
 
 
 # --- claims on hand-made tables -------------------------------------------------------------------

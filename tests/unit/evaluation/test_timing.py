@@ -5,6 +5,7 @@ from gnnip.datasets.arrays import FrameArrays
 from gnnip.datasets.store import write_frames
 from gnnip.errors import DataError
 from gnnip.evaluation import timing
+from gnnip.evaluation.selection import frames_with, spread_evenly
 
 
 def test_jobs_take_turns_and_the_first_round_is_not_measured():
@@ -18,8 +19,18 @@ def test_jobs_take_turns_and_the_first_round_is_not_measured():
 
 def test_frames_are_spread_evenly():
     values = np.arange(10, 20)
-    assert list(timing.spread_evenly(values, 3)) == [10, 14, 19]
-    assert list(timing.spread_evenly(values[:2], 3)) == [10, 11]
+    assert list(spread_evenly(values, 3)) == [10, 14, 19]
+    assert list(spread_evenly(values[:2], 3)) == [10, 11]
+
+
+def test_frames_are_selected_by_all_columns(two_sizes):
+    from gnnip.datasets.arrays import load_arrays
+
+    arrays = load_arrays(two_sizes[0])
+    assert frames_with(arrays, {"n_molecules": 32}).tolist() == [1]
+    assert frames_with(arrays, {}).tolist() == [0, 1]
+    with pytest.raises(DataError, match="no column 'n_molecule'"):
+        frames_with(arrays, {"n_molecule": 32})
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from gnnip.figures import gijon2023 as figures
 INFO = {"card": "gijon2023", "tier": "smoke", "reference": "exact"}
 NAMES = (
     "table1", "fig1", "fig2", "fig3", "cutoff_scan", "depth_scan", "convergence",
-    "width_matched", "splits", "symmetry_audit", "grid",
+    "width_matched", "splits", "symmetry_audit", "grid", "forces", "anion_md",
 )  # fmt: skip
 
 
@@ -46,6 +46,8 @@ def one_seed(tidy, **choice):
         ("splits", {"target": ["electronic"], "layer": ["gat"]}),
         ("symmetry_audit", {"layer": ["gat", "gcs"]}),
         ("grid", {"target": ["electronic"], "channels": [64], "activation": ["relu"]}),
+        ("forces", {"predictor": ["nequip", "pair", "exact_water"], "target": ["total"]}),
+        ("anion_md", {"record": ["run", "series", "rdf", "speed"]}),
     ],
 )
 def test_small_tiers_are_drawn_too(made_up_run, name, choice):
@@ -73,6 +75,13 @@ def test_table1_prints_ours_and_published(made_up_run):
     assert figures._with_spread(gat.mean(), gat.std(ddof=1)) in shown
     bold = [t.get_text() for t in texts(figures.table1(tidy, INFO)) if t.get_fontweight() == "bold"]
     assert figures._with_spread(gat.mean(), gat.std(ddof=1)) in bold
+
+
+def test_anion_md_says_what_failed_and_gives_errors_beside_the_noise(made_up_run):
+    tidy, _ = tables.anion_md(made_up_run.inputs)
+    shown = [t.get_text() for t in texts(figures.anion_md(through_csv(tidy), INFO))]
+    assert any("pairs only 4 of 4" in text for text in shown)
+    assert shown.count("NequIP: 6 %") == shown.count("noise floor: 5 %") == 4
 
 
 @pytest.mark.parametrize(

@@ -374,3 +374,13 @@ class TestErrors:
         state["edge_embedding.basis_function.coeffs"] = torch.zeros(3)
         with pytest.raises(CheckpointError, match="hold 3 numbers, these settings imply 8"):
             load_sevennet_state(small(), state)
+
+
+def test_activation_of_the_radial_network_and_its_derivatives():
+    x = torch.linspace(-6.0, 6.0, 25, dtype=torch.float64)[:, None].requires_grad_()
+    own = radial._Silu.apply
+    assert torch.equal(own(x), torch.nn.functional.silu(x))
+    assert torch.autograd.gradcheck(own, x)
+    assert torch.autograd.gradgradcheck(own, x)
+    network = radial.RadialNetwork((1, 3)).double()
+    assert torch.allclose(network(x), network(x, traceable=True), atol=1e-15)

@@ -184,9 +184,11 @@ class Layer(nn.Module):
         channels, n = self.channels, x.shape[0]
         mixing = self.linear_in[self.input_of_component] / math.sqrt(channels)
         mixed = torch.bmm(x.transpose(0, 1), mixing).transpose(0, 1)
-        hidden = self.radial(basis)
-        weights = self.path_weights / (math.sqrt(self.path_weights.shape[0]) * denominator)
-        form = convolution.fused if convolution.available(self.tables, mixed) else convolution.dense
+        fused = convolution.available(self.tables, mixed)
+        hidden = self.radial(basis, traceable=not fused)
+        gain = SILU_GAIN / math.sqrt(self.path_weights.shape[0])
+        form = convolution.fused if fused else convolution.dense
+        weights = self.path_weights * (gain / denominator)
         messages = form(self.tables, pairs, mixed, harmonics, hidden, weights)
 
         parts: list[Tensor] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,10 +125,45 @@ def spherical_harmonics(direction: Tensor, lmax: int) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
+class _Silu(torch.autograd.Function):
+    """x sigmoid(x), whose second derivative is written out: autograd's takes twice the passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return nn.functional.silu(x)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        slope: Tensor = _SiluSlope.apply(x, g)
+        return slope
+
+
+class _SiluSlope(torch.autograd.Function):
+    """g silu'(x)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, g: Tensor) -> Tensor:
+        ctx.save_for_backward(x, g)
+        return torch.ops.aten.silu_backward(g, x)
+
+    @staticmethod
+    def backward(ctx: Any, gg: Tensor) -> tuple[Tensor, Tensor]:
+        x, g = ctx.saved_tensors
+        # silu'' = s (1 - s) (2 + x (1 - 2 s)) with s = sigmoid(x)
+        s = torch.sigmoid(x)
+        bracket = torch.addcmul(torch.full_like(x[:1, :1], 2.0), x, 1.0 - 2.0 * s)
+        curvature = torch.addcmul(s, s, s, value=-1.0) * bracket
+        slope: Tensor = _SiluSlope.apply(x, gg)
+        return curvature * g * gg, slope
+
+
 class RadialNetwork(nn.Module):
     """Hidden layers of the radial network: h <- c silu(h W / sqrt(rows of W)), no bias.
 
-    The last linear layer, which makes the path weights, belongs to the convolution.
+    The last linear layer, which makes the path weights, belongs to the convolution, and so does the
+    last factor c: a factor on weights costs less than one on every pair.
     """
 
     def __init__(self, widths: tuple[int, ...]):
@@ -137,10 +173,14 @@ class RadialNetwork(nn.Module):
             nn.Parameter(torch.randn(rows, columns)) for rows, columns in pairwise(widths)
         )
 
-    def forward(self, basis: Tensor) -> Tensor:
-        """Return (E, last width) for a basis (E, first width)."""
-        hidden = basis
+    def forward(self, basis: Tensor, traceable: bool = False) -> Tensor:
+        """Return (E, last width), short of the last factor c, for a basis (E, first width).
+
+        `traceable` takes torch's own activation, which compilers know.
+        """
+        hidden, gain = basis, 1.0
         for weight in self.weights:
-            hidden = torch.nn.functional.silu(hidden @ (weight / math.sqrt(weight.shape[0])))
-            hidden = hidden * SILU_GAIN
+            hidden = hidden @ (weight * (gain / math.sqrt(weight.shape[0])))
+            hidden = nn.functional.silu(hidden) if traceable else _Silu.apply(hidden)
+            gain = SILU_GAIN
         return hidden

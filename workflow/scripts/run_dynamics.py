@@ -1,0 +1,17 @@
+"""Move the replicas of one model; checkpoints beside the output let a killed job continue."""
+
+from gnnip.logs import job_log
+
+with job_log(snakemake.log[0]):
+    from gnnip.evaluation.dynamics import run_dynamics
+
+    run_dynamics(
+        snakemake.input.dataset,
+        snakemake.output.trajectory,
+        name=snakemake.wildcards.potential,
+        motion=snakemake.params.motion,
+        model=snakemake.input.model,
+        code=snakemake.params.code,
+        device=snakemake.params.device,
+        threads=snakemake.threads,
+    )
