@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from zipfile import BadZipFile
 
 import numpy as np
@@ -363,18 +363,24 @@ def _serve() -> None:
             except (ConvergenceError, StructureError) as error:
                 found, reason = Evaluation(np.nan, np.zeros((0, 3)), None), str(error)
             except GnnipError as error:
-                answers.write(json.dumps({"error": str(error)}) + "\n")
+                _answer(answers, {"error": str(error)})
                 return
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             spent = time.perf_counter() - began
             write_label(folder, request["key"], found, spent, reason)
-            answers.write(json.dumps({"reason": reason}) + "\n")
+            _answer(answers, {"reason": reason})
             # a calculator that failed may not come round again
             if reason or not engine.consecutive:
                 close(calculator)
                 calculator = None
     finally:
         close(calculator)
+
+
+def _answer(stream: TextIO, answer: dict[str, Any]) -> None:
+    # nobody may be left to read it; the label is written all the same
+    with contextlib.suppress(BrokenPipeError):
+        stream.write(json.dumps(answer) + "\n")
 
 
 def _atoms(request: dict[str, Any]) -> Any:

@@ -168,13 +168,23 @@ label_frames(frames, make_engine("ase:emt"), sys.argv[1], workers=2, progress=st
 
 SLOW = """
 import ase.calculators.emt as emt
+import os
 import time
+open(os.path.join(os.path.dirname(__file__), f"{os.getpid()}.pid"), "w").close()
 whole = emt.EMT.calculate
 def calculate(self, *rest):
     time.sleep(0.1)
     whole(self, *rest)
 emt.EMT.calculate = calculate
 """
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def test_a_killed_run_loses_at_most_the_frames_in_work(tmp_path, monkeypatch):
@@ -193,10 +203,12 @@ def test_a_killed_run_loses_at_most_the_frames_in_work(tmp_path, monkeypatch):
     job.send_signal(signal.SIGKILL)
     job.wait()
     # the workers finish the frame they are at, and end because nobody gives them another
-    settled, before = -1, len(list(cache.glob("*.npz")))
-    while settled != before:
-        time.sleep(0.5)
-        settled, before = before, len(list(cache.glob("*.npz")))
+    workers = [int(path.stem) for path in (tmp_path / "site").glob("*.pid")]
+    assert len(workers) == 3  # and the job itself
+    while any(alive(pid) for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    before = len(list(cache.glob("*.npz")))
     assert 6 <= before < 40
     for path in cache.iterdir():
         assert path.suffix == ".npz"
