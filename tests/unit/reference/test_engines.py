@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from gnnip.errors import ConfigError, ConvergenceError, StructureError
-from gnnip.reference import cp2k, engines
+from gnnip.reference import calculator_module, cp2k, engines, make_calculator
 from gnnip.reference.engines import EngineError, evaluate, make_engine, running
 from gnnip.units import HARTREE
 
@@ -74,6 +74,17 @@ def test_calculators_of_ase_by_name():
         make_engine("ase:emtt").calculator()
     with pytest.raises(ConfigError, match=r"'tip3p' does not start with 'colour=1'"):
         make_engine("ase:tip3p colour=1").calculator()
+
+
+def test_engines_are_references_of_dynamics():
+    copper = bulk("Cu", cubic=True)
+    energy = evaluate(make_calculator("ase:emt"), copper).energy
+    assert energy == evaluate(make_engine("ase:emt").calculator(), copper).energy
+    assert make_calculator("xtb method=GFN1-xTB").parameters["method"] == "GFN1-xTB"
+    assert calculator_module("xtb accuracy=3") == "gnnip.reference.xtb"
+    assert calculator_module("water_anion") == "gnnip.reference.calculators"
+    with pytest.raises(ConfigError, match=r"no reference 'xtbb', did you mean 'xtb'\?"):
+        make_calculator("xtbb")
 
 
 def test_names_of_labels_follow_structure_settings_and_revision(monkeypatch):
