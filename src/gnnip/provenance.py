@@ -40,6 +40,8 @@ _RECORDED = (
     "matplotlib",
     "pydantic",
     "snakemake",
+    "tblite",
+    "pyscf",
 )
 
 

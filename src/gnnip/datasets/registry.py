@@ -24,9 +24,14 @@ RECORDED = (
     "scipy",
     "numba",
     "h5py",
+    "ase",
+    "engine",
+    "engine_version",
     "seed",
     "label_accuracy_hartree",
+    "label_accuracy_ev",
     "sampling_seconds",
+    "labelling_seconds",
     "electron_solves",
 )
 #: what an entry must say
