@@ -16,6 +16,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.ticker import LogLocator, NullLocator
 
 from gnnip.figures import style
 
@@ -294,8 +295,8 @@ def small_network(tidy: pd.DataFrame, info: Info) -> Figure:
 @style.styled
 def receptive_field(tidy: pd.DataFrame, info: Info) -> Figure:
     """Share of the exact force against the distance for one to five layers."""
-    fig = style.figure(style.MIDDLE, 72.0)
-    ax = _axes(fig, 14.0, 14.0, style.MIDDLE - 52.0, 50.0)
+    fig = style.figure(style.MIDDLE, 75.0)
+    ax = _axes(fig, 14.0, 17.0, style.MIDDLE - 52.0, 50.0)
     layers = sorted(tidy["layers"].unique())
     palette = colormaps[style.ORDERED](np.linspace(0.08, 0.86, len(layers)))
     ax.axhline(1.0, color=style.INK, ls=":", lw=1.2)
@@ -356,8 +357,14 @@ def explicit_charges(tidy: pd.DataFrame, info: Info) -> Figure:
         ax.grid(axis="x")
         if log:
             positive = tidy[measure][tidy[measure] > 0]
-            ax.set_xlim(float(positive.min()) / 2, float(positive.max()) * 2)
-            style.plain_log(ax, "x", wanted=2)
+            low, high = float(positive.min()) / 2, float(positive.max()) * 2
+            ax.set_xlim(low, high)
+            if high / low < 1e4:
+                style.plain_log(ax, "x", wanted=2)
+            else:  # plain numbers would not fit
+                ax.set_xscale("log")
+                ax.xaxis.set_major_locator(LogLocator(numticks=4))
+                ax.xaxis.set_minor_locator(NullLocator())
         else:
             ax.set_xlim(-0.1, 1.2)
             ax.axvline(1.0, color=style.INK, ls=":", lw=1.2)
@@ -379,8 +386,9 @@ def dilution(tidy: pd.DataFrame, info: Info) -> Figure:
         mean = tidy[tidy["kept_fraction"] == fraction].groupby("distance_a")["share"].mean()
         left.plot(mean.index, mean, "o-", color=colour, label=f"{100 * fraction:g} %")
     left.set(xlabel=r"distance $d$ (Å)", ylabel=r"$F_\mathrm{I} - F_\mathrm{II}$, share of $k/d^2$")
-    left.set_ylim(min(-0.1, left.get_ylim()[0]), max(1.15, left.get_ylim()[1]))
-    left.legend(title="medium kept", title_fontsize=7, loc="upper right", ncols=2)
+    low, high = left.get_ylim()
+    left.set_ylim(min(-0.1, low), max(1.15, high) + 0.45)  # room for the legend
+    left.legend(title="medium kept", title_fontsize=7, loc="upper right", ncols=3)
     style.panel(left, "a")
     right = _axes(fig, 98.0, 14.0, 66.0, 44.0)
     for colour, fraction in zip(palette, kept, strict=True):

@@ -50,6 +50,9 @@ def test_hops(run):
     assert np.isnan(hops[~first]).all()
     assert (hops[first & (distance == 4)] == 1).all()
     assert (hops[first & (distance == 6)] == 2).all()
+    # at exactly the cutoff there is no edge
+    at = hops_between_charges(arrays, 4.0)[first & (distance == 4)]
+    assert (at > 1).all()
     assert np.isnan(hops_between_charges(arrays, 0.5)).all()
 
 
