@@ -94,8 +94,9 @@ def distribution(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: st
             lw=look.width(potential),
             alpha=0.45 if potential == REFERENCE else 1.0,
         )
-    ax.set_ylim(bottom=0.0)
     if len(rows):
+        # room above the curves for the errors in words
+        ax.set_ylim(0.0, 1.3 * rows["value"].max() or None)
         ax.set_xlim(0.0, rows["x"].max())
 
 

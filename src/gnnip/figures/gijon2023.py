@@ -1145,7 +1145,7 @@ MOVED_BY = dynamics.Look(
 @style.styled
 def anion_md(tidy: pd.DataFrame, info: Info) -> Figure:
     """Dynamics by learned forces and by the reference's: heat, energy, structure, the electron."""
-    width, height = style.DOUBLE, 166.0
+    width, height = style.DOUBLE, 160.0
     fig = style.figure(width, height)
     axes = [
         fig.add_axes((x / width, y / height, 37 / width, 32 / height))
