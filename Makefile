@@ -28,12 +28,13 @@ run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|paper
 install: $(STAMP) ## make .venv with the pinned packages, once
 
 # torch first and alone: of its builds pip takes the one that its configuration offers
-$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+$(STAMP): requirements.txt requirements-engines.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "gnnip needs Python 3.11 or newer; say make PYTHON=/path/to/python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --progress-bar off --constraint requirements.txt torch
-	$(BIN)/python -m pip install --quiet --progress-bar off --no-deps -r requirements.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --progress-bar off --no-deps -r requirements.txt \
+	  -r requirements-engines.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --progress-bar off --no-deps --editable .
 	touch $@
 

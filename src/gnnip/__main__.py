@@ -1,4 +1,4 @@
-"""The command line: `python -m gnnip predict | verdicts | datasets | plan | ...`."""
+"""The command line: `python -m gnnip predict | verdicts | datasets | import | ...`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gnnip import __version__
 from gnnip.errors import ConfigError, DataError, GnnipError
 from gnnip.files import read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESULTS = Path("results")
 SCHEMAS = Path("workflow/schemas")
@@ -83,10 +87,88 @@ def _terminal_width() -> int:
 
 
 def datasets(options: argparse.Namespace) -> int:
-    """Print the data sets of the registry."""
-    from gnnip.datasets import describe
+    """Print the data sets of the registry, and the published ones that can be downloaded."""
+    print(dataset_tables(options.width))
+    return 0
 
-    print(describe().to_string(index=False))
+
+def dataset_tables(width: int | None = None) -> str:
+    """Return the tables of shipped and of published data sets, fitted to so many columns."""
+    from gnnip.datasets import describe
+    from gnnip.datasets.published import describe_published
+
+    width = width or _terminal_width()
+    return "\n".join(
+        [
+            "Shipped with the repository, or made by the pipeline (source: generate)",
+            _fitted(describe(), width),
+            "",
+            "Published by others (source: download)",
+            _fitted(describe_published(), width),
+        ]
+    )
+
+
+def _fitted(table: pd.DataFrame, width: int) -> str:
+    """Return a table as text; long words on level and licence are cut, then the title to fit."""
+
+    def cut(column: str, room: int) -> list[str]:
+        return [t if len(t) <= room else f"{t[: room - 1]}…" for t in map(str, table[column])]
+
+    short = {column: cut(column, 30) for column in ("level", "licence") if column in table}
+    table = table.assign(**short)
+    taken = sum(
+        max(len(text) for text in [column, *map(str, table[column])]) + 1
+        for column in table.columns.astype(str)
+        if column != "title"
+    )
+    return table.assign(title=cut("title", max(20, width - taken - 2))).to_string(index=False)
+
+
+def download(options: argparse.Namespace) -> int:
+    """Download the files of a published data set and write its frames as an archive.
+
+    What is there already is not downloaded again, and a broken transfer goes on where it stopped.
+    """
+    from gnnip.datasets import published
+
+    entry = published.find_published(options.name)
+    files = published.fetch_published(entry, confirm=options.confirm)
+    for path in files:
+        print(path)
+    if options.output:
+        report = published.import_published(options.name, options.output, files=files)
+        print("\n".join(report.sentences()))
+    return 0
+
+
+def import_frames(options: argparse.Namespace) -> int:
+    """Read frames of your own and write them as an archive, or only report what is in them."""
+    import tempfile
+
+    import yaml
+
+    from gnnip.datasets.imports.folder import import_folder
+    from gnnip.datasets.imports.settings import FolderSource
+    from gnnip.strict import validate
+
+    values: dict[str, object] = {"path": options.path, "format": options.format}
+    for item in options.set:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {item}: write key=value, for example energy=REF_energy.")
+        place = values
+        *groups, last = key.split(".")
+        for group in groups:
+            inner = place.setdefault(group, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"--set {item}: '{group}' is no group of settings.")
+            place = inner
+        place[last] = yaml.safe_load(text)
+    source = validate(FolderSource, values, "import")
+    with tempfile.TemporaryDirectory() as scratch:
+        report = import_folder(source, options.output or Path(scratch) / "frames.h5")
+    print("\n".join(report.sentences()))
     return 0
 
 
@@ -119,7 +201,10 @@ def readme(options: argparse.Namespace) -> int:
 
 
 def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
-    """Return the verdicts of each card's largest recorded run as Markdown."""
+    """Return the verdicts of each card's largest recorded run as Markdown.
+
+    Of a larger run in which some artefacts only were made, their rows come first.
+    """
     from gnnip.evaluation import verdicts as judging
 
     parts = []
@@ -127,14 +212,23 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
     for name in names:
         for tier in SHOWN_TIERS:
             path = root / tier / name / "verdicts.json"
-            if path.exists():
-                run = read_json(path.with_name("provenance.json"))
-                where = ", ".join(run["trainings"]["devices"]) or run["cpu"]
-                parts.append(
-                    f"**{name}**, recorded at tier `{tier}` ({where}). Ours is mean ± standard "
-                    "deviation (seeds); the baseline is the trivial predictor's value.\n\n"
-                    + judging.format_markdown(judging.read_verdicts(path))
-                )
+            if not path.exists():
+                continue
+            rows = judging.read_verdicts(path)
+            whole = path.with_name("provenance.json")
+            runs = [whole] if whole.exists() else sorted(path.parent.glob("*.provenance.json"))
+            hardware = {
+                ", ".join(run["trainings"]["devices"]) or run["cpu"] for run in map(read_json, runs)
+            }
+            amount = "recorded" if whole.exists() else "recorded in part"
+            if not whole.exists():
+                rows = [row for row in rows if row.verdict != judging.NOT_RUN]
+            parts.append(
+                f"**{name}**, {amount} at tier `{tier}` ({', '.join(sorted(hardware))}). Ours is "
+                "mean ± standard deviation (seeds); the baseline is the trivial predictor's "
+                "value.\n\n" + judging.format_markdown(rows)
+            )
+            if whole.exists():
                 break
     return "\n\n".join(parts) or "No run has been recorded yet."
 
@@ -196,7 +290,27 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", help="also write the rows to this file")
     sub.add_argument("--width", type=int, help="columns of the table")
 
-    command("datasets", datasets)
+    sub = command("datasets", datasets)
+    sub.add_argument("--width", type=int, help="columns of the tables")
+
+    sub = command("download", download)
+    sub.add_argument("name", help="a published data set, as `datasets` lists it")
+    sub.add_argument("--output", "-o", help="archive to write; without it only the files are got")
+    sub.add_argument(
+        "--confirm", metavar="SHA256", help="first digits of the checksum you compared yourself"
+    )
+
+    sub = command("import", import_frames)
+    sub.add_argument("path", help="a file, or a folder of files")
+    sub.add_argument("--format", required=True, help="extxyz, vasp, runner, neuralil or ani")
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of docs/bring_your_data.md, e.g. energy=REF_energy or units.energy=Hartree",
+    )
+    sub.add_argument("--output", "-o", help="archive to write; without it only the report")
 
     sub = command("schema", schema)
     sub.add_argument("--check", action="store_true", help="fail if a schema is out of date")

@@ -14,27 +14,29 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     model_validator,
 )
 
 from gnnip import catalogue
+from gnnip.datasets.imports.settings import FolderSource
 from gnnip.errors import ConfigError, nearest
+from gnnip.strict import Strict, explain, full_stop, validate
 
 Tier = Literal["smoke", "quick", "paper"]
-Source = Literal["archive", "generate"]
+Source = Literal["archive", "generate", "download", "folder"]
 Scalar = bool | int | float | str
 TIERS: tuple[str, ...] = get_args(Tier)
 CARD_FOLDER = Path("papers")
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 def _as_list(value: Any) -> Any:
@@ -44,19 +46,11 @@ def _as_list(value: Any) -> Any:
     return value
 
 
-class Strict(BaseModel):
-    """A model that names the nearest valid key when it meets an unknown one."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_unknown_keys(cls, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            for key in data:
-                if key not in cls.model_fields:
-                    raise ValueError(f"unknown key '{key}'{nearest(key, cls.model_fields)}")
-        return data
+# a name, or a folder written out; tags in brackets are left out of complaints
+SourceChoice = Annotated[
+    Annotated[Source, Tag("(name)")] | Annotated[FolderSource, Tag("(folder)")],
+    Discriminator(lambda v: "(folder)" if isinstance(v, Mapping | FolderSource) else "(name)"),
+]
 
 
 class Config(Strict):
@@ -74,8 +68,9 @@ class Config(Strict):
     """The artefacts to make, by name, with what they need; null makes all of the cards."""
     seeds: int | None = Field(default=None, ge=1, le=100)
     """Trainings per model with different seeds; null takes the number that the card states."""
-    sources: dict[str, Source] = {}
-    """Where a data set comes from, by name: archive (shipped with the repository) or generate."""
+    sources: dict[str, SourceChoice] = {}
+    """Where a data set comes from, by name: archive (shipped with the repository), generate,
+    download (published by others), or a folder of your own frames, {path: ..., format: ...}."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks are trained; auto takes a GPU when there is one."""
 
@@ -84,7 +79,12 @@ class DatasetUse(Strict):
     """A data set that the card reads, and how it is made when its source is `generate`."""
 
     source: Source = "archive"
-    """archive: the file that the registry names; generate: made by the pipeline's own rules."""
+    """archive: the file that the registry names; generate: made by the pipeline's own rules;
+    download: published by others; folder: the user's own frames."""
+    published: str | None = None
+    """Name of the published set (`download` only); null takes the data set's own name."""
+    folder: FolderSource | None = None
+    """Where the user's frames are and how they are read (`folder` only)."""
     verify_frames: int = Field(default=3, ge=1)
     """Frames whose labels are recomputed with the reference and compared, in every run."""
     plan: dict[str, Scalar | list[float] | list[int]] = {}
@@ -519,23 +519,6 @@ def merge(base: Any, override: Any) -> Any:
     return merged
 
 
-def _explain(error: ValidationError, where: str) -> ConfigError:
-    """Turn the first complaint of pydantic into one sentence."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "__root__")
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] not in ("value_error", "missing", "extra_forbidden"):
-        message = f"{message[0].lower()}{message[1:]}, found {first['input']!r}"
-    more = error.error_count() - 1
-    tail = f" (and {more} more)" if more else ""
-    sentence = ": ".join(part for part in (where, place, message) if part) + tail
-    return ConfigError(_full_stop(sentence))
-
-
-def _full_stop(sentence: str) -> str:
-    return sentence if sentence.endswith((".", "?")) else f"{sentence}."
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -556,7 +539,7 @@ def check_config(values: Mapping[str, Any], where: str = "config.yaml") -> Confi
     try:
         return Config.model_validate(dict(values))
     except ValidationError as error:
-        raise _explain(error, where) from None
+        raise explain(error, where) from None
 
 
 def load_config(path: str | Path = "config.yaml") -> Config:
@@ -580,17 +563,10 @@ def _read_card(name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
 def load_card(name: str, folder: str | Path = CARD_FOLDER) -> Card:
     """Read and validate a card as it is written, without any tier worked in."""
     path, raw = _read_card(name, Path(folder))
-    card = _validate(Card, raw, str(path))
+    card = validate(Card, raw, str(path))
     if card.id != name:
         raise ConfigError(f"{path}: id is '{card.id}'; it must be the file's name, '{name}'.")
     return card
-
-
-def _validate(model: type[_Model], raw: Any, where: str) -> _Model:
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        raise _explain(error, where) from None
 
 
 def resolve(
@@ -624,21 +600,18 @@ def resolve(
             skipped[artefact] = f"left out at tier {tier}"
     where = f"{path} (tier {tier})"
     extra = {"tier": tier, "note": note, "comparable": comparable, "skipped": skipped}
-    card = _validate(ResolvedCard, merged | extra, where)
+    card = validate(ResolvedCard, merged | extra, where)
     if config is not None:
         _select_artefacts(card, config.artefacts)
         for group in card.trainings.values():
             group.seeds = config.seeds or group.seeds
         for dataset, use in card.datasets.items():
-            use.source = config.sources.get(dataset, use.source)
+            chosen = config.sources.get(dataset, use.source)
+            if isinstance(chosen, FolderSource):
+                use.folder, chosen = chosen, "folder"
+            use.source = chosen
     _check_references(card, where)
     return card
-
-
-def _defaults_for(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the defaults of a group: hyper-parameters are those of the defaults' own model."""
-    other = group.get("model") not in (None, defaults.get("model"))
-    return {**defaults, "hyperparameters": {}} if other else dict(defaults)
 
 
 def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
@@ -669,8 +642,20 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
     card.datasets = {name: use for name, use in card.datasets.items() if name in datasets}
 
 
+def _defaults_for(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of a group: hyper-parameters are those of the defaults' own model."""
+    other = group.get("model") not in (None, defaults.get("model"))
+    return {k: v for k, v in defaults.items() if not (other and k == "hyperparameters")}
+
+
 def _check_references(card: ResolvedCard, where: str) -> None:
     """Every name that the card uses must be one that it defines."""
+    for name, use in card.datasets.items():
+        if use.source == "folder" and use.folder is None:
+            raise ConfigError(
+                f"{where}: datasets.{name} has the source folder, but no folder; write "
+                "{path: ..., format: ...}."
+            )
     for kind, used, defined in _references(card):
         if used not in defined:
             raise ConfigError(f"{where}: {kind} '{used}' is not defined{nearest(used, defined)}.")
@@ -681,10 +666,10 @@ def _check_references(card: ResolvedCard, where: str) -> None:
                 catalogue.check_hyperparameters(plan.model, plan.hyperparameters)
                 TrainingSettings.model_validate(plan.settings)
         except ValidationError as error:
-            raise _explain(error, f"{where}: trainings.{group_name}") from None
+            raise explain(error, f"{where}: trainings.{group_name}") from None
         except ConfigError as error:
             sentence = f"{where}: trainings.{group_name}: {error}"
-            raise ConfigError(_full_stop(sentence)) from None
+            raise ConfigError(full_stop(sentence)) from None
 
 
 def _references(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:

@@ -40,6 +40,8 @@ _RECORDED = (
     "matplotlib",
     "pydantic",
     "snakemake",
+    "tblite",
+    "pyscf",
 )
 
 
@@ -289,11 +291,14 @@ def describe_run(
     }
 
 
-def record_files(files: Iterable[Path], folder: str | Path) -> dict[str, Any]:
+def record_files(
+    files: Iterable[Path], folder: str | Path, keep_others: bool = False
+) -> dict[str, Any]:
     """Copy a run's small files into `folder` and return their names, sizes and SHA-256.
 
     Figures and tables that an earlier run left there and this one does not have are removed, so
-    that a folder never mixes two runs. ConfigError for a file above 5 MB, which is no small file.
+    that a folder never mixes two runs, unless `keep_others`. ConfigError for a file above 5 MB,
+    which is no small file.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -305,7 +310,7 @@ def record_files(files: Iterable[Path], folder: str | Path) -> dict[str, Any]:
         with atomic_path(target / source.name) as temporary:
             shutil.copyfile(source, temporary)
         manifest[source.name] = {"bytes": size, "sha256": sha256(source)}
-    for old in target.iterdir():
+    for old in [] if keep_others else list(target.iterdir()):
         if old.name not in manifest and old.suffix in (".csv", ".png", ".svg", ".json"):
             old.unlink()
     return manifest

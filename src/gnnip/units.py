@@ -9,6 +9,8 @@ from __future__ import annotations
 BOHR = 0.5291772105638411  #: Angstrom per Bohr
 HARTREE = 27.211386024367243  #: eV per Hartree
 HARTREE_PER_BOHR = HARTREE / BOHR  #: eV/Angstrom per Hartree/Bohr
+KCAL_PER_MOL = 0.04336410390059322  #: eV per kcal/mol
+KJ_PER_MOL = 0.010364269574711572  #: eV per kJ/mol
 GPA = 0.006241509125883258  #: eV/Angstrom^3 per gigapascal
 KB = 8.617330337217213e-05  #: eV per kelvin
 KB_HARTREE = KB / HARTREE  #: Hartree per kelvin

@@ -51,11 +51,27 @@ def complaint(function, *arguments, **keywords) -> str:
         ({"seeds": 0}, "seeds: input should be greater than or equal to 1, found 0"),
         ({"papers": []}, "papers"),
         ({"device": "gpu"}, "device"),
-        ({"sources": {"water_anion": "archiv"}}, "sources.water_anion"),
+        ({"sources": {"water_anion": "archiv"}}, "sources.water_anion: input should be 'archive'"),
+        ({"sources": {"a": {"path": "x"}}}, "config.yaml: sources.a.format: Field required."),
+        (
+            {"sources": {"a": {"path": "x", "format": "extxyz", "energi": "E"}}},
+            "config.yaml: sources.a: unknown key 'energi', did you mean 'energy'?",
+        ),
     ],
 )
 def test_bad_config_is_one_sentence(values, expected):
     assert expected in complaint(cards.check_config, values)
+
+
+def test_a_folder_of_frames_can_be_the_source(root):
+    folder = {"path": "frames", "format": "vasp", "pattern": "**/OUTCAR"}
+    config = cards.check_config({"sources": {"water_anion": folder}})
+    use = cards.resolve("gijon2023", "quick", config, root / "papers").datasets["water_anion"]
+    assert use.source == "folder"
+    assert (use.folder.path, use.folder.pattern) == ("frames", "**/OUTCAR")
+    config = cards.check_config({"sources": {"water_anion": "folder"}})
+    message = complaint(cards.resolve, "gijon2023", "quick", config, root / "papers")
+    assert "datasets.water_anion has the source folder, but no folder; write {path: " in message
 
 
 def test_command_line_lists():

@@ -41,7 +41,7 @@ def test_help_lists_the_commands_and_starts_without_heavy_imports():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("predict", "verdicts", "datasets", "plan", "schema", "readme"):
+    for command in ("predict", "verdicts", "datasets", "download", "import", "plan", "readme"):
         assert command in done.stdout
 
 
@@ -105,10 +105,52 @@ def test_predict_mistakes(water, model, tmp_path, capsys):
 
 
 def test_datasets(checkout, capsys):
-    assert main(["datasets"]) == 0
+    assert main(["datasets", "--width", "120"]) == 0
     out = capsys.readouterr().out
-    for column in ("reference", "licence"):
+    for column in ("reference", "engine", "frames", "atoms", "megabytes", "licence", "doi"):
         assert column in out
+    shipped, published = out.split("Published by others")
+    assert "water_anion" in shipped
+    assert "10.24435/materialscloud:f3-yh" in published
+    # a title is cut, a name is not
+    assert "…" in published
+    assert "au_mgo_relaxed" in published
+
+
+def test_import_reports_and_writes_frames(tmp_path, capsys, monkeypatch):
+    from gnnip import datasets
+
+    monkeypatch.chdir(tmp_path)
+    lines = ["2", "REF=-3 T=300", "O 0 0 0", "O 1.2 0 0"]
+    Path("a.xyz").write_text("\n".join(lines * 2) + "\n", encoding="utf-8")
+    asked = [
+        "import",
+        "a.xyz",
+        "--format",
+        "extxyz",
+        "--set",
+        "energy=REF",
+        "--set",
+        "forces=false",
+    ]
+    assert main([*asked, "--set", "units.energy=Hartree"]) == 0
+    out = capsys.readouterr().out
+    assert "2 frames read from 1 file, 2 kept" in out
+    assert "1 have the geometry of an earlier frame (1)" in out
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.xyz"]
+    assert main([*asked, "--set", "columns.temperature_k=T", "-o", "a.h5"]) == 0
+    frames = datasets.load("a.h5")
+    assert [f.get_potential_energy() for f in frames] == [-3.0, -3.0]
+    assert frames[0].info["temperature_k"] == 300
+    capsys.readouterr()
+    assert "'REG', did you mean 'REF'" in fails(capsys, *asked[:4], "--set", "energy=REG")
+    assert "write key=value" in fails(capsys, *asked, "--set", "energy")
+    assert "unknown key 'unit', did you mean 'units'" in fails(capsys, *asked, "--set", "unit.a=b")
+    assert "'energy' is no group" in fails(capsys, *asked, "--set", "energy.unit=eV")
+
+
+def test_download_mistakes(checkout, capsys):
+    assert "called 'hfo', did you mean 'hfo2'" in fails(capsys, "download", "hfo")
 
 
 def test_verdicts_of_a_run_that_has_not_begun(checkout, capsys):
@@ -186,6 +228,14 @@ def test_readme_shows_the_largest_recorded_run(checkout, capsys):
     assert "deviates" not in text
     assert text.startswith("# gnnip\n")
     assert text.endswith("\nend\n")
+    # of a larger run of some artefacts the rows that were run, then the whole one below it
+    paper = checkout / "results/recorded/paper/gijon2023"
+    (paper / "provenance.json").rename(paper / "table1.provenance.json")
+    assert main(["readme", "--update"]) == 0
+    text = readme.read_text(encoding="utf-8")
+    assert "recorded in part at tier `paper` (a GPU)" in text
+    assert text.index("| reproduced |") < text.index("recorded at tier `quick`")
+    assert text.index("recorded at tier `quick`") < text.index("| deviates |")
     readme.write_text("# no markers\n", encoding="utf-8")
     assert "lacks the markers" in fails(capsys, "readme", "--update")
 

@@ -41,11 +41,12 @@ def test_folders_and_files_that_are_named_exist(root, pages):
 
 def test_every_dependency_is_explained(root, pages):
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [re.split(r"[<>=\[ ]", item)[0] for item in project["dependencies"]]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["engines"]]
+    names = [re.split(r"[<>=\[ ]", item)[0] for item in wanted]
     explained = re.findall(
         r"^\| ([\w-]+) \|", pages[root / "docs" / "dependencies.md"], re.MULTILINE
     )
-    assert sorted(explained) == sorted([*names, "---", "package"])
+    assert sorted(explained) == sorted([*names, *["---", "package"] * 2])
 
 
 def test_readme_has_the_place_for_verdicts(root):

@@ -10,6 +10,8 @@ from gnnip import units
         (units.BOHR, ase.units.Bohr),
         (units.HARTREE, ase.units.Hartree),
         (units.KB, ase.units.kB),
+        (units.KCAL_PER_MOL, ase.units.kcal / ase.units.mol),
+        (units.KJ_PER_MOL, ase.units.kJ / ase.units.mol),
         (units.AMU_A2_PER_FS2, 1.0 / ase.units.fs**2),
         (units.KB_HARTREE, ase.units.kB / ase.units.Hartree),
     ],

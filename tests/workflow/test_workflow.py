@@ -95,11 +95,11 @@ def test_dry_run_of_every_tier_and_profile(project, tier, profile):
     )
     artefacts = sum(len(card.artefacts) for card in all_cards)
     assert todo["plot_artefact"] == todo["tabulate_artefact"] == artefacts
-    moved = [(c, c.steps["dynamics"].trainings) for c in all_cards if "dynamics" in c.steps]
-    assert todo["run_dynamics"] == sum(len(c.cells(g)) for c, groups in moved for g in groups)
-    assert todo["run_reference"] == todo["compare_dynamics"] == len(moved) == 1
-    assert todo["audit_forces"] == 1
-    use = all_cards[0].datasets["water_anion"]
+    anion = next(card for card in all_cards if "dynamics" in card.steps)
+    moved = anion.steps["dynamics"].trainings
+    assert todo["run_dynamics"] == sum(len(anion.cells(g)) for g in moved)
+    assert todo["run_reference"] == todo["compare_dynamics"] == todo["audit_forces"] == 1
+    use = anion.datasets["water_anion"]
     assert todo["generate_trajectory"] == len(use.sizes) * use.replicas
     assert todo["draw_structures"] == 1
 
@@ -178,9 +178,9 @@ def test_profiles_give_gpus_to_networks_only(root, profile):
     assert {name for name, wanted in resources.items() if wanted.get("gpu")} == {
         "train_model",
         "audit_symmetry",
+        "probe_charges",
         "audit_forces",
         "run_dynamics",
-        "probe_charges",
     }
 
 

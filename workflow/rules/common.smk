@@ -83,9 +83,12 @@ def trajectory_files(wildcards):
 
 
 def dataset_source(wildcards):
-    """Return the file that a data set is copied from: generated here, or an archive."""
-    if dataset_use(wildcards).source == "generate":
+    """Return the file that a data set is copied from: generated or imported here, or an archive."""
+    source = dataset_use(wildcards).source
+    if source == "generate":
         return f"results/{wildcards.tier}/generated/{wildcards.dataset}.h5"
+    if source != "archive":
+        return f"results/{wildcards.tier}/imported/{wildcards.dataset}.h5"
     from gnnip.datasets import registry
 
     try:
@@ -97,6 +100,38 @@ def dataset_source(wildcards):
 
 def dataset_origin(wildcards):
     return dataset_use(wildcards).source
+
+
+def published_entry(wildcards):
+    """Return name and entry of the published set, so that a new checksum is downloaded anew."""
+    from gnnip.datasets.published import find_published
+
+    name = dataset_use(wildcards).published or wildcards.dataset
+    try:
+        return {"name": name} | find_published(name).model_dump(mode="json")
+    except GnnipError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def frames_to_import(wildcards):
+    """Return the files of the user's folder, or the list of those that are downloaded."""
+    wanted = dataset_use(wildcards)
+    if wanted.source != "folder":
+        return f"results/{wildcards.tier}/imported/{wildcards.dataset}.files.json"
+    from gnnip.datasets.imports.folder import folder_files
+
+    try:
+        return [str(path) for path in folder_files(wanted.folder)]
+    except GnnipError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def import_source(wildcards):
+    """Return how the files are read: the folder's settings, or nothing but the published name."""
+    wanted = dataset_use(wildcards)
+    if wanted.source == "folder":
+        return {"folder": wanted.folder.model_dump(mode="json")}
+    return {"published": published_entry(wildcards)["name"]}
 
 
 def sampling_plan(wildcards):
@@ -257,7 +292,8 @@ def dynamics_code(wildcards):
     """Hash the engine and the one model that moves the atoms."""
     group, cell, _ = wildcards.potential.split("/")
     plan = _plan_of(wildcards.card, wildcards.tier, group, cell)
-    return code_of("gnnip.evaluation.dynamics", catalogue.model_module(plan.model))
+    modules = catalogue.model_modules(plan.model, plan.hyperparameters)
+    return code_of("gnnip.evaluation.dynamics", *modules)
 
 
 def reference_text(wildcards):
@@ -375,6 +411,13 @@ def resolved_card(wildcards):
     return card_of(wildcards).model_dump(mode="json")
 
 
+def whole_card(wildcards):
+    """Return the card with all of its artefacts, whichever were chosen for this run."""
+    everything = CONFIG.model_copy(update={"artefacts": None})
+    card = cards.resolve(wildcards.card, wildcards.tier, everything)
+    return card.model_dump(mode="json")
+
+
 def verdict_code(wildcards):
     return code_of("gnnip.evaluation.verdicts", f"gnnip.evaluation.{wildcards.card}")
 
@@ -391,7 +434,15 @@ def card_verdicts(wildcards):
 
 
 def verification_files():
-    names = sorted({name for card in CARDS.values() for name in card.datasets})
+    """Return the tables of recomputed labels; imported labels have nothing to be recomputed with."""
+    names = sorted(
+        {
+            name
+            for card in CARDS.values()
+            for name, use in card.datasets.items()
+            if use.source in ("archive", "generate")
+        }
+    )
     return expand(
         "results/{tier}/datasets/{dataset}.verification.csv",
         tier=CONFIG.tier,

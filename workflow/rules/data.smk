@@ -1,4 +1,4 @@
-# Data sets: an archive of the repository, or sampled and labelled from scratch.
+# Data sets: an archive of the repository, sampled and labelled from scratch, or imported.
 
 
 rule generate_trajectory:
@@ -66,6 +66,55 @@ rule draw_structures:
         "../scripts/draw_structures.py"
 
 
+rule download_dataset:
+    output:
+        files="results/{tier}/imported/{dataset}.files.json",
+    log:
+        "logs/{tier}/{dataset}/download_dataset.log",
+    benchmark:
+        "results/{tier}/datasets/benchmarks/download_dataset/{dataset}.tsv"
+    # the nodes of a cluster seldom have a way out
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=600,
+    params:
+        published=published_entry,
+    message:
+        "Downloading the published data set {params.published[name]}"
+    script:
+        "../scripts/download_dataset.py"
+
+
+rule import_dataset:
+    input:
+        frames=frames_to_import,
+    output:
+        archive="results/{tier}/imported/{dataset}.h5",
+        findings="results/{tier}/imported/{dataset}.findings.json",
+        report=report(
+            "results/{tier}/imported/{dataset}.import.txt",
+            category="Data sets",
+            labels={"data set": "{dataset}", "what": "what was imported"},
+        ),
+    log:
+        "logs/{tier}/{dataset}/import_dataset.log",
+    benchmark:
+        "results/{tier}/datasets/benchmarks/import_dataset/{dataset}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        source=import_source,
+        code=code_of("gnnip.datasets.published", "gnnip.datasets.imports.folder"),
+    message:
+        "Importing the frames of {wildcards.dataset}"
+    script:
+        "../scripts/import_dataset.py"
+
+
 rule provide_dataset:
     input:
         source=dataset_source,
@@ -111,3 +160,14 @@ rule verify_labels:
         "Recomputing {params.frames} labels of {wildcards.dataset} with the reference"
     script:
         "../scripts/verify_labels.py"
+
+
+rule datasets:
+    log:
+        "logs/datasets.log",
+    localrule: True
+    run:
+        from gnnip.__main__ import dataset_tables
+
+        print(dataset_tables())
+        Path(log[0]).write_text(dataset_tables(), encoding="utf-8")

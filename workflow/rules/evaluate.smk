@@ -73,32 +73,6 @@ rule compute_densities:
         "../scripts/compute_densities.py"
 
 
-rule probe_charges:
-    input:
-        dataset=step_dataset("charge_probe"),
-        models=step_models("charge_probe"),
-        predictions=step_predictions("charge_probe"),
-    output:
-        table="results/{tier}/{card}/steps/charge_probe.csv",
-    log:
-        "logs/{tier}/{card}/probe_charges.log",
-    benchmark:
-        "results/{tier}/{card}/benchmarks/probe_charges.tsv"
-    threads: 1
-    resources:
-        mem_mb=3000,
-        runtime=60,
-        gpu=USES_GPU,
-    params:
-        options=step_options("charge_probe"),
-        code=code_of("gnnip.evaluation.charge_probe"),
-        device=CONFIG.device,
-    message:
-        "Probing the unit charges with the potentials of {wildcards.card}"
-    script:
-        "../scripts/probe_charges.py"
-
-
 rule audit_forces:
     input:
         dataset=step_dataset("force_audit"),
@@ -197,6 +171,32 @@ rule compare_dynamics:
         "Comparing the dynamics of {wildcards.card}/{wildcards.step} with the reference"
     script:
         "../scripts/compare_dynamics.py"
+
+
+rule probe_charges:
+    input:
+        dataset=step_dataset("charge_probe"),
+        models=step_models("charge_probe"),
+        predictions=step_predictions("charge_probe"),
+    output:
+        table="results/{tier}/{card}/steps/charge_probe.csv",
+    log:
+        "logs/{tier}/{card}/probe_charges.log",
+    benchmark:
+        "results/{tier}/{card}/benchmarks/probe_charges.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+        gpu=USES_GPU,
+    params:
+        options=step_options("charge_probe"),
+        code=code_of("gnnip.evaluation.charge_probe"),
+        device=CONFIG.device,
+    message:
+        "Probing the unit charges with the potentials of {wildcards.card}"
+    script:
+        "../scripts/probe_charges.py"
 
 
 rule tabulate_artefact:

@@ -46,6 +46,8 @@ rule record_results:
         runtime=10,
     params:
         folder="results/recorded/{tier}/{card}",
+        card=whole_card,
+        chosen=CONFIG.artefacts,
     message:
         "Recording {wildcards.card} under {params.folder}"
     script:

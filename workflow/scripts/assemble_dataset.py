@@ -5,10 +5,10 @@ from gnnip.logs import job_log
 # labels are computed in processes of their own, which import this file again
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        from gnnip.datasets import assembly
+        from gnnip.datasets.assembly import assemble
 
-        assemble = getattr(assembly, f"assemble_{snakemake.wildcards.dataset}")
         assemble(
+            snakemake.wildcards.dataset,
             list(snakemake.input.trajectories),
             snakemake.output.archive,
             workers=snakemake.threads,

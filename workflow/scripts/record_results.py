@@ -4,8 +4,15 @@ from pathlib import Path
 
 from gnnip.files import write_json
 from gnnip.logs import job_log
-from gnnip.provenance import record_files
 
 with job_log(snakemake.log[0]):
-    manifest = record_files([Path(path) for path in snakemake.input], snakemake.params.folder)
+    from gnnip.cards import ResolvedCard
+    from gnnip.evaluation.record import record
+
+    manifest = record(
+        [Path(path) for path in snakemake.input],
+        snakemake.params.folder,
+        ResolvedCard.model_validate(snakemake.params.card),
+        snakemake.params.chosen,
+    )
     write_json(snakemake.output.manifest, manifest)

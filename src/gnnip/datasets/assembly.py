@@ -31,6 +31,24 @@ TERMS = ("atomic", "electronic")
 _SCALARS = ("electron_gyration_radius", "electron_offset", "gap")
 
 
+def assemble(
+    dataset: str,
+    trajectories: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    workers: int = 1,
+) -> Path:
+    """Label the frames of finished trajectories of any data set and write the archive `out`.
+
+    Errors are those of `assemble_water_anion`, for the others of `engine_sets.assemble`.
+    """
+    if dataset == "water_anion":
+        return assemble_water_anion(trajectories, out, workers=workers)
+    from gnnip.datasets import engine_sets
+
+    return engine_sets.assemble(dataset, trajectories, out, workers=workers)
+
+
 def assemble_water_anion(
     trajectories: Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],

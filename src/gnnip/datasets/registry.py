@@ -24,9 +24,14 @@ RECORDED = (
     "scipy",
     "numba",
     "h5py",
+    "ase",
+    "engine",
+    "engine_version",
     "seed",
     "label_accuracy_hartree",
+    "label_accuracy_ev",
     "sampling_seconds",
+    "labelling_seconds",
     "electron_solves",
 )
 #: what an entry must say
@@ -140,21 +145,32 @@ def register(
     return entry
 
 
+def engine(entry: Mapping[str, Any]) -> str:
+    """Return name and version of what labelled a data set; its settings are in `made`."""
+    made = entry["made"]
+    for key in ("engine_version", "engine"):
+        if key in made:
+            return str(made[key])
+    return f"gnnip {made['gnnip']}" if "gnnip" in made else ""
+
+
 def describe(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
-    """Return one row per registered data set: title, frames, reference, size, licence, file
-    present."""
+    """Return one row per registered data set: title, reference, engine and version, frames, atoms,
+    size, licence, file present."""
     registry = registry_path() if path is None else Path(path)
     rows = [
         {
             "name": name,
             "title": entry.get("title", ""),
-            "frames": entry["n_frames"],
             "reference": entry["reference"],
+            "engine": engine(entry),
+            "frames": entry["n_frames"],
+            "atoms": entry.get("n_atoms", 0),
             "megabytes": round(entry["bytes"] / 1e6, 1),
             "licence": entry["licence"],
             "present": (registry.parent / entry["file"]).is_file(),
         }
         for name, entry in sorted(load_registry(registry).items())
     ]
-    columns = ["name", "title", "frames", "reference", "megabytes", "licence", "present"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["name", "title", "reference", "engine", "frames", "atoms", "megabytes", "licence"]
+    return pd.DataFrame(rows, columns=[*columns, "present"])

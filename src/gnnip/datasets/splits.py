@@ -36,20 +36,27 @@ def random_split(
 
 
 def trajectory_split(frames: FrameArrays, chosen: np.ndarray, rng: np.random.Generator) -> Split:
-    """Hold out whole trajectories: of every size one for the test, of every second size one to
-    validate.
+    """Hold out whole trajectories: of every size a quarter for the test, at least one, and of every
+    second size as many to validate.
 
-    A size with a single trajectory goes to the training set. With four trajectories a size: 62.5 %
-    of the frames train, 12.5 % validate, 25 % test.
+    A size with a single trajectory goes to the training set; where no size has several, all sizes
+    count as one. With four trajectories a size: 62.5 % of the frames train, 12.5 % validate, 25 %
+    test.
     """
     test, validation = [], []
-    for names in _trajectories_by_size(frames, chosen, rng):
+    groups = _trajectories_by_size(frames, chosen, rng)
+    if all(len(names) == 1 for names in groups):
+        groups = [[str(n) for n in rng.permutation([names[0] for names in groups])]]
+    for names in groups:
+        count = max(1, len(names) // 4)
         if len(names) > 1:
-            test.append(names[0])
+            test += names[:count]
         if len(names) > 2:
-            validation.append(names[1])
+            validation.append(names[count : 2 * count])
     first = int(rng.integers(2)) if len(validation) > 1 else 0
-    return _by_trajectory(frames, chosen, test, validation[first::2])
+    return _by_trajectory(
+        frames, chosen, test, [n for names in validation[first::2] for n in names]
+    )
 
 
 def size_split(
@@ -60,12 +67,12 @@ def size_split(
     largest_train_size: int = 100,
     smallest_test_size: int = 139,
 ) -> Split:
-    """Train on small structures, test on large ones (in molecules); validate on held-out
+    """Train on small structures, test on large ones (molecules, else atoms); validate on held-out
     trajectories.
 
     Of every second training size with several trajectories one trajectory validates.
     """
-    size = frames.column("n_molecules")[chosen]
+    size = _sizes(frames)[chosen]
     small = chosen[size <= largest_train_size]
     validation = [n[0] for n in _trajectories_by_size(frames, small, rng) if len(n) > 1]
     first = int(rng.integers(2)) if len(validation) > 1 else 0
@@ -109,11 +116,12 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
     """Return sorted frame indices {"train", "validation", "test"}, disjoint, the same for the same
     seed.
 
-    Options of every scheme: `sizes` (molecules; other frames are left out), `where` ({column:
-    values}; other frames are left out) and `max_frames` (a subset drawn evenly over the (size,
-    temperature) ensembles, the same for every seed and scheme). The rest are those of the scheme:
-    random (test_fraction, validation_fraction), trajectory, size (largest_train_size,
-    smallest_test_size), columns (train_where, test_where, validation_fraction, together).
+    Options of every scheme: `sizes` (molecules where the set counts them, else atoms; other frames
+    are left out), `where` ({column: values}; other frames are left out) and `max_frames` (a subset
+    drawn evenly over the (size, temperature) ensembles, the same for every seed and scheme). The
+    rest are those of the scheme: random (test_fraction, validation_fraction), trajectory, size
+    (largest_train_size, smallest_test_size), columns (train_where, test_where,
+    validation_fraction, together).
 
     Raises ConfigError for an unknown scheme or option, DataError when a part would be empty.
     """
@@ -123,7 +131,7 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
     max_frames: int | None = options.pop("max_frames", None)
     chosen = _matching(frames, np.arange(frames.n_frames), options.pop("where", None) or {})
     if sizes is not None:
-        chosen = chosen[np.isin(frames.column("n_molecules"), list(sizes))]
+        chosen = chosen[np.isin(_sizes(frames), list(sizes))]
     if max_frames is not None and max_frames < len(chosen):
         chosen = _even_subset(frames, chosen, max_frames)
     known = SCHEMES[scheme].__kwdefaults__ or {}
@@ -159,11 +167,16 @@ def _matching(
     return chosen
 
 
+def _sizes(frames: FrameArrays) -> np.ndarray:
+    """Return the size (frames,) of every system: molecules where they are counted, else atoms."""
+    return frames.metadata.get("n_molecules", frames.n_atoms)
+
+
 def _trajectories_by_size(
     frames: FrameArrays, chosen: np.ndarray, rng: np.random.Generator
 ) -> list[list[str]]:
     """Return, by rising size, the names of its trajectories in random order."""
-    size, trajectory = frames.column("n_molecules")[chosen], frames.column("trajectory")[chosen]
+    size, trajectory = _sizes(frames)[chosen], frames.column("trajectory")[chosen]
     return [
         [str(t) for t in rng.permutation(np.unique(trajectory[size == n]))] for n in np.unique(size)
     ]
@@ -173,7 +186,9 @@ def _by_trajectory(
     frames: FrameArrays, chosen: np.ndarray, test: list[str], validation: list[str]
 ) -> Split:
     trajectory = frames.column("trajectory")[chosen]
-    in_test, in_validation = np.isin(trajectory, test), np.isin(trajectory, validation)
+    in_test = np.isin(trajectory, test)
+    # a trajectory may hold several sizes
+    in_validation = np.isin(trajectory, validation) & ~in_test
     return {
         "test": chosen[in_test],
         "validation": chosen[in_validation],
@@ -184,7 +199,7 @@ def _by_trajectory(
 def _even_subset(frames: FrameArrays, chosen: np.ndarray, count: int) -> np.ndarray:
     # round robin over the ensembles, each in a fixed random order
     rng = np.random.default_rng(0)
-    size = frames.column("n_molecules")[chosen]
+    size = _sizes(frames)[chosen]
     temperature = frames.metadata.get("temperature_k", np.zeros(frames.n_frames))[chosen]
     _, ensemble = np.unique(np.stack([size, temperature], axis=1), axis=0, return_inverse=True)
     order = rng.permutation(len(chosen))

@@ -14,8 +14,9 @@ Needs numpy and h5py only.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from gnnip.files import atomic_path
 FORMAT = "gnnip frames"
 VERSION = 1
 FORCE_RESOLUTION = 1e-6  #: of stored forces, in their own unit
+_FAST = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 _COMPRESSION = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
 
 
@@ -73,7 +75,7 @@ def write_frames(
         for term, values in frames.forces.items():
             put(
                 f"forces/{term}",
-                np.rint(values / force_resolution).astype(np.int32),
+                _as_integers(values, force_resolution),
                 frames.units["forces"],
                 scale=force_resolution,
             )
@@ -85,6 +87,116 @@ def write_frames(
             put("cells", frames.cells.astype(np.float64), frames.units["positions"])
         if frames.pbc is not None:
             put("pbc", frames.pbc.astype(bool))
+
+
+@contextlib.contextmanager
+def frame_writer(
+    path: str | os.PathLike[str], *, force_resolution: float = FORCE_RESOLUTION
+) -> Iterator[FrameWriter]:
+    """Yield a writer for a set that need not fit into memory.
+
+    The file appears, whole, when the block ends without an error. Raises DataError when nothing was
+    written or the pieces do not fit together.
+    """
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        writer = FrameWriter(file, force_resolution)
+        yield writer
+        writer.finish()
+
+
+class FrameWriter:
+    """An archive that is written piece by piece; :func:`frame_writer` makes one.
+
+    `attributes` may be filled until the end. All pieces need the same units, terms and columns.
+    """
+
+    def __init__(self, file: h5py.File, force_resolution: float) -> None:
+        """Write into an open file."""
+        self.attributes: dict[str, str | int | float] = {}
+        self.n_frames = self.n_atoms = 0
+        self._file = file
+        self._resolution = force_resolution
+        self._periodic = False
+
+    def append(self, frames: FrameArrays) -> None:
+        """Add frames; DataError for arrays that do not fit together or to those before."""
+        frames.check()
+        if self.n_frames == 0:
+            self._extend("offsets", np.zeros(1, dtype=np.int64))
+        unit = frames.units
+        self._extend("positions", frames.positions.astype(np.float32), unit["positions"])
+        self._extend("numbers", frames.numbers.astype(np.uint8))
+        self._extend("offsets", self.n_atoms + frames.offsets[1:].astype(np.int64))
+        for term, values in frames.energies.items():
+            self._extend(f"energies/{term}", values.astype(np.float64), unit["energies"])
+        for term, values in frames.forces.items():
+            integers = _as_integers(values, self._resolution)
+            self._extend(f"forces/{term}", integers, unit["forces"], scale=self._resolution)
+        for term, values in frames.stresses.items():
+            self._extend(f"stresses/{term}", values.astype(np.float64), unit["stresses"])
+        for column, values in frames.metadata.items():
+            self._extend(f"metadata/{column}", np.asarray(values), unit.get(column))
+        cells = np.zeros((frames.n_frames, 3, 3)) if frames.cells is None else frames.cells
+        pbc = np.zeros((frames.n_frames, 3), dtype=bool) if frames.pbc is None else frames.pbc
+        self._extend("cells", cells.astype(np.float64), unit["positions"])
+        self._extend("pbc", pbc.astype(bool))
+        self._periodic |= bool(pbc.any())
+        self.n_frames += frames.n_frames
+        self.n_atoms += int(frames.offsets[-1])
+
+    def drop_forces(self) -> None:
+        """Forget the forces written so far: the set has energies only."""
+        self._file.pop("forces", None)
+
+    def _extend(
+        self, name: str, values: np.ndarray, unit: str | None = None, **extra: float
+    ) -> None:
+        if values.dtype.kind in "US":
+            values = values.astype(h5py.string_dtype())
+        if name not in self._file:
+            if self.n_frames:
+                raise DataError(
+                    f"Frame {self.n_frames} is the first with '{name}'; all frames of a set need "
+                    "the same terms and columns."
+                )
+            dataset = self._file.create_dataset(
+                name, data=values, maxshape=(None, *values.shape[1:]), chunks=True, **_FAST
+            )
+            if unit is not None:
+                dataset.attrs["units"] = unit
+            dataset.attrs.update(extra)
+            return
+        dataset = self._file[name]
+        before = len(dataset)
+        dataset.resize(before + len(values), axis=0)
+        dataset[before:] = values
+
+    def finish(self) -> None:
+        """Write what is known at the end; DataError when frames or columns are missing."""
+        if not self.n_frames:
+            raise DataError("No frames are left to be written; look at what was left out and why.")
+        groups = [self._file.get(name, {}) for name in ("metadata", "energies", "stresses")]
+        for name, dataset in [item for group in groups for item in group.items()]:
+            if len(dataset) != self.n_frames:
+                raise DataError(
+                    f"Only {len(dataset)} of {self.n_frames} frames have '{name}'; all frames of "
+                    "a set need the same terms and columns."
+                )
+        if not self._periodic:
+            del self._file["cells"], self._file["pbc"]
+        self._file.attrs.update({"format": FORMAT, "version": VERSION, **self.attributes})
+
+
+def _as_integers(forces: np.ndarray, resolution: float) -> np.ndarray:
+    """Return forces in units of `resolution`; DataError for those that 32 bits do not hold."""
+    scaled = np.rint(forces / resolution)
+    largest = float(np.abs(scaled).max(initial=0.0))
+    if largest > np.iinfo(np.int32).max:
+        raise DataError(
+            f"A force component of {largest * resolution:.3g} is beyond what an archive holds "
+            f"({np.iinfo(np.int32).max * resolution:.4g}); leave the frame out or check its units."
+        )
+    return scaled.astype(np.int32)
 
 
 def read_frames(path: str | os.PathLike[str]) -> FrameArrays:

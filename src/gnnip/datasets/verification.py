@@ -32,8 +32,18 @@ def _point_charges(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[
     return point_charges.label_again(positions, frames.numbers[part])
 
 
+def _engine(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
+    from gnnip.datasets import engine_sets
+
+    return engine_sets.label_again(frames, frame)
+
+
 #: by the attribute `labeller` of the data set
-LABELLERS: dict[str, Relabeller] = {"water_anion": _water_anion, "point_charges": _point_charges}
+LABELLERS: dict[str, Relabeller] = {
+    "water_anion": _water_anion,
+    "point_charges": _point_charges,
+    "engine": _engine,
+}
 
 #: unit -> suffix of column names
 _SUFFIXES = {
@@ -61,6 +71,9 @@ def verify_labels(
     energies to the labels' accuracy, force components to five times as much, and no finer than
     forces are stored.
 
+    Labels of a program that no pip installs (CP2K) are compared where it is found; elsewhere the
+    table has one row without numbers whose `note` says so.
+
     Returns
     -------
     One row per frame and term: frame, n_atoms, term, energy_stored_<unit>,
@@ -83,6 +96,9 @@ def verify_labels(
     stated = frames.attributes.get(f"label_accuracy_{energy}")
     if stated is None:
         raise DataError(f"{path} does not say how exact its labels are (label_accuracy_{energy}).")
+    missing = _missing_program(frames)
+    if missing:
+        return pd.DataFrame([{"frame": np.nan, "note": f"not verified: {missing}"}])
     accuracy = max(0.1 * float(stated), 1e-7) if accuracy is None else accuracy
     energy_tolerance = float(stated) if energy_tolerance is None else energy_tolerance
     if force_tolerance is None:
@@ -124,3 +140,19 @@ def verify_labels(
             f"{worst[f'force_error_{force}']:.1e} {force_unit}; label the set again."
         )
     return table
+
+
+def _missing_program(frames: FrameArrays) -> str:
+    """Return why the labels' program cannot be asked here; nothing for what pip installs."""
+    if "engine" not in frames.attributes:
+        return ""
+    from gnnip.reference.engines import EngineError, make_engine
+
+    engine = make_engine(str(frames.attributes["engine"]))
+    try:
+        engine.version()
+    except EngineError as error:
+        if not engine.from_pip:
+            return str(error)
+        raise
+    return ""

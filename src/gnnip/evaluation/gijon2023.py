@@ -21,9 +21,9 @@ from gnnip.errors import DataError
 from gnnip.evaluation import metrics as measure
 from gnnip.evaluation.claims import ClaimResult
 from gnnip.evaluation.inputs import Inputs, read_csv
+from gnnip.evaluation.tables import Result, metric_row, metric_table
 from gnnip.units import HARTREE
 
-Result = tuple[pd.DataFrame, pd.DataFrame]
 Metrics = Mapping[str, pd.DataFrame]
 
 LAYERS = ("crystal", "gat", "gcs", "ecc", "agnn", "general")
@@ -31,7 +31,6 @@ TARGETS = ("atomic", "electronic")
 BASELINES = ("constant", "n_linear", "ensemble_mean")
 #: the baseline that every verdict row carries
 BASELINE = "ensemble_mean"
-COLUMNS = ("artefact", "quantity", "variant", "unit", "seed", "value", "baseline", "reference")
 #: measure -> (column of tidy tables, unit in metrics)
 SCORES = {
     "mae": ("mae_ha", "Ha"),
@@ -92,7 +91,8 @@ def baseline_predictions(train: pd.DataFrame, test: pd.DataFrame, energy: str) -
     known = [train[c].to_numpy(dtype=float) for c in (energy, "n_molecules", "temperature_k")]
     asked = [test[c].to_numpy(dtype=float) for c in ("n_molecules", "temperature_k")]
     return pd.DataFrame(
-        {name: baseline(name).fit(*known).predict(*asked) for name in BASELINES}, index=test.index
+        {name: baseline(name).fit(*known).predict(*asked) for name in BASELINES},
+        index=test.index,
     )
 
 
@@ -143,7 +143,7 @@ def _metric_rows(
         for short in measures:
             column, unit = SCORES[short]
             rows.append(
-                _row(
+                metric_row(
                     inputs,
                     artefact,
                     f"{name(row)}_{short}",
@@ -154,37 +154,10 @@ def _metric_rows(
                     variant=variant(row),
                 )
             )
-    return _metrics(rows)
+    return metric_table(rows)
 
 
 _SCORE_COLUMNS = {column for column, _ in SCORES.values()} | {"n_train", "n_test"}
-
-
-def _row(
-    inputs: Inputs,
-    artefact: str,
-    quantity: str,
-    unit: str,
-    value: float,
-    *,
-    seed: Any = None,
-    baseline: float = float("nan"),
-    variant: str = "as_described",
-) -> dict[str, Any]:
-    return {
-        "artefact": artefact,
-        "quantity": quantity,
-        "variant": variant,
-        "unit": unit,
-        "seed": seed,
-        "value": float(value),
-        "baseline": baseline,
-        "reference": inputs.card.get("reference", "exact"),
-    }
-
-
-def _metrics(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _published(inputs: Inputs, artefact: str) -> dict[str, float]:
@@ -203,8 +176,8 @@ def _better_than_baseline(inputs: Inputs, artefact: str, scores: pd.DataFrame) -
         baseline = part[part["predictor"] == BASELINE]
         count = int((networks["mae_ha"].to_numpy() < baseline["mae_ha"].to_numpy()).sum())
         name = f"networks_better_than_ensemble_mean_{target}"
-        rows.append(_row(inputs, artefact, name, "", count, seed=seed))
-    return _metrics(rows)
+        rows.append(metric_row(inputs, artefact, name, "", count, seed=seed))
+    return metric_table(rows)
 
 
 # --- artefacts of the paper -----------------------------------------------------------------------
@@ -260,10 +233,12 @@ def fig1(inputs: Inputs) -> Result:
     for state, part in named.groupby("state"):
         values = dict(zip(part["name"], part["value"].astype(float), strict=True))
         rows += [
-            _row(inputs, "fig1", f"{state}_energy", "Ha", values["energy_ha"]),
-            _row(inputs, "fig1", f"{state}_gyration_radius", "A", values["gyration_radius_a"]),
+            metric_row(inputs, "fig1", f"{state}_energy", "Ha", values["energy_ha"]),
+            metric_row(
+                inputs, "fig1", f"{state}_gyration_radius", "A", values["gyration_radius_a"]
+            ),
         ]
-    return tidy, _metrics(rows)
+    return tidy, metric_table(rows)
 
 
 def fig2(inputs: Inputs) -> Result:
@@ -308,7 +283,7 @@ def fig3(inputs: Inputs) -> Result:
         means[method] = per_size
         scale, unit = (1.0, "s") if method == "solver" else (1e3, "ms")
         typical = scale * float(np.exp(np.log(per_size).mean()))
-        rows.append(_row(inputs, "fig3", f"{prefix}_time", unit, typical))
+        rows.append(metric_row(inputs, "fig3", f"{prefix}_time", unit, typical))
         if len(per_size) < 3:
             parts.append(part)
             continue
@@ -327,15 +302,18 @@ def fig3(inputs: Inputs) -> Result:
             ("exponent_high", fit.high),
             ("exponent_standard_error", fit.standard_error),
         ):
-            rows.append(_row(inputs, "fig3", f"{prefix}_{name}", "", value))
-    for method, name in (("network", "speed_ratio"), ("network_batched", "batched_speed_ratio")):
+            rows.append(metric_row(inputs, "fig3", f"{prefix}_{name}", "", value))
+    for method, name in (
+        ("network", "speed_ratio"),
+        ("network_batched", "batched_speed_ratio"),
+    ):
         if method in means and "solver" in means:
             ratio = (means["solver"] / means[method]).dropna()
             value = float(np.exp(np.log(ratio).mean()))
-            rows.append(_row(inputs, "fig3", name, "", value))
+            rows.append(metric_row(inputs, "fig3", name, "", value))
     if not parts:
         raise DataError("The step timing holds no measurement; delete it and run it again.")
-    return pd.concat(parts, ignore_index=True), _metrics(rows)
+    return pd.concat(parts, ignore_index=True), metric_table(rows)
 
 
 def cutoff_scan(inputs: Inputs) -> Result:
@@ -359,14 +337,14 @@ def cutoff_scan(inputs: Inputs) -> Result:
     )
     # the same for every seed, but a quantity needs as many rows as the card has seeds
     extra = [
-        _row(inputs, "cutoff_scan", name, "", value, seed=seed)
+        metric_row(inputs, "cutoff_scan", name, "", value, seed=seed)
         for name, value in (
             ("mean_neighbours", counts[6.0]),
             ("mean_pairs_per_atom", counts[6.0] / 2.0),
         )
         for seed in sorted(scores["seed"].unique())
     ]
-    return scores, pd.concat([rows, _metrics(extra)], ignore_index=True)
+    return scores, pd.concat([rows, metric_table(extra)], ignore_index=True)
 
 
 def mean_neighbours(
@@ -436,8 +414,8 @@ def convergence(inputs: Inputs) -> Result:
             ("epochs", "", length),
         ):
             quantity = f"{layer}_{target}_{name}"
-            rows.append(_row(inputs, "convergence", quantity, unit, value, seed=seed))
-    return tidy, _metrics(rows)
+            rows.append(metric_row(inputs, "convergence", quantity, unit, value, seed=seed))
+    return tidy, metric_table(rows)
 
 
 def _plateau(epochs: pd.Series, errors: pd.Series) -> tuple[int, float, int]:
@@ -486,8 +464,10 @@ def width_matched(inputs: Inputs) -> Result:
         mean = part.pivot_table(index="layer", columns="width", values="mae_ha")
         if len(mean) > 2:
             value = float(mean["own"].rank().corr(mean["matched"].rank()))
-            extra.append(_row(inputs, "width_matched", f"rank_correlation_{target}", "", value))
-    return tidy, pd.concat([rows, _metrics(extra)], ignore_index=True) if extra else rows
+            extra.append(
+                metric_row(inputs, "width_matched", f"rank_correlation_{target}", "", value)
+            )
+    return tidy, pd.concat([rows, metric_table(extra)], ignore_index=True) if extra else rows
 
 
 def splits(inputs: Inputs) -> Result:
@@ -519,11 +499,15 @@ def symmetry_audit(inputs: Inputs) -> Result:
         variant = "corrected" if r["group"] == "corrected" else "as_described"
         name = f"{r['layer']}_{r['target']}_{r['transformation']}"
         common = {"seed": r["seed"], "variant": variant}
-        rows.append(_row(inputs, "symmetry_audit", f"{name}_mae", "Ha", r["mae_ha"], **common))
+        rows.append(
+            metric_row(inputs, "symmetry_audit", f"{name}_mae", "Ha", r["mae_ha"], **common)
+        )
         if r["transformation"] != "none":
             quantity = f"{name}_change"
-            rows.append(_row(inputs, "symmetry_audit", quantity, "Ha", r["change_ha"], **common))
-    return tidy, _metrics(rows)
+            rows.append(
+                metric_row(inputs, "symmetry_audit", quantity, "Ha", r["change_ha"], **common)
+            )
+    return tidy, metric_table(rows)
 
 
 def grid(inputs: Inputs) -> Result:
@@ -553,8 +537,8 @@ def grid(inputs: Inputs) -> Result:
             ("median", mean.median()),
             ("highest", mean.max()),
         ):
-            extra.append(_row(inputs, "grid", f"gat_{target}_mae_{name}", "Ha", value))
-    return scores, pd.concat([rows, _metrics(extra)], ignore_index=True)
+            extra.append(metric_row(inputs, "grid", f"gat_{target}_mae_{name}", "Ha", value))
+    return scores, pd.concat([rows, metric_table(extra)], ignore_index=True)
 
 
 def forces(inputs: Inputs) -> Result:
@@ -640,7 +624,12 @@ _FORCE_SCORES = {
     "energy_mae_ev": ("energy_mae", "eV", BASELINE),
     "energy_r2_within": ("energy_r2_within", "", BASELINE),
 }
-_PARTS = {"O": "oxygen", "H": "hydrogen", "state=surface": "surface", "state=interior": "interior"}
+_PARTS = {
+    "O": "oxygen",
+    "H": "hydrogen",
+    "state=surface": "surface",
+    "state=interior": "interior",
+}
 
 
 def _force_metrics(inputs: Inputs, tidy: pd.DataFrame) -> pd.DataFrame:
@@ -662,14 +651,16 @@ def _force_metrics(inputs: Inputs, tidy: pd.DataFrame) -> pd.DataFrame:
             beside = float(base.loc[place, column]) if known else float("nan")
             quantity = f"{name}_{short}{end}"
             rows.append(
-                _row(inputs, "forces", quantity, unit, r[column], seed=r["seed"], baseline=beside)
+                metric_row(
+                    inputs, "forces", quantity, unit, r[column], seed=r["seed"], baseline=beside
+                )
             )
     for _, r in errors[errors["predictor"] == "exact_water"].iterrows():
         if r["name"] == "all" or r["name"] in _PARTS:
             end = "" if r["name"] == "all" else f"_{_PARTS[r['name']]}"
             quantity, value = f"electron_force_rms{end}", r["term_rms_ev_per_a"]
-            rows.append(_row(inputs, "forces", quantity, "eV/A", value, seed=r["seed"]))
-    return _metrics(rows)
+            rows.append(metric_row(inputs, "forces", quantity, "eV/A", value, seed=r["seed"]))
+    return metric_table(rows)
 
 
 _OF_PARTS = ("force_rmse", "electron_resolved")
@@ -702,20 +693,22 @@ def anion_md(inputs: Inputs) -> Result:
             beside = own["reference"].get(quantity, (np.nan, ""))[0]
             baseline = float("nan") if name == "reference" else beside
             rows.append(
-                _row(inputs, "anion_md", f"{name}_{quantity}", unit, value, baseline=baseline)
+                metric_row(inputs, "anion_md", f"{name}_{quantity}", unit, value, baseline=baseline)
             )
         for _, r in errors[errors["potential"] == name].iterrows():
             part = "" if r["name"] == "total" else "_" + r["name"].replace("-", "").lower()
             quantity = f"{name}_{r['record'].removesuffix('_error')}{part}_error"
             baseline = float(floor.get((r["record"], r["name"]), np.nan))
-            rows.append(_row(inputs, "anion_md", quantity, "%", r["value"], baseline=baseline))
+            rows.append(
+                metric_row(inputs, "anion_md", quantity, "%", r["value"], baseline=baseline)
+            )
         solver = ("reference", "alone_seconds_per_step")
         for how, quantity in (("alone", "speed_ratio"), ("batched", "batched_speed_ratio")):
             place = (name, f"{how}_seconds_per_step")
             if name != "reference" and place in seconds.index and solver in seconds.index:
                 ratio = float(seconds[solver]) / float(seconds[place])
-                rows.append(_row(inputs, "anion_md", f"{name}_{quantity}", "", ratio))
-    return tidy, _metrics(rows)
+                rows.append(metric_row(inputs, "anion_md", f"{name}_{quantity}", "", ratio))
+    return tidy, metric_table(rows)
 
 
 def _path_facts(part: pd.DataFrame, late: float) -> dict[str, tuple[float, str]]:

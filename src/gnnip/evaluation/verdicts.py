@@ -17,13 +17,11 @@ import pandas as pd
 from gnnip.cards import Published, ResolvedCard
 from gnnip.errors import DataError
 from gnnip.evaluation.claims import ClaimResult
+from gnnip.evaluation.tables import COLUMNS as METRICS
 
 REPRODUCED, BETTER, DEVIATES = "reproduced", "better", "deviates"
 NOT_COMPARABLE, NOT_RUN = "not comparable", "not run"
 VERDICTS = (REPRODUCED, BETTER, DEVIATES, NOT_COMPARABLE, NOT_RUN)
-
-#: columns that every {artefact}.metrics.csv has
-METRICS = ("artefact", "quantity", "variant", "unit", "seed", "value", "baseline", "reference")
 
 Claims = Mapping[str, Callable[[dict[str, pd.DataFrame]], ClaimResult]]
 
@@ -358,11 +356,15 @@ def format_markdown(verdicts: list[Verdict]) -> str:
     """Return the verdicts as Markdown: the numbers in one table, the claims in another."""
     numbers = [verdict for verdict in verdicts if verdict.unit != "claim"]
     claims = [verdict for verdict in verdicts if verdict.unit == "claim"]
-    lines = ["| " + " | ".join(_HEADER) + " |", "|" + " --- |" * len(_HEADER)]
-    lines += ["| " + " | ".join(_cells(verdict)) + " |" for verdict in numbers]
-    lines += ["", "| claim | verdict | reason |", "| --- | --- | --- |"]
-    lines += [f"| {v.published} | {v.verdict} | {v.reason.replace('|', '/')} |" for v in claims]
-    return "\n".join([*lines, "", count(verdicts)])
+    lines = []
+    if numbers:
+        lines += ["| " + " | ".join(_HEADER) + " |", "|" + " --- |" * len(_HEADER)]
+        lines += ["| " + " | ".join(_cells(verdict)) + " |" for verdict in numbers] + [""]
+    if claims:
+        lines += ["| claim | verdict | reason |", "| --- | --- | --- |"]
+        rows = [(v.published, v.verdict, v.reason.replace("|", "/")) for v in claims]
+        lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows] + [""]
+    return "\n".join([*lines, count(verdicts)])
 
 
 def format_html(verdicts: list[Verdict]) -> str:

@@ -1,4 +1,5 @@
-"""What labels a structure: V_SPC/F and the excess electron of water cluster anions, point charges.
+"""What labels a structure: V_SPC/F and the excess electron of water cluster anions, point charges,
+and electronic-structure programs (`engines`).
 
 ``SPCF()``, ``TuriBorgis()`` and their sum ``WaterAnion()`` are ASE calculators (eV, eV/Angstrom);
 the modules below them work in atomic units, except `coulomb` (eV, Angstrom). Nothing heavy is
@@ -27,14 +28,24 @@ def __getattr__(name: str) -> Any:
 
 def calculator_module(text: str) -> str:
     """Return the library module behind a reference such as `water_anion`, to hash its code."""
+    if _is_engine(text):
+        from gnnip.reference.engines import engine_module
+
+        return engine_module(text)
     return _find(text)[0]
 
 
 def make_calculator(text: str) -> Any:
-    """Return a new ASE calculator for a text such as `water_anion accuracy_hartree=1e-3`.
+    """Return a new ASE calculator for a text such as `water_anion accuracy_hartree=1e-3`, or that
+    of an engine, `xtb method=GFN1-xTB` (see `gnnip.reference.engines`).
 
-    Raises ConfigError for an unknown name and for a setting that is not key=number.
+    Raises ConfigError for an unknown name and for a setting that cannot be, EngineError for an
+    engine that is not installed.
     """
+    if _is_engine(text):
+        from gnnip.reference.engines import make_engine
+
+        return make_engine(text).calculator()
     module, cls = _find(text)
     settings = {}
     for word in text.split()[1:]:
@@ -51,8 +62,21 @@ def make_calculator(text: str) -> Any:
         raise ConfigError(f"The reference '{text}' cannot be made: {error}.") from None
 
 
+def _name(text: str) -> str:
+    return text.split()[0] if text.strip() else ""
+
+
+def _is_engine(text: str) -> bool:
+    from gnnip.reference.engines import names
+
+    return _name(text).partition(":")[0] in names()
+
+
 def _find(text: str) -> tuple[str, str]:
-    name = text.split()[0] if text.strip() else ""
+    from gnnip.reference.engines import names
+
+    name = _name(text)
     if name not in _CALCULATORS:
-        raise ConfigError(f"There is no reference '{name}'{nearest(name, _CALCULATORS)}")
+        known = [*_CALCULATORS, *names()]
+        raise ConfigError(f"There is no reference '{name}'{nearest(name, known)}")
     return _CALCULATORS[name]

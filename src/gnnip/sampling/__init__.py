@@ -1,2 +1,2 @@
-"""What makes structures: random water clusters, Langevin and ring-polymer dynamics, the water
-anion, random point charges."""
+"""What makes structures: water clusters and anions, point charges, molecular dynamics with any
+engine, packed liquids, normal modes, displaced paths; one module per system of the papers."""

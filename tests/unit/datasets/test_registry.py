@@ -37,6 +37,13 @@ def test_names_and_description(shelf):
     assert bool(table.loc[0, "present"])
 
 
+def test_the_engine_is_named_with_its_version():
+    made = {"engine": "xtb method=GFN1-xTB accuracy=1", "engine_version": "xtb 0.8.0", "gnnip": "1"}
+    assert registry.engine({"made": made}) == "xtb 0.8.0"
+    assert registry.engine({"made": {"gnnip": "0.1.0"}}) == "gnnip 0.1.0"
+    assert registry.engine({"made": {}}) == ""
+
+
 def test_good_archive_passes(shelf):
     assert registry.check_archive("drops") == shelf
 

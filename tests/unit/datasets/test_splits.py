@@ -118,3 +118,46 @@ def test_mistakes_are_named():
         make_split(frames, "trajectory", 0)
     with pytest.raises(DataError, match="size split leaves no validation"):
         make_split(frames, "size", 0)
+
+
+def sets_of_atoms(rows):
+    """Frames of (atoms, trajectory), without a count of molecules."""
+    atoms, names = zip(*rows, strict=True)
+    return FrameArrays(
+        positions=np.zeros((sum(atoms), 3)),
+        numbers=np.ones(sum(atoms), dtype=int),
+        offsets=np.concatenate([[0], np.cumsum(atoms)]),
+        energies={"total": np.zeros(len(rows))},
+        metadata={"trajectory": np.array(names)},
+    )
+
+
+def test_without_molecules_the_atoms_are_the_size():
+    rows = [(n, f"{n}-{r}") for n in (3, 4) for r in range(9) for _ in range(2)]
+    frames = sets_of_atoms(rows)
+    split = make_split(frames, "trajectory", 0)
+    assert len(check_parts(split)) == 36
+    # of nine trajectories a quarter, rounded down
+    assert {k: len(v) for k, v in split.items()} == {"train": 24, "validation": 4, "test": 8}
+    assert set(frames.n_atoms[split["test"]]) == {3, 4}
+    small = make_split(frames, "size", 0, largest_train_size=3, smallest_test_size=4)
+    assert set(frames.n_atoms[small["test"]]) == {4}
+    assert set(frames.n_atoms[check_parts(make_split(frames, "random", 0, sizes=[3]))]) == {3}
+
+
+def test_where_every_size_is_one_trajectory_the_sizes_are_held_out():
+    frames = sets_of_atoms([(n, f"molecule{n}") for n in (3, 4, 5) for _ in range(5)])
+    split = make_split(frames, "trajectory", 0)
+    check_parts(split)
+    assert [len(set(frames.n_atoms[part])) for part in split.values()] == [1, 1, 1]
+
+
+def test_a_trajectory_with_several_sizes_stays_together():
+    rng = np.random.default_rng(0)
+    rows = [(int(rng.integers(3, 6)), f"run{r}") for r in range(8) for _ in range(6)]
+    frames = sets_of_atoms(rows)
+    for seed in range(5):
+        split = make_split(frames, "trajectory", seed)
+        check_parts(split)
+        parts = [set(frames.metadata["trajectory"][part]) for part in split.values()]
+        assert sum(map(len, parts)) == len(set.union(*parts))

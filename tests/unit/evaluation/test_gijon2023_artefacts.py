@@ -7,6 +7,7 @@ import pytest
 from gnnip.errors import DataError
 from gnnip.evaluation import gijon2023 as paper
 from gnnip.evaluation.inputs import Inputs
+from gnnip.evaluation.tables import COLUMNS
 from gnnip.units import HARTREE
 
 
@@ -36,7 +37,7 @@ def table_of(values):
 
 def test_metrics_have_the_agreed_columns(metrics):
     for name, table in metrics.items():
-        assert tuple(table.columns) == paper.COLUMNS
+        assert tuple(table.columns) == COLUMNS
         assert len(table), name
         assert set(table["artefact"]) == {name}
         assert np.isfinite(table["value"]).all(), name

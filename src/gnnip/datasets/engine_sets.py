@@ -1,0 +1,166 @@
+"""Data sets whose labels come from an engine: from finished trajectories to an archive.
+
+The attributes of such an archive say what labelled it (`engine`, `engine_version`), how the frames
+were made (`plans`) and which frames have no label (`failed`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gnnip
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.store import write_frames
+from gnnip.errors import DataError
+from gnnip.reference.engines import Engine, evaluate, make_engine, running
+from gnnip.reference.labelling import Labels, label_frames
+from gnnip.sampling.frames import Frame, Trajectory, read_trajectory
+
+TERM = "total"  #: name of the one energy term
+LABELLER = "engine"
+UNITS = {
+    "positions": "Angstrom",
+    "energies": "eV",
+    "forces": "eV/Angstrom",
+    "stresses": "eV/Angstrom^3",
+}
+
+
+def assemble(
+    dataset: str,
+    trajectories: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    engine: str | None = None,
+    workers: int = 1,
+    time_limit_s: float = 1800.0,
+    cache: str | os.PathLike[str] | None = None,
+    provenance: Mapping[str, str | int | float] | None = None,
+    progress: Callable[[str], object] = print,
+) -> Path:
+    """Label the frames of finished trajectories (frames.npz) and write the archive `out`.
+
+    The module `gnnip.sampling.<dataset>` gives the TITLE. `engine` is by default what the plans
+    state as label_engine. Labels are cached under `cache` (default: `out` with the suffix .labels)
+    frame by frame, so that an interrupted run continues; the cache is removed at the end. Frames
+    that the engine fails on are left out and listed in the attribute `failed`. Stresses are kept
+    where all frames have them. `provenance` becomes attributes of the file.
+
+    Raises DataError for no trajectories, one that is missing or damaged, trajectories to be
+    labelled by different engines, or when no frame could be labelled; EngineError for an engine
+    that is not installed.
+    """
+    if not trajectories:
+        raise DataError(f"There are no trajectories of {dataset} to assemble; run some first.")
+    content = [read_trajectory(path) for path in sorted(map(Path, trajectories))]
+    content.sort(key=lambda t: (t.plan["size"], t.plan["replica"]))
+    labels_of = make_engine(engine or _stated_engine(dataset, content))
+    out = Path(out)
+    folder = Path(cache) if cache is not None else out.with_name(out.name + ".labels")
+    frames = [frame for trajectory in content for frame in trajectory.frames]
+    labels = label_frames(
+        [frame.atoms() for frame in frames],
+        labels_of,
+        folder,
+        workers=workers,
+        time_limit_s=time_limit_s,
+        progress=progress,
+    )
+    sampler = import_module(f"gnnip.sampling.{dataset}")
+    arrays = gather(frames, labels, content[0].units)
+    attributes: dict[str, str | int | float] = {
+        "title": sampler.TITLE,
+        "labeller": LABELLER,
+        "reference": labels_of.reference,
+        **labels_of.provenance(),
+        "label_accuracy_ev": label_accuracy(labels_of, int(arrays.n_atoms.max())),
+        "gnnip": gnnip.__version__,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in ("numpy", "ase", "h5py")},
+        "seed": int(content[0].plan["seed"]),
+        "plans": json.dumps([trajectory.plan for trajectory in content]),
+        "lost": json.dumps([event for trajectory in content for event in trajectory.events]),
+        "failed": json.dumps(
+            [f"{frames[i].columns['trajectory']}: {r}" for i, r in labels.failures.items()]
+        ),
+        "sampling_seconds": float(sum(trajectory.seconds for trajectory in content)),
+        "labelling_seconds": labels.seconds,
+        **(provenance or {}),
+    }
+    write_frames(out, arrays, attributes=attributes)
+    shutil.rmtree(folder, ignore_errors=True)
+    return out
+
+
+def _stated_engine(dataset: str, content: Sequence[Trajectory]) -> str:
+    stated = {t.plan.get("label_engine") or t.plan.get("engine", "") for t in content}
+    if len(stated) > 1:
+        raise DataError(
+            f"The trajectories of {dataset} ask for labels by {' and by '.join(sorted(stated))}; "
+            "labels of two references cannot be mixed, name one engine."
+        )
+    return str(stated.pop())
+
+
+def label_accuracy(engine: Engine, n_atoms: int) -> float:
+    """Return what verification allows the energy (eV) of a structure; forces are allowed five times
+    as much per Angstrom."""
+    return max(engine.energy_tolerance * n_atoms, 0.2 * engine.force_tolerance)
+
+
+def gather(frames: Sequence[Frame], labels: Labels, column_units: Mapping[str, str]) -> FrameArrays:
+    """Return the frames that have labels as arrays."""
+    good = labels.good
+    chosen = [frames[i] for i in good]
+    counts = [len(frame.numbers) for frame in chosen]
+    periodic = np.array([frame.cell is not None for frame in chosen])
+    stresses = labels.stresses[good]
+    return FrameArrays(
+        positions=np.concatenate([frame.positions for frame in chosen]),
+        numbers=np.concatenate([frame.numbers for frame in chosen]),
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        energies={TERM: labels.energies[good]},
+        forces={TERM: np.concatenate([labels.forces[i] for i in good])},
+        stresses={TERM: stresses} if np.isfinite(stresses).all() else {},
+        metadata={
+            name: np.array([frame.columns[name] for frame in chosen]) for name in chosen[0].columns
+        },
+        cells=np.array([np.zeros((3, 3)) if f.cell is None else f.cell for f in chosen])
+        if periodic.any()
+        else None,
+        pbc=np.repeat(periodic[:, None], 3, axis=1) if periodic.any() else None,
+        units={**UNITS, **column_units},
+    )
+
+
+def label_again(frames: FrameArrays, frame: int) -> dict[str, Any]:
+    """Return energy_total (eV) and forces_total (n, 3) (eV/Angstrom) of one stored frame.
+
+    The engine is the one that the archive names, converged further where it can be.
+
+    Raises EngineError when it is not installed, ConvergenceError when it fails.
+    """
+    part = frames.atoms(frame)
+    structure = Frame(
+        frames.numbers[part].astype(np.int64),
+        frames.positions[part].astype(np.float64),
+        None if frames.pbc is None or not frames.pbc[frame].any() else _cell(frames, frame),
+        {},
+    )
+    with running(make_engine(str(frames.attributes["engine"])).again()) as calculator:
+        found = evaluate(calculator, structure.atoms())
+    return {f"energy_{TERM}": found.energy, f"forces_{TERM}": found.forces}
+
+
+def _cell(frames: FrameArrays, frame: int) -> np.ndarray:
+    assert frames.cells is not None
+    return frames.cells[frame]

@@ -1,0 +1,61 @@
+"""What a reader returns: structures of one composition, in the units of their file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from gnnip.errors import DataError
+
+
+@dataclass
+class Batch:
+    """n structures of the same a atoms, in the units of the file.
+
+    numbers (a,); positions (n, a, 3); energies (n,); forces (n, a, 3) or None where the file has
+    none; stress (n, 3, 3); charges (n, a), e; cells (n, 3, 3) or None for clusters; pbc (3,);
+    columns {name: (n,)}; frames (n,) numbers of the structures within the file; molecule: its name
+    where the file has one.
+    """
+
+    numbers: np.ndarray
+    positions: np.ndarray
+    energies: np.ndarray
+    frames: np.ndarray
+    forces: np.ndarray | None = None
+    stress: np.ndarray | None = None
+    charges: np.ndarray | None = None
+    cells: np.ndarray | None = None
+    pbc: np.ndarray | None = None
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    molecule: str = ""
+
+
+def atomic_numbers(symbols: list[str], where: str) -> np.ndarray:
+    """Return the atomic numbers (a,) of element symbols.
+
+    Raises DataError, with `where`, for a symbol that no element has.
+    """
+    from ase.data import atomic_numbers as known
+
+    unknown = next((s for s in symbols if known.get(s, 0) == 0), None)
+    if unknown is not None:
+        raise DataError(f"{where}: '{unknown}' is no chemical element; correct the file.")
+    return np.array([known[s] for s in symbols], dtype=np.int64)
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield number (from 1) and content of every line of a text file.
+
+    Raises DataError for a file that is missing or no text.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            yield from enumerate(stream, start=1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); give another file.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text file; choose the format that it has.") from error

@@ -1,0 +1,18 @@
+"""The readers, by format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from gnnip.datasets.imports import ani, neuralil, runner, structures
+from gnnip.datasets.imports.batch import Batch
+from gnnip.datasets.imports.settings import ImportSettings
+
+READERS: dict[str, Callable[[Path, ImportSettings], Iterator[Batch]]] = {
+    "extxyz": structures.read,
+    "vasp": structures.read,
+    "runner": runner.read,
+    "neuralil": neuralil.read,
+    "ani": ani.read,
+}

@@ -1,0 +1,84 @@
+"""Liquid white phosphorus: P4 molecules packed into a box at the density of the liquid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gnnip.errors import ConfigError
+from gnnip.sampling import aimd
+from gnnip.sampling.frames import Progress
+from gnnip.sampling.packing import pack_box
+
+TITLE = "Liquid of P4 molecules, 350 and 500 K"
+BOND = 2.21  #: Angstrom
+#: of the liquid at its melting point, 1.745 g/cm^3
+VOLUME_PER_MOLECULE = 4 * 30.973762 / (1.745 * 0.602214076)  #: Angstrom^3
+MINIMUM_DISTANCE = 2.9  #: between atoms of two molecules at the start, Angstrom
+
+
+def molecule() -> np.ndarray:
+    """Return the positions (4, 3) of a regular tetrahedron with the bond length of P4."""
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=np.float64)
+    return corners * BOND / np.sqrt(8.0)
+
+
+def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
+    """Return a packed cube; ConfigError unless the size is a multiple of four."""
+    from ase import Atoms
+
+    n, rest = divmod(plan.size, 4)
+    if rest:
+        raise ConfigError(
+            f"{plan.size} atoms are no whole number of P4 molecules; give 16, 64, ..."
+        )
+    edge = plan.lattice or (n * VOLUME_PER_MOLECULE) ** (1 / 3)
+    bodies = pack_box([molecule()] * n, [edge] * 3, MINIMUM_DISTANCE, rng)
+    return Atoms(f"P{plan.size}", positions=np.concatenate(bodies), cell=[edge] * 3, pbc=True)
+
+
+def paper_plan(size: int = 64, replica: int = 0, seed: int = 1) -> aimd.Plan:
+    """Return the plan of the shipped data set: 28 frames at each of two temperatures."""
+    return aimd.Plan(
+        "p4",
+        size,
+        replica,
+        seed,
+        phase="liquid",
+        engine="xtb method=GFN1-xTB accuracy=10",
+        label_engine="xtb method=GFN1-xTB",
+        temperatures=(500.0, 350.0),
+        frames=28,
+        stride_fs=18.0,
+        equilibration_fs=600.0,
+        settling_fs=150.0,
+        timestep_fs=3.0,
+        friction_per_fs=0.02,
+        interval_steps=24,
+    )
+
+
+def smoke_plan(size: int = 16, replica: int = 0, seed: int = 1) -> aimd.Plan:
+    """Return a plan of a few seconds."""
+    return aimd.Plan(
+        "p4",
+        size,
+        replica,
+        seed,
+        phase="liquid",
+        engine="xtb method=GFN1-xTB accuracy=10",
+        label_engine="xtb method=GFN1-xTB",
+        temperatures=(500.0,),
+        frames=3,
+        stride_fs=3.0,
+        equilibration_fs=6.0,
+        timestep_fs=3.0,
+        interval_steps=4,
+    )
+
+
+def run_trajectory(plan: aimd.Plan, folder: str | Path, progress: Progress = print) -> Path:
+    """Run or continue one trajectory, as `aimd.run`."""
+    return aimd.run(plan, folder, start, progress)

@@ -1,0 +1,148 @@
+"""From plans to archives labelled by an engine, in miniature: every system, and what goes wrong."""
+
+from dataclasses import replace
+from importlib import import_module
+
+import h5py
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from gnnip.datasets import assembly, engine_sets, store, verification
+from gnnip.datasets.structures import load_structures
+from gnnip.errors import DataError
+from gnnip.reference import engines
+from gnnip.reference.engines import EngineError, evaluate, make_engine
+from gnnip.sampling import aimd, frames
+
+
+def silent(line):
+    pass
+
+
+def start(plan, rng):
+    return bulk("Cu", cubic=True)
+
+
+def trajectory(folder, replica=0, **changes):
+    plan = aimd.Plan(
+        "sic", 4, replica, engine="ase:emt", frames=3, equilibration_fs=2.0, stride_fs=2.0
+    )
+    return aimd.run(replace(plan, **changes), folder / f"r{replica}", start, silent)
+
+
+@pytest.fixture
+def trajectories(tmp_path):
+    return [trajectory(tmp_path, r) for r in (1, 0)]
+
+
+def test_an_archive_holds_labels_columns_and_origin(trajectories, tmp_path):
+    out = engine_sets.assemble(
+        "sic", trajectories, tmp_path / "x.h5", provenance={"rule": "r"}, progress=silent
+    )
+    found = store.read_frames(out)
+    assert list(found.column("trajectory")) == ["sic-n004-r0"] * 3 + ["sic-n004-r1"] * 3
+    assert found.units["stresses"] == "eV/Angstrom^3"
+    assert found.units["time_fs"] == "fs"
+    assert found.attributes["engine"] == "ase:emt"
+    assert found.attributes["engine_version"].startswith("ase ")
+    assert found.attributes["reference"] == "xtb"
+    assert found.attributes["failed"] == "[]"
+    assert found.attributes["rule"] == "r"
+    assert not (tmp_path / "x.h5.labels").exists()
+    for atoms in load_structures(out):
+        energy, forces, stress = evaluate(make_engine("ase:emt").calculator(), atoms, stress=True)
+        assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-12)
+        np.testing.assert_allclose(atoms.get_forces(), forces, atol=0.6e-6)
+        np.testing.assert_allclose(found.stresses["total"][atoms.info["frame"]], stress, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("sic", (8,)),
+        ("gese2", (12,)),
+        ("hfo2", (12,)),
+        ("p4", (16,)),
+        ("ean", (30,)),
+        ("ani", (1,)),
+    ],
+)
+def test_every_archive_in_miniature(tmp_path, name, sizes):
+    """The same calls as the rules make, with the plans of tier smoke."""
+    system = import_module(f"gnnip.sampling.{name}")
+    plans = [system.smoke_plan(size) for size in sizes]
+    paths = [system.run_trajectory(plan, tmp_path / plan.name, silent) for plan in plans]
+    out = assembly.assemble(name, paths, tmp_path / f"{name}.h5", workers=1)
+    found = store.read_frames(out)
+    assert found.n_frames == sum(len(frames.read_trajectory(p).frames) for p in paths)
+    assert found.attributes["reference"] == ("dft" if name == "ani" else "xtb")
+    assert found.attributes["title"] == system.TITLE
+    assert np.abs(found.forces["total"]).max() < 100
+    assert ("total" in found.stresses) == (name != "ani")
+    table = verification.verify_labels(out, 1, seed=0)
+    assert table["energy_error_ev"].abs().max() <= found.attributes["label_accuracy_ev"]
+
+
+def test_wrong_labels_are_found(trajectories, tmp_path):
+    out = engine_sets.assemble("sic", trajectories, tmp_path / "x.h5", progress=silent)
+    assert len(verification.verify_labels(out, 6, seed=0)) == 6
+    with h5py.File(out, "r+") as file:
+        file["energies/total"][2] += 0.01
+    with pytest.raises(DataError, match=r"1 of 6 labels differ .* term of frame 2 by 1\.0e-02 eV"):
+        verification.verify_labels(out, 6, seed=0)
+
+
+def test_an_engine_that_is_missing_is_an_error_unless_no_pip_installs_it(
+    trajectories, tmp_path, monkeypatch
+):
+    out = engine_sets.assemble("sic", trajectories, tmp_path / "x.h5", progress=silent)
+    with h5py.File(out, "r+") as file:
+        file.attrs["engine"] = "cp2k basis=SZV-MOLOPT-SR-GTH"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    table = verification.verify_labels(out, 6, seed=0)
+    assert len(table) == 1
+    assert "not verified: The engine 'cp2k' needs the program" in table["note"][0]
+    with h5py.File(out, "r+") as file:
+        file.attrs["engine"] = "xtb"
+
+    def nothing(name):
+        raise engines.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(engines.metadata, "version", nothing)
+    with pytest.raises(EngineError, match="pip install tblite"):
+        verification.verify_labels(out, 6, seed=0)
+
+
+def test_frames_without_labels_are_left_out_and_listed(trajectories, tmp_path, monkeypatch):
+    real = engine_sets.label_frames
+
+    def two_fail(*arguments, **options):
+        labels = real(*arguments, **options)
+        labels.failures = {1: "SCF not converged", 4: "time limit of 3 s"}
+        labels.energies[[1, 4]] = np.nan
+        labels.stresses[[1, 4]] = np.nan
+        return labels
+
+    monkeypatch.setattr(engine_sets, "label_frames", two_fail)
+    out = engine_sets.assemble("sic", trajectories, tmp_path / "x.h5", progress=silent)
+    found = store.read_frames(out)
+    assert found.n_frames == 4
+    assert found.attributes["failed"] == (
+        '["sic-n004-r0: SCF not converged", "sic-n004-r1: time limit of 3 s"]'
+    )
+    assert "total" in found.stresses
+
+
+def test_what_cannot_be_assembled_is_named(trajectories, tmp_path):
+    with pytest.raises(DataError, match="no trajectories of sic to assemble"):
+        engine_sets.assemble("sic", [], tmp_path / "x.h5")
+    with pytest.raises(DataError, match=r"gone\.npz is missing"):
+        engine_sets.assemble("sic", [tmp_path / "gone.npz"], tmp_path / "x.h5")
+    mixed = [*trajectories, trajectory(tmp_path, 2, label_engine="xtb")]
+    with pytest.raises(
+        DataError, match=r"ask for labels by ase:emt and by xtb; .* name one engine"
+    ):
+        engine_sets.assemble("sic", mixed, tmp_path / "x.h5")
+    out = engine_sets.assemble("sic", mixed, tmp_path / "x.h5", engine="ase:emt", progress=silent)
+    assert store.read_frames(out).n_frames == 9

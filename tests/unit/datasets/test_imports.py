@@ -1,0 +1,507 @@
+"""Readers and importer on small files made here: units, signs, bad frames, bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from gnnip import units
+from gnnip.datasets.arrays import load_arrays
+from gnnip.datasets.imports import importer
+from gnnip.datasets.imports.checks import SeenFrames
+from gnnip.datasets.imports.folder import folder_files, import_folder
+from gnnip.datasets.imports.importer import import_files, read_files
+from gnnip.datasets.imports.settings import FolderSource, ImportSettings
+from gnnip.datasets.splits import make_split
+from gnnip.datasets.store import frame_writer
+from gnnip.errors import ConfigError, DataError
+from gnnip.strict import validate
+
+SPRING = 3.0  #: eV/Å^2
+
+
+def settings(format: str = "extxyz", **values: object) -> ImportSettings:
+    return validate(ImportSettings, {"format": format, **values}, "test")
+
+
+def dimers(count: int = 12, seed: int = 0) -> list[tuple[np.ndarray, float, np.ndarray]]:
+    """Positions (2, 3) in Å, energy in eV and forces of a spring that swings."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for length in 1.0 + 0.2 * np.sin(0.4 * np.arange(count)):
+        positions = np.array([[0.0, 0, 0], [length, 0, 0]]) + 0.01 * rng.normal(size=(2, 3))
+        bond = positions[1] - positions[0]
+        stretch = np.linalg.norm(bond) - 1.0
+        pull = SPRING * stretch * bond / np.linalg.norm(bond)
+        frames.append((positions, 0.5 * SPRING * stretch**2 - 4.0, np.array([pull, -pull])))
+    return frames
+
+
+def write_xyz(
+    path: Path,
+    frames: list[tuple[np.ndarray, float, np.ndarray]],
+    energy: str = "energy",
+    forces: str | None = "forces",
+    scale: float = 1.0,
+    **info: object,
+) -> Path:
+    """Write extended XYZ with the given key names; energies and forces times `scale`."""
+    lines = []
+    for positions, value, force in frames:
+        columns = "species:S:1:pos:R:3" + (f":{forces}:R:3" if forces else "")
+        comment = " ".join(f"{k}={v}" for k, v in {energy: scale * value, **info}.items())
+        lines += [str(len(positions)), f"Properties={columns} {comment}"]
+        for point, f in zip(positions, force, strict=True):
+            numbers = [*point, *(scale * f)] if forces else [*point]
+            lines.append("O " + " ".join(f"{x:.10f}" for x in numbers))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def write_runner(path: Path, frames: list[tuple[np.ndarray, float, np.ndarray]]) -> Path:
+    lines = []
+    for positions, energy, forces in frames:
+        lines += ["begin", "comment made up"]
+        lines += [f"lattice {' '.join(map(str, row))}" for row in 20.0 * np.eye(3)]
+        for point, force in zip(positions, forces, strict=True):
+            p, f = point / units.BOHR, force / units.HARTREE_PER_BOHR
+            lines.append(f"atom {p[0]} {p[1]} {p[2]} Au 0.25 0.0 {f[0]} {f[1]} {f[2]}")
+        lines += [f"energy {energy / units.HARTREE}", "charge 0.5", "end"]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def write_ani(path: Path, molecules: dict[str, tuple[str, int]], **arrays: np.ndarray) -> Path:
+    """Write molecules {name: (elements, conformations)} as ANI-1 does."""
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        for name, (elements, count) in molecules.items():
+            group = file.create_group(f"release/{name}")
+            group["coordinates"] = rng.normal(size=(count, len(elements), 3)).astype(np.float32)
+            group["energies"] = rng.normal(size=count)
+            group["species"] = np.array([e.encode() for e in elements])
+            group["coordinatesHE"] = rng.normal(size=(2, len(elements), 3)).astype(np.float32)
+            group["energiesHE"] = np.full(2, 9.0)
+            for key, values in arrays.items():
+                group[key] = values
+    return path
+
+
+# --- formats and units ----------------------------------------------------------------------------
+
+
+def test_runner_is_read_in_atomic_units(tmp_path):
+    made = dimers()
+    path = write_runner(tmp_path / "input.data", made)
+    frames, report = read_files([path], settings("runner"))
+    assert frames.n_frames == report.n_kept == 12
+    np.testing.assert_allclose(frames.positions, np.concatenate([p for p, _, _ in made]))
+    np.testing.assert_allclose(frames.energies["total"], [e for _, e, _ in made])
+    np.testing.assert_allclose(
+        frames.forces["total"], np.concatenate([f for _, _, f in made]), atol=1e-12
+    )
+    np.testing.assert_allclose(frames.cells[3], 20.0 * units.BOHR * np.eye(3))
+    assert frames.pbc.all()
+    assert set(frames.numbers) == {79}
+    np.testing.assert_allclose(frames.metadata["total_charge"], 0.5)
+    assert report.work["median"] == pytest.approx(1.0, abs=0.02)
+
+
+def test_extended_xyz_with_any_names_and_units(tmp_path):
+    made = dimers()
+    path = write_xyz(
+        tmp_path / "a.xyz",
+        made,
+        "REF_energy",
+        "REF_forces",
+        1.0 / units.KCAL_PER_MOL,
+        run="r1",
+        T=3,
+    )
+    chosen = settings(
+        energy="REF_energy",
+        forces="REF_forces",
+        units={"energy": "kcal/mol"},
+        trajectory_key="run",
+        columns={"temperature_k": "T"},
+        term="dft",
+    )
+    frames, _ = read_files([path], chosen)
+    np.testing.assert_allclose(frames.energies["dft"], [e for _, e, _ in made], atol=1e-9)
+    np.testing.assert_allclose(
+        frames.forces["dft"], np.concatenate([f for _, _, f in made]), atol=1e-9
+    )
+    assert set(frames.metadata["trajectory"]) == {"r1"}
+    assert set(frames.metadata["temperature_k"]) == {3}
+    assert frames.cells is None
+
+
+def test_stress_of_extended_xyz_keeps_its_sign_and_order(tmp_path):
+    stress = np.array([0.1, 0.2, 0.3, 0.04, 0.05, 0.06])
+    atoms = Atoms("O2", [[0, 0, 0], [1.0, 0, 0]], cell=4 * np.eye(3), pbc=True)
+    atoms.calc = SinglePointCalculator(atoms, energy=1.0, forces=np.ones((2, 3)), stress=stress)
+    write(tmp_path / "a.xyz", [atoms], format="extxyz")
+    frames, _ = read_files([tmp_path / "a.xyz"], settings(stress="stress", units={"stress": "GPa"}))
+    expected = np.array([[0.1, 0.06, 0.05], [0.06, 0.2, 0.04], [0.05, 0.04, 0.3]])
+    np.testing.assert_allclose(frames.stresses["total"][0], units.GPA * expected)
+    import_files([tmp_path / "a.xyz"], settings(stress="stress"), tmp_path / "a.h5", root=tmp_path)
+    loaded = load_arrays(tmp_path / "a.h5")
+    np.testing.assert_allclose(loaded.stress("total")[0], expected)
+    assert loaded.pbc.all()
+
+
+def test_neuralil_takes_the_elements_from_the_settings(tmp_path):
+    made = dimers(3)
+    lines = [
+        {"Energy": e, "Positions": p.tolist(), "Forces": f.tolist(), "Cell-Size": [7.0]}
+        for p, e, f in made
+    ]
+    path = tmp_path / "a.json"
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
+    chosen = settings("neuralil", species=[{"times": 2, "symbols": "N"}])
+    frames, _ = read_files([path], chosen)
+    assert frames.numbers.tolist() == [7] * 6
+    np.testing.assert_allclose(frames.cells[0], 7.0 * np.eye(3))
+    np.testing.assert_allclose(frames.energies["total"], [e for _, e, _ in made])
+    with pytest.raises(DataError, match=r"line 1: .*shape \(2, 3\) where the species name 3 atoms"):
+        read_files([path], settings("neuralil", species=[{"symbols": "N N N"}]))
+    with pytest.raises(ConfigError, match="format neuralil needs species"):
+        settings("neuralil")
+
+
+def test_ani_reads_in_pieces_and_keeps_high_energies_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr("gnnip.datasets.imports.ani.ROWS", 4)
+    path = write_ani(tmp_path / "a.h5", {"m0": ("CHHHH", 10), "m1": ("OHH", 3)})
+    frames, _ = read_files([path], settings("ani", trajectory="molecule"))
+    assert frames.n_atoms.tolist() == [5] * 10 + [3] * 3
+    assert frames.metadata["trajectory"].tolist() == ["m0"] * 10 + ["m1"] * 3
+    assert frames.metadata["source_frame"].tolist() == list(range(13))
+    with h5py.File(path) as file:
+        np.testing.assert_allclose(
+            frames.energies["total"][:10], file["release/m0/energies"][()] * units.HARTREE
+        )
+    more, _ = read_files([path], settings("ani", high_energy=True))
+    assert more.n_frames == 17
+    assert (more.energies["total"] == 9.0 * units.HARTREE).sum() == 4
+
+
+def test_an_archive_is_written_in_chunks_and_is_the_same(tmp_path, monkeypatch):
+    path = write_xyz(tmp_path / "a.xyz", dimers(30))
+    whole, _ = read_files([path], settings())
+    monkeypatch.setattr(importer, "CHUNK_ATOMS", 8)
+    for name in ("one.h5", "two.h5"):
+        report = import_files([path], settings(), tmp_path / name)
+    assert report.n_kept == 30
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+    loaded = load_arrays(tmp_path / "one.h5")
+    np.testing.assert_array_equal(loaded.positions, whole.positions.astype(np.float32))
+    np.testing.assert_array_equal(loaded.energies["total"], whole.energies["total"])
+    assert np.abs(loaded.forces["total"] - whole.forces["total"]).max() <= 0.51e-6
+    assert loaded.metadata["trajectory"].tolist() == whole.metadata["trajectory"].tolist()
+    assert loaded.cells is None
+    assert json.loads(loaded.attributes["import_report"])["n_read"] == 30
+
+
+# --- what a split holds together ------------------------------------------------------------------
+
+
+def test_files_are_trajectories(tmp_path):
+    for i in range(4):
+        write_xyz(tmp_path / f"run{i}.xyz", dimers(5, seed=i))
+    source = validate(FolderSource, {"path": str(tmp_path), "format": "extxyz"}, "test")
+    import_folder(source, tmp_path / "out" / "a.h5", progress=lambda _: None)
+    frames = load_arrays(tmp_path / "out" / "a.h5")
+    assert set(frames.metadata["trajectory"]) == {f"run{i}.xyz" for i in range(4)}
+    split = make_split(frames, "trajectory", 0)
+    parts = [set(frames.metadata["trajectory"][part]) for part in split.values()]
+    assert sum(map(len, parts)) == 4
+
+
+def test_one_long_run_is_cut_into_blocks(tmp_path):
+    path = write_xyz(tmp_path / "a.xyz", dimers(20))
+    frames, _ = read_files([path], settings(block_frames=5))
+    names = frames.metadata["trajectory"].tolist()
+    assert names == [f"a.xyz#{i // 5}" for i in range(20)]
+    alone, _ = read_files([path], settings(trajectory="frame"))
+    assert len(set(alone.metadata["trajectory"])) == 20
+    formula, _ = read_files([path], settings(trajectory="composition"))
+    assert set(formula.metadata["trajectory"]) == {"O2"}
+
+
+# --- frames that are not in order -----------------------------------------------------------------
+
+
+def test_duplicates_are_reported_and_left_out_by_choice(tmp_path):
+    made = dimers(6)
+    again = (made[1][0], made[1][1] + 0.5, made[1][2])
+    path = write_xyz(tmp_path / "a.xyz", [*made, made[2], again])
+    frames, report = read_files([path], settings())
+    assert frames.n_frames == 8
+    assert report.duplicates.frames == [6, 7]
+    assert report.relabelled.frames == [7]
+    assert any("2 have the geometry of an earlier frame (6, 7)" in s for s in report.sentences())
+    frames, report = read_files([path], settings(duplicates="leave_out"))
+    assert frames.n_frames == 6
+    assert report.left_out == [6, 7]
+    with pytest.raises(DataError, match=r"2 of 8 frames are duplicates, first frame 6 of a\.xyz"):
+        read_files([path], settings(duplicates="refuse"))
+
+
+def test_frames_that_are_not_finite(tmp_path):
+    made = dimers(5)
+    made[3] = (made[3][0], float("nan"), made[3][2])
+    path = write_xyz(tmp_path / "a.xyz", made)
+    with pytest.raises(DataError, match=r"1 of 5 frames .*first frame 3 of a\.xyz \(energy\)"):
+        read_files([path], settings())
+    frames, report = read_files([path], settings(non_finite="leave_out"))
+    assert frames.n_frames == 4
+    assert report.non_finite.frames == report.left_out == [3]
+
+
+def test_frames_without_forces_where_forces_are_asked_for(tmp_path):
+    with_forces, without = dimers(4), dimers(3, seed=1)
+    files = [
+        write_xyz(tmp_path / "a.xyz", with_forces),
+        write_xyz(tmp_path / "b.xyz", without, forces=None),
+    ]
+    with pytest.raises(
+        DataError,
+        match=r"3 of 7 frames have no forces, first frame 0 of b\.xyz, and forces are ask",
+    ):
+        read_files(files, settings())
+    with pytest.raises(DataError, match=r"b\.xyz, frame 0 has no forces 'forces'"):
+        read_files(files, settings(forces="forces"))
+    frames, _ = read_files(files, settings(missing_forces="leave_out"))
+    assert frames.n_frames == 4
+    for order in (files, files[::-1]):
+        import_files(order, settings(missing_forces="energies_only"), tmp_path / "a.h5")
+        loaded = load_arrays(tmp_path / "a.h5")
+        assert (loaded.n_frames, loaded.forces) == (7, {})
+    assert read_files(files, settings(forces=False))[0].forces == {}
+
+
+def test_forces_of_exactly_zero_need_a_decision(tmp_path):
+    made = dimers(3)
+    made[1] = (made[1][0], made[1][1], np.zeros((2, 3)))
+    path = write_runner(tmp_path / "input.data", made)
+    with pytest.raises(DataError, match="1 of 3 frames have forces of exactly zero on many atoms"):
+        read_files([path], settings("runner"))
+    assert read_files([path], settings("runner", zero_forces="real"))[0].n_frames == 3
+    chosen = settings("runner", zero_forces="missing", missing_forces="leave_out")
+    frames, report = read_files([path], chosen)
+    assert (frames.n_frames, report.without_forces.frames) == (2, [1])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"forces_are": "gradient"}, "opposite sign, set forces_are: forces"),
+        ({"units": {"forces": "eV/Bohr"}}, r"the ratio of .*mixed units"),
+        ({"units": {"energy": "Hartree", "forces": "eV/Angstrom"}}, r"changes by 27\.\d times"),
+    ],
+)
+def test_signs_and_units_are_checked_against_the_work(tmp_path, values, message):
+    path = write_xyz(tmp_path / "a.xyz", dimers(20))
+    with pytest.raises(DataError, match=message):
+        import_files([path], settings(**values), tmp_path / "a.h5")
+    assert not (tmp_path / "a.h5").exists()
+    assert read_files([path], settings(check_work=False, **values))[0].n_frames == 20
+
+
+def test_files_in_different_units_are_not_mixed(tmp_path):
+    files = [
+        write_xyz(tmp_path / "a.xyz", dimers(4), forces=None),
+        write_xyz(tmp_path / "b.xyz", dimers(4, 1), forces=None, scale=1.0 / units.HARTREE),
+    ]
+    with pytest.raises(DataError, match=r"O2 are -\S+ in a\.xyz and -\S+ in b\.xyz.*mixed units"):
+        read_files(files, settings(forces=False))
+
+
+def test_units_that_the_file_states_win(tmp_path):
+    path = write_ani(tmp_path / "a.h5", {"m": ("OHH", 4)})
+    with h5py.File(path, "r+") as file:
+        file["release/m/energies"].attrs["units"] = "eV"
+    with pytest.raises(
+        DataError, match="'energies' is in eV by the file and in Hartree by the set"
+    ):
+        read_files([path], settings("ani"))
+    read_files([path], settings("ani", units={"energy": "eV"}))
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def test_a_wrong_name_suggests_the_nearest(tmp_path):
+    path = write_xyz(tmp_path / "a.xyz", dimers(2), "REF_energy", "REF_forces")
+    with pytest.raises(DataError, match=r"frame 0 has no energy 'REF_enrgy', did you mean 'REF_en"):
+        read_files([path], settings(energy="REF_enrgy"))
+    with pytest.raises(DataError, match=r"no forces 'REF_force', did you mean 'REF_forces'"):
+        read_files([path], settings(energy="REF_energy", forces="REF_force"))
+    h5 = write_ani(tmp_path / "a.h5", {"m": ("OHH", 4)})
+    with pytest.raises(
+        DataError, match="molecule release/m has no 'energy', did you mean 'energies"
+    ):
+        read_files([h5], settings("ani", energy="energy"))
+    lines = tmp_path / "a.json"
+    lines.write_text('{"Energie": 1, "Positions": [[0,0,0]], "Cell-Size": [5]}\n')
+    with pytest.raises(DataError, match="line 1 has no 'Energy', did you mean 'Energie'"):
+        read_files([lines], settings("neuralil", species=[{"symbols": "N"}]))
+
+
+def test_truncated_hdf5(tmp_path):
+    path = write_ani(tmp_path / "a.h5", {"m": ("OHH", 400)})
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"a\.h5 is truncated or no HDF5 file; get it again"):
+        read_files([path], settings("ani"))
+
+
+def test_arrays_that_do_not_fit(tmp_path):
+    path = write_ani(tmp_path / "a.h5", {"m": ("OHH", 4)}, forces=np.zeros((3, 3, 3)))
+    with pytest.raises(DataError, match=r"'forces' has shape \(3, 3, 3\) where \(4, 3, 3\)"):
+        read_files([path], settings("ani", forces="forces"))
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["x"] = 1
+    with pytest.raises(DataError, match="not in the format of ANI-1"):
+        read_files([tmp_path / "b.h5"], settings("ani"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t[: t.rindex("energy")], r"ends within frame 1 \(line \d+\).*truncated"),
+        (
+            lambda t: t.replace("atom", "atm", 1),
+            "line 6: unknown keyword 'atm', did you mean 'atom'",
+        ),
+        (lambda t: t.replace("Au 0.25", "Au", 1), "'atom' is followed by 8 values, 9 are expected"),
+        (lambda t: t.replace(" Au ", " Xq ", 1), "'Xq' is no chemical element"),
+        (lambda t: t.replace("Au 0.25", "Au x.25", 1), "frame 0 has a value that is no number"),
+        (lambda t: t.replace("end\n", "", 1), "begins before frame 0 has its 'end'"),
+        (lambda t: t.replace("begin\n", "", 1), "outside of 'begin' and 'end'"),
+        (lambda t: t[t.index("lattice") :].split("\n", 1)[1], "outside of 'begin' and 'end'"),
+        (lambda t: t.replace("lattice", "#lattice", 1), "frame 0 has 2 lattice vectors"),
+        (lambda t: "", "holds no frames"),
+    ],
+)
+def test_damaged_runner_files_name_the_line(tmp_path, change, message):
+    path = write_runner(tmp_path / "input.data", dimers(2))
+    path.write_text(change(path.read_text()))
+    with pytest.raises(DataError, match=message):
+        read_files([path], settings("runner"))
+
+
+def test_damaged_text_files(tmp_path):
+    path = write_xyz(tmp_path / "a.xyz", dimers(3))
+    path.write_text(path.read_text()[:-60])
+    with pytest.raises(DataError, match=r"a\.xyz cannot be read as extended XYZ after \d frames"):
+        read_files([path], settings())
+    outcar = tmp_path / "OUTCAR"
+    outcar.write_text(" vasp.6.3.2\n nothing else\n")
+    with pytest.raises(
+        DataError, match=r"OUTCAR (cannot be read as a VASP OUTCAR|holds no frames)"
+    ):
+        read_files([outcar], settings("vasp"))
+    lines = tmp_path / "a.json"
+    lines.write_text('{"Energy": 1, "Posi')
+    with pytest.raises(DataError, match=r"line 1 is no complete JSON object"):
+        read_files([lines], settings("neuralil", species=[{"symbols": "N"}]))
+    with pytest.raises(DataError, match=r"gone\.data cannot be read"):
+        read_files([tmp_path / "gone.data"], settings("runner"))
+    binary = tmp_path / "b.data"
+    binary.write_bytes(b"\xff\xfe\x00begin")
+    with pytest.raises(DataError, match="is no text file"):
+        read_files([binary], settings("runner"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"format": "xyz"}, "format: input should be 'extxyz', 'vasp'"),
+        ({"energi": "E"}, "unknown key 'energi', did you mean 'energy'"),
+        ({"units": {"energy": "Hartre"}}, "units.energy: input should be"),
+        (
+            {"units": {"forces": "eV/Angstom"}},
+            "forces cannot be in 'eV/Angstom', did you mean 'eV/Angstrom'",
+        ),
+        ({"trajectory": "molecule"}, "trajectory: molecule is for the format ani only"),
+        ({"format": "runner", "stress": "stress"}, "the format runner has no stress"),
+        ({"format": "vasp", "columns": {"a": "b"}}, "columns is for the format extxyz only"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(values, message):
+    with pytest.raises(ConfigError, match=message):
+        validate(FolderSource, {"format": "extxyz", "path": ".", **values}, "card")
+
+
+def test_folders(tmp_path):
+    def source(**values: object) -> FolderSource:
+        return validate(FolderSource, {"format": "extxyz", "path": str(tmp_path), **values}, "card")
+
+    with pytest.raises(DataError, match=r"has no file '\*\.xyz'; it holds nothing"):
+        folder_files(source(pattern="*.xyz"))
+    for name in ("b/OUTCAR", "a/OUTCAR", ".hidden/OUTCAR", "c.xyz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = folder_files(source(pattern="**/OUTCAR"))
+    assert [str(p.relative_to(tmp_path)) for p in found] == ["a/OUTCAR", "b/OUTCAR"]
+    with pytest.raises(DataError, match="neither a folder nor a file; correct path"):
+        folder_files(source(path=str(tmp_path / "d")))
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def test_seen_frames_finds_the_first_of_equals_in_any_chunking():
+    rng = np.random.default_rng(3)
+    keys = rng.integers(0, 40, size=200).astype(np.uint64)
+    energies = rng.normal(size=200)
+    for cuts in ([], [7, 8, 9, 100], list(range(1, 200))):
+        seen = SeenFrames()
+        parts = np.split(np.arange(200), cuts)
+        first, energy = (
+            np.concatenate(out)
+            for out in zip(*(seen.add(keys[p], p, energies[p]) for p in parts), strict=True)
+        )
+        for i, key in enumerate(keys):
+            earlier = np.flatnonzero(keys[:i] == key)
+            assert first[i] == (earlier[0] if len(earlier) else -1)
+            if len(earlier):
+                assert energy[i] == energies[earlier[0]]
+
+
+def test_forces_beyond_the_archives_range_are_refused(tmp_path, made_frames):
+    frames = made_frames()
+    frames.forces["atomic"][0, 0] = 5e3
+    with (
+        pytest.raises(DataError, match=r"A force component of 5e\+03 is beyond what an archive"),
+        frame_writer(tmp_path / "a.h5") as writer,
+    ):
+        writer.append(frames)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pieces_of_an_archive_must_fit_together(tmp_path, made_frames):
+    other = made_frames(seed=1)
+    other.metadata["more"] = np.zeros(3)
+
+    def write_both() -> None:
+        with frame_writer(tmp_path / "a.h5") as writer:
+            writer.append(made_frames())
+            writer.append(other)
+
+    with pytest.raises(DataError, match="Frame 3 is the first with 'metadata/more'"):
+        write_both()
+    with (
+        pytest.raises(DataError, match="No frames are left to be written"),
+        frame_writer(tmp_path / "a.h5"),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,9 @@
+"""Fetch the files of a published data set and list where they are."""
+
+from gnnip.datasets.published import fetch_published, find_published
+from gnnip.files import write_json
+from gnnip.logs import job_log
+
+with job_log(snakemake.log[0]):
+    files = fetch_published(find_published(snakemake.params.published["name"]))
+    write_json(snakemake.output.files, [str(path) for path in files])
