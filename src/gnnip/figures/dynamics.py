@@ -100,17 +100,19 @@ def distribution(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: st
         ax.set_xlim(0.0, rows["x"].max())
 
 
-def errors_text(tidy: pd.DataFrame, look: Look, name: str, record: str) -> list[tuple[str, str]]:
+def errors_text(
+    tidy: pd.DataFrame, look: Look, name: str, record: str, unit: str = "%"
+) -> list[tuple[str, str]]:
     """Return (line, colour) of every error of one distribution, the noise floor last."""
     rows = tidy[(tidy["record"] == f"{record}_error") & (tidy["name"] == name)]
     value = rows.set_index("potential")["value"]
     lines = [
-        (f"{look.labels[p]}: {value[p]:.3g} %", look.colours[p])
+        (f"{look.labels[p]}: {value[p]:.2g} {unit}", look.colours[p])
         for p in look.labels
         if p in value.index
     ]
     if NOISE_FLOOR in value.index:
-        lines.append((f"noise floor: {value[NOISE_FLOOR]:.3g} %", style.GREY))
+        lines.append((f"noise floor: {value[NOISE_FLOOR]:.2g} {unit}", style.GREY))
     return lines
 
 
