@@ -148,7 +148,7 @@ def spectrum(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     power = rows.groupby("x")["value"].max()
     busy = power[power > 0.01 * power.max()].index if len(power) else []
     ax.set_xlim(0.0, 33.35641 * (max(busy) * 1.1 if len(busy) else 1.0))
-    ax.set_ylim(bottom=0.0)
+    ax.set_ylim(0.0, (1.35 * power.max() if len(power) else None) or None)
     ax.set(xlabel="wavenumber (cm$^{-1}$)", ylabel="vibrational density\nof states (1/THz)")
 
 
