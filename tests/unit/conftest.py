@@ -308,6 +308,9 @@ def made_up_dynamics(n_replicas: int = 4) -> pd.DataFrame:
             ("vdos_error", "total"),
         ):
             rows.append((potential, record, name, None, None, error, ""))
+        rows.append(
+            (potential, "relabel_error", "electronic_energy_ev", None, None, error / 50, "")
+        )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

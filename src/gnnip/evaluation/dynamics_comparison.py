@@ -97,6 +97,8 @@ def compare_dynamics(
     relabel : what the reference says of frames along the trajectory, x in fs: force_rmse_ev_per_a
         and energy_error_ev of the potential, and the observables asked for; NaN and the reason
         where it says nothing.
+    relabel_error : size of the difference between the mean observable on the paths and on the
+        reference's, in the observable's unit.
     speed : seconds_per_step of one replica, measured in turn in one process on one core:
         `alone` and, for models, `batched` with all replicas; `text` is the processor.
 
@@ -118,6 +120,7 @@ def compare_dynamics(
     if reference is not None and wanted.relabel:
         for name, replicas in runs.items():
             rows += _relabelled(name, replicas, models.get(name), reference, wanted)
+        rows += _observable_errors(rows, plan, wanted)
     if wanted.timed_steps:
         from gnnip.evaluation.timing import in_one_thread
 
@@ -475,6 +478,34 @@ def _relabelled(
                 values["energy_error_ev"] = energy - float(results["energy"])
             rows += [_row(name, "relabel", n, v, **place) for n, v in values.items()]
     return rows
+
+
+def _observable_errors(
+    rows: Sequence[Mapping[str, Any]], plan: Motion, wanted: Comparison
+) -> list[dict[str, Any]]:
+    """Compare means of what the reference said of the paths; its repeats give the noise floor."""
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = table[(table["record"] == "relabel") & (table["x"] >= wanted.discard)]
+    table = table.dropna(subset=["value"])
+    found = []
+    for name in wanted.observables.values():
+        part = table[table["name"] == name]
+        means = part.groupby("potential")["value"].mean()
+        if REFERENCE not in means.index:
+            continue
+        found += [
+            _row(str(potential), "relabel_error", name, abs(float(mean - means[REFERENCE])))
+            for potential, mean in means.items()
+            if potential != REFERENCE
+        ]
+        own = part[part["potential"] == REFERENCE]
+        repeat = own["replica"] % plan.repeats
+        first = own.loc[repeat < plan.repeats // 2, "value"]
+        last = own.loc[repeat >= (plan.repeats + 1) // 2, "value"]
+        if plan.repeats > 1 and len(first) and len(last):
+            floor = abs(float(first.mean() - last.mean()))
+            found.append(_row(NOISE_FLOOR, "relabel_error", name, floor))
+    return found
 
 
 class _AseView:

@@ -675,9 +675,9 @@ def anion_md(inputs: Inputs) -> Result:
     Tidy: the step `dynamics` (`gnnip.evaluation.dynamics_comparison.compare_dynamics`), potentials
     named nequip, pair, reference and noise_floor. Metrics, baseline in brackets: temperature,
     drift and fluctuation of the conserved energy, share of replicas alive, E_0 and radius of
-    gyration of the electron on the path (the reference's); errors of structure and vibrations (the
-    noise floor); error of the forces on the potential's own path; speed ratio to the reference, one
-    replica alone and batched.
+    gyration of the electron on the path (the reference's), and how far they are from it (the noise
+    floor); errors of structure and vibrations (the noise floor); error of the forces on the
+    potential's own path; speed ratio to the reference, one replica alone and batched.
     """
     tidy = inputs.step("dynamics")
     tidy["potential"] = [POTENTIALS.get(n.split("/")[0], n) for n in tidy["potential"]]
@@ -696,11 +696,16 @@ def anion_md(inputs: Inputs) -> Result:
                 metric_row(inputs, "anion_md", f"{name}_{quantity}", unit, value, baseline=baseline)
             )
         for _, r in errors[errors["potential"] == name].iterrows():
-            part = "" if r["name"] == "total" else "_" + r["name"].replace("-", "").lower()
-            quantity = f"{name}_{r['record'].removesuffix('_error')}{part}_error"
+            if r["record"] == "relabel_error":
+                short, unit = _ON_PATH[r["name"]]
+                quantity = f"{name}_{short}_shift"
+            else:
+                part = "" if r["name"] == "total" else "_" + r["name"].replace("-", "").lower()
+                quantity = f"{name}_{r['record'].removesuffix('_error')}{part}_error"
+                unit = "%"
             baseline = float(floor.get((r["record"], r["name"]), np.nan))
             rows.append(
-                metric_row(inputs, "anion_md", quantity, "%", r["value"], baseline=baseline)
+                metric_row(inputs, "anion_md", quantity, unit, r["value"], baseline=baseline)
             )
         solver = ("reference", "alone_seconds_per_step")
         for how, quantity in (("alone", "speed_ratio"), ("batched", "batched_speed_ratio")):
@@ -709,6 +714,14 @@ def anion_md(inputs: Inputs) -> Result:
                 ratio = float(seconds[solver]) / float(seconds[place])
                 rows.append(metric_row(inputs, "anion_md", f"{name}_{quantity}", "", ratio))
     return tidy, metric_table(rows)
+
+
+#: what the reference says of frames on the path: name in the step's table -> (quantity, unit)
+_ON_PATH = {
+    "electronic_energy_ev": ("electronic_energy", "eV"),
+    "gyration_radius_a": ("gyration_radius", "A"),
+    "force_rmse_ev_per_a": ("force_rmse_on_path", "eV/A"),
+}
 
 
 def _path_facts(part: pd.DataFrame, late: float) -> dict[str, tuple[float, str]]:
@@ -727,11 +740,7 @@ def _path_facts(part: pd.DataFrame, late: float) -> dict[str, tuple[float, str]]
     if "failed" in run.groups:
         facts["survival"] = (100.0 * (1.0 - float(run.get_group("failed").mean())), "%")
     on_path = part[(part["record"] == "relabel") & (part["x"] >= late)]
-    for name, short, unit in (
-        ("electronic_energy_ev", "electronic_energy", "eV"),
-        ("gyration_radius_a", "gyration_radius", "A"),
-        ("force_rmse_ev_per_a", "force_rmse_on_path", "eV/A"),
-    ):
+    for name, (short, unit) in _ON_PATH.items():
         values = on_path.loc[on_path["name"] == name, "value"].dropna()
         if len(values):
             facts[short] = (float(values.mean()), unit)

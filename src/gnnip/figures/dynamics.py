@@ -94,22 +94,25 @@ def distribution(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: st
             lw=look.width(potential),
             alpha=0.45 if potential == REFERENCE else 1.0,
         )
-    ax.set_ylim(bottom=0.0)
     if len(rows):
+        # room above the curves for the errors in words
+        ax.set_ylim(0.0, 1.3 * rows["value"].max() or None)
         ax.set_xlim(0.0, rows["x"].max())
 
 
-def errors_text(tidy: pd.DataFrame, look: Look, name: str, record: str) -> list[tuple[str, str]]:
+def errors_text(
+    tidy: pd.DataFrame, look: Look, name: str, record: str, unit: str = "%"
+) -> list[tuple[str, str]]:
     """Return (line, colour) of every error of one distribution, the noise floor last."""
     rows = tidy[(tidy["record"] == f"{record}_error") & (tidy["name"] == name)]
     value = rows.set_index("potential")["value"]
     lines = [
-        (f"{look.labels[p]}: {value[p]:.3g} %", look.colours[p])
+        (f"{look.labels[p]}: {value[p]:.2g} {unit}", look.colours[p])
         for p in look.labels
         if p in value.index
     ]
     if NOISE_FLOOR in value.index:
-        lines.append((f"noise floor: {value[NOISE_FLOOR]:.3g} %", style.GREY))
+        lines.append((f"noise floor: {value[NOISE_FLOOR]:.2g} {unit}", style.GREY))
     return lines
 
 
@@ -145,7 +148,7 @@ def spectrum(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     power = rows.groupby("x")["value"].max()
     busy = power[power > 0.01 * power.max()].index if len(power) else []
     ax.set_xlim(0.0, 33.35641 * (max(busy) * 1.1 if len(busy) else 1.0))
-    ax.set_ylim(bottom=0.0)
+    ax.set_ylim(0.0, (1.35 * power.max() if len(power) else None) or None)
     ax.set(xlabel="wavenumber (cm$^{-1}$)", ylabel="vibrational density\nof states (1/THz)")
 
 

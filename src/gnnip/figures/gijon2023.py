@@ -1145,7 +1145,7 @@ MOVED_BY = dynamics.Look(
 @style.styled
 def anion_md(tidy: pd.DataFrame, info: Info) -> Figure:
     """Dynamics by learned forces and by the reference's: heat, energy, structure, the electron."""
-    width, height = style.DOUBLE, 166.0
+    width, height = style.DOUBLE, 160.0
     fig = style.figure(width, height)
     axes = [
         fig.add_axes((x / width, y / height, 37 / width, 32 / height))
@@ -1167,6 +1167,10 @@ def anion_md(tidy: pd.DataFrame, info: Info) -> Figure:
     dynamics.write_lines(axes[6], dynamics.errors_text(tidy, MOVED_BY, "total", "vdos"))
     dynamics.on_path(axes[7], tidy, MOVED_BY, "electronic_energy_ev")
     axes[7].set_ylabel(r"exact $E_0$ on the path (eV)")
+    low, high = axes[7].get_ylim()
+    axes[7].set_ylim(low, high + 0.35 * (high - low))
+    shift = dynamics.errors_text(tidy, MOVED_BY, "electronic_energy_ev", "relabel", "eV off")
+    dynamics.write_lines(axes[7], shift)
     dynamics.on_path(axes[8], tidy, MOVED_BY, "force_rmse_ev_per_a")
     axes[8].set_ylabel("RMSE of force\ncomponents (eV/Å)")
     axes[8].set_ylim(bottom=0.0)

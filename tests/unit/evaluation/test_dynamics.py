@@ -265,6 +265,18 @@ def test_errors_on_the_path_are_those_of_the_forces_there(table, runs):
     assert last == pytest.approx(np.sqrt(np.mean((ours - theirs) ** 2)), rel=1e-3)
 
 
+def test_observables_on_the_path_have_a_noise_floor(table):
+    rows = table[(table["record"] == "relabel") & (table["name"] == "gyration_radius_a")]
+    late = rows[rows["x"] >= COMPARISON["discard"]]
+    mean = late.groupby("potential")["value"].mean()
+    shift = select(table, "soft", "relabel_error", "gyration_radius_a")["value"].item()
+    assert shift == pytest.approx(abs(mean["soft"] - mean["reference"]))
+    own = late[late["potential"] == "reference"]
+    by_repeat = own.groupby(own["replica"] % MOTION["repeats"])["value"].mean()
+    floor = select(table, "noise_floor", "relabel_error", "gyration_radius_a")["value"].item()
+    assert floor == pytest.approx(abs(by_repeat[0] - by_repeat[1]))
+
+
 def test_without_a_reference_the_data_set_stands_in(dataset, runs):
     files, models = runs
     own = {"soft": files["soft"]}

@@ -216,6 +216,8 @@ def test_dynamics_are_held_against_the_reference_and_its_noise(tables):
     assert rows.loc["nequip_speed_ratio", "value"] == pytest.approx(0.5)
     assert rows.loc["nequip_batched_speed_ratio", "value"] == pytest.approx(1.0)
     assert rows.loc["nequip_force_rmse_on_path", "value"] == pytest.approx(0.05)
+    assert rows.loc["nequip_electronic_energy_shift", "value"] == pytest.approx(0.12)
+    assert rows.loc["nequip_electronic_energy_shift", "baseline"] == pytest.approx(0.10)
 
 
 # --- claims on hand-made tables -------------------------------------------------------------------
