@@ -39,7 +39,7 @@ $(STAMP): requirements.txt requirements-engines.txt requirements-dev.txt pyproje
 	touch $@
 
 test: $(STAMP) ## run the tests
-	pytest -n 2 --dist loadgroup -q
+	pytest -n 2 --dist loadfile -q
 
 figures: $(STAMP) ## redraw every figure from results/recorded (no torch needed)
 	$(SNAKEMAKE) figures $(BUSY)

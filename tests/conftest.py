@@ -20,3 +20,8 @@ def shared() -> Path:
 def root() -> Path:
     """The root of the repository."""
     return ROOT
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first: one of them at the end would keep a single worker busy."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)

@@ -17,8 +17,6 @@ from project import Project, jobs, kill_group
 
 from gnnip import cards
 
-pytestmark = pytest.mark.xdist_group("smoke")
-
 TIER = ("--config", "tier=smoke")
 CARD = "results/smoke/gijon2023"
 CELL = f"{CARD}/trainings/table1/layer-gat_target-electronic/seed-0"
