@@ -91,8 +91,13 @@ def test_a_field_that_does_not_converge_is_recorded_and_left_out(tmp_path):
 
 
 def test_a_frame_beyond_the_time_limit_is_killed_and_tried_again_later(tmp_path):
-    # sixty atoms take far longer than the limit, two atoms far less
-    frames = [molecule("H2"), molecule("C60"), molecule("N2")]
+    # four balls take far longer than the limit on any machine, two atoms far less
+    balls = molecule("C60")
+    for shift in (9.5, 19.0, 28.5):
+        ball = molecule("C60")
+        ball.translate((shift, 0.0, 0.0))
+        balls += ball
+    frames = [molecule("H2"), balls, molecule("N2")]
     engine = make_engine("xtb accuracy=0.0001")
     label_frames([frames[0]], engine, tmp_path, progress=str)  # what is slow at first is done
     labels = label_frames(frames, engine, tmp_path, time_limit_s=0.5, progress=str)

@@ -296,7 +296,8 @@ def test_molecules_are_drawn_with_streams_of_their_own(tmp_path):
     first, second = (frames.read_trajectory(path).frames for path in paths)
     water = [f for f in first if f.columns["molecule"] == "H2O"]
     for a, b in zip(water, second, strict=True):
-        np.testing.assert_array_equal(a.positions, b.positions)
+        # the last bits of a matrix product depend on where its operands lie in memory
+        np.testing.assert_allclose(a.positions, b.positions, rtol=0, atol=1e-12)
     assert {f.columns["temperature_k"] for f in first} == {2000.0}
     assert all(f.cell is None for f in first)
     # finished: nothing is done again, and another plan is another folder
