@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,8 @@ import pandas as pd
 
 from gnnip.errors import DataError
 from gnnip.evaluation import metrics
-from gnnip.evaluation.inputs import read_csv, training_of
+from gnnip.evaluation.inputs import training_of
+from gnnip.evaluation.trained import trained_potentials
 from gnnip.units import HARTREE
 
 Move = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -87,37 +87,20 @@ def symmetry_audit(
     import torch
 
     from gnnip.datasets.arrays import load_arrays
-    from gnnip.graphs import GraphStore
-    from gnnip.models import load
 
+    trainings = [describe_training(path) for path in models]
     arrays = load_arrays(dataset)
-    stores: dict[tuple[Any, ...], GraphStore] = {}
     rows = []
-    for model_file, prediction_file in zip(models, predictions, strict=True):
-        about = describe_training(model_file)
-        table = read_csv(Path(prediction_file))
-        frames = np.sort(table.loc[table["subset"] == "test", "frame"].to_numpy(dtype=int))
-        if not len(frames):
-            raise DataError(f"{prediction_file} holds no test frames; train again with a test set.")
-        model = load(model_file, device=device)
-        test = arrays.subset(frames)
-        key = (model.cutoff, model.dtype, frames.tobytes())
-        if key not in stores:
-            stores.clear()  # one test set at a time: large ones fill the memory
-            stores[key] = GraphStore.from_flat(
-                test.positions,
-                test.numbers,
-                test.offsets,
-                model.cutoff,
-                device=str(model.device),
-                dtype=model.dtype,
-            )
+    for about, one in zip(
+        trainings, trained_potentials(arrays, models, predictions, device), strict=True
+    ):
+        model, test = one.model, one.test
         true = test.energy(about["target"])
         own: np.ndarray | None = None
         for name, move in moves(test.n_frames, shift, seed).items():
             energy = []
             with torch.no_grad():
-                for batch in stores[key].batches(torch.arange(test.n_frames), batch_size):
+                for batch in one.store.batches(torch.arange(test.n_frames), batch_size):
                     assert batch.frame is not None
                     where = batch.frame[batch.batch].cpu().numpy()
                     moved = move(batch.positions.cpu().numpy().astype(np.float64), where)

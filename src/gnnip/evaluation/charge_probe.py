@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from gnnip.errors import DataError
-from gnnip.evaluation.inputs import read_csv, training_of
+from gnnip.evaluation.inputs import training_of
+from gnnip.evaluation.trained import trained_potentials
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
@@ -56,36 +55,20 @@ def probe_charges(
     import torch
 
     from gnnip.datasets.arrays import load_arrays
-    from gnnip.graphs import GraphStore
-    from gnnip.models import evaluate, load
+    from gnnip.models import evaluate
 
+    about = [training_of(path) for path in models]
     arrays = load_arrays(dataset)
     parts = []
     hops: dict[tuple[float, bytes], np.ndarray] = {}
-    stores: dict[tuple[Any, ...], GraphStore] = {}
-    for model_file, prediction_file in zip(models, predictions, strict=True):
-        about = training_of(model_file)
-        table = read_csv(Path(prediction_file))
-        frames = np.sort(table.loc[table["subset"] == "test", "frame"].to_numpy(dtype=int))
-        if not len(frames):
-            raise DataError(f"{prediction_file} holds no test frames; train again with a test set.")
-        model = load(model_file, device=device)
-        test = arrays.subset(frames)
-        key = (model.cutoff, model.dtype, frames.tobytes())
-        if key not in stores:
-            stores.clear()  # one test set at a time: large ones fill the memory
-            stores[key] = GraphStore.from_flat(
-                test.positions,
-                test.numbers,
-                test.offsets,
-                model.cutoff,
-                device=str(model.device),
-                dtype=model.dtype,
-            )
+    for training, one in zip(
+        about, trained_potentials(arrays, models, predictions, device), strict=True
+    ):
+        model, frames, test = one.model, one.frames, one.test
         if (model.cutoff, frames.tobytes()) not in hops:
             hops[model.cutoff, frames.tobytes()] = hops_between_charges(test, model.cutoff)
         forces, energies = [], []
-        for batch in stores[key].batches(torch.arange(test.n_frames), batch_size):
+        for batch in one.store.batches(torch.arange(test.n_frames), batch_size):
             output = evaluate(model, batch, forces=True)
             first = batch.offsets[:-1]
             forces.append(output["forces"][first, 2].double().cpu().numpy())
@@ -96,7 +79,7 @@ def probe_charges(
         parts.append(
             pd.DataFrame(
                 {
-                    **about,
+                    **training,
                     "frame": frames,
                     **{column: test.column(column) for column in COLUMNS},
                     "hops": hops[model.cutoff, frames.tobytes()],

@@ -22,9 +22,7 @@ import numpy as np
 import pandas as pd
 
 from gnnip.datasets.arrays import FrameArrays, load_arrays
-from gnnip.errors import DataError
-from gnnip.evaluation.inputs import read_csv
-from gnnip.evaluation.selection import spread_evenly
+from gnnip.evaluation.trained import trained_potentials
 
 ERRORS = (
     "force_rmse_ev_per_a",
@@ -74,36 +72,16 @@ def audit_forces(
     """
     import torch
 
-    from gnnip.graphs import GraphStore
-    from gnnip.models import load, predict
+    from gnnip.models import predict
 
     arrays = load_arrays(dataset)
-    stores: dict[tuple[Any, ...], GraphStore] = {}
     rows = []
-    for model_file, prediction_file in zip(models, predictions, strict=True):
-        table = read_csv(Path(prediction_file))
-        frames = np.sort(table.loc[table["subset"] == "test", "frame"].to_numpy(dtype=int))
-        if not len(frames):
-            raise DataError(f"{prediction_file} holds no test frames; train again with a test set.")
-        if max_frames is not None:
-            frames = spread_evenly(frames, max_frames)
-        model = load(model_file, device=device)
-        test = arrays.subset(frames)
-        key = (model.cutoff, model.dtype, frames.tobytes())
-        if key not in stores:
-            stores.clear()  # one test set at a time: large ones fill the memory
-            stores[key] = GraphStore.from_flat(
-                test.positions,
-                test.numbers,
-                test.offsets,
-                model.cutoff,
-                cells=test.cells,
-                pbc=test.pbc,
-                device=str(model.device),
-                dtype=model.dtype,
-            )
+    for model_file, one in zip(
+        models, trained_potentials(arrays, models, predictions, device, max_frames), strict=True
+    ):
+        model = one.model
         with torch.no_grad():
-            found = predict(model, stores[key], batch_size=batch_size, forces=True)
+            found = predict(model, one.store, batch_size=batch_size, forces=True)
         target = str(model.training_record["term"])
         about = {
             "group": Path(model_file).resolve().parents[2].name,
@@ -111,7 +89,8 @@ def audit_forces(
             "target": target,
             "seed": int(model.training_record["seed"]),
         }
-        rows += [{**about, **row} for row in measure(test, target, found["forces"], term, columns)]
+        measured = measure(one.test, target, found["forces"], term, columns)
+        rows += [{**about, **row} for row in measured]
     return pd.DataFrame(rows)
 
 

@@ -119,6 +119,45 @@ def _per_distance(
     return rows
 
 
+#: measure in the metrics -> its name in tidy tables and summaries, and its unit
+MEASURES = {
+    "energy_rmse": ("energy_rmse_mev_per_atom", "meV/atom"),
+    "energy_mae": ("energy_mae_mev_per_atom", "meV/atom"),
+    "energy_r2": ("energy_r2", ""),
+    "force_rmse": ("force_rmse_ev_per_a", "eV/A"),
+    "force_r2": ("force_r2", ""),
+    "share_beyond_cutoff": ("share_beyond_cutoff", ""),
+    "parameters": ("n_parameters", ""),
+}
+
+
+def _score_rows(
+    inputs: Inputs,
+    artefact: str,
+    prefix: str,
+    measures: Iterable[str],
+    scores: Mapping[str, float],
+    seed: int,
+    baselines: Mapping[str, float] | None = None,
+) -> list[dict[str, object]]:
+    """Return rows of metrics named {prefix}_{measure} from scores by the names of `MEASURES`."""
+    rows = []
+    for short in measures:
+        column, unit = MEASURES[short]
+        baseline = np.nan if baselines is None else baselines[column]
+        name = f"{prefix}_{short}"
+        rows.append(
+            metric_row(inputs, artefact, name, unit, scores[column], seed=seed, baseline=baseline)
+        )
+    return rows
+
+
+def _errors_of(summary: Mapping[str, float] | pd.Series, subset: str) -> dict[str, float]:
+    """Return the errors of a training's summary on one subset, by the names of `MEASURES`."""
+    names = ("energy_rmse_mev_per_atom", "force_rmse_ev_per_a")
+    return {name: float(summary[f"{subset}_{name}"]) for name in names}
+
+
 # --- the figure and the numbers of the paper ------------------------------------------------------
 
 
@@ -170,35 +209,21 @@ def toy_errors(inputs: Inputs) -> Result:
                     if source == "ours":
                         size_of["n_parameters"] = summary["n_parameters"]
                     tidy.append(about | size_of | scores[source])
-                for short, column, unit in (
-                    ("energy_rmse", "energy_rmse_mev_per_atom", "meV/atom"),
-                    ("energy_mae", "energy_mae_mev_per_atom", "meV/atom"),
-                    ("energy_r2", "energy_r2", ""),
-                    ("force_rmse", "force_rmse_ev_per_a", "eV/A"),
-                    ("force_r2", "force_r2", ""),
-                ):
-                    rows.append(
-                        metric_row(
-                            inputs,
-                            "toy_errors",
-                            f"{group}_{subset}_{short}",
-                            unit,
-                            scores["ours"][column],
-                            seed=seed,
-                            baseline=scores["composition"][column],
-                        )
-                    )
-    columns = {
-        "energy_rmse": "energy_rmse_mev_per_atom",
-        "energy_mae": "energy_mae_mev_per_atom",
-        "force_rmse": "force_rmse_ev_per_a",
-    }
+                rows += _score_rows(
+                    inputs,
+                    "toy_errors",
+                    f"{group}_{subset}",
+                    ("energy_rmse", "energy_mae", "energy_r2", "force_rmse", "force_r2"),
+                    scores["ours"],
+                    seed,
+                    scores["composition"],
+                )
     for block in inputs.card.get("published") or []:
         if block["artefact"] == "toy_errors":
             for quantity, value in block["values"].items():
                 group, subset, short = quantity.split("_", 2)
                 about = {"source": "published", "group": group, "subset": subset}
-                tidy.append(about | {columns[short]: value})
+                tidy.append(about | {MEASURES[short][0]: value})
     return pd.DataFrame(tidy), metric_table(rows)
 
 
@@ -210,7 +235,7 @@ def fig1a(inputs: Inputs) -> Result:
     """One medium with (I) and without (II) the -1e.
 
     Tidy: configuration, distance_a, x_a, y_a, z_a, charge_e of every particle. Metrics: particles
-    of configuration I, and their density.
+    of configuration I.
     """
     from gnnip.sampling.point_charges import charges_of
 
@@ -345,15 +370,14 @@ def receptive_field(inputs: Inputs) -> Result:
         reach = float(felt["distance_a"].max()) if len(felt) else 0.0
         rows.append(metric_row(inputs, group, f"layers_{layers}_felt_up_to", "A", reach, seed=seed))
         summary = summaries[(summaries["layers"] == layers) & (summaries["seed"] == seed)].iloc[0]
-        for short, column, unit in (
-            ("force_rmse", "test_force_rmse_ev_per_a", "eV/A"),
-            ("energy_rmse", "test_energy_rmse_mev_per_atom", "meV/atom"),
-        ):
-            rows.append(
-                metric_row(
-                    inputs, group, f"layers_{layers}_{short}", unit, summary[column], seed=seed
-                )
-            )
+        rows += _score_rows(
+            inputs,
+            group,
+            f"layers_{layers}",
+            ("force_rmse", "energy_rmse"),
+            _errors_of(summary, "test"),
+            int(str(seed)),
+        )
     keep = ["layers", "seed", "distance_a", "medium", "force_difference_ev_per_a", "share"]
     keep += ["coulomb_force_ev_per_a", "energy_reach_a", "force_reach_a"]
     return table[keep], metric_table(rows)
@@ -377,48 +401,33 @@ def explicit_charges(inputs: Inputs) -> Result:
     something, the value does not.
     """
     probe = differences(inputs.step(PROBE))
+    cutoff = _cutoff(inputs, "interpolation")
     tidy, rows = [], []
     for name, (group, wanted) in COMPARED.items():
-        summaries = inputs.summaries(group)
-        cutoff = _cutoff(inputs, "interpolation")
         for keys, seed, folder in inputs.cells(group):
             if any(keys.get(key) != value for key, value in wanted.items()):
                 continue
-            chosen = summaries["seed"] == seed
-            for key, value in wanted.items():
-                chosen &= summaries[key] == value
-            summary = summaries[chosen].iloc[0]
+            summary = inputs.summary(folder)
             own = probe[
                 (probe["group"] == group)
                 & (probe["cell"] == folder.parent.name)
                 & (probe["seed"] == seed)
                 & (probe["distance_a"] > cutoff)
             ]
-            scores = {
-                "energy_rmse_mev_per_atom": float(summary["test_energy_rmse_mev_per_atom"]),
-                "force_rmse_ev_per_a": float(summary["test_force_rmse_ev_per_a"]),
+            scores = _errors_of(summary, "test") | {
                 "share_beyond_cutoff": float(own["share"].mean()),
                 "training_s": float(summary["wall_s"]),
                 "n_parameters": int(summary["n_parameters"]),
             }
             tidy.append({"model": name, "seed": seed} | scores)
-            slug = name.replace(" + ", "_").replace(" ", "_")
-            for short, column, unit in (
-                ("energy_rmse", "energy_rmse_mev_per_atom", "meV/atom"),
-                ("force_rmse", "force_rmse_ev_per_a", "eV/A"),
-                ("share_beyond_cutoff", "share_beyond_cutoff", ""),
-                ("parameters", "n_parameters", ""),
-            ):
-                rows.append(
-                    metric_row(
-                        inputs,
-                        "explicit_charges",
-                        f"{slug}_{short}",
-                        unit,
-                        scores[column],
-                        seed=seed,
-                    )
-                )
+            rows += _score_rows(
+                inputs,
+                "explicit_charges",
+                name.replace(" + ", "_").replace(" ", "_"),
+                ("energy_rmse", "force_rmse", "share_beyond_cutoff", "parameters"),
+                scores,
+                seed,
+            )
     return pd.DataFrame(tidy), metric_table(rows)
 
 
@@ -464,23 +473,13 @@ def small_network(inputs: Inputs) -> Result:
         tidy, metrics = _force_figure(inputs, "small_network", group)
         parts.append(tidy.assign(model=model))
         rows.append(metrics.assign(quantity=model + "_" + metrics["quantity"]))
-        summaries = inputs.summaries(group)
-        errors = [
-            metric_row(
-                inputs,
-                "small_network",
-                f"{model}_{subset}_{short}",
-                unit,
-                summary[f"{subset}_{column}"],
-                seed=summary["seed"],
-            )
-            for _, summary in summaries.iterrows()
-            for subset in ("validation", "test")
-            for short, column, unit in (
-                ("energy_rmse", "energy_rmse_mev_per_atom", "meV/atom"),
-                ("force_rmse", "force_rmse_ev_per_a", "eV/A"),
-            )
-        ]
+        errors = []
+        for _, seed, folder in inputs.cells(group):
+            summary = inputs.summary(folder)
+            for subset in ("validation", "test"):
+                prefix, scores = f"{model}_{subset}", _errors_of(summary, subset)
+                measures = ("energy_rmse", "force_rmse")
+                errors += _score_rows(inputs, "small_network", prefix, measures, scores, seed)
         rows.append(metric_table(errors))
     return pd.concat(parts, ignore_index=True), pd.concat(rows, ignore_index=True)
 

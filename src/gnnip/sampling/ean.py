@@ -6,6 +6,7 @@ O O).
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,49 +74,49 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
     )
 
 
-def paper_plan(size: int = 225, replica: int = 0, seed: int = 1) -> aimd.Plan:
-    """Return the plan of the shipped data set: 24 frames at each of three temperatures.
+#: what every plan of the system has
+_plan = partial(
+    aimd.Plan,
+    "ean",
+    phase="liquid",
+    engine="xtb method=GFN1-xTB accuracy=10",
+    label_engine="xtb method=GFN1-xTB",
+    timestep_fs=2.0,
+    hydrogen_mass=4.0,
+)
 
-    Hydrogen weighs 4 amu for steps of 1.5 fs: configurations do not depend on it.
+
+def paper_plan(size: int = 225, replica: int = 0, seed: int = 1) -> aimd.Plan:
+    """Return the plan of the shipped data set: 34 frames at each of three temperatures.
+
+    Hydrogen weighs 4 amu for steps of 2 fs: configurations do not depend on it.
     """
-    return aimd.Plan(
-        "ean",
+    return _plan(
         size,
         replica,
         seed,
-        phase="liquid",
-        engine="xtb method=GFN1-xTB accuracy=10",
-        label_engine="xtb method=GFN1-xTB",
         temperatures=(500.0, 400.0, 300.0),
-        frames=24,
-        stride_fs=12.0,
-        equilibration_fs=450.0,
-        settling_fs=90.0,
-        timestep_fs=1.5,
+        frames=34,
+        stride_fs=8.0,
+        equilibration_fs=300.0,
+        settling_fs=60.0,
         friction_per_fs=0.03,
-        hydrogen_mass=4.0,
         interval_steps=24,
     )
 
 
 def smoke_plan(size: int = 30, replica: int = 0, seed: int = 1) -> aimd.Plan:
     """Return a plan of a few seconds in a wider box."""
-    return aimd.Plan(
-        "ean",
+    return _plan(
         size,
         replica,
         seed,
-        phase="liquid",
         lattice=8.5,
-        engine="xtb method=GFN1-xTB accuracy=10",
-        label_engine="xtb method=GFN1-xTB",
         temperatures=(300.0,),
         frames=3,
         stride_fs=3.0,
         equilibration_fs=6.0,
-        timestep_fs=1.5,
         friction_per_fs=0.1,
-        hydrogen_mass=4.0,
         interval_steps=4,
     )
 

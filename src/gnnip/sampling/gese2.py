@@ -6,6 +6,7 @@ on 4a, Se on 8d): the layered phase has edge-sharing tetrahedra too, which come 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,17 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
     return atoms * _REPEATS[plan.size]
 
 
+#: what every plan of the system has
+_plan = partial(
+    aimd.Plan,
+    "gese2",
+    engine="xtb method=GFN1-xTB accuracy=10",
+    label_engine="xtb method=GFN1-xTB",
+    timestep_fs=3.0,
+    boost=2.0,
+)
+
+
 def paper_plan(size: int = 48, replica: int = 0, seed: int = 1) -> aimd.Plan:
     """Return the plan of the shipped data set: 28 frames at each of three temperatures.
 
@@ -51,42 +63,34 @@ def paper_plan(size: int = 48, replica: int = 0, seed: int = 1) -> aimd.Plan:
     melt_kelvin, melt_fs, quench_fs = {
         "crystal": (0.0, 0.0, 0.0),
         "network": (2500.0, 450.0, 150.0),
-        "melt": (3500.0, 900.0, 240.0),
+        "melt": (3500.0, 600.0, 240.0),
     }[phase]
     ladder = (1100.0, 1450.0, 1800.0)
-    return aimd.Plan(
-        "gese2",
+    return _plan(
         size,
         replica,
         seed,
         phase=phase,
-        engine="xtb method=GFN1-xTB accuracy=10",
-        label_engine="xtb method=GFN1-xTB",
         temperatures=ladder if phase == "crystal" else ladder[::-1],
         frames=28,
-        stride_fs=12.0,
+        stride_fs=9.0,
         equilibration_fs=180.0,
         settling_fs=90.0,
         melt_kelvin=melt_kelvin,
         melt_fs=melt_fs,
         quench_fs=quench_fs,
-        timestep_fs=3.0,
         friction_per_fs=0.03,
-        boost=2.0,
         interval_steps=24,
     )
 
 
 def smoke_plan(size: int = 12, replica: int = 0, seed: int = 1) -> aimd.Plan:
     """Return a plan of a few seconds, molten and cooled."""
-    return aimd.Plan(
-        "gese2",
+    return _plan(
         size,
         replica,
         seed,
         phase="melt",
-        engine="xtb method=GFN1-xTB accuracy=10",
-        label_engine="xtb method=GFN1-xTB",
         temperatures=(1800.0, 1100.0),
         frames=2,
         stride_fs=3.0,
@@ -95,8 +99,6 @@ def smoke_plan(size: int = 12, replica: int = 0, seed: int = 1) -> aimd.Plan:
         melt_kelvin=3000.0,
         melt_fs=6.0,
         quench_fs=3.0,
-        timestep_fs=3.0,
-        boost=2.0,
         interval_steps=4,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +40,28 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
     return Atoms(f"P{plan.size}", positions=np.concatenate(bodies), cell=[edge] * 3, pbc=True)
 
 
+#: what every plan of the system has
+_plan = partial(
+    aimd.Plan,
+    "p4",
+    phase="liquid",
+    engine="xtb method=GFN1-xTB accuracy=10",
+    label_engine="xtb method=GFN1-xTB",
+    timestep_fs=3.0,
+)
+
+
 def paper_plan(size: int = 64, replica: int = 0, seed: int = 1) -> aimd.Plan:
     """Return the plan of the shipped data set: 28 frames at each of two temperatures."""
-    return aimd.Plan(
-        "p4",
+    return _plan(
         size,
         replica,
         seed,
-        phase="liquid",
-        engine="xtb method=GFN1-xTB accuracy=10",
-        label_engine="xtb method=GFN1-xTB",
         temperatures=(500.0, 350.0),
         frames=28,
-        stride_fs=18.0,
-        equilibration_fs=600.0,
+        stride_fs=12.0,
+        equilibration_fs=450.0,
         settling_fs=150.0,
-        timestep_fs=3.0,
         friction_per_fs=0.02,
         interval_steps=24,
     )
@@ -62,19 +69,14 @@ def paper_plan(size: int = 64, replica: int = 0, seed: int = 1) -> aimd.Plan:
 
 def smoke_plan(size: int = 16, replica: int = 0, seed: int = 1) -> aimd.Plan:
     """Return a plan of a few seconds."""
-    return aimd.Plan(
-        "p4",
+    return _plan(
         size,
         replica,
         seed,
-        phase="liquid",
-        engine="xtb method=GFN1-xTB accuracy=10",
-        label_engine="xtb method=GFN1-xTB",
         temperatures=(500.0,),
         frames=3,
         stride_fs=3.0,
         equilibration_fs=6.0,
-        timestep_fs=3.0,
         interval_steps=4,
     )
 
