@@ -59,7 +59,7 @@ class Config(Strict):
     tier: Tier = "quick"
     """How much is run: smoke (plumbing only), quick (the default) or paper (as published)."""
     papers: Annotated[list[str], BeforeValidator(_as_list)] = Field(
-        default=["gijon2023", "kang2024"], min_length=1
+        default=["gijon2023", "rajak2021", "cho2023", "kang2024", "hoedl2022"], min_length=1
     )
     """The cards to run, by the names of the files under papers/."""
     artefacts: Annotated[list[str], BeforeValidator(_as_list)] | None = Field(

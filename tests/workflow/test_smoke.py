@@ -70,7 +70,13 @@ def test_every_artefact_and_verdict_is_there(run):
 def test_provenance(run):
     facts = json.loads((run.folder / CARD / "provenance.json").read_text(encoding="utf-8"))
     assert facts["card"]["tier"] == "smoke"
-    assert facts["config"]["papers"] == ["gijon2023", "kang2024"]
+    assert facts["config"]["papers"] == [
+        "gijon2023",
+        "rajak2021",
+        "cho2023",
+        "kang2024",
+        "hoedl2022",
+    ]
     assert facts["rules"]["train_model"]["jobs"] == facts["trainings"]["count"] > 10
     assert facts["rules"]["generate_trajectory"]["jobs"] > 1
     assert facts["peak_memory_mb"] > 50

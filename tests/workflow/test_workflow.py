@@ -146,7 +146,8 @@ def _children_seconds() -> float:
         ("tier=huge", "tier: input should be 'smoke', 'quick' or 'paper', found 'huge'."),
         (
             "papers=gijon2032",
-            "There is no card 'gijon2032' in papers; the cards are gijon2023, kang2024.",
+            "There is no card 'gijon2032' in papers; the cards are cho2023, gijon2023, hoedl2022, "
+            "kang2024, rajak2021.",
         ),
         ("sources={water_anions: generate}", "did you mean 'water_anion'?"),
     ],

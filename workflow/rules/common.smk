@@ -344,7 +344,7 @@ def artefact_facts(wildcards):
         "id": card["id"],
         "reference": card["reference"],
         "tier": card["tier"],
-        "datasets": sorted(card["datasets"]),
+        "datasets": list(card["datasets"]),
         "trainings": {name: card["trainings"][name] for name in artefact["trainings"]},
         "steps": {name: card["steps"][name] for name in artefact["steps"]},
         "published": [

@@ -17,6 +17,7 @@ import pandas as pd
 
 from gnnip.errors import DataError
 from gnnip.evaluation import metrics as measure
+from gnnip.evaluation import reference_data as data
 from gnnip.evaluation.claims import ClaimResult
 from gnnip.evaluation.inputs import Inputs, read_csv
 from gnnip.evaluation.tables import Result, metric_row, metric_table
@@ -159,6 +160,11 @@ def _errors_of(summary: Mapping[str, float] | pd.Series, subset: str) -> dict[st
 
 
 # --- the figure and the numbers of the paper ------------------------------------------------------
+
+
+def reference_data(inputs: Inputs) -> Result:
+    """What the potentials learn from, as `gnnip.evaluation.reference_data` tabulates it."""
+    return data.reference_data(inputs, ["p4"])
 
 
 def toy_errors(inputs: Inputs) -> Result:

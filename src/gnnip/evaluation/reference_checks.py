@@ -4,8 +4,7 @@
     python -m gnnip.evaluation.reference_checks data/sic.h5  # structure of the frames of archives
 
 Known values are measured ones: 3C-SiC a = 4.360 Angstrom and B = 225 GPa; cubic HfO2 a = 5.08
-Angstrom; Ge-Se in GeSe2 2.36 Angstrom, Ge fourfold; P4 2.21 Angstrom; amorphous HfO2 Hf-O 2.13
-Angstrom, Hf six- to sevenfold; nitrate N-O 1.25 Angstrom; C-N of ethylammonium 1.50 Angstrom.
+Angstrom; bonds as in `gnnip.evaluation.reference_data`.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import numpy as np
 
 from gnnip.datasets.store import read_frames
 from gnnip.errors import DataError
+from gnnip.evaluation.reference_data import bonds, groups, known_of
 from gnnip.reference.engines import evaluate, make_engine
 
 EV_PER_A3_IN_GPA = 160.21766
@@ -33,27 +33,6 @@ class Check(NamedTuple):
     engine: str
     found: float
     known: float
-
-
-class Pair(NamedTuple):
-    """A bond to look for: elements, farthest distance that counts (Angstrom), known length and
-    number of neighbours (NaN where it depends on the phase)."""
-
-    first: str
-    second: str
-    cutoff: float
-    length: float
-    neighbours: float
-
-
-#: by name of the archive
-PAIRS: dict[str, tuple[Pair, ...]] = {
-    "sic": (Pair("Si", "C", 2.5, 1.89, 4.0),),
-    "gese2": (Pair("Ge", "Se", 3.0, 2.36, 4.0),),
-    "hfo2": (Pair("Hf", "O", 2.8, 2.13, 6.5),),
-    "p4": (Pair("P", "P", 2.7, 2.21, 3.0),),
-    "ean": (Pair("N", "O", 1.6, 1.25, np.nan), Pair("C", "N", 1.8, 1.50, 1.0)),
-}
 
 
 def equation_of_state(
@@ -140,65 +119,26 @@ def materials(progress: Callable[[str], object] = print) -> list[Check]:
 
 
 def archive(path: str | Path) -> list[Check]:
-    """Return for each temperature of an archive the place of the first peak of its radial
-    distribution, the neighbours within the bond's cutoff and the closest pair of atoms.
+    """Return for each ensemble of an archive the place of the first peak of the radial distribution
+    of its bonds, the neighbours within the bond's cutoff and the closest pair of atoms.
 
-    DataError for an archive whose bonds are not known here.
+    DataError for an archive whose bonds are not known.
     """
     path = Path(path)
-    if path.stem not in PAIRS:
-        raise DataError(f"No bonds are known of {path.name}; the sets are {', '.join(PAIRS)}.")
+    known = known_of(path.stem)
     frames = read_frames(path)
     engine = str(frames.attributes.get("engine", "")).split(" charge")[0]
-    temperatures = frames.column("temperature_k")
-    phases = frames.metadata.get("phase", np.full(frames.n_frames, ""))
     checks = []
-    for phase, temperature in sorted(set(zip(phases.tolist(), temperatures.tolist(), strict=True))):
-        chosen = np.flatnonzero((phases == phase) & (temperatures == temperature))
-        where = f"{path.stem} {phase} {temperature:.0f} K ({len(chosen)} frames)"
-        closest = np.inf
-        for pair in PAIRS[path.stem]:
-            lengths, neighbours = [], []
-            for frame in chosen:
-                distances, one, two = _distances(frames, int(frame), pair)
-                closest = min(closest, float(distances.min()))
-                block = distances[np.ix_(one, two)]
-                lengths.append(block[block < pair.cutoff])
-                neighbours.append((block < pair.cutoff).sum() / one.sum())
-            values = np.concatenate(lengths)
-            name = f"{pair.first}-{pair.second}"
-            peak = _peak(values, pair.cutoff)
-            checks.append(Check(where, f"{name} first peak", "Å", engine, peak, pair.length))
-            number = float(np.mean(neighbours))
-            what = f"{pair.second} around {pair.first} within {pair.cutoff:g} Å"
-            checks.append(Check(where, what, "", engine, number, pair.neighbours))
-        checks.append(Check(where, "closest pair of atoms", "Å", engine, closest, np.nan))
+    for group, chosen in groups(frames, known.groups):
+        where = f"{path.stem} {group} ({len(chosen)} frames)"
+        for bond in known.bonds:
+            found = bonds(frames, chosen, bond)
+            what = f"{bond.second} around {bond.first} within {bond.cutoff:g} Å"
+            peak = f"{bond.name} first peak"
+            checks.append(Check(where, peak, "Å", engine, found.first_peak, bond.length))
+            checks.append(Check(where, what, "", engine, found.neighbours, bond.neighbours))
+        checks.append(Check(where, "closest pair of atoms", "Å", engine, found.closest, np.nan))
     return checks
-
-
-def _distances(frames: Any, frame: int, pair: Pair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from ase import Atoms
-
-    part = frames.atoms(frame)
-    atoms = Atoms(
-        numbers=frames.numbers[part],
-        positions=frames.positions[part],
-        cell=frames.cells[frame],
-        pbc=frames.pbc[frame],
-    )
-    distances = atoms.get_all_distances(mic=True)
-    np.fill_diagonal(distances, np.inf)
-    return distances, atoms.symbols == pair.first, atoms.symbols == pair.second
-
-
-def _peak(lengths: np.ndarray, cutoff: float) -> float:
-    """Return where the radial distribution is highest, Angstrom; bins of 0.02 Angstrom."""
-    if not len(lengths):
-        return float("nan")
-    counts, edges = np.histogram(lengths, bins=np.arange(0.5, cutoff, 0.02))
-    middles = 0.5 * (edges[1:] + edges[:-1])
-    smooth = np.convolve(counts / middles**2, np.ones(3) / 3, mode="same")
-    return float(middles[np.argmax(smooth)])
 
 
 def table(checks: Sequence[Check]) -> str:

@@ -19,6 +19,21 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import LogLocator, NullLocator
 
 from gnnip.figures import style
+from gnnip.figures.reference_data import reference_data
+
+__all__ = [
+    "dilution",
+    "explicit_charges",
+    "fig1a",
+    "fig1b",
+    "fig1c",
+    "fig1d",
+    "fig1e",
+    "receptive_field",
+    "reference_data",
+    "small_network",
+    "toy_errors",
+]
 
 Info = Mapping[str, Any]
 
