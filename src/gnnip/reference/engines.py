@@ -32,6 +32,10 @@ _ENGINES = {
 }
 
 
+#: environment variables that say how many threads an engine uses
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
 class EngineError(GnnipError):
     """An engine that is not installed, or not in the way that is needed."""
 
@@ -183,7 +187,7 @@ def one_thread() -> None:
 
     Frames are spread over processes; threads in each would compete with them.
     """
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in THREADS:
         os.environ.setdefault(name, "1")
 
 

@@ -32,13 +32,13 @@ import numpy as np
 from gnnip.errors import ConfigError, ConvergenceError, DataError, GnnipError, StructureError
 from gnnip.files import atomic_path
 from gnnip.reference.engines import (
+    THREADS,
     Engine,
     EngineError,
     Evaluation,
     close,
     evaluate,
     make_engine,
-    one_thread,
 )
 
 
@@ -204,14 +204,15 @@ class _Worker:
         # what the engine leaves behind when it is killed goes with this folder
         self.folder = tempfile.TemporaryDirectory(prefix="gnnip-label-")
         path = os.pathsep.join([source, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-        one_thread()
+        # Snakemake lets a job's threads multiply with its processes
+        threads = dict.fromkeys(THREADS, "1")
         # a session of its own: killing the group also ends programs that the engine started
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gnnip.reference.labelling"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path, "TMPDIR": self.folder.name},
+            env={**os.environ, **threads, "PYTHONPATH": path, "TMPDIR": self.folder.name},
         )
         self.key: str | None = None
         self.began = 0.0
