@@ -62,7 +62,11 @@ def verdicts(options: argparse.Namespace) -> int:
     tier = options.tier or config.tier
     root = RESULTS / "recorded" if options.recorded else RESULTS
     rows = []
-    for name in options.cards or config.papers:
+    names = options.cards or config.papers
+    if options.recorded and not options.cards:
+        # cards of which nothing is recorded yet have no say
+        names = [n for n in names if (root / tier / n / "verdicts.json").exists()] or names
+    for name in names:
         finished = root / tier / name / "verdicts.json"
         if finished.exists():
             rows += judging.read_verdicts(finished)
@@ -169,6 +173,45 @@ def import_frames(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         report = import_folder(source, options.output or Path(scratch) / "frames.h5")
     print("\n".join(report.sentences()))
+    return 0
+
+
+def register(options: argparse.Namespace) -> int:
+    """Copy a generated data set to data/ and write its registry entry: make it an archive."""
+    import shutil
+
+    from gnnip.datasets import registry
+    from gnnip.datasets.store import read_frames
+    from gnnip.files import atomic_path
+
+    facts = read_frames(options.file).attributes
+    missing = [key for key in ("title", "reference") if key not in facts]
+    if missing:
+        raise DataError(
+            f"{options.file} does not state its {' and '.join(missing)}; only data sets that the "
+            "pipeline labelled can be registered."
+        )
+    target = registry.registry_path().parent / f"{options.name}.h5"
+    if Path(options.file).resolve() != target.resolve():
+        with atomic_path(target) as temporary:
+            shutil.copyfile(options.file, temporary)
+    sampling, labelling = (
+        float(facts.get(f"{key}_seconds", 0.0)) / 3600.0 for key in ("sampling", "labelling")
+    )
+    entry = registry.register(
+        options.name,
+        target,
+        title=str(facts["title"]),
+        reference=str(facts["reference"]),
+        licence=options.licence,
+        made={
+            "rule": options.rules,
+            "command": f"snakemake --cores 2 --config tier=paper 'sources={{{options.name}: "
+            f"generate}}' -- results/paper/datasets/{options.name}.h5",
+            "cost": f"{sampling:.1f} core-hours of sampling, {labelling:.1f} of labelling",
+        },
+    )
+    print(f"{target}: {entry['n_frames']} frames, {entry['bytes'] / 1e6:.1f} MB")
     return 0
 
 
@@ -311,6 +354,14 @@ def _parser() -> argparse.ArgumentParser:
         help="a setting of docs/bring_your_data.md, e.g. energy=REF_energy or units.energy=Hartree",
     )
     sub.add_argument("--output", "-o", help="archive to write; without it only the report")
+
+    sub = command("register", register)
+    sub.add_argument("name", help="of the data set")
+    sub.add_argument("file", help="what the workflow made: results/<tier>/generated/<name>.h5")
+    sub.add_argument("--licence", default="CC0-1.0", help="CC0-1.0 if left out")
+    sub.add_argument(
+        "--rules", default="generate_trajectory, assemble_dataset", help="that made the file"
+    )
 
     sub = command("schema", schema)
     sub.add_argument("--check", action="store_true", help="fail if a schema is out of date")
