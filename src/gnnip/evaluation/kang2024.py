@@ -19,7 +19,14 @@ from gnnip.errors import DataError
 from gnnip.evaluation import metrics as measure
 from gnnip.evaluation import reference_data as data
 from gnnip.evaluation.claims import ClaimResult
-from gnnip.evaluation.inputs import Inputs, read_csv
+from gnnip.evaluation.inputs import Inputs
+from gnnip.evaluation.potential_errors import (
+    MEASURES,
+    error_metrics,
+    errors_of,
+    potential_errors,
+    score_rows,
+)
 from gnnip.evaluation.tables import Result, metric_row, metric_table
 from gnnip.units import COULOMB_CONSTANT
 
@@ -120,45 +127,6 @@ def _per_distance(
     return rows
 
 
-#: measure in the metrics -> its name in tidy tables and summaries, and its unit
-MEASURES = {
-    "energy_rmse": ("energy_rmse_mev_per_atom", "meV/atom"),
-    "energy_mae": ("energy_mae_mev_per_atom", "meV/atom"),
-    "energy_r2": ("energy_r2", ""),
-    "force_rmse": ("force_rmse_ev_per_a", "eV/A"),
-    "force_r2": ("force_r2", ""),
-    "share_beyond_cutoff": ("share_beyond_cutoff", ""),
-    "parameters": ("n_parameters", ""),
-}
-
-
-def _score_rows(
-    inputs: Inputs,
-    artefact: str,
-    prefix: str,
-    measures: Iterable[str],
-    scores: Mapping[str, float],
-    seed: int,
-    baselines: Mapping[str, float] | None = None,
-) -> list[dict[str, object]]:
-    """Return rows of metrics named {prefix}_{measure} from scores by the names of `MEASURES`."""
-    rows = []
-    for short in measures:
-        column, unit = MEASURES[short]
-        baseline = np.nan if baselines is None else baselines[column]
-        name = f"{prefix}_{short}"
-        rows.append(
-            metric_row(inputs, artefact, name, unit, scores[column], seed=seed, baseline=baseline)
-        )
-    return rows
-
-
-def _errors_of(summary: Mapping[str, float] | pd.Series, subset: str) -> dict[str, float]:
-    """Return the errors of a training's summary on one subset, by the names of `MEASURES`."""
-    names = ("energy_rmse_mev_per_atom", "force_rmse_ev_per_a")
-    return {name: float(summary[f"{subset}_{name}"]) for name in names}
-
-
 # --- the figure and the numbers of the paper ------------------------------------------------------
 
 
@@ -170,67 +138,21 @@ def reference_data(inputs: Inputs) -> Result:
 def toy_errors(inputs: Inputs) -> Result:
     """Errors of the interpolation and the extrapolation model, with baselines and published values.
 
-    Tidy: source (ours, composition, published), group, subset, seed, n_frames,
-    energy_rmse_mev_per_atom, energy_mae_mev_per_atom, energy_r2, force_rmse_ev_per_a, force_r2,
-    n_parameters. Energies are total energies divided by the number of particles; `composition` is
-    the least-squares fit of the training energies on the composition, with zero forces.
+    Tidy: columns of `gnnip.evaluation.potential_errors.potential_errors`, with the source
+    `published` too.
     """
-    from gnnip.models.composition import composition_energies, fit_composition
-
-    arrays = inputs.arrays()
-    tidy, rows = [], []
-    for group in GROUPS:
-        for keys, seed, folder in inputs.cells(group):
-            predictions = read_csv(folder / "predictions.csv")
-            summary = inputs.summary(folder)
-            train = arrays.subset(inputs.training_frames(group, keys, seed))
-            fit = fit_composition(train.energy(TERM), train.numbers, train.offsets)
-            for subset, part in predictions.groupby("subset"):
-                frames = arrays.subset(part["frame"].to_numpy())
-                counts = frames.n_atoms
-                true = part["energy_reference_ev"].to_numpy() * 1000 / counts
-                trivial = composition_energies(fit, frames.numbers, frames.offsets)
-                size = part["force_rms_reference_ev_per_a"].to_numpy()
-                weight = counts / counts.sum()
-                rms_force = float(np.sqrt((weight * np.square(size)).sum()))
-                sources = {
-                    "ours": (
-                        part["energy_predicted_ev"].to_numpy() * 1000 / counts,
-                        part["force_rmse_ev_per_a"].to_numpy(),
-                    ),
-                    "composition": (trivial * 1000 / counts, size),
-                }
-                scores = {}
-                for source, (energy, force) in sources.items():
-                    force_rmse = float(np.sqrt((weight * np.square(force)).sum()))
-                    scores[source] = {
-                        "energy_rmse_mev_per_atom": measure.rmse(true, energy),
-                        "energy_mae_mev_per_atom": measure.mae(true, energy),
-                        "energy_r2": measure.r2(true, energy),
-                        "force_rmse_ev_per_a": force_rmse,
-                        "force_r2": 1.0 - (force_rmse / rms_force) ** 2,
-                    }
-                    about = {"source": source, "group": group, "subset": subset, "seed": seed}
-                    size_of = {"n_frames": len(part), "n_parameters": np.nan}
-                    if source == "ours":
-                        size_of["n_parameters"] = summary["n_parameters"]
-                    tidy.append(about | size_of | scores[source])
-                rows += _score_rows(
-                    inputs,
-                    "toy_errors",
-                    f"{group}_{subset}",
-                    ("energy_rmse", "energy_mae", "energy_r2", "force_rmse", "force_r2"),
-                    scores["ours"],
-                    seed,
-                    scores["composition"],
-                )
+    parts = [potential_errors(inputs, group, TERM) for group in GROUPS]
+    rows = []
+    for group, part in zip(GROUPS, parts, strict=True):
+        rows += error_metrics(inputs, "toy_errors", group, part)
+    published = []
     for block in inputs.card.get("published") or []:
         if block["artefact"] == "toy_errors":
             for quantity, value in block["values"].items():
                 group, subset, short = quantity.split("_", 2)
                 about = {"source": "published", "group": group, "subset": subset}
-                tidy.append(about | {MEASURES[short][0]: value})
-    return pd.DataFrame(tidy), metric_table(rows)
+                published.append(about | {MEASURES[short][0]: value})
+    return pd.concat([*parts, pd.DataFrame(published)], ignore_index=True), metric_table(rows)
 
 
 #: the distance whose structures figure 1a shows, where there are any
@@ -376,12 +298,12 @@ def receptive_field(inputs: Inputs) -> Result:
         reach = float(felt["distance_a"].max()) if len(felt) else 0.0
         rows.append(metric_row(inputs, group, f"layers_{layers}_felt_up_to", "A", reach, seed=seed))
         summary = summaries[(summaries["layers"] == layers) & (summaries["seed"] == seed)].iloc[0]
-        rows += _score_rows(
+        rows += score_rows(
             inputs,
             group,
             f"layers_{layers}",
             ("force_rmse", "energy_rmse"),
-            _errors_of(summary, "test"),
+            errors_of(summary, "test"),
             int(str(seed)),
         )
     keep = ["layers", "seed", "distance_a", "medium", "force_difference_ev_per_a", "share"]
@@ -420,13 +342,13 @@ def explicit_charges(inputs: Inputs) -> Result:
                 & (probe["seed"] == seed)
                 & (probe["distance_a"] > cutoff)
             ]
-            scores = _errors_of(summary, "test") | {
+            scores = errors_of(summary, "test") | {
                 "share_beyond_cutoff": float(own["share"].mean()),
                 "training_s": float(summary["wall_s"]),
                 "n_parameters": int(summary["n_parameters"]),
             }
             tidy.append({"model": name, "seed": seed} | scores)
-            rows += _score_rows(
+            rows += score_rows(
                 inputs,
                 "explicit_charges",
                 name.replace(" + ", "_").replace(" ", "_"),
@@ -483,9 +405,9 @@ def small_network(inputs: Inputs) -> Result:
         for _, seed, folder in inputs.cells(group):
             summary = inputs.summary(folder)
             for subset in ("validation", "test"):
-                prefix, scores = f"{model}_{subset}", _errors_of(summary, subset)
+                prefix, scores = f"{model}_{subset}", errors_of(summary, subset)
                 measures = ("energy_rmse", "force_rmse")
-                errors += _score_rows(inputs, "small_network", prefix, measures, scores, seed)
+                errors += score_rows(inputs, "small_network", prefix, measures, scores, seed)
         rows.append(metric_table(errors))
     return pd.concat(parts, ignore_index=True), pd.concat(rows, ignore_index=True)
 

@@ -1,0 +1,169 @@
+"""Errors of trained potentials in energies and forces, beside those of trivial predictors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.evaluation import metrics as measure
+from gnnip.evaluation.inputs import Inputs, read_csv
+from gnnip.evaluation.tables import metric_row
+
+#: measure in the metrics -> its name in tidy tables and summaries, and its unit
+MEASURES = {
+    "energy_rmse": ("energy_rmse_mev_per_atom", "meV/atom"),
+    "energy_mae": ("energy_mae_mev_per_atom", "meV/atom"),
+    "energy_r2": ("energy_r2", ""),
+    "force_rmse": ("force_rmse_ev_per_a", "eV/A"),
+    "force_r2": ("force_r2", ""),
+    "share_beyond_cutoff": ("share_beyond_cutoff", ""),
+    "parameters": ("n_parameters", ""),
+}
+#: what every potential is measured by
+SCORED = ("energy_rmse", "energy_mae", "energy_r2", "force_rmse", "force_r2")
+
+
+def score_rows(
+    inputs: Inputs,
+    artefact: str,
+    prefix: str,
+    measures: Iterable[str],
+    scores: Mapping[str, float],
+    seed: int,
+    baselines: Mapping[str, float] | None = None,
+    variant: str = "as_described",
+) -> list[dict[str, Any]]:
+    """Return rows of metrics named {prefix}_{measure} from scores by the names of `MEASURES`."""
+    rows = []
+    for short in measures:
+        column, unit = MEASURES[short]
+        baseline = np.nan if baselines is None else baselines[column]
+        rows.append(
+            metric_row(
+                inputs,
+                artefact,
+                f"{prefix}_{short}",
+                unit,
+                scores[column],
+                seed=seed,
+                baseline=baseline,
+                variant=variant,
+            )
+        )
+    return rows
+
+
+def errors_of(summary: Mapping[str, float] | pd.Series, subset: str) -> dict[str, float]:
+    """Return the errors of a training's summary on one subset, by the names of `MEASURES`."""
+    names = ("energy_rmse_mev_per_atom", "force_rmse_ev_per_a")
+    return {name: float(summary[f"{subset}_{name}"]) for name in names}
+
+
+def potential_errors(
+    inputs: Inputs, group: str, term: str, ensemble: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return errors of a training group on every subset, with those of trivial predictors.
+
+    Columns: source, group, the keys of the group's matrix, subset, seed, n_frames,
+    energy_rmse_mev_per_atom, energy_mae_mev_per_atom, energy_r2, force_rmse_ev_per_a, force_r2,
+    n_parameters. Energies are total energies divided by the number of atoms.
+
+    Sources: `ours`; `composition`, the least-squares fit of the training energies on the
+    composition; with `ensemble` (columns of the data set) also `ensemble_mean`, the mean energy per
+    atom of the training frames of the same ensemble. Both predict zero forces.
+    """
+    arrays = inputs.arrays(inputs.group(group).get("dataset"))
+    rows = []
+    for keys, seed, folder in inputs.cells(group):
+        predictions = read_csv(folder / "predictions.csv")
+        summary = inputs.summary(folder)
+        train = arrays.subset(inputs.training_frames(group, keys, seed))
+        for subset, part in predictions.groupby("subset", sort=False):
+            frames = arrays.subset(part["frame"].to_numpy())
+            counts = frames.n_atoms
+            true = part["energy_reference_ev"].to_numpy() * 1000.0 / counts
+            size = part["force_rms_reference_ev_per_a"].to_numpy()
+            weight = counts / counts.sum()
+            rms_force = float(np.sqrt((weight * np.square(size)).sum()))
+            predicted = part["energy_predicted_ev"].to_numpy() * 1000.0 / counts
+            sources = {
+                "ours": (predicted, part["force_rmse_ev_per_a"].to_numpy()),
+                "composition": (_of_composition(train, frames, term), size),
+            }
+            if ensemble:
+                sources["ensemble_mean"] = (_of_ensemble(train, frames, term, ensemble), size)
+            for source, (energy, force) in sources.items():
+                force_rmse = float(np.sqrt((weight * np.square(force)).sum()))
+                rows.append(
+                    {
+                        "source": source,
+                        "group": group,
+                        **keys,
+                        "subset": subset,
+                        "seed": seed,
+                        "n_frames": len(part),
+                        "n_parameters": summary["n_parameters"] if source == "ours" else np.nan,
+                        "energy_rmse_mev_per_atom": measure.rmse(true, energy),
+                        "energy_mae_mev_per_atom": measure.mae(true, energy),
+                        "energy_r2": measure.r2(true, energy),
+                        "force_rmse_ev_per_a": force_rmse,
+                        "force_r2": 1.0 - (force_rmse / rms_force) ** 2,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def error_metrics(
+    inputs: Inputs,
+    artefact: str,
+    prefix: str,
+    table: pd.DataFrame,
+    *,
+    baseline: str = "composition",
+    variant: str = "as_described",
+) -> list[dict[str, Any]]:
+    """Return rows of metrics {prefix}_{subset}_{measure} from a table of `potential_errors`."""
+    rows = []
+    for (subset, seed), part in table.groupby(["subset", "seed"], sort=False):
+        scores = part.set_index("source")
+        rows += score_rows(
+            inputs,
+            artefact,
+            f"{prefix}_{subset}",
+            SCORED,
+            _scores(scores, "ours"),
+            int(str(seed)),
+            _scores(scores, baseline),
+            variant,
+        )
+    return rows
+
+
+def _of_composition(train: FrameArrays, frames: FrameArrays, term: str) -> np.ndarray:
+    """Return the energies (meV/atom) that the composition alone predicts."""
+    from gnnip.models.composition import composition_energies, fit_composition
+
+    fit = fit_composition(train.energy(term), train.numbers, train.offsets)
+    energies = composition_energies(fit, frames.numbers, frames.offsets)
+    return np.asarray(energies * 1000.0 / frames.n_atoms)
+
+
+def _of_ensemble(
+    train: FrameArrays, frames: FrameArrays, term: str, columns: Sequence[str]
+) -> np.ndarray:
+    """Return the mean energy (meV/atom) of the training frames of each frame's ensemble; of all
+    training frames where it has none."""
+    known = pd.DataFrame({c: train.column(c) for c in columns})
+    known["energy"] = train.energy(term) * 1000.0 / train.n_atoms
+    means = known.groupby(list(columns))["energy"].mean().rename("mean").reset_index()
+    wanted = pd.DataFrame({c: frames.column(c) for c in columns})
+    found = wanted.merge(means, on=list(columns), how="left")["mean"]
+    return np.asarray(found.fillna(known["energy"].mean()))
+
+
+def _scores(table: pd.DataFrame, source: str) -> dict[str, float]:
+    return {MEASURES[name][0]: float(table[MEASURES[name][0]][source]) for name in SCORED}
