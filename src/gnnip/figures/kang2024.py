@@ -46,12 +46,6 @@ CHARGES = {
 }
 
 
-def _axes(fig: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Return axes at a place given in mm."""
-    w, h = fig.get_figwidth() / style.MM, fig.get_figheight() / style.MM
-    return fig.add_axes((left / w, bottom / h, width / w, height / h))
-
-
 # --- the figure of the paper ----------------------------------------------------------------------
 
 
@@ -67,7 +61,7 @@ def fig1a(tidy: pd.DataFrame, info: Info) -> Figure:
     for row, name in enumerate(("I", "II")):
         part = tidy[tidy["configuration"] == name]
         bottom = 9.0 + (1 - row) * (panel + 9.0)
-        ax = _axes(fig, 4.0, bottom, width, panel)
+        ax = style.place(fig, 4.0, bottom, width, panel)
         ax.set(xlim=(part["z_a"].min() - 1, part["z_a"].max() + 1), aspect="equal")
         ax.set_ylim(tidy["x_a"].min() - 1.0, tidy["x_a"].max() + 1.0)
         ax.axis("off")
@@ -113,7 +107,7 @@ def fig1a(tidy: pd.DataFrame, info: Info) -> Figure:
                 zorder=6,
                 bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85},
             )
-    legend = _axes(fig, 4.0, height - 8.0, width, 5.0)
+    legend = style.place(fig, 4.0, height - 8.0, width, 5.0)
     legend.axis("off")
     legend.set(xlim=(0, 4), ylim=(0, 1))
     for k, (colour, size, name) in enumerate(CHARGES.values()):
@@ -169,14 +163,14 @@ FORCE_NOTE = "bars: standard deviation over media and seeds; below: seeds, band:
 def _force_panels(fig: Figure, tidy: pd.DataFrame, model: str, left: float, width: float) -> None:
     """Draw the force against the distance above, and its share of the exact law below."""
     colour = MODEL_COLOURS[model]
-    top = _axes(fig, left, 43.0, width, 49.0)
+    top = style.place(fig, left, 43.0, width, 49.0)
     _law(top, tidy, "force_difference_ev_per_a", "coulomb_force_ev_per_a", colour)
     top.axhline(0.0, color=style.GREY, lw=0.6, zorder=1)
     top.set_ylabel(r"$F_\mathrm{I} - F_\mathrm{II}$ on $+1e$ (eV/Å)")
     top.set_title(f"{model} model", loc="left")
     top.tick_params(labelbottom=False)
     top.legend(loc="upper right")
-    bottom = _axes(fig, left, 17.0, width, 22.0)
+    bottom = style.place(fig, left, 17.0, width, 22.0)
     bottom.axhspan(0.9, 1.1, color=style.PALE, lw=0, zorder=0)
     bottom.axhline(1.0, color=style.INK, lw=1.2, ls=":", zorder=3)
     bottom.axhline(0.0, color=style.GREY, lw=0.6, zorder=1)
@@ -212,7 +206,7 @@ def fig1c(tidy: pd.DataFrame, info: Info) -> Figure:
 
 def _atomic_energy(tidy: pd.DataFrame, info: Info, model: str) -> Figure:
     fig = style.figure(style.SINGLE, 71.0)
-    ax = _axes(fig, 14.0, 17.0, style.SINGLE - 17.0, 47.0)
+    ax = style.place(fig, 14.0, 17.0, style.SINGLE - 17.0, 47.0)
     _law(ax, tidy, "energy_difference_ev", "coulomb_energy_ev", MODEL_COLOURS[model])
     ax.axhline(0.0, color=style.GREY, lw=0.6, zorder=1)
     ax.set(xlabel=r"distance $d$ (Å)", ylabel=r"$E_\mathrm{I} - E_\mathrm{II}$ of $+1e$ (eV)")
@@ -251,7 +245,7 @@ def toy_errors(tidy: pd.DataFrame, info: Info) -> Figure:
     )
     width = (style.DOUBLE - 40.0 - 3.0) / 3 - 5.0
     for column, (measure, label) in enumerate(panels):
-        ax = _axes(fig, 38.0 + column * (width + 6.0), 15.0, width, 9.0 * len(rows))
+        ax = style.place(fig, 38.0 + column * (width + 6.0), 15.0, width, 9.0 * len(rows))
         for y, (group, subset) in enumerate(rows):
             part = tidy[(tidy["group"] == group) & (tidy["subset"] == subset)]
             ours = part[part["source"] == "ours"][measure]
@@ -281,7 +275,7 @@ def toy_errors(tidy: pd.DataFrame, info: Info) -> Figure:
         ("D", style.INK, "white", "published"),
         ("|", style.GREY, style.GREY, "composition fit, no forces"),
     ]
-    legend = _axes(fig, 38.0, 15.0 + 9.0 * len(rows), style.DOUBLE - 42.0, 6.0)
+    legend = style.place(fig, 38.0, 15.0 + 9.0 * len(rows), style.DOUBLE - 42.0, 6.0)
     legend.axis("off")
     for marker, colour, face, name in handles:
         legend.plot([], [], marker, color=colour, mfc=face, ms=5, mew=1.2, label=name)
@@ -309,7 +303,7 @@ def small_network(tidy: pd.DataFrame, info: Info) -> Figure:
 def receptive_field(tidy: pd.DataFrame, info: Info) -> Figure:
     """Share of the exact force against the distance for one to five layers."""
     fig = style.figure(style.MIDDLE, 75.0)
-    ax = _axes(fig, 14.0, 17.0, style.MIDDLE - 52.0, 50.0)
+    ax = style.place(fig, 14.0, 17.0, style.MIDDLE - 52.0, 50.0)
     layers = sorted(tidy["layers"].unique())
     palette = colormaps[style.ORDERED](np.linspace(0.08, 0.86, len(layers)))
     ax.axhline(1.0, color=style.INK, ls=":", lw=1.2)
@@ -352,7 +346,7 @@ def explicit_charges(tidy: pd.DataFrame, info: Info) -> Figure:
     )
     width = (style.DOUBLE - 36.0 - 3.0) / 4 - 5.0
     for column, (measure, label, log) in enumerate(panels):
-        ax = _axes(fig, 36.0 + column * (width + 5.5), 17.0, width, 8.0 * len(models))
+        ax = style.place(fig, 36.0 + column * (width + 5.5), 17.0, width, 8.0 * len(models))
         for y, model in enumerate(models):
             values = tidy[tidy["model"] == model][measure]
             network = model in ("message passing", "one layer")
@@ -392,7 +386,7 @@ def dilution(tidy: pd.DataFrame, info: Info) -> Figure:
     fig = style.figure(style.DOUBLE, 66.0)
     kept = sorted(tidy["kept_fraction"].unique(), reverse=True)
     palette = colormaps[style.ORDERED](np.linspace(0.08, 0.86, len(kept)))
-    left = _axes(fig, 14.0, 14.0, 66.0, 44.0)
+    left = style.place(fig, 14.0, 14.0, 66.0, 44.0)
     left.axhline(1.0, color=style.INK, ls=":", lw=1.2)
     left.axhline(0.0, color=style.GREY, lw=0.6)
     for colour, fraction in zip(palette, kept, strict=True):
@@ -403,7 +397,7 @@ def dilution(tidy: pd.DataFrame, info: Info) -> Figure:
     left.set_ylim(min(-0.1, low), max(1.15, high) + 0.45)  # room for the legend
     left.legend(title="medium kept", title_fontsize=7, loc="upper right", ncols=3)
     style.panel(left, "a")
-    right = _axes(fig, 98.0, 14.0, 66.0, 44.0)
+    right = style.place(fig, 98.0, 14.0, 66.0, 44.0)
     for colour, fraction in zip(palette, kept, strict=True):
         part = tidy[tidy["kept_fraction"] == fraction]
         mean = part.groupby("distance_a")["connected"].mean()

@@ -28,17 +28,7 @@ def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any]) -> Figure:
         part = tidy[tidy["dataset"] == dataset]
         bottom = height - ROW * (row + 1) + 10.0
         size = (56.0, ROW - 23.0)
-        left, right = (
-            fig.add_axes(
-                (
-                    x / style.DOUBLE,
-                    bottom / height,
-                    size[0] / style.DOUBLE,
-                    size[1] / height,
-                )
-            )
-            for x in (12.0, 86.0)
-        )
+        left, right = (style.place(fig, x, bottom, *size) for x in (12.0, 86.0))
         colours = _colours(part)
         _distribution(left, part, colours)
         _energies(right, part, colours)

@@ -105,6 +105,12 @@ def figure(width_mm: float, height_mm: float) -> Figure:
     return Figure(figsize=(width_mm * MM, height_mm * MM))
 
 
+def place(fig: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Add axes at a place given in mm from the lower left corner."""
+    w, h = fig.get_figwidth() / MM, fig.get_figheight() / MM
+    return fig.add_axes((left / w, bottom / h, width / w, height / h))
+
+
 def save(fig: Figure, *paths: str | os.PathLike[str]) -> None:
     """Write the figure to each path (.png at 300 dpi, .svg), atomically and without dates.
 
