@@ -108,6 +108,11 @@ class Potential(nn.Module):
         """Promises not kept, with reasons."""
         return {}
 
+    @property
+    def carries_reference(self) -> bool:
+        """Whether `calibrate` takes the energies of the elements; in a sum one term does."""
+        return True
+
     def calibrate(self, statistics: TargetStatistics) -> None:
         """Set fixed shifts and scales from the training subset; called once before training."""
 
