@@ -358,17 +358,17 @@ def test_a_training_starts_from_an_earlier_one(hierarchy, write):
 def test_the_cell_to_start_from(hierarchy, write):
     hierarchy["trainings"]["nn2"]["matrix"] = {"envelope": [True, False], "batch_size": [4, 8]}
     hierarchy["trainings"]["nn3"]["matrix"] = {"batch_size": [4, 8]}
-    terms_of(hierarchy)[0]["initial"]["cell"] = "envelope-False_batch_size-8"
+    terms_of(hierarchy)[0]["initial"]["cell"] = "batch_size-8_envelope-False"
     card = cards.resolve("gijon2023", "paper", None, write(hierarchy))
     plans = [card.plan("nn3", cell) for cell in card.cells("nn3")]
-    assert [card.earlier(p)[0][1] for p in plans] == ["envelope-False_batch_size-8"] * 2
+    assert [card.earlier(p)[0][1] for p in plans] == ["batch_size-8_envelope-False"] * 2
     hierarchy["trainings"]["nn2"]["matrix"]["envelope"] = [False]
     del terms_of(hierarchy)[0]["initial"]["cell"]
     card = cards.resolve("gijon2023", "paper", None, write(hierarchy))
     plans = [card.plan("nn3", cell) for cell in card.cells("nn3")]
     assert [card.earlier(p)[0][1] for p in plans] == [
-        "envelope-False_batch_size-4",
-        "envelope-False_batch_size-8",
+        "batch_size-4_envelope-False",
+        "batch_size-8_envelope-False",
     ]
 
 
