@@ -290,16 +290,18 @@ def plan(options: argparse.Namespace) -> int:
     jobs = []
     for name in options.cards or config.papers:
         card = cards.resolve(name, tier, config)
-        for group_name, group in card.trainings.items():
+        trainings = RESULTS / tier / name / "trainings"
+        for group_name in card.trainings:
             for cell in card.cells(group_name):
-                described = cards.plan_training(group, cell)
+                described = card.plan(group_name, cell)
                 data = RESULTS / tier / "datasets" / f"{described.dataset}.h5"
-                folder = RESULTS / tier / name / "trainings" / group_name / cell.name
+                folder = trainings / group_name / cell.name
                 jobs += [
                     described.entry(
                         os.path.relpath(folder / f"seed-{seed}", beside),
                         os.path.relpath(data, beside),
                         seed,
+                        os.path.relpath(trainings, beside),
                         device=options.device,
                     )
                     for seed in card.seeds(group_name)

@@ -12,7 +12,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -231,6 +231,16 @@ class TrainingGroup(Strict):
         return self
 
 
+class EarlierTraining(Strict):
+    """Where a term of a sum gets its weights: `initial: {training: <group>}`, of the same seed."""
+
+    training: str
+    """A training group of the card."""
+    cell: str | None = None
+    """One of its cells, by name; null takes the one that agrees with the cell that starts from it,
+    in the keys that both matrices have."""
+
+
 class Step(Strict):
     """A measurement that is not a training: its rule writes `steps/<name>.csv`."""
 
@@ -394,6 +404,26 @@ class ResolvedCard(Card):
         """Return the cells of a training group, in the order of its matrix."""
         return expand(self.trainings[group])
 
+    def plan(self, group: str, cell: Cell) -> TrainingPlan:
+        """Return the plan of one training, with the cells of the trainings that it starts from.
+
+        ConfigError for one that is not there, that is the training itself or depends on it, or that
+        may have been trained on this one's test frames.
+        """
+        return _plan(self.trainings, group, cell, ())
+
+    def earlier(self, plan: TrainingPlan) -> list[tuple[str, str]]:
+        """Return the group and the cell of each training that a plan starts from."""
+        return [(e["training"], e["cell"]) for e in _earlier(plan.hyperparameters)]
+
+    def modules(self, plan: TrainingPlan) -> list[str]:
+        """Return the modules of a plan's model and of those that it starts from."""
+        found = set(catalogue.model_modules(plan.model, plan.hyperparameters))
+        for group, name in self.earlier(plan):
+            cell = next(cell for cell in self.cells(group) if cell.name == name)
+            found.update(self.modules(self.plan(group, cell)))
+        return sorted(found)
+
     def seeds(self, group: str) -> list[int]:
         """Return the seeds of a training group."""
         return list(range(self.trainings[group].seeds))
@@ -435,20 +465,30 @@ class TrainingPlan:
     settings: dict[str, Any]
     split: dict[str, Any]
 
-    def entry(self, folder: str, data: str, seed: int, **settings: Any) -> dict[str, Any]:
+    def entry(
+        self, folder: str, data: str, seed: int, trainings: str = "", **settings: Any
+    ) -> dict[str, Any]:
         """Return the training as `gnnip.training.run` reads it: an entry of a spec file.
 
         Args:
             folder: where the results go.
             data: the archive of frames.
             seed: of the split, the initial weights and the order of batches.
+            trainings: the folder of all trainings of the card, where those lie that this one starts
+                from.
             settings: further settings, such as device and threads.
         """
+        hyperparameters = copy.deepcopy(self.hyperparameters)
+        for term in _terms(hyperparameters):
+            if isinstance(term.get("initial"), Mapping):
+                earlier = term["initial"]
+                place = (trainings, earlier["training"], earlier["cell"], f"seed-{seed}")
+                term["initial"] = "/".join(part for part in place if part)
         return {
             "folder": folder,
             "data": data,
             "model": self.model,
-            "hyperparameters": self.hyperparameters,
+            "hyperparameters": hyperparameters,
             "term": self.term,
             "split": self.split,
             "settings": self.settings | {"seed": seed} | settings,
@@ -504,6 +544,75 @@ def plan_training(group: TrainingGroup, cell: Cell) -> TrainingPlan:
         settings=settings,
         split=split.plan(),
     )
+
+
+def _terms(hyperparameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the terms of a sum, and those of the sums among them."""
+    terms = hyperparameters.get("terms")
+    for term in terms if isinstance(terms, list) else []:
+        if isinstance(term, dict):
+            yield term
+            yield from _terms(term.get("hyperparameters") or {})
+
+
+def _earlier(hyperparameters: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what the terms of a sum start from, where that is a training of the card."""
+    found = [term.get("initial") for term in _terms(hyperparameters)]
+    return [initial for initial in found if isinstance(initial, Mapping)]
+
+
+def _plan(
+    groups: Mapping[str, TrainingGroup], group: str, cell: Cell, later: tuple[str, ...]
+) -> TrainingPlan:
+    """Return the plan of a cell; `later` are the groups that start from it."""
+    if group in later:
+        raise ConfigError(f"the training '{group}' starts from itself; change its 'initial'.")
+    plan = plan_training(groups[group], cell)
+    plan = replace(plan, hyperparameters=copy.deepcopy(plan.hyperparameters))
+    for term in _terms(plan.hyperparameters):
+        if not isinstance(term.get("initial"), Mapping):
+            continue
+        wanted = validate(EarlierTraining, dict(term["initial"]), "initial")
+        if wanted.training not in groups:
+            raise ConfigError(
+                f"initial: the training group '{wanted.training}' is not defined"
+                f"{nearest(wanted.training, groups)}"
+            )
+        if groups[wanted.training].seeds < groups[group].seeds:
+            raise ConfigError(
+                f"initial: the training '{wanted.training}' has {groups[wanted.training].seeds} "
+                f"seeds and '{group}', which starts from it, {groups[group].seeds}; give it as "
+                "many."
+            )
+        first = _cell_to_start_from(groups[wanted.training], wanted, cell)
+        before = _plan(groups, wanted.training, first, (*later, group))
+        if before.dataset == plan.dataset and before.split != plan.split:
+            raise ConfigError(
+                f"initial: the training '{wanted.training}' divides the frames of {plan.dataset} "
+                "in another way, so it may have seen the test frames; give both the same split."
+            )
+        term["initial"] = {"training": wanted.training, "cell": first.name}
+    return plan
+
+
+def _cell_to_start_from(group: TrainingGroup, wanted: EarlierTraining, cell: Cell) -> Cell:
+    """Return the cell of `group` that `cell` starts from."""
+    cells, own = expand(group), dict(cell.values)
+    names = [c.name for c in cells]
+    if wanted.cell is not None:
+        if wanted.cell not in names:
+            raise ConfigError(
+                f"initial: the training '{wanted.training}' has no cell '{wanted.cell}'"
+                f"{nearest(wanted.cell, names)}"
+            )
+        return cells[names.index(wanted.cell)]
+    fitting = [c for c in cells if all(own.get(key, value) == value for key, value in c.values)]
+    if len(fitting) != 1:
+        raise ConfigError(
+            f"initial: {len(fitting)} cells of the training '{wanted.training}' agree with the "
+            f"cell '{cell.name}'; name one of {', '.join(names)} as 'cell'."
+        )
+    return fitting[0]
 
 
 def merge(base: Any, override: Any) -> Any:
@@ -635,6 +744,13 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
             step.trainings = [group for group in step.trainings if group in read]
     groups = {g for a in card.artefacts.values() for g in a.trainings}
     groups |= {g for step in card.steps.values() for g in step.trainings}
+    pending = [name for name in groups if name in card.trainings]
+    while pending:  # and what they start from
+        for initial in _earlier(card.trainings[pending.pop()].hyperparameters):
+            earlier = str(initial.get("training"))
+            if earlier in card.trainings and earlier not in groups:
+                groups.add(earlier)
+                pending.append(earlier)
     card.trainings = {name: group for name, group in card.trainings.items() if name in groups}
     datasets = {g.dataset for g in card.trainings.values()}
     datasets |= {step.dataset for step in card.steps.values()}
@@ -662,7 +778,7 @@ def _check_references(card: ResolvedCard, where: str) -> None:
     for group_name, group in card.trainings.items():
         try:
             for cell in expand(group):
-                plan = plan_training(group, cell)
+                plan = card.plan(group_name, cell)
                 catalogue.check_hyperparameters(plan.model, plan.hyperparameters)
                 TrainingSettings.model_validate(plan.settings)
         except ValidationError as error:

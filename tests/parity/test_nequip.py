@@ -74,7 +74,7 @@ def test_energy_forces_stress(model, arrays, kind, form, monkeypatch):
 def test_features_after_each_block(model, arrays, kind):
     batch = structure(arrays, kind)
     with torch.no_grad():
-        found = model.features(batch, model.species_index(batch.atomic_numbers))
+        found = model.features(batch, model.kinds(batch))
     names = ["embedding", *(f"block{k}" for k in range(len(model.layers)))]
     for name, value, irreps in zip(names, found, model.irreps, strict=True):
         parts = value.split([2 * degree + 1 for degree, _ in irreps], dim=1)

@@ -311,6 +311,89 @@ def test_terms_of_a_sum_are_checked():
     assert "the model 'pair' has no 'speciez', did you mean 'species'" in message
 
 
+@pytest.fixture
+def hierarchy(raw):
+    """A card whose forces are learned by a pair network, then a triplet network on top."""
+    species = {"species": [1, 8]}
+    group = {"title": "", "target": "total", "seeds": 2}
+    first = group | {"model": "pair_network", "hyperparameters": species}
+    terms = [
+        {"initial": {"training": "nn2"}, "frozen": True},
+        {"model": "triplet_network", "hyperparameters": species},
+    ]
+    second = group | {"model": "sum", "hyperparameters": {"terms": terms}}
+    raw["trainings"] |= {"nn2": first, "nn3": second}
+    raw["tiers"] = {}
+    raw["artefacts"]["forces"]["trainings"] = ["nn3"]
+    raw["artefacts"]["forces"]["steps"] = []
+    return raw
+
+
+def terms_of(raw):
+    return raw["trainings"]["nn3"]["hyperparameters"]["terms"]
+
+
+def test_a_training_starts_from_an_earlier_one(hierarchy, write):
+    chosen = cards.check_config({"papers": ["gijon2023"], "artefacts": ["forces"]})
+    card = cards.resolve("gijon2023", "paper", chosen, write(hierarchy))
+    assert set(card.trainings) == {"nn2", "nn3"}  # nn2 although no artefact reads it
+    (cell,) = card.cells("nn3")
+    plan = card.plan("nn3", cell)
+    assert card.earlier(plan) == [("nn2", "all")]
+    assert "gnnip.models.pair_network" in card.modules(plan)
+    assert "gnnip.models.triplet_network" in card.modules(plan)
+    entry = plan.entry("here", "data.h5", 1, "there/trainings")
+    assert entry["hyperparameters"]["terms"][0] == {
+        "initial": "there/trainings/nn2/all/seed-1",
+        "frozen": True,
+    }
+    assert terms_of(hierarchy)[0]["initial"] == {"training": "nn2"}
+    # without the term there is nothing to wait for
+    del terms_of(hierarchy)[0]
+    card = cards.resolve("gijon2023", "paper", chosen, write(hierarchy))
+    assert set(card.trainings) == {"nn3"}
+    assert card.earlier(card.plan("nn3", cell)) == []
+
+
+def test_the_cell_to_start_from(hierarchy, write):
+    hierarchy["trainings"]["nn2"]["matrix"] = {"envelope": [True, False], "batch_size": [4, 8]}
+    hierarchy["trainings"]["nn3"]["matrix"] = {"batch_size": [4, 8]}
+    terms_of(hierarchy)[0]["initial"]["cell"] = "batch_size-8_envelope-False"
+    card = cards.resolve("gijon2023", "paper", None, write(hierarchy))
+    plans = [card.plan("nn3", cell) for cell in card.cells("nn3")]
+    assert [card.earlier(p)[0][1] for p in plans] == ["batch_size-8_envelope-False"] * 2
+    hierarchy["trainings"]["nn2"]["matrix"]["envelope"] = [False]
+    del terms_of(hierarchy)[0]["initial"]["cell"]
+    card = cards.resolve("gijon2023", "paper", None, write(hierarchy))
+    plans = [card.plan("nn3", cell) for cell in card.cells("nn3")]
+    assert [card.earlier(p)[0][1] for p in plans] == [
+        "batch_size-4_envelope-False",
+        "batch_size-8_envelope-False",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("initial", {"training": "nn"}, "the training group 'nn' is not defined, did you mean"),
+        ("initial", {"trainig": "nn2"}, "unknown key 'trainig', did you mean 'training'"),
+        ("initial", {"training": "nn2", "cell": "al"}, "has no cell 'al', did you mean 'all'"),
+        ("initial", {"training": "nn3"}, "'nn3' starts from itself"),
+        ("seeds", 1, "'nn2' has 1 seeds and 'nn3', which starts from it, 2; give it as many."),
+        ("split", {"scheme": "trajectory"}, "divides the frames of water_anion in another way"),
+        ("matrix", {"envelope": [True, False]}, "2 cells of the training 'nn2' agree"),
+    ],
+)
+def test_mistakes_in_what_a_training_starts_from(hierarchy, write, path, value, expected):
+    if path == "initial":
+        terms_of(hierarchy)[0]["initial"] = value
+    else:
+        hierarchy["trainings"]["nn2"][path] = value
+    message = complaint(cards.resolve, "gijon2023", "paper", None, write(hierarchy))
+    assert expected in message
+    assert "trainings.nn3" in message
+
+
 def test_the_users_seeds_and_sources_win(root):
     config = cards.check_config({"seeds": 2, "sources": {"water_anion": "generate"}})
     card = cards.resolve("gijon2023", "quick", config, root / "papers")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from project import jobs
 
 from gnnip import cards
 
@@ -110,6 +111,25 @@ def test_one_artefact_brings_what_it_needs(project):
     assert todo["draw_structures"] == 1
     assert "train_model" not in todo
     assert "generate_trajectory" not in todo
+
+
+def test_a_training_brings_the_one_that_it_starts_from(project):
+    path = project.folder / "papers/gijon2023.yaml"
+    card = yaml.safe_load(path.read_text(encoding="utf-8"))
+    group = {"target": "total", "seeds": 1, "hyperparameters": {"species": [1, 8]}}
+    card["trainings"]["first"] = group | {"model": "pair_network"}
+    terms = [{"initial": {"training": "first"}, "frozen": True}]
+    terms.append({"model": "zbl", "hyperparameters": {"species": [1, 8]}})
+    card["trainings"]["second"] = group | {"model": "sum", "hyperparameters": {"terms": terms}}
+    path.write_text(yaml.safe_dump(card), encoding="utf-8")
+    trainings = "results/smoke/gijon2023/trainings"
+    wanted = ("--config", "tier=smoke", "--", f"{trainings}/second/all/seed-1/summary.json")
+    text = project.snakemake("-n", *wanted)
+    assert jobs(text)["train_model"] == 2
+    assert f"{trainings}/first/all/seed-1/model.safetensors" in text
+    del terms[0]
+    path.write_text(yaml.safe_dump(card), encoding="utf-8")
+    assert project.todo(*wanted)["train_model"] == 1
 
 
 def test_the_archive_is_the_default_source(project):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from gnnip import cards, catalogue, provenance, reference
+from gnnip import cards, provenance, reference
 from gnnip.errors import GnnipError
 
 try:
@@ -155,17 +155,21 @@ def _cells(card, tier, group):
 
 
 def _plan_of(card, tier, group, name):
-    entry = card_at(card, tier).trainings.get(group)
-    cell = _cells(card, tier, group).get(name) if entry else None
+    resolved = card_at(card, tier)
+    cell = _cells(card, tier, group).get(name) if group in resolved.trainings else None
     if cell is None:
         raise WorkflowError(
             f"Card {card} has no training {group}/{name} at tier {tier}."
         )
-    return cards.plan_training(entry, cell)
+    return resolved.plan(group, cell)
 
 
 def _plan(wildcards):
     return _plan_of(wildcards.card, wildcards.tier, wildcards.group, wildcards.cell)
+
+
+def _trainings(wildcards):
+    return f"results/{wildcards.tier}/{wildcards.card}/trainings"
 
 
 def training_dataset(wildcards):
@@ -174,14 +178,21 @@ def training_dataset(wildcards):
 
 def training_entry(wildcards):
     """Return the training as the trainer reads it; without folder and device, which it is free of."""
-    plan = _plan(wildcards)
-    return plan.entry("", training_dataset(wildcards), int(wildcards.seed))
+    data, trainings = training_dataset(wildcards), _trainings(wildcards)
+    return _plan(wildcards).entry("", data, int(wildcards.seed), trainings)
+
+
+def training_initial(wildcards):
+    """Return the weights that a training starts from: earlier trainings of the same seed."""
+    return [
+        f"{_trainings(wildcards)}/{group}/{cell}/seed-{wildcards.seed}/model.safetensors"
+        for group, cell in card_of(wildcards).earlier(_plan(wildcards))
+    ]
 
 
 def training_code(wildcards):
     """Hash the trainer and the one model that is trained: other models do not matter."""
-    plan = _plan(wildcards)
-    modules = catalogue.model_modules(plan.model, plan.hyperparameters)
+    modules = card_of(wildcards).modules(_plan(wildcards))
     return code_of("gnnip.training.run", *modules)
 
 
@@ -267,9 +278,10 @@ def step_predictions(name=None):
 
 def potential_names(wildcards):
     """Return the potentials of a step of dynamics: its trained models, then the reference."""
-    trainings = f"results/{wildcards.tier}/{wildcards.card}/trainings"
     models = step_models()(wildcards)
-    names = [str(Path(model).parent.relative_to(trainings)) for model in models]
+    names = [
+        str(Path(model).parent.relative_to(_trainings(wildcards))) for model in models
+    ]
     return names + [REFERENCE] * bool(_step(wildcards, None).options.get("reference"))
 
 
@@ -292,7 +304,7 @@ def dynamics_code(wildcards):
     """Hash the engine and the one model that moves the atoms."""
     group, cell, _ = wildcards.potential.split("/")
     plan = _plan_of(wildcards.card, wildcards.tier, group, cell)
-    modules = catalogue.model_modules(plan.model, plan.hyperparameters)
+    modules = card_of(wildcards).modules(plan)
     return code_of("gnnip.evaluation.dynamics", *modules)
 
 

@@ -4,6 +4,7 @@
 rule train_model:
     input:
         dataset=training_dataset,
+        initial=training_initial,
     output:
         model="results/{tier}/{card}/trainings/{group}/{cell}/seed-{seed}/model.safetensors",
         description="results/{tier}/{card}/trainings/{group}/{cell}/seed-{seed}/model.json",

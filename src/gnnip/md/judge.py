@@ -12,9 +12,9 @@ import torch
 from gnnip.errors import GnnipError
 from gnnip.md.neighbours import closest_pair, largest_square
 from gnnip.md.observables import radial_distribution, rdf_errors
-from gnnip.md.radii import COVALENT_RADII
 from gnnip.md.stability import REASONS, Criteria, EnvironmentLibrary, Failure, Frame
 from gnnip.md.state import State, kinetic_temperature
+from gnnip.models.elements import COVALENT_RADII
 
 #: for each row of the batch that has failed: reasons and sentences
 Verdicts = dict[int, list[tuple[str, str]]]

@@ -18,8 +18,8 @@ import torch
 
 from gnnip.errors import ConfigError, StructureError
 from gnnip.graphs import Adjacency, neighbour_list
-from gnnip.md.radii import COVALENT_RADII
 from gnnip.md.state import State
+from gnnip.models.elements import COVALENT_RADII
 
 
 @dataclass(frozen=True)

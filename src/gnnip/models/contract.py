@@ -108,6 +108,11 @@ class Potential(nn.Module):
         """Promises not kept, with reasons."""
         return {}
 
+    @property
+    def carries_reference(self) -> bool:
+        """Whether `calibrate` takes the energies of the elements; in a sum one term does."""
+        return True
+
     def calibrate(self, statistics: TargetStatistics) -> None:
         """Set fixed shifts and scales from the training subset; called once before training."""
 
@@ -192,7 +197,7 @@ def evaluate(
     positions = batch.positions.detach().requires_grad_(forces)
     varied = replace(batch, positions=positions, lengths=None)
     wanted = [positions] if forces else []
-    with torch.enable_grad(), nullcontext() if create_graph else _frozen(model):
+    with torch.enable_grad(), nullcontext() if create_graph else frozen_parameters(model):
         if stress:
             strain = positions.new_zeros((batch.n_graphs, 3, 3), requires_grad=True)
             varied = _strained(varied, strain)
@@ -234,7 +239,7 @@ def _strained(batch: GraphBatch, strain: Tensor) -> GraphBatch:
 
 
 @contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
+def frozen_parameters(model: nn.Module) -> Iterator[None]:
     """Take the parameters out of the graph, so that it holds what positions need and no more."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     for p in parameters:

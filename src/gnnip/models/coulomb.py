@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from gnnip.errors import DataError
 from gnnip.graphs import GraphBatch
-from gnnip.graphs.batch import LARGEST_NUMBER
-from gnnip.models.contract import Potential
 from gnnip.models.hyperparameters import require
+from gnnip.models.species import SpeciesPotential, require_species
 from gnnip.units import COULOMB_CONSTANT
 
 
@@ -31,12 +30,7 @@ class CoulombHyperparameters:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for values that cannot be."""
-        distinct = len(set(self.species)) == len(self.species) > 0
-        require(
-            distinct and all(1 <= z <= LARGEST_NUMBER for z in self.species),
-            f"The potential 'coulomb': species is {list(self.species)}, distinct atomic numbers "
-            "are expected.",
-        )
+        require_species(self.species, "coulomb")
         require(
             self.charges is None or len(self.charges) == len(self.species),
             "The potential 'coulomb': charges must list one value for each of the species.",
@@ -47,7 +41,7 @@ class CoulombHyperparameters:
         )
 
 
-class CoulombPotential(Potential):
+class CoulombPotential(SpeciesPotential):
     """E = k sum_{i<j} q_{Z_i} q_{Z_j} / r_ij over all pairs of a structure, without images.
 
     To be added to a local potential by `sum`. It uses no edges: the graph may have any cutoff, and
@@ -57,16 +51,12 @@ class CoulombPotential(Potential):
     architecture = "coulomb"
     Hyperparameters = CoulombHyperparameters
 
-    species_index: Tensor
     charges: Tensor
 
     def __init__(self, hyperparameters: CoulombHyperparameters) -> None:
         """Set the given charges, or draw them from N(0, 0.1)."""
         super().__init__(hyperparameters)
         o = hyperparameters
-        index = torch.full((LARGEST_NUMBER + 1,), -1)
-        index[list(o.species)] = torch.arange(len(o.species))
-        self.register_buffer("species_index", index, persistent=False)
         # zero charges would be a saddle point: all their gradients vanish
         start = 0.1 * torch.randn(len(o.species)) if o.charges is None else torch.tensor(o.charges)
         if o.trainable:
@@ -80,6 +70,11 @@ class CoulombPotential(Potential):
         return 0.1
 
     @property
+    def carries_reference(self) -> bool:
+        """Charges have no energies of elements."""
+        return False
+
+    @property
     def violates(self) -> dict[str, str]:
         """What no sum over all pairs can keep."""
         return {
@@ -88,8 +83,8 @@ class CoulombPotential(Potential):
         }
 
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
-        """Return the pairs i < j of each structure; DataError for periodic structures."""
-        if batch.edge_shift is not None:
+        """Return the kinds, and the pairs i < j of each structure; DataError for periodic ones."""
+        if batch.cell is not None:
             raise DataError(
                 "The potential 'coulomb' sums over open structures and these are periodic; remove "
                 "their cells or use another potential."
@@ -100,28 +95,17 @@ class CoulombPotential(Potential):
         first = torch.repeat_interleave(atoms, partners)
         begins = partners.cumsum(0) - partners
         number = torch.arange(len(first), device=atoms.device)
-        return {"first": first, "second": first + 1 + number - begins.index_select(0, first)}
+        second = first + 1 + number - begins.index_select(0, first)
+        return super().prepare(batch) | {"first": first, "second": second}
 
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) and "atomic_energies" (n,), eV: half of each pair to either side."""
         pairs = batch.extras if "first" in batch.extras else self.prepare(batch)
         first, second = pairs["first"], pairs["second"]
-        charges = self.charges.index_select(
-            0, self.species_index.index_select(0, batch.atomic_numbers)
-        )
+        charges = self.charges.index_select(0, pairs["kinds"])
         along = batch.positions.index_select(0, first) - batch.positions.index_select(0, second)
         pair = COULOMB_CONSTANT * charges.index_select(0, first) * charges.index_select(0, second)
         half = 0.5 * pair * along.square().sum(1).rsqrt()
         zero = batch.positions.new_zeros(len(batch.positions))
         atomic = zero.index_add(0, first, half).index_add(0, second, half)
         return {"energy": batch.sum_atoms(atomic), "atomic_energies": atomic}
-
-    def check_species(self, numbers: list[int]) -> None:  # type: ignore[override]
-        """Also refuse elements that it has no charge for."""
-        super().check_species(numbers)
-        unknown = sorted({int(z) for z in numbers} - set(self.hyperparameters.species))
-        if unknown:
-            raise DataError(
-                "The explicit charges were set up for the atomic numbers "
-                f"{list(self.hyperparameters.species)}, not for {unknown}; list them in 'species'."
-            )

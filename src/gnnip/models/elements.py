@@ -1,11 +1,14 @@
-"""Standard atomic weights (IUPAC 2016; the longest-lived isotope where there is none), amu.
+"""Standard atomic weights and covalent radii of the elements.
 
-Kept here so that a machine without ASE can centre and move atoms; a test compares them with ASE's.
+Kept here so that a machine without ASE can centre and move atoms; tests compare them with ASE's.
 """
 
 from __future__ import annotations
 
-#: index = atomic number; the entry 0 stands for no element
+import numpy as np
+
+#: amu (IUPAC 2016; the longest-lived isotope where there is no standard weight), by atomic number
+#: (index 0: no element)
 ATOMIC_MASSES: tuple[float, ...] = (
     1.0,
     1.008,
@@ -127,3 +130,18 @@ ATOMIC_MASSES: tuple[float, ...] = (
     293.208,
     294.214,
 )
+
+# fmt: off
+#: covalent radii, Angstrom (Cordero et al., Dalton Trans. 2008, 2832), by atomic number (index 0:
+#: dummy)
+COVALENT_RADII = np.array([
+    0.2, 0.31, 0.28, 1.28, 0.96, 0.84, 0.76, 0.71, 0.66, 0.57, 0.58, 1.66, 1.41, 1.21, 1.11,
+    1.07, 1.05, 1.02, 1.06, 2.03, 1.76, 1.7, 1.6, 1.53, 1.39, 1.39, 1.32, 1.26, 1.24, 1.32,
+    1.22, 1.22, 1.2, 1.19, 1.2, 1.2, 1.16, 2.2, 1.95, 1.9, 1.75, 1.64, 1.54, 1.47, 1.46, 1.42,
+    1.39, 1.45, 1.44, 1.42, 1.39, 1.39, 1.38, 1.39, 1.4, 2.44, 2.15, 2.07, 2.04, 2.03, 2.01,
+    1.99, 1.98, 1.98, 1.96, 1.94, 1.92, 1.92, 1.89, 1.9, 1.87, 1.87, 1.75, 1.7, 1.62, 1.51,
+    1.44, 1.41, 1.36, 1.36, 1.32, 1.45, 1.46, 1.48, 1.4, 1.5, 1.5, 2.6, 2.21, 2.15, 2.06, 2.0,
+    1.96, 1.9, 1.87, 1.8, 1.69, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0,
+    2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0,
+])
+# fmt: on

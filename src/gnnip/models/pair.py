@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gnnip.errors import DataError
 from gnnip.graphs import GraphBatch
-from gnnip.graphs.batch import LARGEST_NUMBER
-from gnnip.models.contract import Potential, TargetStatistics
+from gnnip.models.contract import TargetStatistics
 from gnnip.models.hyperparameters import require
 from gnnip.models.radial import bessel, polynomial_envelope
+from gnnip.models.species import SpeciesPotential, pair_table, require_species
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,7 @@ class PairHyperparameters:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for values that cannot be."""
-        distinct = len(set(self.species)) == len(self.species) > 0
-        require(
-            distinct and all(1 <= z <= LARGEST_NUMBER for z in self.species),
-            f"The potential 'pair': species is {list(self.species)}, distinct atomic numbers are "
-            "expected.",
-        )
+        require_species(self.species, "pair")
         require(
             self.cutoff > 0,
             f"The potential 'pair': the cutoff is {self.cutoff} Angstrom, it must be positive.",
@@ -46,7 +40,7 @@ class PairHyperparameters:
         )
 
 
-class PairPotential(Potential):
+class PairPotential(SpeciesPotential):
     """E = sum_i e(Z_i) + 1/2 sum_i sum_j phi_{Z_i Z_j}(r_ij).
 
     phi is a sum of Bessel functions times an envelope that vanishes at the cutoff with its first
@@ -57,7 +51,6 @@ class PairPotential(Potential):
     architecture = "pair"
     Hyperparameters = PairHyperparameters
 
-    species_index: Tensor
     pair_index: Tensor
     species_energies: Tensor
     scale: Tensor
@@ -66,16 +59,13 @@ class PairPotential(Potential):
         """Build the table of pairs."""
         super().__init__(hyperparameters)
         kinds = len(hyperparameters.species)
-        index = torch.full((LARGEST_NUMBER + 1,), -1)
-        index[list(hyperparameters.species)] = torch.arange(kinds)
-        pairs = torch.zeros((kinds, kinds), dtype=torch.int64)
-        first, second = torch.triu_indices(kinds, kinds)
-        pairs[first, second] = pairs[second, first] = torch.arange(len(first))
-        self.register_buffer("species_index", index, persistent=False)
+        pairs = pair_table(kinds)
         self.register_buffer("pair_index", pairs.flatten(), persistent=False)
         self.register_buffer("species_energies", torch.zeros(kinds))
         self.register_buffer("scale", torch.ones(()))
-        self.coefficients = nn.Parameter(torch.zeros(len(first), hyperparameters.n_radial))
+        self.coefficients = nn.Parameter(
+            torch.zeros(int(pairs.max()) + 1, hyperparameters.n_radial)
+        )
 
     @property
     def cutoff(self) -> float:
@@ -84,13 +74,12 @@ class PairPotential(Potential):
 
     def calibrate(self, statistics: TargetStatistics) -> None:
         """Fix the energies of the elements and the scale."""
-        for k, z in enumerate(self.hyperparameters.species):
-            self.species_energies[k] = statistics.species_energies.get(z, 0.0)
+        self.species_energies.copy_(self.in_order(statistics.species_energies))
         self.scale.fill_(max(statistics.force_rms or statistics.residual_std, 1e-6))
 
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) and "atomic_energies" (n,), eV; a pair's energy is halved."""
-        kinds = self.species_index.index_select(0, batch.atomic_numbers)
+        kinds = self.kinds(batch)
         graph = batch.adjacency
         pair = kinds.index_select(0, graph.target) * len(self.hyperparameters.species)
         pair = self.pair_index.index_select(0, pair + kinds.index_select(0, graph.source))
@@ -101,13 +90,3 @@ class PairPotential(Potential):
         atomic = 0.5 * self.scale * graph.sum_messages(phi)
         atomic = atomic + self.species_energies.index_select(0, kinds)
         return {"energy": batch.sum_atoms(atomic), "atomic_energies": atomic}
-
-    def check_species(self, numbers: list[int]) -> None:  # type: ignore[override]
-        """Also refuse elements that it has no functions for."""
-        super().check_species(numbers)
-        unknown = sorted({int(z) for z in numbers} - set(self.hyperparameters.species))
-        if unknown:
-            raise DataError(
-                f"The pair potential was set up for the atomic numbers "
-                f"{list(self.hyperparameters.species)}, not for {unknown}; list them in 'species'."
-            )

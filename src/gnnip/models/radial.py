@@ -17,7 +17,7 @@ def bessel(r: Tensor, cutoff: float, n: int) -> Tensor:
     return math.sqrt(2.0 / cutoff) * torch.sin(k * (math.pi / cutoff) * r[:, None]) / r[:, None]
 
 
-def polynomial_envelope(r: Tensor, cutoff: float, p: int = 6) -> Tensor:
+def polynomial_envelope(r: Tensor, cutoff: float | Tensor, p: int = 6) -> Tensor:
     """Return 1 - (p+1)(p+2)/2 u^p + p(p+2) u^(p+1) - p(p+1)/2 u^(p+2), u = r/rc < 1: (E,).
 
     The function and its first two derivatives vanish at the cutoff. Gasteiger et al., eq. 8.

@@ -65,8 +65,8 @@ class Term:
 class SumHyperparameters:
     """Choices of a sum.
 
-    terms : its potentials. The first carries the reference energies (`Potential.calibrate`), the
-        others start around zero.
+    terms : its potentials. The first that can carry the energies of the elements
+        (`Potential.carries_reference`) does, the others start around zero.
     """
 
     terms: tuple[Term, ...]
@@ -124,18 +124,25 @@ class SumPotential(Potential):
                 model.eval()
         return self
 
+    @property
+    def carries_reference(self) -> bool:
+        """Whether any term does."""
+        return any(term.carries_reference for term in self.potentials())
+
     def calibrate(self, statistics: TargetStatistics) -> None:
-        """Give the first term the reference energies, and terms with `initial` their weights."""
+        """Give the first term that carries them the reference energies, and terms with `initial`
+        their weights, which hold their own."""
         around_zero = replace(
             statistics,
             energy_mean=0.0,
             species_energies=dict.fromkeys(statistics.species_energies, 0.0),
         )
-        for k, (spec, model) in enumerate(
-            zip(self.hyperparameters.terms, self.potentials(), strict=True)
-        ):
+        carried = False
+        for spec, model in zip(self.hyperparameters.terms, self.potentials(), strict=True):
+            given = around_zero if carried else statistics
+            carried = carried or model.carries_reference
             if spec.initial is None:
-                model.calibrate(statistics if k == 0 else around_zero)
+                model.calibrate(given)
                 continue
             saved = load(spec.initial)
             if sha256(model_files(spec.initial)[0]) != spec.initial_sha256:

@@ -11,6 +11,7 @@ The spec is JSON: ``{"trainings": [...]}``, each entry with
                      own), or {"train": [...], "validation": [...], "test": [...]} frame indices
     settings         options of `gnnip.training.Settings`
 
+A term of a sum may start from the folder of another training (`initial`), which is then run first.
 Paths are relative to the spec file. Finished trainings are skipped and killed ones continue, so the
 same command can be repeated until all is done. Needs torch, NumPy, SciPy and h5py only.
 """
@@ -18,13 +19,14 @@ same command can be repeated until all is done. Needs torch, NumPy, SciPy and h5
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,8 @@ def read_spec(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{path} lists no 'trainings'.")
     base = Path(path).resolve().parent
-    trainings = []
+    trainings: list[dict[str, Any]] = []
+    earlier: dict[str, dict[str, Any]] = {}
     for number, entry in enumerate(entries):
         where = f"{path}, training {number}"
         for key in entry:
@@ -58,14 +61,59 @@ def read_spec(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         for key in ("folder", "data", "model", "term", "split"):
             if key not in entry:
                 raise ConfigError(f"{where}: the key '{key}' is missing.")
+        hyperparameters = copy.deepcopy(entry.get("hyperparameters", {}))
+        for term in _terms_with_initial(hyperparameters):
+            term["initial"] = os.path.normpath(base / term["initial"])
         try:
-            build(entry["model"], **entry.get("hyperparameters", {}))
+            build(entry["model"], **_with_models(hyperparameters, earlier))
             Settings.read(entry.get("settings", {}))
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error
-        paths = {"folder": str(base / entry["folder"]), "data": str(base / entry["data"])}
-        trainings.append({"hyperparameters": {}, "settings": {}} | entry | paths)
+        found = {
+            "folder": os.path.normpath(base / entry["folder"]),
+            "data": os.path.normpath(base / entry["data"]),
+            "hyperparameters": hyperparameters,
+        }
+        trainings.append({"settings": {}} | entry | found)
+        earlier[found["folder"]] = trainings[-1]
     return trainings
+
+
+def _terms_with_initial(hyperparameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the terms of a sum, and of the sums among them, that start from a saved potential."""
+    terms = hyperparameters.get("terms")
+    for term in terms if isinstance(terms, list) else []:
+        if isinstance(term, dict):
+            if isinstance(term.get("initial"), str):
+                yield term
+            yield from _terms_with_initial(term.get("hyperparameters") or {})
+
+
+def _with_models(
+    hyperparameters: dict[str, Any], earlier: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Replace what is not trained yet by an untrained model, so that the rest can be checked."""
+    checked = copy.deepcopy(hyperparameters)
+    for term in list(_terms_with_initial(checked)):
+        training = earlier.get(term["initial"])
+        if training is not None:
+            del term["initial"]
+            term["model"] = training["model"]
+            term["hyperparameters"] = _with_models(training["hyperparameters"], earlier)
+    return checked
+
+
+def _needs(trainings: Sequence[Mapping[str, Any]]) -> list[set[int]]:
+    """Return for each training the numbers of those that it starts from."""
+    numbers = {training["folder"]: k for k, training in enumerate(trainings)}
+    return [
+        {
+            numbers[term["initial"]]
+            for term in _terms_with_initial(training["hyperparameters"])
+            if term["initial"] in numbers
+        }
+        for training in trainings
+    ]
 
 
 def run_one(training: Mapping[str, Any], label: str = "", log: bool = True) -> dict[str, Any]:
@@ -111,29 +159,38 @@ def run_all(trainings: Sequence[Mapping[str, Any]], workers: int) -> list[str]:
     begun = time.monotonic()
     threads = max(1, (os.cpu_count() or 1) // max(workers, 1))
     context = multiprocessing.get_context("spawn")
+    needs = _needs(trainings)
+    waiting, running, ended = dict(enumerate(trainings)), dict[Future[Any], int](), set[int]()
     with ProcessPoolExecutor(workers, context, _start_worker, (threads,)) as pool:
-        jobs = {
-            pool.submit(run_one, t, f"[{k + 1}] ", workers == 1): (k, t)
-            for k, t in enumerate(trainings)
-        }
-        for done, job in enumerate(as_completed(jobs), start=1):
-            number, training = jobs[job]
-            head = (
-                f"{done}/{len(jobs)} after {time.monotonic() - begun:.0f} s, {training['folder']}"
-            )
-            try:
-                summary = job.result()
-                line = (
-                    f"{head}: validation {summary['validation_mae_ev']:.4g} eV, best epoch "
-                    f"{summary['best_epoch']}/{summary['epochs_run']}, {summary['wall_s']:.0f} s, "
-                    f"stopped by {summary['stopped']}"
-                )
-            except Exception as error:
-                reason = str(error) if isinstance(error, GnnipError) else repr(error)
-                line = f"{head}: FAILED: {reason}"
-                failures.append(f"training {number}, {training['folder']}: {reason}")
-            print(line, flush=True)
+        while waiting or running:
+            # those of a training that failed fail at once, for want of its weights
+            for k in [k for k in waiting if needs[k] <= ended]:
+                job = pool.submit(run_one, waiting.pop(k), f"[{k + 1}] ", workers == 1)
+                running[job] = k
+            for job in wait(running, return_when=FIRST_COMPLETED).done:
+                number = running.pop(job)
+                ended.add(number)
+                folder = trainings[number]["folder"]
+                head = f"{len(ended)}/{len(trainings)} after {time.monotonic() - begun:.0f} s"
+                line, failure = _outcome(job, f"{head}, {folder}")
+                if failure:
+                    failures.append(f"training {number}, {folder}: {failure}")
+                print(line, flush=True)
     return failures
+
+
+def _outcome(job: Future[Any], head: str) -> tuple[str, str]:
+    """Return the line that reports a training, and why it failed, empty where it did not."""
+    try:
+        summary = job.result()
+    except Exception as error:
+        reason = str(error) if isinstance(error, GnnipError) else repr(error)
+        return f"{head}: FAILED: {reason}", reason
+    return (
+        f"{head}: validation {summary['validation_mae_ev']:.4g} eV, best epoch "
+        f"{summary['best_epoch']}/{summary['epochs_run']}, {summary['wall_s']:.0f} s, "
+        f"stopped by {summary['stopped']}"
+    ), ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -643,7 +643,7 @@ def test_bad_runs_are_named():
 def test_radii_are_those_of_ase():
     from ase.data import covalent_radii
 
-    from gnnip.md.radii import COVALENT_RADII
+    from gnnip.models.elements import COVALENT_RADII
 
     np.testing.assert_array_equal(COVALENT_RADII, covalent_radii)
 

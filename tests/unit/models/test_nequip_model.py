@@ -346,7 +346,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"species": ()}, "species is empty"),
+            ({"species": ()}, "distinct atomic numbers"),
             ({"species": (1, 1)}, "distinct atomic numbers"),
             ({"cutoff": 0.0}, "cutoff is 0.0"),
             ({"lmax": 9}, "lmax is 9"),

@@ -105,6 +105,51 @@ def test_seed_of_the_settings_seeds_the_split(folder):
     assert np.array_equal(*frames)
 
 
+def hierarchy():
+    """A pair network, then a triplet network on what it leaves."""
+    species = {"species": [1, 8]}
+    settings = {"epochs": 3, "batch_size": 8, "device": "cpu", "learning_rate": 0.01}
+    common = {"settings": settings, "split": {"scheme": "random", "seed": 1}}
+    first = {"model": "pair_network", "hyperparameters": species | {"hidden": [4]}}
+    terms = [
+        {"initial": "nn2", "frozen": True},
+        {"model": "triplet_network", "hyperparameters": species | {"hidden": [4]}},
+    ]
+    second = {"model": "sum", "hyperparameters": {"terms": terms}}
+    return entry(folder="nn2", **common, **first), entry(folder="nn3", **common, **second)
+
+
+def test_a_training_waits_for_the_one_it_starts_from(folder, capsys):
+    from gnnip.models import load
+    from gnnip.training.run import run_all, run_one
+
+    first, second = hierarchy()
+    spec = read_spec(write_spec(folder, [first, second]))
+    assert run_all(spec, 2) == []
+    before, after = load(folder / "nn2"), load(folder / "nn3")
+    frozen, free = after.terms
+    for name, value in before.state_dict().items():
+        assert (frozen.state_dict()[name] == value).all(), name
+    assert free.networks.weights[-1].any()  # has moved from zero
+    assert not free.species_energies.any()  # the frozen term carries the energies of the elements
+    assert frozen.species_energies.any()
+    # other weights under the same name are noticed: the training begins anew
+    identity = json.loads((folder / "nn3/summary.json").read_text())["identity"]
+    run_one(spec[0] | {"settings": spec[0]["settings"] | {"epochs": 1}}, log=False)
+    again = run_one(spec[1], log=False)
+    assert again["identity"] != identity
+
+
+def test_a_failed_training_fails_those_that_start_from_it(folder, capsys):
+    first, second = hierarchy()
+    spec = write_spec(folder, [first | {"term": "nothing"}, second])
+    assert main(["--spec", str(spec)]) == 1
+    complaints = capsys.readouterr().err
+    assert "training 0" in complaints
+    assert "training 1" in complaints
+    assert "There is no saved potential" in complaints
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -10,9 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gnnip.errors import DataError
 from gnnip.graphs import Adjacency, GraphBatch
-from gnnip.models.contract import Potential, TargetStatistics
+from gnnip.models.contract import TargetStatistics
 from gnnip.models.hyperparameters import require
 from gnnip.models.nequip import convolution
 from gnnip.models.nequip.convolution import Pairs, Tables
@@ -26,8 +25,7 @@ from gnnip.models.nequip.radial import (
     XplorCutoff,
     spherical_harmonics,
 )
-
-LARGEST_NUMBER = 119
+from gnnip.models.species import SpeciesPotential, require_species
 
 
 @dataclass(frozen=True)
@@ -75,15 +73,7 @@ class NequIPHyperparameters:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, by name."""
-        require(
-            len(self.species) > 0, "NequIP: species is empty, list the atomic numbers of the data."
-        )
-        require(
-            len(set(self.species)) == len(self.species)
-            and all(0 < z < LARGEST_NUMBER for z in self.species),
-            f"NequIP: species is {list(self.species)}, distinct atomic numbers from 1 to 118 are "
-            "expected.",
-        )
+        require_species(self.species, "nequip")
         for key in ("layers", "channels", "n_radial", "cutoff_power"):
             require(
                 getattr(self, key) >= 1,
@@ -229,7 +219,7 @@ class Layer(nn.Module):
         return torch.cat(kept, dim=1)
 
 
-class NequIP(Potential):
+class NequIP(SpeciesPotential):
     """Neural equivariant interatomic potential.
 
     Input of every layer are features (n, components, channels); the readout is two linear maps of
@@ -263,9 +253,6 @@ class NequIP(Potential):
         self.readout = nn.ParameterList(
             [nn.Parameter(torch.randn(o.channels, middle)), nn.Parameter(torch.randn(middle, 1))]
         )
-        table = torch.full((LARGEST_NUMBER,), -1)
-        table[torch.tensor(o.species)] = torch.arange(len(o.species))
-        self.register_buffer("species_table", table, persistent=False)
         shift = o.reference_energies or (o.shift or 0.0,) * len(o.species)
         scale = (1.0 if o.scale is None else o.scale,) * len(o.species)
         denominator = 1.0 if o.denominator is None else o.denominator
@@ -290,8 +277,7 @@ class NequIP(Potential):
         """Set what the hyper-parameters left open: shift, scale and denominator."""
         o = self.hyperparameters
         if o.shift is None and o.reference_energies is None:
-            fitted = [statistics.species_energies.get(z, 0.0) for z in o.species]
-            self.shift.copy_(torch.tensor(fitted))
+            self.shift.copy_(self.in_order(statistics.species_energies))
         if o.scale is None:
             self.scale.fill_(statistics.force_rms or statistics.residual_std or 1.0)
         if o.denominator is None:
@@ -299,9 +285,8 @@ class NequIP(Potential):
             self.denominators.fill_(math.sqrt(mean) if o.sqrt_denominator else mean)
 
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
-        """Return "species" (n,), positions in the list of species, and "pairs" (P,), the edges that
-        stand for a pair of atoms; DataError for an unknown species."""
-        found = {"species": self.species_index(batch.atomic_numbers)}
+        """Return also "pairs" (P,), the edges that stand for a pair of atoms."""
+        found = super().prepare(batch)
         if batch.adjacency.symmetric:
             found["pairs"] = one_edge_of_each_pair(batch.adjacency)
         return found
@@ -316,9 +301,7 @@ class NequIP(Potential):
 
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) and "atomic_energies" (n,), eV; DataError for an unknown species."""
-        species = batch.extras.get("species")
-        if species is None:
-            species = self.species_index(batch.atomic_numbers)
+        species = self.kinds(batch)
         features = self.features(batch, species)[-1]
         scalars = features[:, 0]
         for weight in self.readout:
@@ -338,18 +321,6 @@ class NequIP(Potential):
         found = [embedding[:, None, :]]
         for layer, denominator in zip(self.layers, self.denominators, strict=True):
             found.append(layer(found[-1], one_hot, pairs, harmonics, basis, denominator))
-        return found
-
-    def species_index(self, atomic_numbers: Tensor) -> Tensor:
-        """Return positions (n,) in the list of species; DataError for one that is not there."""
-        found: Tensor = self.species_table[atomic_numbers.clamp(0, LARGEST_NUMBER - 1)]
-        if bool((found < 0).any()):
-            unknown = sorted(set(atomic_numbers[found < 0].tolist()))
-            raise DataError(
-                "The potential was built for the atomic numbers "
-                f"{list(self.hyperparameters.species)} and knows nothing of {unknown}; list them "
-                "in its option species and train it on them."
-            )
         return found
 
 

@@ -1,0 +1,80 @@
+"""What potentials share that are set up for a list of elements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gnnip.errors import DataError
+from gnnip.graphs import GraphBatch
+from gnnip.graphs.batch import LARGEST_NUMBER
+from gnnip.models.contract import Potential
+from gnnip.models.hyperparameters import require
+
+
+def require_species(species: Iterable[int], potential: str) -> None:
+    """Raise ConfigError unless `species` are distinct atomic numbers, at least one."""
+    listed = list(species)
+    require(
+        len(set(listed)) == len(listed) > 0 and all(1 <= z <= LARGEST_NUMBER for z in listed),
+        f"The potential '{potential}': species is {listed}, distinct atomic numbers from 1 to "
+        f"{LARGEST_NUMBER} are expected.",
+    )
+
+
+def pair_table(kinds: int) -> Tensor:
+    """Return the number of each unordered pair of kinds, (kinds, kinds), symmetric: 0, 1, ... in
+    the order (0, 0), (0, 1), ..., (1, 1), ..."""
+    table = torch.zeros((kinds, kinds), dtype=torch.int64)
+    first, second = torch.triu_indices(kinds, kinds)
+    table[first, second] = table[second, first] = torch.arange(len(first))
+    return table
+
+
+class SpeciesPotential(Potential):
+    """Base of potentials whose hyper-parameters list their elements as `species`.
+
+    The kind of an atom is the place of its element in that list.
+    """
+
+    kind_of_number: Tensor
+
+    def __init__(self, hyperparameters: Any) -> None:
+        """Build the table from atomic numbers to kinds."""
+        super().__init__(hyperparameters)
+        table = torch.full((LARGEST_NUMBER + 1,), -1)
+        table[list(hyperparameters.species)] = torch.arange(len(hyperparameters.species))
+        self.register_buffer("kind_of_number", table, persistent=False)
+
+    def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
+        """Return the kinds (n,) as "kinds"; DataError for an element that is not listed."""
+        kinds = self.kind_of_number.index_select(0, batch.atomic_numbers)
+        if bool((kinds < 0).any()):
+            self.check_species(batch.atomic_numbers.tolist())
+        return {"kinds": kinds}
+
+    def kinds(self, batch: GraphBatch) -> Tensor:
+        """Return the kind of each atom, (n,) int64, as prepared or anew."""
+        prepared = batch.extras.get("kinds")
+        return SpeciesPotential.prepare(self, batch)["kinds"] if prepared is None else prepared
+
+    def in_order(self, values: dict[int, float]) -> Tensor:
+        """Return values by atomic number, zero where absent, in the order of the kinds."""
+        found = [values.get(z, 0.0) for z in self.hyperparameters.species]
+        return torch.tensor(found, dtype=torch.float64)
+
+    def check_species(self, numbers: NDArray[np.int64] | list[int]) -> None:
+        """Also refuse elements that the potential was not set up for."""
+        super().check_species(numbers)
+        listed = list(self.hyperparameters.species)
+        unknown = sorted({int(z) for z in np.unique(numbers)} - set(listed))
+        if unknown:
+            raise DataError(
+                f"The potential '{self.architecture}' was set up for the atomic numbers {listed}, "
+                f"not for {unknown}; list them in 'species' and train it on them."
+            )
