@@ -151,15 +151,11 @@ def relaxed(support: str, configuration: str) -> tuple[float, float]:
         atoms = with_dimer(support, configuration, *variables)
         found = _solve(atoms.positions, atoms.numbers, atoms.cell)
         first, second = found.forces[-2:]
-        if configuration == "non_wetting":
-            stretch = second[2]
-        else:
-            stretch = 0.5 * (second[0] - first[0])
+        upright = configuration == "non_wetting"
+        stretch = second[2] if upright else 0.5 * (second[0] - first[0])
         return found.energy, -np.array([first[2] + second[2], stretch])
 
-    result = minimize(
-        energy, START[configuration], jac=True, method="BFGS", options={"gtol": 1e-4}
-    )
+    result = minimize(energy, START[configuration], jac=True, method="BFGS", options={"gtol": 1e-4})
     if not np.abs(result.jac).max() < 1e-3:
         raise ConvergenceError(
             f"The {configuration} dimer on the {support} slab does not relax ({result.message}); "

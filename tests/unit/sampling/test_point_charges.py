@@ -65,9 +65,7 @@ def test_force_difference_is_that_of_the_pair():
 def test_dilution_keeps_a_part_of_the_medium():
     plan = Plan(distances=(8,), train_draws=1, test_draws=0, kept_fractions=(1.0, 0.25, 0.0))
     full, thin, none = (
-        frame
-        for frame in point_charges.structures(plan)
-        if frame.columns["configuration"] == "I"
+        frame for frame in point_charges.structures(plan) if frame.columns["configuration"] == "I"
     )
     assert len(full.positions) == 322
     assert len(thin.positions) == 2 + 2 * 40
