@@ -98,7 +98,7 @@ class Plan:
         for name in values:
             if name not in known:
                 raise ConfigError(f"A plan of Au on MgO has no '{name}'{nearest(name, known)}.")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})  # type: ignore[arg-type]
 
 
 def slab(support: str) -> Any:
