@@ -99,6 +99,34 @@ rule audit_forces:
         "../scripts/audit_forces.py"
 
 
+rule tabulate_local_forces:
+    input:
+        dataset=step_dataset(),
+        models=step_models(),
+        predictions=step_predictions(),
+    output:
+        table="results/{tier}/{card}/steps/{step}.csv",
+    log:
+        "logs/{tier}/{card}/tabulate_local_forces/{step}.log",
+    benchmark:
+        "results/{tier}/{card}/benchmarks/tabulate_local_forces/{step}.tsv"
+    wildcard_constraints:
+        step=r"local_forces(_\w+)?",
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+        gpu=USES_GPU,
+    params:
+        options=step_options(),
+        code=code_of("gnnip.evaluation.local_forces"),
+        device=CONFIG.device,
+    message:
+        "Dividing the forces of the potentials of {wildcards.card}/{wildcards.step}"
+    script:
+        "../scripts/tabulate_local_forces.py"
+
+
 rule run_dynamics:
     input:
         dataset=step_dataset(),

@@ -10,7 +10,7 @@ import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 import gnnip
 from gnnip import reference, units
 from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.gathering import gather_frames
 from gnnip.datasets.store import write_frames
 from gnnip.errors import DataError
 from gnnip.files import atomic_path
@@ -133,41 +134,38 @@ def draw_structures(dataset: str, plan: Mapping[str, Any], out: str | os.PathLik
     """Draw and label independent structures and write them as the data set `out`.
 
     The module `gnnip.sampling.<dataset>` provides `Plan` (read from `plan`), `structures(plan)`,
-    `label(positions, numbers)`, and the constants TITLE, TERM, UNITS and LABEL_ACCURACY_EV.
-    Positions are labelled as they are stored, in single precision.
+    an iterator of `Frame`, `label(positions, numbers)`, with a third argument `cell` where frames
+    have one, and the constants TITLE, TERM, UNITS and LABEL_ACCURACY_EV. What labels hold beside
+    energy and forces becomes columns. Positions are labelled as they are stored, in single
+    precision.
 
     Raises ConfigError for an unknown field of the plan, StructureError for one that cannot be
     drawn.
     """
     sampler = import_module(f"gnnip.sampling.{dataset}")
     chosen = sampler.Plan.read(dict(plan))
-    positions, numbers, energies, forces, columns = [], [], [], [], []
-    for points, species, metadata_ in sampler.structures(chosen):
-        stored = points.astype(np.float32)
-        labels = sampler.label(stored.astype(np.float64), species)
-        positions.append(stored)
-        numbers.append(species)
-        energies.append(labels[f"energy_{sampler.TERM}"])
-        forces.append(labels[f"forces_{sampler.TERM}"])
-        columns.append(metadata_)
-    frames = FrameArrays(
-        positions=np.concatenate(positions),
-        numbers=np.concatenate(numbers),
-        offsets=np.concatenate([[0], np.cumsum([len(n) for n in numbers])]),
-        energies={sampler.TERM: np.array(energies)},
-        forces={sampler.TERM: np.concatenate(forces)},
-        metadata={name: np.array([c[name] for c in columns]) for name in columns[0]},
-        units=dict(sampler.UNITS),
-    )
+    energy, force = f"energy_{sampler.TERM}", f"forces_{sampler.TERM}"
+    frames, energies, forces = [], [], []
+    for frame in sampler.structures(chosen):
+        stored = frame.positions.astype(np.float32)
+        box = () if frame.cell is None else (frame.cell,)
+        labels = sampler.label(stored.astype(np.float64), frame.numbers, *box)
+        more = {key: value for key, value in labels.items() if key not in (energy, force)}
+        frames.append(replace(frame, positions=stored, columns={**frame.columns, **more}))
+        energies.append(labels[energy])
+        forces.append(labels[force])
+    arrays = gather_frames(frames, sampler.TERM, np.array(energies), forces, sampler.UNITS)
     attributes: dict[str, str | int | float] = {
         "title": sampler.TITLE,
         "labeller": dataset,
         "label_accuracy_ev": sampler.LABEL_ACCURACY_EV,
         "gnnip": gnnip.__version__,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in ("numpy", "scipy", "h5py")},
         "seed": chosen.seed,
         "plan": json.dumps(asdict(chosen)),
     }
-    write_frames(out, frames, attributes=attributes)
+    write_frames(out, arrays, attributes=attributes)
     return Path(out)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 import gnnip
 from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.gathering import gather_frames
 from gnnip.datasets.store import write_frames
 from gnnip.errors import DataError
 from gnnip.reference.engines import Engine, evaluate, make_engine, running
@@ -120,25 +121,14 @@ def label_accuracy(engine: Engine, n_atoms: int) -> float:
 def gather(frames: Sequence[Frame], labels: Labels, column_units: Mapping[str, str]) -> FrameArrays:
     """Return the frames that have labels as arrays."""
     good = labels.good
-    chosen = [frames[i] for i in good]
-    counts = [len(frame.numbers) for frame in chosen]
-    periodic = np.array([frame.cell is not None for frame in chosen])
     stresses = labels.stresses[good]
-    return FrameArrays(
-        positions=np.concatenate([frame.positions for frame in chosen]),
-        numbers=np.concatenate([frame.numbers for frame in chosen]),
-        offsets=np.concatenate([[0], np.cumsum(counts)]),
-        energies={TERM: labels.energies[good]},
-        forces={TERM: np.concatenate([labels.forces[i] for i in good])},
-        stresses={TERM: stresses} if np.isfinite(stresses).all() else {},
-        metadata={
-            name: np.array([frame.columns[name] for frame in chosen]) for name in chosen[0].columns
-        },
-        cells=np.array([np.zeros((3, 3)) if f.cell is None else f.cell for f in chosen])
-        if periodic.any()
-        else None,
-        pbc=np.repeat(periodic[:, None], 3, axis=1) if periodic.any() else None,
-        units={**UNITS, **column_units},
+    return gather_frames(
+        [frames[i] for i in good],
+        TERM,
+        labels.energies[good],
+        [labels.forces[i] for i in good],
+        {**UNITS, **column_units},
+        stresses if np.isfinite(stresses).all() else None,
     )
 
 

@@ -32,6 +32,15 @@ def _point_charges(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[
     return point_charges.label_again(positions, frames.numbers[part])
 
 
+def _au_mgo(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
+    from gnnip.sampling import au_mgo
+
+    part = frames.atoms(frame)
+    assert frames.cells is not None
+    positions = frames.positions[part].astype(np.float64)
+    return au_mgo.label_again(positions, frames.numbers[part], frames.cells[frame])
+
+
 def _engine(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
     from gnnip.datasets import engine_sets
 
@@ -42,6 +51,7 @@ def _engine(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, An
 LABELLERS: dict[str, Relabeller] = {
     "water_anion": _water_anion,
     "point_charges": _point_charges,
+    "au_mgo": _au_mgo,
     "engine": _engine,
 }
 

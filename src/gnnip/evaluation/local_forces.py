@@ -1,7 +1,12 @@
-"""Learned local forces: how a potential divides the force on an atom among its neighbours."""
+"""Learned local forces: how a potential divides the force on an atom among its neighbours.
+
+A step of a card: `tabulate_local_forces` bins them by distance for every trained potential.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -134,3 +139,66 @@ def local_forces(model: Potential, batch: GraphBatch) -> LocalForces:
         directed=array((gradient * away).sum(1)),
         total=array(total),
     )
+
+
+#: values of one bin of `tabulate_local_forces` and what they are made of
+_BINNED = {
+    "radial_force": "radial_force_ev_per_a",
+    "directed_force": "directed_force_ev_per_a",
+}
+
+
+def tabulate_local_forces(
+    dataset: str | os.PathLike[str],
+    models: Sequence[str | os.PathLike[str]],
+    predictions: Sequence[str | os.PathLike[str]],
+    *,
+    device: str = "cpu",
+    max_frames: int = 20,
+    bin_width: float = 0.1,
+) -> pd.DataFrame:
+    """Return the local forces of trained potentials on their test frames, binned by distance.
+
+    Parameters
+    ----------
+    predictions : predictions.csv of each model, which name its test frames.
+    max_frames : most frames per model, drawn evenly.
+    bin_width : Angstrom.
+
+    Returns
+    -------
+    Columns group, cell, seed, centre, neighbour (elements, ordered), distance_a (middle of the
+    bin), n_pairs, and mean and standard deviation over pairs of `LocalForces.radial` and
+    `LocalForces.directed`: radial_force_ev_per_a, radial_force_std_ev_per_a, directed_...
+
+    Raises
+    ------
+    DataError : a potential without local forces, predictions without test frames.
+    """
+    import torch
+
+    from gnnip.datasets.arrays import load_arrays
+    from gnnip.evaluation.inputs import training_of
+    from gnnip.evaluation.trained import trained_potentials
+
+    about = [training_of(path) for path in models]
+    arrays = load_arrays(dataset)
+    found = trained_potentials(arrays, models, predictions, device, max_frames)
+    tables = []
+    for facts, one in zip(about, found, strict=True):
+        parts = []
+        for frame in range(one.test.n_frames):
+            batch = one.store.batch(torch.tensor([frame]))
+            parts.append(local_forces(one.model, batch).table())
+        pairs = pd.concat(parts, ignore_index=True)
+        pairs["distance_a"] = (np.floor(pairs["distance_a"] / bin_width) + 0.5) * bin_width
+        grouped = pairs.groupby(["centre", "neighbour", "distance_a"])
+        binned = grouped.size().rename("n_pairs").to_frame()
+        for name, column in _BINNED.items():
+            binned[f"{name}_ev_per_a"] = grouped[column].mean()
+            binned[f"{name}_std_ev_per_a"] = grouped[column].std(ddof=0)
+        binned = binned.reset_index()
+        for position, (key, value) in enumerate(facts.items()):
+            binned.insert(position, key, value)
+        tables.append(binned)
+    return pd.concat(tables, ignore_index=True)

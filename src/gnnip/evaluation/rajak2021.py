@@ -136,7 +136,7 @@ def _local_forces(inputs: Inputs, artefact: str, material: str) -> Result:
         part = part[part["n_pairs"] >= FEWEST_PAIRS]
         if part.empty:
             continue
-        lowest = part.loc[part["directed_force_ev_per_a"].idxmin()]
+        lowest = part.iloc[int(part["directed_force_ev_per_a"].argmin())]
         prefix = f"{arm}_{centre}{neighbour}"
         for short, unit, value in (
             ("lowest_force", "eV/A", lowest["directed_force_ev_per_a"]),

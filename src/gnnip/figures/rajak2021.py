@@ -118,9 +118,9 @@ def _errors(tidy: pd.DataFrame, info: Info, materials: bool = False) -> Figure:
                 capsize=2,
             )
             known = tidy[(tidy["source"] == "published") & (tidy["arm"] == arm)]
-            known = known[known["subset"] == subset][measure] if measure in known else known[:0]
-            if len(known.dropna()) and not materials:
-                ax.plot(known.dropna().iloc[0], y, "D", ms=4.5, mfc="white", color=style.INK)
+            values_known = known.loc[known["subset"] == subset, measure].dropna()
+            if len(values_known) and not materials:
+                ax.plot(values_known.iloc[0], y, "D", ms=4.5, mfc="white", color=style.INK)
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.set_yticks(range(len(rows)), names if column == 0 else [])
         ax.set_xlabel(label)
@@ -301,8 +301,7 @@ def _draw_frame(ax: Axes, frame: pd.DataFrame, closest: bool = False) -> None:
         np.fill_diagonal(distance, np.inf)
         i, j = np.unravel_index(int(np.argmin(distance)), distance.shape)
         centre = 0.5 * (turned[i] + turned[j])[:2]
-        ring = dict(ms=17, mfc="none", mec=style.VERMILLION, mew=1.3)
-        ax.plot(*centre, "o", **ring)
+        ax.plot(*centre, "o", ms=17, mfc="none", mec=style.VERMILLION, mew=1.3)
         ax.annotate(
             f"{elements[i]}–{elements[j]}, {distance[i, j]:.2f} Å",
             centre,

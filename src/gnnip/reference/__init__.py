@@ -1,9 +1,9 @@
 """What labels a structure: V_SPC/F and the excess electron of water cluster anions, point charges,
-and electronic-structure programs (`engines`).
+the charge equilibration of gold on MgO, and electronic-structure programs (`engines`).
 
-``SPCF()``, ``TuriBorgis()`` and their sum ``WaterAnion()`` are ASE calculators (eV, eV/Angstrom);
-the modules below them work in atomic units, except `coulomb` (eV, Angstrom). Nothing heavy is
-imported before it is asked for.
+``SPCF()``, ``TuriBorgis()``, their sum ``WaterAnion()`` and ``AuMgO()`` are ASE calculators (eV,
+eV/Angstrom); the modules below them work in atomic units, except `coulomb` and
+`charge_equilibration` (eV, Angstrom). Nothing heavy is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from typing import Any
 
 from gnnip.errors import ConfigError, nearest
 
-__all__ = ["SPCF", "TuriBorgis", "WaterAnion"]
+__all__ = ["SPCF", "AuMgO", "TuriBorgis", "WaterAnion"]
 
 #: name in cards -> (module, class) of a reference that can drive dynamics
-_CALCULATORS = {"water_anion": ("gnnip.reference.calculators", "WaterAnion")}
+_CALCULATORS = {
+    "water_anion": ("gnnip.reference.calculators", "WaterAnion"),
+    "au_mgo": ("gnnip.reference.calculators", "AuMgO"),
+}
 
 
 def __getattr__(name: str) -> Any:

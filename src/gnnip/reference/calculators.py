@@ -1,4 +1,5 @@
-"""ASE calculators of the two terms of the water-anion energy; eV, Angstrom, eV/Angstrom.
+"""ASE calculators of the references of our own: the two terms of the water-anion energy, and the
+charge equilibration of gold on MgO; eV, Angstrom, eV/Angstrom.
 
 Lengths convert by ``ase.units.Bohr`` and energies by ``ase.units.Hartree``, as everywhere in the
 package; the constants inside the terms are those of the published program.
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
-from gnnip.errors import ConvergenceError, StructureError
+from gnnip.errors import ConfigError, ConvergenceError, StructureError
+from gnnip.reference import charge_equilibration
 from gnnip.reference.electron import ElectronSolver, ElectronState
 from gnnip.reference.spcf import check_water, energy_and_forces
 from gnnip.units import BOHR, HARTREE, HARTREE_PER_BOHR
@@ -168,4 +170,53 @@ class WaterAnion(Calculator):
             "atomic_energy": water["energy"],
             "electronic_energy": electron["energy"],
             "gyration_radius": electron["gyration_radius"],
+        }
+
+
+class AuMgO(Calculator):
+    """Stand-in for DFT of Au2 on MgO and on Al-doped MgO, periodic in three directions.
+
+    Parameters
+    ----------
+    accuracy : neglected factor in the sum over reciprocal vectors
+
+    `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), charges (n,) (e).
+    """
+
+    implemented_properties: list[str] = ["energy", "free_energy", "forces", "charges"]  # noqa: RUF012
+
+    def __init__(self, accuracy: float = charge_equilibration.ACCURACY) -> None:
+        """See the class; raises ConfigError for an accuracy that is not between 0 and 1."""
+        super().__init__()
+        if not 0 < accuracy < 1:
+            raise ConfigError(f"The accuracy of AuMgO is {accuracy}; give one between 0 and 1.")
+        self.accuracy = float(accuracy)
+        self.model = charge_equilibration.shipped_parameters()
+
+    def calculate(
+        self,
+        atoms: Any = None,
+        properties: Any = ("energy",),
+        system_changes: Any = all_changes,
+    ) -> None:
+        """Compute everything; raises StructureError for a structure that is not periodic in all
+        directions, has other elements than O, Mg, Al and Au, or atoms at one place."""
+        super().calculate(atoms, properties, system_changes)
+        if not self.atoms.pbc.all():
+            raise StructureError(
+                "The structure is not periodic in all three directions; give the slab a cell with "
+                "vacuum and set atoms.pbc = True."
+            )
+        found = charge_equilibration.evaluate(
+            self.model,
+            self.atoms.numbers,
+            self.atoms.positions,
+            np.array(self.atoms.cell),
+            accuracy=self.accuracy,
+        )
+        self.results = {
+            "energy": found.energy,
+            "free_energy": found.energy,
+            "forces": found.forces,
+            "charges": found.charges,
         }

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from gnnip.errors import ConfigError, StructureError
 from gnnip.reference import coulomb
+from gnnip.sampling.frames import Frame
 
 #: atomic number of the label -> charge (e); the elements stand for nothing but their charge
 CHARGES: dict[int, float] = {11: 1.0, 17: -1.0, 3: 0.5, 9: -0.5}
@@ -240,12 +241,10 @@ def charges_of(numbers: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     return values
 
 
-def structures(
-    plan: Plan,
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64], dict[str, str | int | float]]]:
-    """Yield positions (n, 3) in Angstrom, atomic numbers (n,) and metadata of all that is drawn.
+def structures(plan: Plan) -> Iterator[Frame]:
+    """Yield all that is drawn, without cells.
 
-    Metadata: distance_a, configuration (I or II), purpose (train or test), draw, kept_fraction and
+    Columns: distance_a, configuration (I or II), purpose (train or test), draw, kept_fraction and
     medium, a name shared by the structures whose half charges come from one draw.
     """
     for purpose, count in zip(PURPOSES, (plan.train_draws, plan.test_draws), strict=True):
@@ -256,8 +255,10 @@ def structures(
                     one = dilute(*full, plan.pairs(distance, kept))
                     for configuration in CONFIGURATIONS:
                         chosen = one if configuration == "I" else remove_negative(*one)
-                        yield (
-                            *chosen,
+                        yield Frame(
+                            chosen[1],
+                            chosen[0],
+                            None,
                             {
                                 "distance_a": float(distance),
                                 "configuration": configuration,

@@ -65,21 +65,19 @@ def test_force_difference_is_that_of_the_pair():
 def test_dilution_keeps_a_part_of_the_medium():
     plan = Plan(distances=(8,), train_draws=1, test_draws=0, kept_fractions=(1.0, 0.25, 0.0))
     full, thin, none = (
-        (x, z, about)
-        for x, z, about in point_charges.structures(plan)
-        if about["configuration"] == "I"
+        frame for frame in point_charges.structures(plan) if frame.columns["configuration"] == "I"
     )
-    assert len(full[0]) == 322
-    assert len(thin[0]) == 2 + 2 * 40
-    assert len(none[0]) == 2
-    np.testing.assert_array_equal(thin[0], full[0][:82])
-    for _, numbers, _ in (full, thin, none):
-        assert point_charges.charges_of(numbers).sum() == 0
+    assert len(full.positions) == 322
+    assert len(thin.positions) == 2 + 2 * 40
+    assert len(none.positions) == 2
+    np.testing.assert_array_equal(thin.positions, full.positions[:82])
+    for frame in (full, thin, none):
+        assert point_charges.charges_of(frame.numbers).sum() == 0
 
 
 def test_structures_come_with_what_tells_them_apart():
     plan = Plan(distances=(4, 5), train_draws=2, test_draws=1, margin=4.0, width=6.0)
-    rows = [about for _, _, about in point_charges.structures(plan)]
+    rows = [frame.columns for frame in point_charges.structures(plan)]
     assert len(rows) == 2 * (2 + 1) * 2
     assert len({tuple(r.items()) for r in rows}) == len(rows)
     media = {r["medium"] for r in rows}

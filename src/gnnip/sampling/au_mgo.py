@@ -1,0 +1,249 @@
+"""A gold dimer on MgO(001) and on Al-doped MgO: kang2024's second system, labelled by the stand-in.
+
+The slab has six layers of 3 x 3 cells of the (001) surface at their places in the crystal, 54 Mg
+and 54 O; doped, three Mg on a diagonal of the last layer but one are Al. The dimer stands on an O
+atom (non-wetting) or lies flat over two Mg atoms (wetting). The slab is held; height and length of
+the dimer are relaxed in the stand-in for each support, and the path of a configuration is the
+dimer of that length at heights around the relaxed one.
+
+Frames of the purposes `train` and `test` are places on a path with random displacements, of the
+slab and, larger, of the gold; a pass from one end of the path to the other is a trajectory. Those
+of `fig2b` are the relaxed structures, whose energies differ by the cost of wetting; those of
+`fig2c` the upright dimer at distances from the O atom below it, on the slab at its ideal places.
+Every pass has a random stream of its own, so that it does not depend on what else is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnip.errors import ConfigError, ConvergenceError
+from gnnip.reference import charge_equilibration
+from gnnip.reference.charge_equilibration import Solution, shipped_parameters
+from gnnip.sampling.displacements import around_path
+from gnnip.sampling.frames import Frame
+
+OXYGEN, MAGNESIUM, ALUMINIUM, GOLD = 8, 12, 13, 79
+SUPPORTS = ("undoped", "doped")
+CONFIGURATIONS = ("non_wetting", "wetting")
+PURPOSES = ("train", "test", "fig2b", "fig2c")
+
+LATTICE_CONSTANT = 4.265  #: Angstrom, of MgO in the published calculations
+CELLS, LAYERS = 3, 6
+HEIGHT = 26.46  #: of the box, Angstrom
+BOTTOM = 3.0  #: of the slab, above the floor of the box, Angstrom
+#: where a relaxation begins: height above the last layer and length of the dimer, Angstrom
+START = {"non_wetting": (2.25, 2.55), "wetting": (2.9, 2.55)}
+
+TITLE = "Au2 on MgO and on Al-doped MgO: displaced, wetting and non-wetting, stand-in labels"
+TERM = "total"
+UNITS = {
+    "positions": "Angstrom",
+    "energies": "eV",
+    "forces": "eV/Angstrom",
+    "path_a": "Angstrom",
+    "gold_oxygen_a": "Angstrom",
+    "gold_charge_e": "e",
+}
+#: eV; two sums over reciprocal vectors, one of them longer, differ by less
+LABEL_ACCURACY_EV = 1e-6
+FINER = 1e-14  #: accuracy of the sum that labels are verified with
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is drawn; the deviations are the published ones.
+
+    passes, test_passes : of the path, for each support and configuration.  points : places per
+    pass.  path : its ends, in Angstrom of height from the relaxed dimer.  slab_deviation,
+    gold_deviation : of the normal displacement of each coordinate, Angstrom.  curve : shortest and
+    longest Au-O distance of Fig. 2c, Angstrom.  curve_points : so many of them.
+    """
+
+    passes: int = 12
+    test_passes: int = 2
+    points: int = 8
+    path: tuple[float, float] = (-0.25, 0.35)
+    slab_deviation: float = 0.02
+    gold_deviation: float = 0.1
+    curve: tuple[float, float] = (2.0, 2.6)
+    curve_points: int = 21
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for values that cannot be."""
+        if min(self.passes, self.test_passes, self.curve_points) < 0 or self.passes < 1:
+            raise ConfigError("Au on MgO: passes must be 1 or more, the other counts 0 or more.")
+        if self.points < 2:
+            raise ConfigError(f"Au on MgO: points is {self.points}; a path has two ends.")
+        if not 0 <= min(self.slab_deviation, self.gold_deviation) < np.inf:
+            raise ConfigError("Au on MgO: a deviation is negative; give Angstrom, 0 or more.")
+        for name in ("path", "curve"):
+            ends = getattr(self, name)
+            if len(ends) != 2 or not ends[0] < ends[1]:
+                raise ConfigError(f"Au on MgO: {name} is {list(ends)}; give two ends, lower first.")
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> Plan:
+        """Build from plain values, as a card states them; ConfigError for an unknown name."""
+        from gnnip.errors import nearest
+
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"A plan of Au on MgO has no '{name}'{nearest(name, known)}.")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})  # type: ignore[arg-type]
+
+
+def slab(support: str) -> Any:
+    """Return the ideal slab (`ase.Atoms`, 108 atoms, periodic), its surface towards +z."""
+    from ase import Atoms
+
+    side = LATTICE_CONSTANT / np.sqrt(2.0)
+    numbers, positions = [], []
+    for layer in range(LAYERS):  # the first one carries the dimer
+        z = BOTTOM + 0.5 * LATTICE_CONSTANT * (LAYERS - 1 - layer)
+        for i in range(CELLS):
+            for j in range(CELLS):
+                # the elements alternate from layer to layer
+                corner, middle = (MAGNESIUM, OXYGEN) if layer % 2 == 0 else (OXYGEN, MAGNESIUM)
+                if support == "doped" and layer == LAYERS - 2 and i == j:
+                    corner = ALUMINIUM
+                numbers += [corner, middle]
+                positions += [[i * side, j * side, z], [(i + 0.5) * side, (j + 0.5) * side, z]]
+    edge = CELLS * side
+    return Atoms(numbers, positions=positions, cell=[edge, edge, HEIGHT], pbc=True)
+
+
+def with_dimer(support: str, configuration: str, height: float, length: float) -> Any:
+    """Return the slab with a gold dimer, its lowest atom `height` Angstrom above the last layer.
+
+    Non-wetting: upright on the O atom at (1/2, 1/2) of the surface cell. Wetting: flat, its middle
+    between two Mg atoms at (1, 2) and (2, 2).
+    """
+    from ase import Atoms
+
+    support_atoms = slab(support)
+    side = LATTICE_CONSTANT / np.sqrt(2.0)
+    z = support_atoms.positions[:, 2].max() + height
+    if configuration == "non_wetting":
+        places = [[0.5 * side, 0.5 * side, z], [0.5 * side, 0.5 * side, z + length]]
+    else:
+        places = [[1.5 * side + off, 2.0 * side, z] for off in (-0.5 * length, 0.5 * length)]
+    return support_atoms + Atoms([GOLD, GOLD], positions=places)
+
+
+@cache
+def relaxed(support: str, configuration: str) -> tuple[float, float]:
+    """Return height and length (Angstrom) of the dimer at its lowest energy on the ideal slab.
+
+    Symmetry leaves these two free. Raises ConvergenceError when no minimum is found.
+    """
+    from scipy.optimize import minimize
+
+    def energy(variables: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        atoms = with_dimer(support, configuration, *variables)
+        found = _solve(atoms.positions, atoms.numbers, atoms.cell)
+        first, second = found.forces[-2:]
+        upright = configuration == "non_wetting"
+        stretch = second[2] if upright else 0.5 * (second[0] - first[0])
+        return found.energy, -np.array([first[2] + second[2], stretch])
+
+    result = minimize(energy, START[configuration], jac=True, method="BFGS", options={"gtol": 1e-4})
+    if not np.abs(result.jac).max() < 1e-3:
+        raise ConvergenceError(
+            f"The {configuration} dimer on the {support} slab does not relax ({result.message}); "
+            "look at the parameters of the stand-in."
+        )
+    return float(result.x[0]), float(result.x[1])
+
+
+def _solve(positions: Any, numbers: Any, cell: Any, accuracy: float | None = None) -> Solution:
+    chosen = charge_equilibration.ACCURACY if accuracy is None else accuracy
+    return charge_equilibration.evaluate(
+        shipped_parameters(), numbers, positions, np.asarray(cell), accuracy=chosen
+    )
+
+
+def structures(plan: Plan) -> Iterator[Frame]:
+    """Yield all that is drawn.
+
+    Columns: support, configuration, purpose, trajectory (a name shared by the frames of one pass,
+    of the relaxed structures, or of one curve), path_a (height above the relaxed one) and
+    gold_oxygen_a (shortest Au-O distance).
+    """
+    for s, support in enumerate(SUPPORTS):
+        for c, configuration in enumerate(CONFIGURATIONS):
+            height, length = relaxed(support, configuration)
+            ends = [with_dimer(support, configuration, height + x, length) for x in plan.path]
+            widths = np.where(ends[0].numbers == GOLD, plan.gold_deviation, plan.slab_deviation)
+            for p, count in ((0, plan.passes), (1, plan.test_passes)):
+                for draw in range(count):
+                    rng = np.random.default_rng([plan.seed, s, c, p, draw])
+                    name = f"{support}-{configuration}-{PURPOSES[p]}-{draw}"
+                    for place, atoms in around_path(ends, plan.points, widths, rng):
+                        along = plan.path[0] + place * (plan.path[1] - plan.path[0])
+                        yield _frame(atoms, support, configuration, PURPOSES[p], name, along)
+    for support in SUPPORTS:
+        for configuration in CONFIGURATIONS:
+            atoms = with_dimer(support, configuration, *relaxed(support, configuration))
+            yield _frame(atoms, support, configuration, "fig2b", "relaxed", 0.0)
+    for support in SUPPORTS:
+        height, length = relaxed(support, "non_wetting")
+        for distance in np.linspace(*plan.curve, plan.curve_points):
+            atoms = with_dimer(support, "non_wetting", distance, length)
+            yield _frame(
+                atoms, support, "non_wetting", "fig2c", f"{support}-curve", distance - height
+            )
+
+
+def _frame(
+    atoms: Any, support: str, configuration: str, purpose: str, trajectory: str, along: float
+) -> Frame:
+    gold, oxygen = (np.flatnonzero(atoms.numbers == z) for z in (GOLD, OXYGEN))
+    shortest = min(atoms.get_distances(g, oxygen, mic=True).min() for g in gold)
+    return Frame(
+        atoms.numbers,
+        atoms.positions,
+        np.array(atoms.cell),
+        {
+            "support": support,
+            "configuration": configuration,
+            "purpose": purpose,
+            "trajectory": trajectory,
+            "path_a": float(along),
+            "gold_oxygen_a": float(shortest),
+        },
+    )
+
+
+def label(
+    positions: NDArray[np.float64],
+    numbers: NDArray[np.integer[Any]],
+    cell: NDArray[np.float64],
+    *,
+    accuracy: float | None = None,
+) -> dict[str, float | NDArray[np.float64]]:
+    """Return energy_total (eV), forces_total (n, 3) (eV/Angstrom) and gold_charge_e, the sum of the
+    charges of both gold atoms."""
+    found = _solve(positions, numbers, cell, accuracy)
+    return {
+        f"energy_{TERM}": found.energy,
+        f"forces_{TERM}": found.forces,
+        "gold_charge_e": float(found.charges[np.asarray(numbers) == GOLD].sum()),
+    }
+
+
+def label_again(
+    positions: NDArray[np.float64],
+    numbers: NDArray[np.integer[Any]],
+    cell: NDArray[np.float64],
+) -> dict[str, float | NDArray[np.float64]]:
+    """Return what `label` returns, with a longer sum over reciprocal vectors."""
+    return label(positions, numbers, cell, accuracy=FINER)
