@@ -700,7 +700,9 @@ def resolve(
     skipped = {}
     for artefact, was in raw["artefacts"].items():
         now = merged["artefacts"].get(artefact)
-        needs = [*(was.get("trainings") or []), *(was.get("steps") or [])]
+        # what the tier itself says that the artefact is made of comes first
+        made_of = was if now is None else now
+        needs = [*(made_of.get("trainings") or []), *(made_of.get("steps") or [])]
         known = {*merged["trainings"], *(merged.get("steps") or {})}
         removed = {*(raw.get("trainings") or {}), *(raw.get("steps") or {})} - known
         lost = [need for need in needs if need in removed]

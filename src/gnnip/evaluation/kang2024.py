@@ -132,7 +132,7 @@ def _per_distance(
 
 def reference_data(inputs: Inputs) -> Result:
     """What the potentials learn from, as `gnnip.evaluation.reference_data` tabulates it."""
-    return data.reference_data(inputs, ["p4"])
+    return data.reference_data(inputs, ["au_mgo", "p4"])
 
 
 def toy_errors(inputs: Inputs) -> Result:
