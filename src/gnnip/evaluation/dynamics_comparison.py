@@ -73,6 +73,7 @@ class Comparison:
     observables : values of the reference's `results` to keep of those frames, and their names.
     timed_steps, timing_repeats : steps of each potential in each turn of the clock, and turns;
         0 steps for no timing.
+    time_reference : whether the reference is timed beside them, for which it must be installed.
     """
 
     discard: float = 100.0
@@ -87,6 +88,7 @@ class Comparison:
     observables: dict[str, str] = field(default_factory=dict)
     timed_steps: int = 10
     timing_repeats: int = 5
+    time_reference: bool = True
 
     def __post_init__(self) -> None:
         """Raise ConfigError for pairs and triplets that are none."""
@@ -199,7 +201,8 @@ def compare_dynamics(
         from gnnip.evaluation.timing import in_one_thread
 
         files = {name: os.fspath(path) for name, path in models.items()}
-        arguments = (os.fspath(dataset), files, reference, asdict(plan), asdict(own))
+        beside = reference if wanted.time_reference else None
+        arguments = (os.fspath(dataset), files, beside, asdict(plan), asdict(own))
         rows += in_one_thread(_time_steps, *arguments, wanted.timed_steps, wanted.timing_repeats)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
