@@ -44,6 +44,8 @@ _FAILURE_VALUES = (
 )
 #: decimals that a packed file keeps
 _DECIMALS = {"positions_angstrom": 4, "velocities_angstrom_per_fs": 6}
+#: numbers in an array below which the bookkeeping of compression costs more than it saves
+_WORTH_PACKING = 1000
 #: before an attribute that is no plain number or text
 _JSON = "json:"
 _FRAMES = ("time_fs", "positions_angstrom", "velocities_angstrom_per_fs")
@@ -226,7 +228,7 @@ def pack_trajectory(source: str | os.PathLike[str], target: str | os.PathLike[st
                 new.require_group(name).attrs.update(item.attrs)
                 return
             options: dict[str, Any] = {}
-            if item.size > 1:
+            if item.size > _WORTH_PACKING:
                 options = {"compression": "gzip", "shuffle": True}
                 if "/frames/" in name and name.rpartition("/")[2] in _DECIMALS:
                     options["scaleoffset"] = _DECIMALS[name.rpartition("/")[2]]
