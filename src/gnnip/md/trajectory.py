@@ -212,7 +212,7 @@ def add_facts(path: str | os.PathLike[str], facts: Mapping[str, Any]) -> None:
 def pack_trajectory(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     """Write `source` anew, small enough to be shipped: compressed, frames rounded.
 
-    Positions are rounded to 1e-4 Angstrom and velocities to 1e-6 Angstrom/fs, less than either
+    Positions are kept to 1e-4 Angstrom and velocities to 1e-6 Angstrom/fs, less than either
     changes in a hundredth of a femtosecond.
     Everything else, time series and failures included, is kept as it is.
     """
