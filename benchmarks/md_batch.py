@@ -1,8 +1,6 @@
-"""Speed of batched dynamics.
-
-1. Replicas of a 64-atom crystal in one batch against one ASE loop per replica, same model,
-   in alternating bursts of one run: ratio of atom-steps per second.
-2. Cost per step against the number of atoms of one large crystal, with the fitted exponent.
+"""Speed of batched dynamics: replicas of a 64-atom crystal in one batch against one ASE loop per
+replica, same model, in alternating bursts of one run; ratio of atom-steps per second. The cost of
+large crystals is md_scaling.py's.
 
     OMP_NUM_THREADS=2 python benchmarks/md_batch.py [--model spektral|pair] [--output FILE]
 """
@@ -66,13 +64,15 @@ def build(name: str) -> Potential:
     return model.eval()
 
 
-def crystal(repeats: int) -> Atoms:
-    """Return cubic SiC, 8 atoms per cell."""
+def crystal(
+    repeats: int, symbols: tuple[str, str] = ("Si", "C"), lattice: float = LATTICE
+) -> Atoms:
+    """Return cubic zincblende, 8 atoms per cell; the lattice constant in Angstrom."""
     face = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
     grid = np.array(list(itertools.product(range(repeats), repeat=3)))
-    sites = (grid[:, None] + np.concatenate([face, face + 0.25])).reshape(-1, 3) * LATTICE
-    symbols = ["Si"] * 4 + ["C"] * 4
-    return Atoms(symbols * len(grid), sites, cell=[LATTICE * repeats] * 3, pbc=True)
+    sites = (grid[:, None] + np.concatenate([face, face + 0.25])).reshape(-1, 3) * lattice
+    cell = [symbols[0]] * 4 + [symbols[1]] * 4
+    return Atoms(cell * len(grid), sites, cell=[lattice * repeats] * 3, pbc=True)
 
 
 def engine(model: Potential, atoms: Atoms, n_replicas: int, skin: float) -> md.Simulation:
@@ -127,32 +127,6 @@ def against_ase(
     }
 
 
-def scaling(model: Potential, repeats: list[int], steps: int, skin: float) -> dict[str, Any]:
-    """Time steps of ever larger crystals, list rebuilt once in each, in CPU seconds."""
-    runs = {n: engine(model, crystal(n), 1, skin) for n in repeats}
-    rows = []
-    for n, run in runs.items():
-        began = time.process_time()
-        run.run(0)
-        first = time.process_time() - began
-        samples = []
-        for k in range(steps):
-            began = time.process_time()
-            run.run(k + 1)
-            samples.append(time.process_time() - began)
-        rows.append(
-            {"atoms": 8 * n**3, "cpu_s_per_step": min(samples), "cpu_s_list_and_first": first}
-        )
-    atoms = np.log([row["atoms"] for row in rows])
-    cost = np.log([row["cpu_s_per_step"] for row in rows])
-    large = atoms >= np.log(2000)
-    return {
-        "rows": rows,
-        "exponent": float(np.polyfit(atoms, cost, 1)[0]),
-        "exponent_from_2000_atoms": float(np.polyfit(atoms[large], cost[large], 1)[0]),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=("spektral", "pair"), default="spektral")
@@ -160,7 +134,6 @@ def main() -> None:
     parser.add_argument("--burst", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--skin", type=float, default=1.0)
-    parser.add_argument("--largest", type=int, default=23, help="cells per side: 8 n^3 atoms")
     parser.add_argument("--output")
     arguments = parser.parse_args()
     model = build(arguments.model)
@@ -181,14 +154,6 @@ def main() -> None:
         f"atom-steps/s; ratio {compared['ratio_wall']:.2f} (wall, median of bursts), "
         f"{compared['ratio_wall_fastest']:.2f} (fastest bursts), {compared['ratio_cpu']:.2f} (CPU)"
     )
-    sizes = [n for n in (2, 4, 8, 12, 16, 23) if n <= arguments.largest]
-    if len(sizes) > 1:
-        result["scaling"] = scaling(model, sizes, 3, arguments.skin)
-        for row in result["scaling"]["rows"]:
-            step, first = 1e3 * row["cpu_s_per_step"], 1e3 * row["cpu_s_list_and_first"]
-            print(f"{row['atoms']:7d} atoms: {step:9.2f} CPU-ms/step, first with list {first:9.1f}")
-        power, large = (result["scaling"][k] for k in ("exponent", "exponent_from_2000_atoms"))
-        print(f"cost ~ atoms^{power:.2f}, from 2000 atoms on atoms^{large:.2f}")
     if arguments.output:
         write_json(arguments.output, result)
 

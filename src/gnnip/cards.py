@@ -399,6 +399,8 @@ class ResolvedCard(Card):
     note: str = ""
     skipped: dict[str, str] = {}
     """Artefacts that the tier leaves out, and why."""
+    reference_archives: list[str] = []
+    """Trajectories of references that the steps name, whether they are taken or made anew."""
 
     def cells(self, group: str) -> list[Cell]:
         """Return the cells of a training group, in the order of its matrix."""
@@ -721,8 +723,28 @@ def resolve(
             if isinstance(chosen, FolderSource):
                 use.folder, chosen = chosen, "folder"
             use.source = chosen
+        _choose_reference_dynamics(card, config, where)
     _check_references(card, where)
     return card
+
+
+#: option of a step of dynamics that names a registered trajectory of its reference
+REFERENCE_ARCHIVE = "reference_archive"
+
+
+def _choose_reference_dynamics(card: ResolvedCard, config: Config, where: str) -> None:
+    """Let the reference run where the user says so, instead of taking its trajectories."""
+    for step in card.steps.values():
+        name = step.options.get(REFERENCE_ARCHIVE)
+        card.reference_archives += [name] if name else []
+        source = config.sources.get(name, "archive") if name else "archive"
+        if source == "generate":
+            step.options = {k: v for k, v in step.options.items() if k != REFERENCE_ARCHIVE}
+        elif source != "archive":
+            raise ConfigError(
+                f"{where}: the reference's trajectory '{name}' has the source archive or generate, "
+                "no other."
+            )
 
 
 def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
@@ -773,6 +795,12 @@ def _check_references(card: ResolvedCard, where: str) -> None:
             raise ConfigError(
                 f"{where}: datasets.{name} has the source folder, but no folder; write "
                 "{path: ..., format: ...}."
+            )
+    for name, step in card.steps.items():
+        if step.options.get(REFERENCE_ARCHIVE) and not step.options.get("reference"):
+            raise ConfigError(
+                f"{where}: steps.{name} has a {REFERENCE_ARCHIVE} but no reference; write what "
+                "moved its atoms."
             )
     for kind, used, defined in _references(card):
         if used not in defined:
@@ -828,7 +856,7 @@ def resolve_all(
                 f"{nearest(artefact, offered)}"
             )
     cards = {name: card for name, card in cards.items() if card.artefacts}
-    known = sorted({dataset for card in cards.values() for dataset in card.datasets})
+    known = sorted({n for c in cards.values() for n in (*c.datasets, *c.reference_archives)})
     for dataset in config.sources:
         if dataset not in known:
             raise ConfigError(

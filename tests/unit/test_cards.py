@@ -403,6 +403,34 @@ def test_the_users_seeds_and_sources_win(root):
     assert card.seeds_of_artefact("fig3") == 1
 
 
+def with_reference(root, tmp_path, **options):
+    """Write a card whose step of dynamics has further options, and return its folder."""
+    card = yaml.safe_load((root / "papers/gijon2023.yaml").read_text(encoding="utf-8"))
+    card["steps"]["dynamics"]["options"] |= options
+    (tmp_path / "gijon2023.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
+    return tmp_path
+
+
+def test_a_shipped_reference_is_run_where_the_user_says_so(root, tmp_path):
+    folder = with_reference(root, tmp_path, reference_archive="anion_path")
+    for source, kept in (("archive", True), ("generate", False)):
+        values = {"papers": ["gijon2023"], "sources": {"anion_path": source}}
+        card = cards.resolve_all(cards.check_config(values), folder)["gijon2023"]
+        assert ("reference_archive" in card.steps["dynamics"].options) is kept
+    values["sources"] = {"anion_paths": "generate"}
+    message = complaint(cards.resolve_all, cards.check_config(values), folder)
+    assert "no card uses 'anion_paths', did you mean 'anion_path'" in message
+    values["sources"] = {"anion_path": "download"}
+    message = complaint(cards.resolve_all, cards.check_config(values), folder)
+    assert "trajectory 'anion_path' has the source archive or generate, no other" in message
+
+
+def test_an_archive_needs_the_name_of_its_reference(root, tmp_path):
+    folder = with_reference(root, tmp_path, reference_archive="anion_path", reference=None)
+    message = complaint(cards.resolve, "gijon2023", "quick", None, folder)
+    assert "steps.dynamics has a reference_archive but no reference" in message
+
+
 @pytest.mark.parametrize(
     ("tolerance", "published", "expected", "text"),
     [

@@ -142,6 +142,45 @@ def test_the_archive_is_the_default_source(project):
     assert todo["provide_dataset"] == 2
 
 
+def test_a_reference_from_an_archive_and_the_order_as_a_step(project):
+    data = project.folder / "data"
+    shipped = [path for path in data.iterdir() if path.is_file()]
+    data.unlink()
+    data.mkdir()
+    for path in shipped:
+        (data / path.name).symlink_to(path.resolve())
+    entries = yaml.safe_load((data / "registry.yaml").read_text(encoding="utf-8"))
+    entries["anion_path"] = entries["water_anion"] | {"kind": "trajectory", "file": "path.h5"}
+    (data / "registry.yaml").unlink()
+    (data / "registry.yaml").write_text(yaml.safe_dump(entries), encoding="utf-8")
+    (data / "path.h5").touch()
+    path = project.folder / "papers/gijon2023.yaml"
+    card = yaml.safe_load(path.read_text(encoding="utf-8"))
+    step = card["steps"]["dynamics"]
+    card["steps"]["conservation_short"] = {
+        "dataset": step["dataset"],
+        "trainings": step["trainings"],
+        "options": {"motion": step["options"]["motion"], "reference": "water_anion"},
+    }
+    step["options"]["reference_archive"] = "anion_path"
+    card["artefacts"]["anion_md"]["steps"].append("conservation_short")
+    path.write_text(yaml.safe_dump(card), encoding="utf-8")
+    choice = ("--config", "tier=smoke", "artefacts=anion_md", "sources={water_anion: archive")
+    text = project.snakemake("-n", "-p", *choice[:-1], choice[-1] + "}")
+    assert jobs(text)["measure_conservation"] == jobs(text)["run_reference"] == 1
+    assert "data/path.h5" in text
+    # the user may have it run instead
+    made = project.snakemake("-n", "-p", *choice[:-1], choice[-1] + ", anion_path: generate}")
+    assert jobs(made)["run_reference"] == 1
+    assert "data/path.h5" not in made
+    card["steps"]["dynamics"]["options"]["reference_archive"] = "anion_paths"
+    path.write_text(yaml.safe_dump(card), encoding="utf-8")
+    done = project.run("snakemake", "-n", *choice[:-1], choice[-1] + "}")
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "'anion_paths' is not in the registry, did you mean 'anion_path'" in said
+
+
 def test_the_whole_graph_answers_fast(project):
     choice = ["--config", "tier=paper", "sources={water_anion: generate}"]
     project.snakemake("-n", "--quiet", *choice)

@@ -276,13 +276,17 @@ def step_predictions(name=None):
 # --- dynamics: every potential is a job, named by the folder of its training ------------------------
 
 
+def model_names(wildcards):
+    """Return the names of the trained models of a step: the folders of their trainings."""
+    trainings = _trainings(wildcards)
+    models = step_models()(wildcards)
+    return [str(Path(model).parent.relative_to(trainings)) for model in models]
+
+
 def potential_names(wildcards):
     """Return the potentials of a step of dynamics: its trained models, then the reference."""
-    models = step_models()(wildcards)
-    names = [
-        str(Path(model).parent.relative_to(_trainings(wildcards))) for model in models
-    ]
-    return names + [REFERENCE] * bool(_step(wildcards, None).options.get("reference"))
+    moved = bool(_step(wildcards, None).options.get("reference"))
+    return model_names(wildcards) + [REFERENCE] * moved
 
 
 def dynamics_files(wildcards):
@@ -300,21 +304,62 @@ def dynamics_motion(wildcards):
     return _step(wildcards, None).options.get("motion", {})
 
 
+def _modules_of(card, tier, names):
+    """Return the library modules of the models with these names."""
+    modules = set()
+    for group, cell, _ in (name.split("/") for name in names):
+        plan = _plan_of(card, tier, group, cell)
+        modules.update(card_at(card, tier).modules(plan))
+    return sorted(modules)
+
+
 def dynamics_code(wildcards):
     """Hash the engine and the one model that moves the atoms."""
-    group, cell, _ = wildcards.potential.split("/")
-    plan = _plan_of(wildcards.card, wildcards.tier, group, cell)
-    modules = card_of(wildcards).modules(plan)
+    modules = _modules_of(wildcards.card, wildcards.tier, [wildcards.potential])
     return code_of("gnnip.evaluation.dynamics", *modules)
 
 
-def reference_text(wildcards):
-    return _step(wildcards, None).options["reference"]
+def conservation_code(wildcards):
+    """Hash the engine and the models that move the atoms."""
+    names = model_names(wildcards)
+    modules = _modules_of(wildcards.card, wildcards.tier, names)
+    text = _step(wildcards, None).options.get("reference")
+    moved_by = [reference.calculator_module(text)] if text else []
+    return code_of("gnnip.evaluation.conservation", *modules, *moved_by)
+
+
+def reference_options(wildcards):
+    """Return those options of a step that decide how its reference moves."""
+    options = _step(wildcards, None).options
+    keys = ("reference", "reference_archive", "motion", "reference_motion")
+    return {key: options[key] for key in keys if key in options}
+
+
+def reference_archive(wildcards):
+    """Return the file of the reference's trajectories where the step names a registered one."""
+    name = _step(wildcards, None).options.get("reference_archive")
+    if not name:
+        return []
+    from gnnip.datasets import registry
+
+    try:
+        return str(Path("data") / registry.find_entry(name)["file"])
+    except GnnipError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def reference_code(wildcards):
-    moved_by = reference.calculator_module(reference_text(wildcards))
+    options = _step(wildcards, None).options
+    if options.get("reference_archive"):
+        return ""  # an archive is what it is, whatever becomes of the code
+    moved_by = reference.calculator_module(options["reference"])
     return code_of("gnnip.evaluation.dynamics", moved_by)
+
+
+def comparison_options(wildcards):
+    """Return the options of a step of dynamics without what only moves the reference."""
+    options = _step(wildcards, None).options
+    return {key: value for key, value in options.items() if key != "reference_archive"}
 
 
 def artefact_trainings(wildcards):

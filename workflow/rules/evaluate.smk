@@ -133,6 +133,7 @@ rule run_dynamics:
         model="results/{tier}/{card}/trainings/{potential}/model.safetensors",
     output:
         trajectory="results/{tier}/{card}/dynamics/{step}/{potential}/trajectory.h5",
+        failures=directory("results/{tier}/{card}/dynamics/{step}/{potential}/failures"),
     log:
         "logs/{tier}/{card}/run_dynamics/{step}/{potential}.log",
     benchmark:
@@ -155,8 +156,10 @@ rule run_dynamics:
 rule run_reference:
     input:
         dataset=step_dataset(),
+        archive=reference_archive,
     output:
         trajectory="results/{tier}/{card}/dynamics/{step}/reference/trajectory.h5",
+        failures=directory("results/{tier}/{card}/dynamics/{step}/reference/failures"),
     log:
         "logs/{tier}/{card}/run_reference/{step}.log",
     benchmark:
@@ -166,11 +169,10 @@ rule run_reference:
         mem_mb=2000,
         runtime=480,
     params:
-        motion=dynamics_motion,
-        reference=reference_text,
+        options=reference_options,
         code=reference_code,
     message:
-        "Moving atoms by the reference for {wildcards.card}/{wildcards.step}"
+        "Moving atoms by the reference, or from its archive, for {wildcards.card}/{wildcards.step}"
     script:
         "../scripts/run_reference.py"
 
@@ -193,12 +195,38 @@ rule compare_dynamics:
         runtime=120,
     params:
         names=potential_names,
-        options=step_options(),
+        options=comparison_options,
         code=code_of("gnnip.evaluation.dynamics_comparison"),
     message:
         "Comparing the dynamics of {wildcards.card}/{wildcards.step} with the reference"
     script:
         "../scripts/compare_dynamics.py"
+
+
+rule measure_conservation:
+    input:
+        dataset=step_dataset(),
+        models=step_models(),
+    output:
+        table="results/{tier}/{card}/steps/{step}.csv",
+    log:
+        "logs/{tier}/{card}/measure_conservation/{step}.log",
+    benchmark:
+        "results/{tier}/{card}/benchmarks/measure_conservation/{step}.tsv"
+    wildcard_constraints:
+        step="conservation(_[a-z0-9_]+)?",
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        names=model_names,
+        options=step_options(),
+        code=conservation_code,
+    message:
+        "Measuring the energy error against the time step for {wildcards.card}/{wildcards.step}"
+    script:
+        "../scripts/measure_conservation.py"
 
 
 rule probe_charges:

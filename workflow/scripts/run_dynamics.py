@@ -11,6 +11,7 @@ with job_log(snakemake.log[0]):
         name=snakemake.wildcards.potential,
         motion=snakemake.params.motion,
         model=snakemake.input.model,
+        failures=snakemake.output.failures,
         code=snakemake.params.code,
         device=snakemake.params.device,
         threads=snakemake.threads,

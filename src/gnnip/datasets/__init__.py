@@ -18,15 +18,15 @@ __all__ = ["describe", "load", "names"]
 
 
 def names() -> list[str]:
-    """Return the names of the registered data sets."""
-    from gnnip.datasets.registry import load_registry
+    """Return the names of the registered data sets; trajectories are not among them."""
+    from gnnip.datasets.registry import kind_of, load_registry
 
-    return sorted(load_registry())
+    return sorted(name for name, entry in load_registry().items() if kind_of(entry) == "frames")
 
 
 def describe() -> pd.DataFrame:
-    """Return one row per registered data set: what it is, how it was labelled, whether it is
-    there."""
+    """Return one row per registered data set or trajectory: what it is, how it was labelled,
+    whether it is there."""
     from gnnip.datasets import registry
 
     return registry.describe()
@@ -41,7 +41,8 @@ def load(
     energy and forces; `info` has the frame number, every metadata column and `energy_<term>_ev`;
     `arrays` has `forces_<term>`.
 
-    Raises DataError for an unknown name, a missing or damaged archive, an unknown term.
+    Raises DataError for an unknown name, a missing or damaged archive, an unknown term, a
+    registered trajectory (`gnnip.md.read_trajectory` reads those).
     """
     from gnnip.datasets.structures import load_structures
 

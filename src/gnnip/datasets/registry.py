@@ -33,9 +33,14 @@ RECORDED = (
     "sampling_seconds",
     "labelling_seconds",
     "electron_solves",
+    "torch",
+    "potential",
+    "motion",
 )
 #: what an entry must say
 REQUIRED = ("file", "sha256", "bytes", "n_frames", "reference", "licence", "made")
+#: what an archive may hold, in words; frames where an entry says nothing
+KINDS = {"frames": "a set of labelled frames", "trajectory": "a trajectory"}
 
 
 def registry_path() -> Path:
@@ -65,6 +70,9 @@ def load_registry(path: str | os.PathLike[str] | None = None) -> dict[str, dict[
         missing = [key for key in REQUIRED if key not in (entry or {})]
         if missing:
             raise DataError(f"{path}: the data set '{name}' lacks {', '.join(missing)}; add it.")
+        kind = kind_of(entry)
+        if kind not in KINDS:
+            raise DataError(f"{path}: '{name}' is of the kind '{kind}'{nearest(kind, KINDS)}")
     return entries
 
 
@@ -76,13 +84,29 @@ def find_entry(name: str, path: str | os.PathLike[str] | None = None) -> dict[st
     return entries[name]
 
 
-def check_archive(name: str, path: str | os.PathLike[str] | None = None) -> Path:
-    """Return the path of a registered archive after checking its size and SHA-256.
+def kind_of(entry: Mapping[str, Any]) -> str:
+    """Return which of KINDS an entry is."""
+    return str(entry.get("kind", "frames"))
 
-    Raises DataError, with the cure, for an archive that is unknown, missing, truncated or changed.
+
+def check_archive(
+    name: str, path: str | os.PathLike[str] | None = None, kind: str = "frames"
+) -> Path:
+    """Return the path of a registered archive of one of KINDS after checking its size and SHA-256.
+
+    Raises DataError, with the cure, for an archive that is unknown, missing, truncated or changed,
+    or of another kind.
     """
     registry = registry_path() if path is None else Path(path)
     entry = find_entry(name, registry)
+    found = kind_of(entry)
+    if found != kind:
+        advice = (
+            "name it as reference_archive of a step, or read its file with gnnip.md.read_trajectory"
+            if found == "trajectory"
+            else "read it with gnnip.datasets.load"
+        )
+        raise DataError(f"'{name}' is {KINDS[found]}, not {KINDS[kind]}; {advice}.")
     archive = registry.parent / entry["file"]
     if not archive.is_file():
         raise DataError(
@@ -114,29 +138,55 @@ def register(
     made: Mapping[str, Any],
     path: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Add or replace the entry of an archive that lies beside the registry, and return it.
+    """Add or replace the entry of an archive of frames that lies beside the registry; return it.
 
     Size, checksum, frames and atoms are those of the file; `made` (rule, command, cost, ...) is
-    joined by the seed and the versions that the file itself records.
+    joined by the seed and the versions that the file itself records. Trajectories are registered by
+    `gnnip.evaluation.dynamics.register_trajectory`.
 
     Raises DataError for a file that is not in the registry's folder or is no archive of ours.
     """
+    said = {"title": title, "reference": reference, "licence": licence, "made": made}
+    check_place(archive, path)
+    frames = read_frames(archive)
+    counts = {"n_frames": frames.n_frames, "n_atoms": int(frames.offsets[-1])}
+    return add_entry(name, archive, said, counts, frames.attributes, path)
+
+
+def check_place(
+    archive: str | os.PathLike[str], path: str | os.PathLike[str] | None = None
+) -> None:
+    """Raise DataError for a file that is not in the registry's folder."""
+    registry = registry_path() if path is None else Path(path)
+    if Path(archive).resolve().parent != registry.resolve().parent:
+        raise DataError(f"{archive} must lie in {registry.parent} to be registered; move it there.")
+
+
+def add_entry(
+    name: str,
+    archive: str | os.PathLike[str],
+    said: Mapping[str, Any],
+    counts: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    path: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
+    """Add or replace the entry of a file of any of KINDS, and return it.
+
+    `said` are title, reference, licence and made; `counts` what the file holds; `facts` what it
+    says of itself, of which RECORDED is kept.
+    """
     registry = registry_path() if path is None else Path(path)
     archive = Path(archive)
-    if archive.resolve().parent != registry.resolve().parent:
-        raise DataError(f"{archive} must lie in {registry.parent} to be registered; move it there.")
-    frames = read_frames(archive)
-    recorded = {key: frames.attributes[key] for key in RECORDED if key in frames.attributes}
+    recorded = {key: facts[key] for key in RECORDED if key in facts}
     entry = {
-        "title": title,
+        "title": said["title"],
         "file": archive.name,
         "sha256": sha256(archive),
         "bytes": archive.stat().st_size,
-        "n_frames": frames.n_frames,
-        "n_atoms": int(frames.offsets[-1]),
-        "reference": reference,
-        "licence": licence,
-        "made": {**made, **recorded},
+        **counts,
+        "reference": said["reference"],
+        "licence": said["licence"],
+        "made": {**said["made"], **recorded},
     }
     entries = {**load_registry(registry), name: entry}
     lines = registry.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -155,13 +205,14 @@ def engine(entry: Mapping[str, Any]) -> str:
 
 
 def describe(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
-    """Return one row per registered data set: title, reference, engine and version, frames, atoms,
-    size, licence, file present."""
+    """Return one row per registered archive: title, kind, reference, engine and version, frames,
+    atoms, size, licence, file present."""
     registry = registry_path() if path is None else Path(path)
     rows = [
         {
             "name": name,
             "title": entry.get("title", ""),
+            "kind": kind_of(entry),
             "reference": entry["reference"],
             "engine": engine(entry),
             "frames": entry["n_frames"],
@@ -172,5 +223,5 @@ def describe(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         }
         for name, entry in sorted(load_registry(registry).items())
     ]
-    columns = ["name", "title", "reference", "engine", "frames", "atoms", "megabytes", "licence"]
-    return pd.DataFrame(rows, columns=[*columns, "present"])
+    columns = ["name", "title", "kind", "reference", "engine", "frames", "atoms", "megabytes"]
+    return pd.DataFrame(rows, columns=[*columns, "licence", "present"])

@@ -26,10 +26,97 @@ from gnnip.models.hyperparameters import read_options, require
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
-    from gnnip.md import State, Trajectory
+    from gnnip.md import Criteria, State, Structure, Trajectory
 
 #: name of the reference among the potentials
 REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a replica counts as failed; null switches a limit off.
+
+    temperature_factor : kinetic temperature over the thermostat's.
+    distance_factor : distance of two atoms over the sum of their covalent radii.
+    displacement : Angstrom that an atom may move in one step.
+    energy_sigma : standard deviations of the potential energy (the sum of the data set's terms) of
+        the frames that the starts are selected from, about their mean; only frames with the
+        composition of the start count. Off unless stated.
+    rdf_threshold : Angstrom, integral of |g - g_ref| over the distance for any pair of elements, g
+        over a window of time, g_ref over the frames that the starts are selected from. Off unless
+        stated.
+    rdf_window, rdf_sample : fs; length of a window and time between two samples in it.
+    rdf_range, rdf_bins : Angstrom and bins of g.
+    equilibration : fs, before which energies and radial distributions are not judged.
+    """
+
+    temperature_factor: float | None = 3.0
+    distance_factor: float | None = 0.6
+    displacement: float | None = 1.0
+    energy_sigma: float | None = None
+    rdf_threshold: float | None = None
+    rdf_window: float = 1000.0
+    rdf_sample: float = 10.0
+    rdf_range: float = 6.0
+    rdf_bins: int = 60
+    equilibration: float = 0.0
+
+    def criteria(self, arrays: FrameArrays, starts: np.ndarray, selected: np.ndarray) -> Criteria:
+        """Return the criteria of `gnnip.md` for replicas that start from the frames `starts`.
+
+        Raises DataError when fewer than two of the `selected` frames have a start's composition.
+        """
+        from gnnip.md import Criteria, RdfCriterion, mean_radial_distribution
+
+        energies = rdf = None
+        if self.energy_sigma is not None:
+            total = np.sum([arrays.energies[term] for term in arrays.terms], axis=0)
+            energies = [_mean_and_spread(total[_alike(arrays, f, selected)], f) for f in starts]
+        if self.rdf_threshold is not None:
+            structures = [structure_of(arrays, f) for f in spread_evenly(selected, 200)]
+            g = mean_radial_distribution(structures, r_max=self.rdf_range, bins=self.rdf_bins)
+            rdf = RdfCriterion(g, self.rdf_threshold, self.rdf_window, self.rdf_sample)
+        return Criteria(
+            temperature_factor=self.temperature_factor,
+            distance_factor=self.distance_factor,
+            energy_sigma=self.energy_sigma,
+            energy_reference=energies,
+            displacement=self.displacement,
+            rdf=rdf,
+            equilibration_fs=self.equilibration,
+        )
+
+
+def _alike(arrays: FrameArrays, frame: int, selected: np.ndarray) -> np.ndarray:
+    """Return those of the `selected` frames that have the elements of `frame`."""
+    own = np.sort(arrays.numbers[arrays.atoms(frame)])
+    return np.array(
+        [f for f in selected if np.array_equal(np.sort(arrays.numbers[arrays.atoms(int(f))]), own)],
+        dtype=np.int64,
+    )
+
+
+def _mean_and_spread(energies: np.ndarray, frame: int) -> tuple[float, float]:
+    spread = float(np.std(energies, ddof=1)) if len(energies) > 1 else 0.0
+    if not spread > 0:
+        raise DataError(
+            f"The energies of the frames like frame {frame} have no spread: select more frames, or "
+            "leave energy_sigma out."
+        )
+    return float(np.mean(energies)), spread
+
+
+def structure_of(arrays: FrameArrays, frame: int) -> Structure:
+    """Return positions, atomic numbers, cell and pbc (None: open) of one frame."""
+    atoms = arrays.atoms(int(frame))
+    pbc = None if arrays.pbc is None else arrays.pbc[frame]
+    periodic = arrays.cells is not None and pbc is not None and bool(np.any(pbc))
+    return (
+        np.asarray(arrays.positions[atoms], dtype=np.float64),
+        arrays.numbers[atoms],
+        arrays.cells[frame] if periodic else None,  # type: ignore[index]
+        pbc if periodic else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -44,6 +131,7 @@ class Motion:
     relaxation : fs; of Langevin dynamics the inverse friction.
     record_every, frame_every : fs between rows of the time series and between frames.
     seed : of velocities and thermostat, with the potential's name and the replica's number.
+    criteria : when a replica counts as failed, fields of `Limits`.
     """
 
     temperature: float
@@ -57,6 +145,7 @@ class Motion:
     record_every: float = 2.0
     frame_every: float = 2.0
     seed: int = 1
+    criteria: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         """Raise ConfigError for values that cannot be."""
@@ -84,6 +173,11 @@ class Motion:
                 "needed to start from."
             )
         return spread_evenly(chosen, self.starts)
+
+    def limits(self, arrays: FrameArrays) -> Criteria:
+        """Return the criteria of the replicas, in their order."""
+        starts = np.repeat(self.frames(arrays), self.repeats)
+        return self.criteria.criteria(arrays, starts, frames_with(arrays, self.select))
 
     def state(self, arrays: FrameArrays, name: str, device: str = "cpu") -> State:
         """Return the replicas of the potential `name` at their start, start by start."""
@@ -122,6 +216,7 @@ def run_dynamics(
     motion: Mapping[str, Any],
     model: str | os.PathLike[str] | None = None,
     reference: str | None = None,
+    failures: str | os.PathLike[str] | None = None,
     code: str = "",
     device: str = "cpu",
     threads: int = 1,
@@ -129,12 +224,17 @@ def run_dynamics(
 ) -> list[Trajectory]:
     """Run the replicas of one potential and write their trajectories to `output` (HDF5).
 
+    The file also says how they were moved: its facts (`gnnip.md.read_facts`) are motion, potential,
+    and the versions of what moved them.
+
     Parameters
     ----------
     name : of the potential, which its seeds depend on.
     motion : fields of `Motion`.
     model, reference : a trained potential, or the text that `gnnip.reference.make_calculator`
         understands: one of the two.
+    failures : folder for the last good and the first bad frame of every replica that failed, one
+        file of extended XYZ each, named by `failure_file`.
     code : hash of the code that moves the replicas; another one starts anew.
     threads : of torch.
 
@@ -146,7 +246,7 @@ def run_dynamics(
 
     from gnnip.datasets.arrays import load_arrays
     from gnnip.files import sha256
-    from gnnip.md import Simulation
+    from gnnip.md import Simulation, add_facts, write_failure
     from gnnip.models.contract import choose_device, model_files
 
     if (model is None) == (reference is None):
@@ -173,6 +273,7 @@ def run_dynamics(
         load_potential(model, reference, place),
         state,
         plan.integrator(),
+        criteria=plan.limits(arrays),
         record_every=plan.steps(plan.record_every),
         frame_every=plan.steps(plan.frame_every),
         folder=folder,
@@ -182,10 +283,115 @@ def run_dynamics(
         progress(f"continues at step {simulation.step} of {n_steps}")
     result = simulation.run(n_steps, progress=progress)
     assert result.path is not None
+    if failures is not None:
+        Path(failures).mkdir(parents=True, exist_ok=True)
+        for replica, failure in result.failures.items():
+            write_failure(failure, Path(failures) / failure_file(replica))
     with atomic_path(output) as temporary:
         shutil.copyfile(result.path, temporary)
+        add_facts(temporary, {"motion": asdict(plan), **_origin(model, reference)})
     shutil.rmtree(folder)
     return result.trajectories
+
+
+def failure_file(replica: int) -> str:
+    """Return the name of the file with the last frames of a replica that failed."""
+    return f"replica-{replica:04d}.xyz"
+
+
+def _origin(model: str | os.PathLike[str] | None, reference: str | None) -> dict[str, Any]:
+    """Return what moved the atoms, and the versions of it."""
+    import platform
+    from importlib import metadata
+
+    import gnnip
+
+    facts = {"gnnip": gnnip.__version__, "python": platform.python_version()}
+    facts |= {name: metadata.version(name) for name in ("numpy", "torch")}
+    if model is not None or reference is None:
+        return facts | {"potential": "trained"}
+    from gnnip.reference import origin
+
+    return facts | {"potential": reference, **origin(reference)}
+
+
+def motion_of_reference(
+    motion: Mapping[str, Any], own: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the motion of the reference: that of the potentials but for what is its own."""
+    return {**motion, **(own or {})}
+
+
+def take_archived(
+    name: str,
+    output: str | os.PathLike[str],
+    *,
+    motion: Mapping[str, Any],
+    own: Mapping[str, Any] | None = None,
+    reference: str,
+    registry: str | os.PathLike[str] | None = None,
+) -> None:
+    """Copy the registered trajectory `name` to `output`, as if `run_dynamics` had just made it.
+
+    Its checksum must be the registered one, it must have been moved by `reference` at the
+    temperature of `motion`, and whatever `own` states must be what it says of itself; all else
+    (duration, time step, starts, ...) is what it is. DataError otherwise.
+    """
+    from gnnip.datasets.registry import check_archive
+    from gnnip.md import read_facts
+
+    archive = check_archive(name, registry, kind="trajectory")
+    facts = read_facts(archive)
+    has = {"reference": facts.get("potential"), **facts.get("motion", {})}
+    wanted = asdict(Motion.read(motion_of_reference(motion, own)))
+    wanted = {key: wanted[key] for key in ("temperature", *(own or {}))} | {"reference": reference}
+    for key, value in wanted.items():
+        # through JSON, as the file's own words came
+        if json.loads(json.dumps(value)) != has.get(key):
+            raise DataError(
+                f"The trajectory '{name}' has {key} {has.get(key)!r}, the card states {value!r}: "
+                f"change the card, or make it anew with sources={{{name}: generate}}."
+            )
+    with atomic_path(output) as temporary:
+        shutil.copyfile(archive, temporary)
+
+
+def register_trajectory(
+    name: str,
+    archive: str | os.PathLike[str],
+    *,
+    title: str,
+    reference: str,
+    licence: str,
+    made: Mapping[str, Any],
+    path: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
+    """Add or replace the registry's entry of a trajectory of `run_dynamics`, and return it.
+
+    The file, best packed by `gnnip.md.pack_trajectory`, lies beside the registry. Arguments are
+    those of `gnnip.datasets.registry.register`; `made` is joined by what moved the atoms, and how,
+    as the file itself records it. A card names it as `reference_archive`.
+
+    Raises DataError for a file that is not in the registry's folder, is no trajectory, or does not
+    say how it was moved.
+    """
+    from gnnip.datasets.registry import add_entry, check_place
+    from gnnip.md import read_facts, read_trajectory
+
+    check_place(archive, path)
+    replicas, facts = read_trajectory(archive), read_facts(archive)
+    if "motion" not in facts:
+        raise DataError(
+            f"{archive} does not say how its atoms were moved: register what run_dynamics wrote."
+        )
+    counts = {
+        "kind": "trajectory",
+        "n_replicas": len(replicas),
+        "n_frames": sum(len(t.time_fs) for t in replicas),
+        "n_atoms": sum(len(t.time_fs) * len(t.atomic_numbers) for t in replicas),
+    }
+    said = {"title": title, "reference": reference, "licence": licence, "made": made}
+    return add_entry(name, archive, said, counts, facts, path)
 
 
 def load_potential(

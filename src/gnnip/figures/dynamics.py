@@ -1,4 +1,5 @@
-"""Panels about the dynamics of several potentials, from `compare_dynamics`' tidy table.
+"""Panels about the dynamics of several potentials, from the tidy tables of `compare_dynamics` and
+`measure_conservation`.
 
 Every function draws one panel into given axes. `Look` says in which order, colour and words
 potentials appear; the reference is drawn first and widest, as what the others are held against.
@@ -80,6 +81,128 @@ def conservation(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     ax.axhline(0.0, color=style.INK, lw=0.5)
     ax.set_xlim(0.0, tidy.loc[chosen, "x"].max() / 1000.0 or None)
     ax.set(xlabel="time (ps)", ylabel="conserved energy\n(meV/atom, from the start)")
+
+
+def survival(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw the share of replicas alive against time, with its 95 % band."""
+    rows = tidy[tidy["record"] == "survival"]
+    for potential in look.present(rows):
+        wide = rows[rows["potential"] == potential].pivot_table(
+            index="x", columns="name", values="value"
+        )
+        time, colour = wide.index.to_numpy() / 1000.0, look.colours[potential]
+        ax.fill_between(
+            time,
+            wide["survival_low"],
+            wide["survival_high"],
+            step="post",
+            color=colour,
+            alpha=0.15,
+            lw=0,
+        )
+        width = 0.6 * look.width(potential) + 0.6
+        ax.step(time, wide["survival"], where="post", color=colour, lw=width)
+    ax.set_xlim(0.0, rows["x"].max() / 1000.0 or None)
+    ax.set_ylim(0.0, 1.05)
+    ax.set(xlabel="time (ps)", ylabel="share of replicas alive")
+
+
+#: marks of what becomes of replicas (`gnnip.md.KINDS`)
+KIND_MARKERS = {
+    "collapse": "o",
+    "explosion": "^",
+    "melting": "s",
+    "non-finite": "X",
+    "refused": "D",
+}
+
+
+def autopsy(ax: Axes, tidy: pd.DataFrame, look: Look, name: str = "pair_distance_a") -> None:
+    """Draw each failure at its time and the distance of its closest pair (or another number of its
+    autopsy): colour by potential, mark by kind, the pair in letters where it changes.
+    """
+    rows = tidy[tidy["record"] == "autopsy"]
+    keys = ["potential", "replica"]
+    facts = {
+        key: rows[rows["name"] == key].set_index(keys)[["x", "value", "text"]]
+        for key in ("kind", name)
+    }
+    seen = []
+    for potential in look.present(rows):
+        labelled = set()
+        for place, kind in facts["kind"].iterrows():
+            if place[0] != potential or place not in facts[name].index:
+                continue
+            found = facts[name].loc[place]
+            time, colour = kind["value"] / 1000.0, look.colours[potential]
+            marker = KIND_MARKERS.get(kind["text"], "P")
+            ax.plot(time, found["value"], marker, color=colour, ms=4.5, mec="white", mew=0.4)
+            seen.append(kind["text"])
+            # one name for all failures of a potential by one pair
+            if found["text"] not in labelled:
+                labelled.add(found["text"])
+                ax.annotate(
+                    found["text"],
+                    (time, found["value"]),
+                    xytext=(4, 3),
+                    textcoords="offset points",
+                    fontsize=6.3,
+                    color=colour,
+                )
+    for kind in (kind for kind in KIND_MARKERS if kind in seen):
+        ax.plot([], [], KIND_MARKERS[kind], color=style.GREY, ms=4, label=kind)
+    if seen:
+        ax.legend(loc="best", handletextpad=0.1)
+    else:
+        ax.text(0.5, 0.5, "no replica failed", transform=ax.transAxes, ha="center", va="center")
+    ax.set_xlim(left=0.0)
+    ax.set_ylim(bottom=0.0)
+    ax.margins(x=0.12)
+    ax.set(xlabel="time of the failure (ps)", ylabel="closest pair (Å)")
+
+
+def angles(ax: Axes, tidy: pd.DataFrame, look: Look, name: str) -> None:
+    """Draw the distribution of one angle of all potentials, named end-centre-end."""
+    distribution(ax, tidy, look, name, "adf")
+    ax.set_xlim(0.0, 180.0)
+    ax.set_xticks([0, 60, 120, 180])
+    first, centre, last = name.split("-")
+    ax.set(xlabel=f"angle {first}–{centre}–{last} (degrees)", ylabel="density (1/degree)")
+
+
+def energy_order(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw the fluctuation of the energy against the time step: mean and range over replicas, a
+    line of slope 2 beside them, and the fitted order of each potential in words.
+    """
+    rows = tidy[(tidy["record"] == "conservation") & (tidy["name"] == "fluctuation_mev_per_atom")]
+    rows = rows.dropna(subset=["value"])
+    order = tidy[tidy["record"] == "order"].set_index(["potential", "name"])["value"]
+    lines = []
+    for potential in look.present(tidy[tidy["record"] == "order"]):
+        colour = look.colours[potential]
+        by_step = rows[rows["potential"] == potential].groupby("x")["value"]
+        if len(by_step):
+            mean = by_step.mean()
+            spread = [mean - by_step.min(), by_step.max() - mean]
+            ax.errorbar(mean.index, mean, yerr=spread, fmt="o-", color=colour, ms=3.5, capsize=2)
+        mean_order = float(np.mean(order[potential, "exponent_mean"]))
+        half = 0.5 * (order[potential, "exponent_high"] - order[potential, "exponent_low"])
+        half = float(np.mean(half))
+        text = f"{mean_order:.2f} ± {half:.2f}" if np.isfinite(half) else f"{mean_order:.2f}"
+        known = text if np.isfinite(mean_order) else "failed"
+        lines.append((f"{look.labels[potential]}: {known}", colour))
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    if len(rows):
+        steps = np.sort(rows["x"].unique())
+        low = rows.groupby("x")["value"].min().iloc[0]
+        guide = 0.5 * low * (steps / steps[0]) ** 2
+        ax.plot(steps, guide, color=style.INK, lw=0.7, ls=(0, (4, 2)))
+        ax.set_ylim(0.5 * guide[0], 30.0 * rows["value"].max())
+        ax.set_xticks(steps, [f"{step:g}" for step in steps])
+        ax.minorticks_off()
+    write_lines(ax, lines)
+    ax.set(xlabel="time step (fs)", ylabel="energy fluctuation\n(meV/atom)")
 
 
 def distribution(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: str = "rdf") -> None:

@@ -179,13 +179,9 @@ class Judge:
             ratio = distance / float(COVALENT_RADII[kinds[0]] + COVALENT_RADII[kinds[1]])
         environment, odd_atom = math.nan, None
         if self.environments is not None and good is not None:
-            try:
-                distances = self.environments.distances(good.positions, numbers, cell, pbc)
-            except GnnipError:
-                distances = np.full(len(numbers), np.nan)
-            candidates = range(len(numbers)) if atoms is None else atoms
-            odd_atom = max(candidates, key=lambda atom: distances[atom])
-            environment = float(distances[odd_atom])
+            environment, odd_atom = self.environments.strangest(
+                (good.positions, numbers, cell, pbc), atoms
+            )
         return Failure(
             replica=new.layout.identifiers[row],
             seed=new.layout.seeds[row],

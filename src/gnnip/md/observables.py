@@ -9,17 +9,20 @@ Angstrom (Fu et al., arXiv 2210.07237) and the percentage of the integral of |g_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
-from gnnip.errors import DataError
+from gnnip.errors import DataError, StructureError
 from gnnip.graphs import neighbour_list
 
 Pair = tuple[int, int]
 Triplet = tuple[int, int, int]
+#: positions (n, 3) in Angstrom, atomic numbers (n,), cell (3, 3) or None, pbc or None
+Structure = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,17 @@ class Spectrum:
     frequency: np.ndarray  #: (m,) THz
     total: np.ndarray  #: (m,) per THz
     species: Mapping[int, np.ndarray]  #: share of each element, adding up to the total
+
+    def at(self, frequency: np.ndarray) -> Spectrum:
+        """Return the total at other frequencies (m,), evenly spaced, THz: the straight line between
+        its own, normalised again; itself where they are the same.
+        """
+        own = self.frequency
+        if len(own) == len(frequency) and np.allclose(own, frequency):
+            return self
+        total = np.interp(frequency, own, self.total, right=0.0)
+        area = max(float(total.sum() * (frequency[1] - frequency[0])), 1e-300)
+        return Spectrum(frequency, total / area, {})
 
 
 @dataclass(frozen=True)
@@ -206,6 +220,89 @@ def angular_distribution(
             key = (int(species[centre]), int(species[b]), int(species[c]))
             p[key] = counts / (counts.sum() * (edges[1] - edges[0]))
     return AngularDistribution(edges, p)
+
+
+def mean_radial_distribution(
+    structures: Sequence[Structure], *, r_max: float, bins: int = 200
+) -> RadialDistribution:
+    """Radial distribution functions averaged over structures that may differ in cell, composition
+    or order of atoms; each counts the same.
+
+    Raises DataError for no structures or when some are periodic and others open.
+    """
+    parts = [
+        (len(frames), radial_distribution(frames, *system, r_max=r_max, bins=bins))
+        for frames, *system in _by_system(structures)
+    ]
+    if len({part.density for _, part in parts}) > 1:
+        raise DataError("Periodic and open structures have no common radial distribution.")
+    return replace(parts[0][1], g=_weighted([(count, part.g) for count, part in parts]))
+
+
+def mean_angular_distribution(
+    structures: Sequence[Structure], *, cutoff: float | Mapping[Pair, float], bins: int = 90
+) -> AngularDistribution:
+    """Angular distributions averaged over structures that may differ in cell, composition or order
+    of atoms, as `angular_distribution`; DataError for no structures.
+
+    Where several systems are averaged, each counts by its structures, not by its angles.
+    """
+    parts = [
+        (len(frames), angular_distribution(frames, *system, cutoff=cutoff, bins=bins))
+        for frames, *system in _by_system(structures)
+    ]
+    found = _weighted([(count, part.p) for count, part in parts])
+    width = np.pi / bins
+    # a triplet that some of the systems lack is normalised over those that have it
+    return replace(parts[0][1], p={k: p / (p.sum() * width) for k, p in found.items()})
+
+
+def _by_system(structures: Sequence[Structure]) -> list[tuple[np.ndarray, Any, Any, Any]]:
+    """Return (frames (t, n, 3), numbers, cell, pbc) of the structures that share all but the
+    positions, in order of appearance.
+    """
+    if not structures:
+        raise DataError("An average needs at least one structure.")
+    groups: dict[Any, tuple[list[np.ndarray], Any]] = {}
+    for positions, *system in structures:
+        kinds = zip(system, (np.int64, np.float64, np.bool_), strict=True)
+        key = tuple(None if part is None else np.asarray(part, t).tobytes() for part, t in kinds)
+        groups.setdefault(key, ([], system))[0].append(positions)
+    return [(np.stack(frames), *system) for frames, system in groups.values()]
+
+
+def _weighted(parts: Sequence[tuple[int, Mapping[Key, np.ndarray]]]) -> dict[Key, np.ndarray]:
+    """Return the weighted means by key; what a part lacks is zero."""
+    if len(parts) == 1:
+        return dict(parts[0][1])
+    keys: list[Key] = sorted({key for _, part in parts for key in part})  # type: ignore[type-var]
+    total = sum(count for count, _ in parts)
+    return {
+        key: np.sum([count * part[key] for count, part in parts if key in part], axis=0) / total
+        for key in keys
+    }
+
+
+def shortest_distances(structures: Iterable[Structure], r_max: float = 4.0) -> dict[Pair, float]:
+    """Return the shortest distance (Angstrom) of each pair of elements that comes closer than
+    `r_max` anywhere in the structures; those that cannot be measured are left out.
+    """
+    shortest: dict[Pair, float] = {}
+    for positions, numbers, cell, pbc in structures:
+        if not np.isfinite(positions).all():
+            continue
+        try:
+            index, shift = neighbour_list(positions, r_max, cell, _flags(pbc, cell is not None))
+        except StructureError:  # coinciding atoms
+            continue
+        vectors = positions[index[0]] - positions[index[1]] + (0.0 if shift is None else shift)
+        r = np.linalg.norm(vectors, axis=1)
+        kinds = np.sort(np.asarray(numbers)[index], axis=0)
+        for pair in np.unique(kinds, axis=1).T:
+            key = (int(pair[0]), int(pair[1]))
+            closest = float(r[(kinds == pair[:, None]).all(axis=0)].min())
+            shortest[key] = min(closest, shortest.get(key, np.inf))
+    return shortest
 
 
 def vibrational_density_of_states(

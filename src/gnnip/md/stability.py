@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gnnip.errors import ConfigError, DataError
+from gnnip.errors import ConfigError, DataError, GnnipError
 from gnnip.graphs import neighbour_list
 from gnnip.md.observables import RadialDistribution
 
@@ -29,6 +29,11 @@ REASONS = (
     "rdf",
     "evaluation",
 )
+#: what becomes of replicas, told apart by `Failure.kind`
+KINDS = ("collapse", "explosion", "melting", "non-finite", "refused")
+#: a closest pair below this part of the sum of its covalent radii is a collapse, whatever
+#: criterion noticed first: bonds of healthy runs at thousands of kelvin stay above 0.8
+COLLAPSED = 0.75
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,20 @@ class Failure:
     #: without a library
     environment_distance: float = math.nan
     environment_atom: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """One of KINDS.
+
+        collapse: a pair is closer than the criterion of distances or than COLLAPSED allows;
+        explosion: too hot, too fast or too far from the usual energies without such a pair;
+        melting: another structure at healthy distances; non-finite; refused: by the potential.
+        """
+        if self.reason == "non-finite":
+            return "non-finite"
+        if "min-distance" in self.reasons or self.pair_ratio < COLLAPSED:
+            return "collapse"
+        return {"rdf": "melting", "evaluation": "refused"}.get(self.reason, "explosion")
 
     def __str__(self) -> str:
         """Return one line for a log."""
@@ -237,6 +256,22 @@ class EnvironmentLibrary:
                 gaps = np.linalg.norm(self._known[int(z)] - described[atom], axis=1)
                 result[atom] = gaps.min() / self._unit[int(z)]
         return result
+
+    def strangest(
+        self,
+        structure: tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None],
+        atoms: Sequence[int] | None = None,
+    ) -> tuple[float, int]:
+        """Return distance and number of the atom, of all or of `atoms`, that is furthest from the
+        training environments; NaN when the structure (as for `fit`) has none to compare.
+        """
+        count = len(structure[1])
+        try:
+            distances = self.distances(*structure)
+        except GnnipError:
+            distances = np.full(count, np.nan)
+        atom = max(range(count) if atoms is None else atoms, key=lambda a: distances[a])
+        return float(distances[atom]), int(atom)
 
 
 @dataclass(frozen=True)

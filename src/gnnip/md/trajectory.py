@@ -42,6 +42,12 @@ _FAILURE_VALUES = (
     "environment_distance",
     "environment_atom",
 )
+#: decimals that a packed file keeps
+_DECIMALS = {"positions_angstrom": 4, "velocities_angstrom_per_fs": 6}
+#: numbers in an array below which the bookkeeping of compression costs more than it saves
+_WORTH_PACKING = 1000
+#: before an attribute that is no plain number or text
+_JSON = "json:"
 _FRAMES = ("time_fs", "positions_angstrom", "velocities_angstrom_per_fs")
 
 
@@ -179,6 +185,56 @@ def read_trajectory(path: str | os.PathLike[str]) -> list[Trajectory]:
     """
     with _open(Path(path)) as file:
         return [_read_replica(file[name]) for name in sorted(file)]
+
+
+def read_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a trajectory file says of itself: settings of the integrator, and whatever
+    `add_facts` wrote; DataError as for `read_trajectory`.
+    """
+    with _open(Path(path)) as file:
+        return {
+            name: json.loads(value[len(_JSON) :])
+            if isinstance(value, str) and value.startswith(_JSON)
+            else (value.item() if isinstance(value, np.generic) else value)
+            for name, value in file.attrs.items()
+        }
+
+
+def add_facts(path: str | os.PathLike[str], facts: Mapping[str, Any]) -> None:
+    """Write numbers, texts and JSON values into a trajectory file of one's own, as attributes."""
+    _open(Path(path)).close()
+    with h5py.File(path, "r+") as file:
+        for name, value in facts.items():
+            plain = isinstance(value, str | int | float)
+            file.attrs[name] = value if plain else _JSON + json.dumps(value, sort_keys=True)
+
+
+def pack_trajectory(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Write `source` anew, small enough to be shipped: compressed, frames rounded.
+
+    Positions are kept to 1e-4 Angstrom and velocities to 1e-6 Angstrom/fs, less than either
+    changes in a hundredth of a femtosecond.
+    Everything else, time series and failures included, is kept as it is.
+    """
+    with (
+        _open(Path(source)) as old,
+        atomic_path(target) as temporary,
+        h5py.File(temporary, "w") as new,
+    ):
+        new.attrs.update(old.attrs)
+
+        def copy(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Group):
+                new.require_group(name).attrs.update(item.attrs)
+                return
+            options: dict[str, Any] = {}
+            if item.size > _WORTH_PACKING:
+                options = {"compression": "gzip", "shuffle": True}
+                if "/frames/" in name and name.rpartition("/")[2] in _DECIMALS:
+                    options["scaleoffset"] = _DECIMALS[name.rpartition("/")[2]]
+            new.create_dataset(name, data=item[...], **options)
+
+        old.visititems(copy)
 
 
 def write_extxyz(trajectory: Trajectory, path: str | os.PathLike[str], every: int = 1) -> None:

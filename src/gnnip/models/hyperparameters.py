@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import types
 import typing
@@ -48,10 +49,13 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
             raise ConfigError(f"{where} is '{value}'{nearest(value, choices)}")
         return value
     if origin in (typing.Union, types.UnionType):
-        options = typing.get_args(hint)
-        if value is None and type(None) in options:
+        options = [o for o in typing.get_args(hint) if o is not type(None)]
+        if value is None and len(options) < len(typing.get_args(hint)):
             return None
-        return _fit(value, next(o for o in options if o is not type(None)), where)
+        for option in options[:-1]:
+            with contextlib.suppress(ConfigError):
+                return _fit(value, option, where)
+        return _fit(value, options[-1], where)
     if dataclasses.is_dataclass(hint):
         if isinstance(value, hint):  # type: ignore[arg-type]
             return value

@@ -65,6 +65,17 @@ def make_calculator(text: str) -> Any:
         raise ConfigError(f"The reference '{text}' cannot be made: {error}.") from None
 
 
+def origin(text: str) -> dict[str, str]:
+    """Return what computes a reference such as `make_calculator` takes: for an engine its settings
+    in full and its version.
+    """
+    if not _is_engine(text):
+        return {}
+    from gnnip.reference.engines import make_engine
+
+    return make_engine(text).provenance()
+
+
 def _name(text: str) -> str:
     return text.split()[0] if text.strip() else ""
 

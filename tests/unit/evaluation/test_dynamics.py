@@ -296,7 +296,7 @@ def test_steps_are_timed_alone_and_in_a_batch(dataset, runs):
     _, models = runs
     threads = torch.get_num_threads()
     try:
-        rows = _time_steps(str(dataset), {"soft": models["soft"]}, REFERENCE, MOTION, 2, 1)
+        rows = _time_steps(str(dataset), {"soft": models["soft"]}, REFERENCE, MOTION, MOTION, 2, 1)
     finally:
         torch.set_num_threads(threads)
     seconds = pd.DataFrame(rows).set_index(["potential", "name"])["value"]

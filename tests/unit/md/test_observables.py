@@ -237,3 +237,66 @@ def test_survival_interval_without_censoring_is_wilson():
         md.survival_curve([-1.0], [True])
     with pytest.raises(ValueError, match="interval"):
         md.survival_curve([1.0], [True], interval="other")
+
+
+# averages over different systems
+
+
+def two_systems():
+    """A periodic crystal, the same atoms in another order, and a larger cell."""
+    rng = np.random.default_rng(2)
+    positions = rng.random((12, 3)) * 6.0
+    numbers = np.array([32, 34, 34] * 4)
+    cell, pbc = np.eye(3) * 6.0, np.ones(3, dtype=bool)
+    order = rng.permutation(12)
+    wide = (1.2 * positions, numbers, 1.2 * cell, pbc)
+    return (positions, numbers, cell, pbc), (positions[order], numbers[order], cell, pbc), wide
+
+
+def test_the_order_of_atoms_does_not_matter_to_a_mean():
+    one, shuffled, wide = two_systems()
+    options = {"r_max": 5.0, "bins": 20}
+    single = md.radial_distribution(one[0][None], *one[1:], **options)
+    both = md.mean_radial_distribution([one, shuffled, one], **options)
+    angle = md.angular_distribution(one[0][None], *one[1:], cutoff=4.0, bins=12)
+    angles = md.mean_angular_distribution([one, shuffled], cutoff=4.0, bins=12)
+    for pair, g in single.g.items():
+        np.testing.assert_allclose(both.g[pair], g, atol=1e-12)
+    assert set(angles.p) == set(angle.p)
+    for key, p in angle.p.items():
+        np.testing.assert_allclose(angles.p[key], p, atol=1e-12)
+    # structures of different cells count each the same
+    other = md.radial_distribution(wide[0][None], *wide[1:], **options)
+    mean = md.mean_radial_distribution([one, wide, wide], **options)
+    for pair, g in mean.g.items():
+        np.testing.assert_allclose(g, (single.g[pair] + 2 * other.g[pair]) / 3, atol=1e-12)
+    width = np.pi / 12
+    for p in md.mean_angular_distribution([one, wide], cutoff=4.0, bins=12).p.values():
+        assert p.sum() * width == pytest.approx(1.0)
+    open_one = (one[0], one[1], None, None)
+    with pytest.raises(DataError, match="no common radial distribution"):
+        md.mean_radial_distribution([one, open_one], **options)
+    with pytest.raises(DataError, match="at least one structure"):
+        md.mean_radial_distribution([], **options)
+
+
+def test_shortest_distances_by_pair():
+    positions = np.array([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 2.5, 0.0], [5.6, 0.0, 0.0]])
+    numbers = np.array([34, 32, 34, 32])
+    free = md.shortest_distances([(positions, numbers, None, None)])
+    assert free == pytest.approx({(32, 34): 2.0, (34, 34): 2.5, (32, 32): 3.6})
+    # the image of the last atom comes closer to the first
+    cell, pbc = np.eye(3) * 7.0, np.ones(3, dtype=bool)
+    assert md.shortest_distances([(positions, numbers, cell, pbc)])[32, 34] == pytest.approx(1.4)
+    broken = (np.full((4, 3), np.nan), numbers, None, None)
+    met = (np.zeros((4, 3)), numbers, None, None)
+    assert md.shortest_distances([broken, met]) == {}
+
+
+def test_a_spectrum_at_other_frequencies():
+    own = md.Spectrum(np.arange(5.0), np.array([0.0, 0.4, 0.4, 0.2, 0.0]), {})
+    assert own.at(np.arange(5.0)) is own
+    fine = own.at(np.arange(0.0, 4.1, 0.5))
+    assert fine.total.sum() * 0.5 == pytest.approx(1.0)
+    assert fine.total[3] == pytest.approx(fine.total[4])
+    assert own.at(np.arange(7.0)).total[5:].tolist() == [0.0, 0.0]

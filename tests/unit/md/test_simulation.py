@@ -77,21 +77,28 @@ def bombs() -> md.State:
 def test_a_collapse_does_not_disturb_the_others(name):
     state = bombs()
     n_steps = 160
-    with_it = md.Simulation(Bomb(), state, MAKERS[name](), record_every=5).run(n_steps)
+    options = {"record_every": 5, "frame_every": 5, "frame_precision": "float64"}
+    with_it = md.Simulation(Bomb(), state, MAKERS[name](), **options).run(n_steps)
     assert list(with_it.failures) == [2]
     failure = with_it.failures[2]
     assert 10 < failure.step < n_steps - 20
     others = [0, 1, 3, 4, 5]
-    without = md.Simulation(Bomb(), state.select(others), MAKERS[name](), record_every=5).run(
-        n_steps
-    )
+    without = md.Simulation(Bomb(), state.select(others), MAKERS[name](), **options).run(n_steps)
     assert not without.failures
+    beside = {t.replica: t for t in with_it.trajectories}
     for replica in others:
         same_bits(with_it.final[replica], without.final[replica])
     series = {t.replica: t.series for t in with_it.trajectories}
     for trajectory in without.trajectories:
         for column, values in trajectory.series.items():
             np.testing.assert_array_equal(values, series[trajectory.replica][column])
+        # to the bit, frame by frame
+        assert len(trajectory.time_fs) == n_steps // 5 + 1
+        for column in ("time_fs", "positions", "velocities"):
+            own = getattr(beside[trajectory.replica], column)
+            np.testing.assert_array_equal(getattr(trajectory, column), own)
+    assert beside[2].failure is failure
+    assert 1 < len(beside[2].time_fs) <= failure.last_good.step // 5 + 1
     # frozen in the last good frame, with its story
     assert failure.last_good.step == failure.step - 1
     np.testing.assert_array_equal(with_it.final[2].positions.numpy(), failure.last_good.positions)
@@ -176,6 +183,29 @@ def test_reasons_are_told_apart():
         else:
             assert run.failures[0].reason == "energy"
             assert run.failures[0].step == expected
+
+
+@pytest.mark.parametrize(
+    ("reasons", "ratio", "kind"),
+    [
+        (("min-distance", "temperature"), 0.5, "collapse"),
+        # the heat of a collapse is noticed first
+        (("temperature",), 0.7, "collapse"),
+        (("temperature", "energy"), 0.9, "explosion"),
+        (("displacement",), np.nan, "explosion"),
+        (("rdf",), 0.9, "melting"),
+        (("non-finite", "min-distance"), 0.5, "non-finite"),
+        (("evaluation",), 0.9, "refused"),
+    ],
+)
+def test_kinds_of_failure(reasons, ratio, kind):
+    frame = md.Frame(1, np.zeros((2, 3)), np.zeros((2, 3)), 0.0, 1.0)
+    about = {"reason": reasons[0], "reasons": reasons, "detail": "", "pair": (0, 1)}
+    about |= {"pair_numbers": (18, 18), "pair_distance": 1.0, "pair_ratio": ratio}
+    about |= {"last_good": frame, "first_bad": frame, "atomic_numbers": np.full(2, 18)}
+    failure = md.Failure(0, 1, 40.0, 1, 2.0, **about, cell=None, pbc=None)
+    assert failure.kind == kind
+    assert kind in md.KINDS
 
 
 def test_rdf_criterion_over_windows():
