@@ -126,7 +126,7 @@ def _measure(
     if state.n_replicas:
         test = md.nve_order_test(potential, state, wanted.time_steps, wanted.duration)
     row = {replica: k for k, replica in enumerate(state.layout.identifiers)}
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for replica in replicas:
         text = failures.get(replica, "")
         for k, step in enumerate(sorted(set(wanted.time_steps))):

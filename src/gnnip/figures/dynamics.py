@@ -122,28 +122,24 @@ def autopsy(ax: Axes, tidy: pd.DataFrame, look: Look, name: str = "pair_distance
     autopsy): colour by potential, mark by kind, the pair in letters where it changes.
     """
     rows = tidy[tidy["record"] == "autopsy"]
-    keys = ["potential", "replica"]
-    facts = {
-        key: rows[rows["name"] == key].set_index(keys)[["x", "value", "text"]]
-        for key in ("kind", name)
-    }
-    seen = []
-    for potential in look.present(rows):
-        labelled = set()
-        for place, kind in facts["kind"].iterrows():
-            if place[0] != potential or place not in facts[name].index:
-                continue
-            found = facts[name].loc[place]
-            time, colour = kind["value"] / 1000.0, look.colours[potential]
-            marker = KIND_MARKERS.get(kind["text"], "P")
-            ax.plot(time, found["value"], marker, color=colour, ms=4.5, mec="white", mew=0.4)
-            seen.append(kind["text"])
+    by_replica = ["potential", "replica"]
+    kinds, values = rows[rows["name"] == "kind"], rows[rows["name"] == name]
+    found = pd.merge(kinds, values, on=by_replica, suffixes=("_kind", ""))
+    seen, labelled = set(), set()
+    for potential in look.present(found):
+        own, colour = found[found["potential"] == potential], look.colours[potential]
+        for time, kind, value, pair in zip(
+            own["value_kind"] / 1000.0, own["text_kind"], own["value"], own["text"], strict=True
+        ):
+            marker = KIND_MARKERS.get(kind, "P")
+            ax.plot(time, value, marker, color=colour, ms=4.5, mec="white", mew=0.4)
+            seen.add(kind)
             # one name for all failures of a potential by one pair
-            if found["text"] not in labelled:
-                labelled.add(found["text"])
+            if (potential, pair) not in labelled:
+                labelled.add((potential, pair))
                 ax.annotate(
-                    found["text"],
-                    (time, found["value"]),
+                    pair,
+                    (time, value),
                     xytext=(4, 3),
                     textcoords="offset points",
                     fontsize=6.3,
