@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from project import jobs
 
 from gnnip import cards
 
