@@ -395,12 +395,24 @@ class ResolvedCard(Card):
     """A card with the tier's overrides and the user's choices worked in."""
 
     tier: Tier
+    artefacts: dict[str, Artefact] = {}
+    """None where the tier leaves all of them out."""
     comparable: bool = True
     note: str = ""
     skipped: dict[str, str] = {}
     """Artefacts that the tier leaves out, and why."""
     reference_archives: list[str] = []
     """Trajectories of references that the steps name, whether they are taken or made anew."""
+
+    def used_datasets(self) -> list[str]:
+        """Return the data sets behind the artefacts, in the card's order."""
+        used: set[str | None] = set()
+        for artefact in self.artefacts.values():
+            steps = [self.steps[name] for name in artefact.steps]
+            groups = {*artefact.trainings, *(g for step in steps for g in step.trainings)}
+            used |= {*artefact.datasets, *(step.dataset for step in steps)}
+            used |= {self.trainings[group].dataset for group in groups}
+        return [name for name in self.datasets if name in used]
 
     def cells(self, group: str) -> list[Cell]:
         """Return the cells of a training group, in the order of its matrix."""

@@ -520,3 +520,22 @@ def test_every_artefact_is_tabulated_and_drawn_and_every_file_belongs_to_a_card(
                 assert callable(getattr(module, artefact, None)), f"{module.__name__}.{artefact}"
     recorded = {path.parent.name for path in (root / "results/recorded").glob("*/*/*.csv")}
     assert recorded <= set(names)
+
+
+def test_data_sets_behind_the_artefacts(root):
+    config = cards.Config(artefacts=["fig1b"])
+    card = cards.resolve("kang2024", "quick", config, root / "papers")
+    assert card.used_datasets() == ["point_charges"]
+    assert set(card.datasets) > {"point_charges"}
+    whole = cards.resolve("kang2024", "quick", folder=root / "papers")
+    assert whole.used_datasets() == list(whole.datasets)
+
+
+def test_a_tier_may_leave_out_every_artefact(tmp_path, root):
+    text = (root / "papers/hoedl2022.yaml").read_text(encoding="utf-8").split("tiers:")[0]
+    text += "tiers: {quick: {note: nothing yet, artefacts: {reference_data: null}}}\n"
+    (tmp_path / "hoedl2022.yaml").write_text(text, encoding="utf-8")
+    card = cards.resolve("hoedl2022", "quick", folder=tmp_path)
+    assert card.artefacts == {}
+    assert card.used_datasets() == []
+    assert card.skipped == {"reference_data": "left out at tier quick"}

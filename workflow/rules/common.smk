@@ -496,8 +496,8 @@ def verification_files():
         {
             name
             for card in CARDS.values()
-            for name, use in card.datasets.items()
-            if use.source in ("archive", "generate")
+            for name in card.used_datasets()
+            if card.datasets[name].source in ("archive", "generate")
         }
     )
     return expand(
