@@ -2,12 +2,13 @@
 
 import pytest
 
+from gnnip import datasets
 from gnnip.datasets import verification
 from gnnip.datasets.registry import check_archive, load_registry
 from gnnip.datasets.store import read_frames
 
 
-@pytest.mark.parametrize("name", sorted(load_registry()))
+@pytest.mark.parametrize("name", datasets.names())
 def test_labels_are_those_of_the_reference(name):
     entry = load_registry()[name]
     path = check_archive(name)
