@@ -526,7 +526,7 @@ def test_data_sets_behind_the_artefacts(root):
     config = cards.Config(artefacts=["fig1b"])
     card = cards.resolve("kang2024", "quick", config, root / "papers")
     assert card.used_datasets() == ["point_charges"]
-    whole = cards.resolve("kang2024", "quick", folder=root / "papers")
+    whole = cards.resolve("kang2024", "smoke", folder=root / "papers")
     assert whole.used_datasets() == list(whole.datasets)
 
 

@@ -402,6 +402,7 @@ def artefact_facts(wildcards):
         "reference": card["reference"],
         "tier": card["tier"],
         "datasets": list(card["datasets"]),
+        "artefacts": {wildcards.artefact: {"datasets": artefact["datasets"]}},
         "trainings": {name: card["trainings"][name] for name in artefact["trainings"]},
         "steps": {name: card["steps"][name] for name in artefact["steps"]},
         "published": [

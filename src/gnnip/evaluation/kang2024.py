@@ -17,7 +17,6 @@ import pandas as pd
 
 from gnnip.errors import DataError
 from gnnip.evaluation import metrics as measure
-from gnnip.evaluation import reference_data as data
 from gnnip.evaluation.claims import ClaimResult
 from gnnip.evaluation.inputs import Inputs
 from gnnip.evaluation.potential_errors import (
@@ -27,6 +26,7 @@ from gnnip.evaluation.potential_errors import (
     potential_errors,
     score_rows,
 )
+from gnnip.evaluation.reference_data import reference_data as reference_data
 from gnnip.evaluation.tables import Result, metric_row, metric_table
 from gnnip.units import COULOMB_CONSTANT
 
@@ -128,11 +128,6 @@ def _per_distance(
 
 
 # --- the figure and the numbers of the paper ------------------------------------------------------
-
-
-def reference_data(inputs: Inputs) -> Result:
-    """What the potentials learn from, as `gnnip.evaluation.reference_data` tabulates it."""
-    return data.reference_data(inputs, ["au_mgo", "p4"])
 
 
 def toy_errors(inputs: Inputs) -> Result:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gnnip.evaluation import reference_data as data
 from gnnip.evaluation.claims import ClaimResult
 from gnnip.evaluation.inputs import Inputs
 from gnnip.evaluation.potential_errors import error_metrics, potential_errors
+from gnnip.evaluation.reference_data import reference_data as reference_data
 from gnnip.evaluation.tables import Result, metric_row, metric_table
 
 TERM = "total"
@@ -56,11 +56,6 @@ def arm_of(group: str) -> tuple[str, str]:
 
 
 # --- errors ---------------------------------------------------------------------------------------
-
-
-def reference_data(inputs: Inputs) -> Result:
-    """What the potentials learn from, as `gnnip.evaluation.reference_data` tabulates it."""
-    return data.reference_data(inputs, MATERIALS)
 
 
 def _errors(inputs: Inputs, artefact: str, name: Callable[[str, str], str]) -> Result:

@@ -129,8 +129,8 @@ def relative_energies(frames: FrameArrays) -> np.ndarray:
     return np.asarray(energies - lowest)
 
 
-def reference_data(inputs: Inputs, datasets: Sequence[str]) -> Result:
-    """Structure, energies and forces of the data sets of a card, by ensemble.
+def reference_data(inputs: Inputs) -> Result:
+    """Structure, energies and forces of the data sets that the artefact names, by ensemble.
 
     Tidy: dataset, record, group, name, x, value, text. By record:
 
@@ -146,7 +146,7 @@ def reference_data(inputs: Inputs, datasets: Sequence[str]) -> Result:
     """
     rows: list[tuple[Any, ...]] = []
     metrics = []
-    for dataset in datasets:
+    for dataset in inputs.card["artefacts"]["reference_data"]["datasets"]:
         frames, known = inputs.arrays(dataset), known_of(dataset)
         for name, value, text in _about(frames):
             rows.append((dataset, "about", "", name, None, value, text))

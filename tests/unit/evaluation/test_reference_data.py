@@ -19,6 +19,12 @@ from gnnip.sampling import aimd, ani, sic
 CARD = {"id": "rajak2021", "reference": "xtb", "datasets": ["sic", "ani"]}
 
 
+def tabulate(inputs, datasets):
+    artefacts = {"reference_data": {"datasets": datasets}}
+    card = inputs.card | {"artefacts": artefacts}
+    return data.reference_data(replace(inputs, card=card))
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     """A cold crystal of SiC and a few molecules, labelled by toy potentials."""
@@ -43,7 +49,7 @@ def inputs(tmp_path_factory):
 
 
 def test_bonds_of_the_cold_crystal(inputs):
-    tidy, metrics = data.reference_data(inputs, ["sic"])
+    tidy, metrics = tabulate(inputs, ["sic"])
     assert list(dict.fromkeys(tidy.loc[tidy["record"] == "bond", "group"])) == [
         "crystal 30 K",
         "crystal 60 K",
@@ -74,7 +80,7 @@ def test_energies_are_above_the_lowest_of_the_same_molecule(inputs):
         own = above[molecule == name]
         assert own.min() == 0.0
         assert own.max() > 0.0
-    tidy, _ = data.reference_data(inputs, ["ani"])
+    tidy, _ = tabulate(inputs, ["ani"])
     assert set(tidy.loc[tidy["record"] == "energy", "group"]) == {"1 heavy atom"}
     peak = tidy[(tidy["record"] == "bond") & (tidy["name"] == "first_peak")]["value"].iloc[0]
     assert 0.8 < peak < 1.5
@@ -95,7 +101,7 @@ def test_a_set_without_known_bonds_is_named():
 def test_figure(inputs):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    tidy, _ = data.reference_data(inputs, ["sic", "ani"])
+    tidy, _ = tabulate(inputs, ["sic", "ani"])
     tidy = pd.read_csv(io.StringIO(tidy.to_csv(index=False)))
     fig = draw(tidy, {"card": "rajak2021", "tier": "smoke", "reference": "xtb"})
     assert round(fig.get_figwidth() / style.MM) == style.DOUBLE
