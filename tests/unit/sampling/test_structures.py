@@ -272,14 +272,14 @@ def test_sizes_that_cannot_be_are_refused(system, size, sentence):
 @pytest.mark.parametrize("name", ["sic", "gese2", "hfo2", "p4", "ean"])
 def test_plans_give_enough_independent_frames(name):
     system = import_module(f"gnnip.sampling.{name}")
-    replicas = 4 if name in ("sic", "gese2") else 3
+    replicas = {"sic": 4, "gese2": 4, "p4": 3}.get(name, 2)
     plans = [system.paper_plan(replica=r) for r in range(replicas)]
     wanted = {"sic": 330, "gese2": 330, "hfo2": 300, "p4": 150, "ean": 200}[name]
     assert sum(len(plan.temperatures) * plan.frames for plan in plans) >= wanted
     assert len({plan.name for plan in plans}) == replicas
-    assert {make_engine(p.label_engine).method for p in plans} == {
-        make_engine(plans[0].engine).method
-    }
+    # one reference labels a set; frames of SiC alone are drawn by a cheaper one
+    (method,) = {make_engine(p.label_engine).method for p in plans}
+    assert (method == make_engine(plans[0].engine).method) == (name != "sic")
     for plan in plans:
         assert plan.system == name
 
