@@ -450,7 +450,7 @@ def gnn_collapses(metrics: Metrics) -> ClaimResult:
     if failed <= 0.5 * replicas:
         if longest < FAILED_FS:
             return ClaimResult(None, told, f"the runs are shorter than {FAILED_FS / 1000:g} ps")
-        return ClaimResult(False, told, "fewer than half of the replicas failed")
+        return ClaimResult(False, told, "no more than half of the replicas failed")
     if median > FAILED_FS:
         return ClaimResult(False, told, f"later than {FAILED_FS / 1000:g} ps")
     if share <= 0.5:
