@@ -39,6 +39,7 @@ def made_up(failing=True):
                 value = 0.1 * step**power * (1 + 0.1 * replica)
                 row = (name, "conservation", "fluctuation_mev_per_atom", replica, step, value, "")
                 rows.append(row)
+        rows += [(name, "order", "exponent", replica, None, power, "") for replica in range(2)]
         rows.append((name, "order", "exponent_mean", None, None, power, ""))
         rows.append((name, "order", "exponent_low", None, None, power - half, ""))
         rows.append((name, "order", "exponent_high", None, None, power + half, ""))
@@ -66,6 +67,9 @@ def test_failures_are_marked_by_kind_and_pair(ax):
     assert [line.get_xdata()[0] for line in drawn] == [0.5, 0.6, 0.7]
     words = [t.get_text() for t in texts(ax.figure)]
     assert words.count("Se-Se") == 1
+    # the last and the farthest of them are whole
+    assert ax.get_xlim()[1] > 0.7
+    assert ax.get_ylim()[1] > 1.3
     assert {"collapse", "explosion"} <= set(words)
     assert "melting" not in words
 
