@@ -152,10 +152,10 @@ def autopsy(ax: Axes, tidy: pd.DataFrame, look: Look, name: str = "pair_distance
         ax.legend(loc="best", handletextpad=0.1)
     else:
         ax.text(0.5, 0.5, "no replica failed", transform=ax.transAxes, ha="center", va="center")
-    # the margins count until a limit is set
-    ax.margins(x=0.12, y=0.2)
-    ax.set_xlim(left=0.0)
-    ax.set_ylim(bottom=0.0)
+    last, top = found["value_kind"].max() / 1000.0, found["value"].max()
+    # room for the marks and the names of the pairs
+    ax.set_xlim(0.0, 1.1 * last if last > 0 else 1.0)
+    ax.set_ylim(0.0, 1.15 * top if top > 0 else 1.0)
     ax.set(xlabel="time of the failure (ps)", ylabel="closest pair (Å)")
 
 
