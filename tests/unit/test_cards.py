@@ -269,6 +269,30 @@ def test_a_tier_that_drops_a_group_drops_its_artefacts(raw, write):
     assert "grid" in cards.resolve("gijon2023", "paper", folder=write(raw)).artefacts
 
 
+def test_what_the_tier_says_an_artefact_is_made_of_comes_first(raw, write):
+    """A shorter list of trainings keeps the artefact although a group of the longer one is gone."""
+    raw["artefacts"]["splits"]["trainings"] = ["splits", "grid"]
+    quick = raw["tiers"]["quick"]
+    quick["trainings"]["grid"] = None
+    quick["artefacts"] = {"grid": None}
+    card = cards.resolve("gijon2023", "quick", folder=write(raw))
+    assert card.skipped == dict.fromkeys(("splits", "grid"), "left out at tier quick")
+    quick["artefacts"]["splits"] = {"trainings": ["splits"]}
+    card = cards.resolve("gijon2023", "quick", folder=write(raw))
+    assert card.artefacts["splits"].trainings == ["splits"]
+    assert list(card.skipped) == ["grid"]
+    # a list that still names what is gone does not help
+    quick["artefacts"]["splits"] = {"trainings": ["grid"]}
+    assert "splits" in cards.resolve("gijon2023", "quick", folder=write(raw)).skipped
+
+
+def test_the_ablation_of_every_tier_has_the_arms_that_the_tier_trains(root):
+    for tier in ("smoke", "quick", "paper"):
+        card = cards.resolve("rajak2021", tier, folder=root / "papers")
+        assert set(card.artefacts["ablation"].trainings) == set(card.trainings)
+        assert card.skipped == {}
+
+
 def test_a_matrix_key_may_be_a_column_of_the_split():
     group = cards.TrainingGroup(
         dataset="a",

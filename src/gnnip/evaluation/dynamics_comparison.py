@@ -155,7 +155,8 @@ def compare_dynamics(
         whose element is the `text`; frames (`text`: the file with the last good and the first bad
         frame, from the folder of the step's dynamics).
     frame : atoms of a structure of a replica (see `Comparison.snapshots`), `name` the element, x
-        the atom, `text` its place (Angstrom), wrapped into the cell.
+        the atom, `text` its place (Angstrom), wrapped into the cell, in whose middle lies the
+        closest pair of a failure.
     closest : shortest distance (Angstrom) of each pair of elements in the first bad frame, and of
         the potential "dataset", where any replica failed, in frames of the data set.
     survival : share of replicas alive at time x (fs), with `survival_low` and `survival_high`.
@@ -385,6 +386,11 @@ def _snapshots(name: str, replicas: Sequence[Trajectory]) -> list[dict[str, Any]
         if not np.isfinite(positions).all():
             continue
         atoms = Atoms(numbers=t.atomic_numbers, positions=positions, cell=t.cell, pbc=t.pbc)
+        if t.failure is not None and t.failure.pair is not None and atoms.pbc.any():
+            # in the middle, where no boundary parts the two
+            place = atoms.cell.scaled_positions(atoms.positions[t.failure.pair[0]])
+            shift = np.where(atoms.pbc, 0.5 - place, 0.0)
+            atoms.positions += atoms.cell.cartesian_positions(shift)
         atoms.wrap()
         rows += [
             _row(

@@ -25,6 +25,8 @@ MEASURES = {
 }
 #: what every potential is measured by
 SCORED = ("energy_rmse", "energy_mae", "energy_r2", "force_rmse", "force_r2")
+#: what a summary does not say of the training frames, whose predictions are not kept
+UNKNOWN_OF_TRAIN = ("energy_mae",)
 
 
 def score_rows(
@@ -64,7 +66,7 @@ def errors_of(summary: Mapping[str, float] | pd.Series, subset: str) -> dict[str
 
 
 def potential_errors(
-    inputs: Inputs, group: str, term: str, ensemble: Sequence[str] = ()
+    inputs: Inputs, group: str, term: str, ensemble: Sequence[str] = (), *, train: bool = False
 ) -> pd.DataFrame:
     """Return errors of a training group on every subset, with those of trivial predictors.
 
@@ -75,29 +77,38 @@ def potential_errors(
     Sources: `ours`; `composition`, the least-squares fit of the training energies on the
     composition; with `ensemble` (columns of the data set) also `ensemble_mean`, the mean energy per
     atom of the training frames of the same ensemble. Both predict zero forces.
+
+    With `train` also the training frames. A training keeps no predictions of them: the errors of
+    `ours` are those of its summary, which has no mean absolute error per atom (NaN).
     """
     arrays = inputs.arrays(inputs.group(group).get("dataset"))
     rows = []
     for keys, seed, folder in inputs.cells(group):
         predictions = read_csv(folder / "predictions.csv")
         summary = inputs.summary(folder)
-        train = arrays.subset(inputs.training_frames(group, keys, seed))
-        for subset, part in predictions.groupby("subset", sort=False):
-            frames = arrays.subset(part["frame"].to_numpy())
-            counts = frames.n_atoms
-            true = part["energy_reference_ev"].to_numpy() * 1000.0 / counts
-            size = part["force_rms_reference_ev_per_a"].to_numpy()
-            weight = counts / counts.sum()
-            rms_force = float(np.sqrt((weight * np.square(size)).sum()))
-            predicted = part["energy_predicted_ev"].to_numpy() * 1000.0 / counts
-            sources = {
-                "ours": (predicted, part["force_rmse_ev_per_a"].to_numpy()),
-                "composition": (_of_composition(train, frames, term), size),
-            }
+        learned = arrays.subset(inputs.training_frames(group, keys, seed))
+        subsets: list[tuple[str, pd.DataFrame | None]] = [("train", None)] if train else []
+        subsets += [(str(name), p) for name, p in predictions.groupby("subset", sort=False)]
+        for subset, part in subsets:
+            if part is None:
+                frames, energy, size = learned, learned.energy(term), _force_sizes(learned, term)
+            else:
+                frames = arrays.subset(part["frame"].to_numpy())
+                energy = part["energy_reference_ev"].to_numpy()
+                size = part["force_rms_reference_ev_per_a"].to_numpy()
+            true = energy * 1000.0 / frames.n_atoms
+            weight = frames.n_atoms / frames.n_atoms.sum()
+            trivial = {"composition": _of_composition(learned, frames, term)}
             if ensemble:
-                sources["ensemble_mean"] = (_of_ensemble(train, frames, term, ensemble), size)
-            for source, (energy, force) in sources.items():
-                force_rmse = float(np.sqrt((weight * np.square(force)).sum()))
+                trivial["ensemble_mean"] = _of_ensemble(learned, frames, term, ensemble)
+            found = {name: _measured(true, e, size, size, weight) for name, e in trivial.items()}
+            if part is None:
+                ours = _summarised(errors_of(summary, subset), true, size, weight)
+            else:
+                predicted = part["energy_predicted_ev"].to_numpy() * 1000.0 / frames.n_atoms
+                force = part["force_rmse_ev_per_a"].to_numpy()
+                ours = _measured(true, predicted, size, force, weight)
+            for source, scores in ({"ours": ours} | found).items():
                 rows.append(
                     {
                         "source": source,
@@ -105,16 +116,48 @@ def potential_errors(
                         **keys,
                         "subset": subset,
                         "seed": seed,
-                        "n_frames": len(part),
+                        "n_frames": frames.n_frames,
                         "n_parameters": summary["n_parameters"] if source == "ours" else np.nan,
-                        "energy_rmse_mev_per_atom": measure.rmse(true, energy),
-                        "energy_mae_mev_per_atom": measure.mae(true, energy),
-                        "energy_r2": measure.r2(true, energy),
-                        "force_rmse_ev_per_a": force_rmse,
-                        "force_r2": 1.0 - (force_rmse / rms_force) ** 2,
+                        **scores,
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def _measured(
+    true: np.ndarray, energy: np.ndarray, size: np.ndarray, force: np.ndarray, weight: np.ndarray
+) -> dict[str, float]:
+    """Return the errors of energies (meV/atom) and of forces, whose size and error (eV/Angstrom)
+    are root mean squares over a frame that weighs as many atoms as it has."""
+    force_rmse, rms = (float(np.sqrt((weight * np.square(x)).sum())) for x in (force, size))
+    return {
+        "energy_rmse_mev_per_atom": measure.rmse(true, energy),
+        "energy_mae_mev_per_atom": measure.mae(true, energy),
+        "energy_r2": measure.r2(true, energy),
+        "force_rmse_ev_per_a": force_rmse,
+        "force_r2": 1.0 - (force_rmse / rms) ** 2,
+    }
+
+
+def _summarised(
+    known: Mapping[str, float], true: np.ndarray, size: np.ndarray, weight: np.ndarray
+) -> dict[str, float]:
+    """Return `_measured` of a potential of which only the root mean square errors are known."""
+    energy, force = known["energy_rmse_mev_per_atom"], known["force_rmse_ev_per_a"]
+    spread, square = float(np.var(true)), float((weight * np.square(size)).sum())
+    return {
+        "energy_rmse_mev_per_atom": energy,
+        "energy_mae_mev_per_atom": np.nan,
+        "energy_r2": 1.0 - energy**2 / spread if spread > 0 else np.nan,
+        "force_rmse_ev_per_a": force,
+        "force_r2": 1.0 - force**2 / square,
+    }
+
+
+def _force_sizes(frames: FrameArrays, term: str) -> np.ndarray:
+    """Return the root mean square of the force components of each frame, eV/Angstrom."""
+    squares = np.square(frames.force(term)).mean(axis=1)
+    return np.asarray(np.sqrt(np.add.reduceat(squares, frames.offsets[:-1]) / frames.n_atoms))
 
 
 def error_metrics(
@@ -126,7 +169,8 @@ def error_metrics(
     baseline: str = "composition",
     variant: str = "as_described",
 ) -> list[dict[str, Any]]:
-    """Return rows of metrics {prefix}_{subset}_{measure} from a table of `potential_errors`."""
+    """Return rows of metrics {prefix}_{subset}_{measure} from a table of `potential_errors`, of the
+    measures that it knows."""
     rows = []
     for (subset, seed), part in table.groupby(["subset", "seed"], sort=False):
         scores = part.set_index("source")
@@ -134,7 +178,7 @@ def error_metrics(
             inputs,
             artefact,
             f"{prefix}_{subset}",
-            SCORED,
+            [short for short in SCORED if subset != "train" or short not in UNKNOWN_OF_TRAIN],
             _scores(scores, "ours"),
             int(str(seed)),
             _scores(scores, baseline),

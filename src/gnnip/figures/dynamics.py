@@ -140,8 +140,9 @@ def autopsy(ax: Axes, tidy: pd.DataFrame, look: Look, name: str = "pair_distance
                 ax.annotate(
                     pair,
                     (time, value),
-                    xytext=(4, 3),
+                    xytext=(0, 5),
                     textcoords="offset points",
+                    ha="center",
                     fontsize=6.3,
                     color=colour,
                 )
@@ -151,9 +152,10 @@ def autopsy(ax: Axes, tidy: pd.DataFrame, look: Look, name: str = "pair_distance
         ax.legend(loc="best", handletextpad=0.1)
     else:
         ax.text(0.5, 0.5, "no replica failed", transform=ax.transAxes, ha="center", va="center")
-    ax.set_xlim(left=0.0)
-    ax.set_ylim(bottom=0.0)
-    ax.margins(x=0.12)
+    last, top = found["value_kind"].max() / 1000.0, found["value"].max()
+    # room for the marks and the names of the pairs
+    ax.set_xlim(0.0, 1.1 * last if last > 0 else 1.0)
+    ax.set_ylim(0.0, 1.15 * top if top > 0 else 1.0)
     ax.set(xlabel="time of the failure (ps)", ylabel="closest pair (Å)")
 
 
@@ -172,7 +174,9 @@ def energy_order(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     """
     rows = tidy[(tidy["record"] == "conservation") & (tidy["name"] == "fluctuation_mev_per_atom")]
     rows = rows.dropna(subset=["value"])
-    order = tidy[tidy["record"] == "order"].set_index(["potential", "name"])["value"]
+    # replicas have an exponent each, the mean and its interval stand once
+    once = (tidy["record"] == "order") & (tidy["name"] != "exponent")
+    order = tidy[once].set_index(["potential", "name"])["value"]
     lines = []
     for potential in look.present(tidy[tidy["record"] == "order"]):
         colour = look.colours[potential]
@@ -181,9 +185,8 @@ def energy_order(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
             mean = by_step.mean()
             spread = [mean - by_step.min(), by_step.max() - mean]
             ax.errorbar(mean.index, mean, yerr=spread, fmt="o-", color=colour, ms=3.5, capsize=2)
-        mean_order = float(np.mean(order[potential, "exponent_mean"]))
+        mean_order = float(order[potential, "exponent_mean"])
         half = 0.5 * (order[potential, "exponent_high"] - order[potential, "exponent_low"])
-        half = float(np.mean(half))
         text = f"{mean_order:.2f} ± {half:.2f}" if np.isfinite(half) else f"{mean_order:.2f}"
         known = text if np.isfinite(mean_order) else "failed"
         lines.append((f"{look.labels[potential]}: {known}", colour))

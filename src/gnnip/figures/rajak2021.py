@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colors
+from matplotlib import colors, patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from gnnip.figures import dynamics, style
 from gnnip.figures.reference_data import reference_data
@@ -125,7 +126,8 @@ def _errors(tidy: pd.DataFrame, info: Info, materials: bool = False) -> Figure:
         ax.set_yticks(range(len(rows)), names if column == 0 else [])
         ax.set_xlabel(label)
         ax.grid(axis="x")
-        positive = tidy[measure][tidy[measure] > 0]
+        drawn = tidy.loc[tidy["source"] != "composition", measure]
+        positive = drawn[drawn > 0]
         ax.set_xlim(float(positive.min()) / 1.6, float(positive.max()) * 1.6)
         style.plain_log(ax, "x", wanted=2)
     legend = style.place(fig, 55.0, 15.0 + step * len(rows), style.DOUBLE - 58.0, 6.0)
@@ -168,13 +170,14 @@ def _local_forces(tidy: pd.DataFrame, info: Info) -> Figure:
         {(c, n) for c, n in zip(tidy["centre"], tidy["neighbour"], strict=True)},
         key=lambda pair: (pair[0] == pair[1], pair),
     )
-    fig = style.figure(style.DOUBLE, 108.0)
+    height = 116.0
+    fig = style.figure(style.DOUBLE, height)
     present = [arm for arm in LABELS if arm in set(tidy["arm"])]
     farthest = min(float(tidy["distance_a"].max()), 7.0)
     counted = tidy[tidy["n_pairs"] >= 20]
     for k, (centre, neighbour) in enumerate(pairs):
         column, row = k % 2, k // 2
-        ax = style.place(fig, 14.0 + 80.0 * column, 60.0 - 46.0 * row, 68.0, 33.0)
+        ax = style.place(fig, 14.0 + 84.0 * column, 69.0 - 51.0 * row, 66.0, 34.0)
         of_pair = counted[(counted["centre"] == centre) & (counted["neighbour"] == neighbour)]
         for arm in present:
             part = of_pair[of_pair["arm"] == arm]
@@ -197,13 +200,7 @@ def _local_forces(tidy: pd.DataFrame, info: Info) -> Figure:
             ax.set_ylim(min(low, float(force.min())) - room, max(high, float(force.max())) + room)
         style.panel(ax, "abcd"[k], f"{centre}–{neighbour}")
         ax.set(xlabel="distance (Å)", ylabel="local force (eV/Å)")
-    handles = [ax.plot([], [], color=COLOURS[arm], lw=1.6, label=LABELS[arm])[0] for arm in present]
-    fig.legend(
-        handles=handles,
-        loc="upper center",
-        ncol=len(handles),
-        bbox_to_anchor=(0.5, 1.0 - 1.0 / 108.0),
-    )
+    _arm_legend(fig, present, height)
     note = "force on the first of the pair through the edge from the second; positive: repulsive; "
     style.footer(fig, info, tidy, note + "bands: standard deviation over pairs")
     return fig
@@ -228,7 +225,9 @@ def _energies(ax: Axes, tidy: pd.DataFrame, arms: list[str]) -> None:
     """Draw the potential energy per atom of every replica from its start; a cross ends it."""
     series = tidy[(tidy["record"] == "series") & (tidy["name"] == "potential_energy_ev")]
     run = tidy[tidy["record"] == "run"].set_index(["potential", "replica", "name"])["value"]
-    levels = []
+    levels, ends = [], []
+    if not arms:
+        ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", va="center")
     for arm in arms:
         of_arm = series[series["potential"] == arm]
         for replica, part in of_arm.groupby("replica"):
@@ -237,18 +236,23 @@ def _energies(ax: Axes, tidy: pd.DataFrame, arms: list[str]) -> None:
             time = part["x"].to_numpy() / 1000.0
             ax.plot(time, energy, color=COLOURS[arm], lw=0.7, alpha=0.85)
             if run[arm, replica, "failed"] > 0:
-                ax.plot(time[-1], energy[-1], "x", color=COLOURS[arm], ms=5, mew=1.2, clip_on=False)
+                ends.append((time[-1], energy[-1], COLOURS[arm]))
             levels += list(energy[: max(1, int(0.9 * len(energy)))])
     low, high = np.nanquantile(levels, (0.002, 0.995)) if levels else (0.0, 1.0)
-    room = 0.25 * (high - low) + 1e-3
-    ax.set_ylim(low - room, high + room)
+    room = max(0.25 * (high - low), 0.5)
+    low, high = low - room, high + room
+    ax.set_ylim(low, high)
+    # a collapse ends far away: its cross stands at the edge
+    for time, energy, colour in ends:
+        place = np.clip(energy, low, high)
+        ax.plot(time, place, "x", color=colour, ms=5, mew=1.2, clip_on=False, zorder=4)
     ax.set_xlim(0.0, float(series["x"].max()) / 1000.0 or None)
     ax.set(xlabel="time (ps)", ylabel="potential energy\n(meV/atom, from the start)")
 
 
-def _frame(tidy: pd.DataFrame, arm: str, failed: bool) -> pd.DataFrame | None:
+def _frame(tidy: pd.DataFrame, arm: str, failed: bool) -> tuple[pd.DataFrame, str] | None:
     """Return element, x, y, z of the last frame of the first replica of an arm that failed, or that
-    did not; None without one."""
+    did not, and the elements of the pair that its autopsy names; None without a frame."""
     frames = tidy[(tidy["record"] == "frame") & (tidy["potential"] == arm)]
     run = tidy[(tidy["record"] == "run") & (tidy["name"] == "failed") & (tidy["potential"] == arm)]
     wanted = set(run.loc[(run["value"] > 0) == failed, "replica"])
@@ -257,13 +261,17 @@ def _frame(tidy: pd.DataFrame, arm: str, failed: bool) -> pd.DataFrame | None:
         return None
     part = frames[frames["replica"] == chosen[0]].sort_values("x")
     places = part["text"].str.split(expand=True).astype(float)
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {"element": part["name"].to_numpy(), **dict(zip("xyz", places.to_numpy().T, strict=True))}
     )
+    autopsy = (tidy["record"] == "autopsy") & (tidy["name"] == "pair_ratio")
+    own = autopsy & (tidy["potential"] == arm) & (tidy["replica"] == chosen[0])
+    return frame, "".join(tidy.loc[own, "text"].iloc[:1])
 
 
-def _draw_frame(ax: Axes, frame: pd.DataFrame, closest: bool = False) -> None:
-    """Draw atoms and bonds, seen along z; with `closest` the nearest pair has a ring."""
+def _draw_frame(ax: Axes, frame: pd.DataFrame, pair: str = "") -> None:
+    """Draw atoms and bonds, seen along z; the nearest two atoms of the elements of `pair` (Se-Se)
+    have a ring."""
     places = frame[["x", "y", "z"]].to_numpy()
     elements = frame["element"].tolist()
     low, high = places.min(axis=0) - 1.0, places.max(axis=0) + 1.0
@@ -297,8 +305,10 @@ def _draw_frame(ax: Axes, frame: pd.DataFrame, closest: bool = False) -> None:
     depth = turned[:, 2]
     image = scene.composite(fog=(float(depth.min()) - 4.0, float(depth.max()) - 1.0))
     ax.imshow(image, extent=(-half[0], half[0], -half[1], half[1]), interpolation="antialiased")
-    if closest:
-        np.fill_diagonal(distance, np.inf)
+    if pair:
+        first, last = (np.array(elements) == symbol for symbol in pair.split("-"))
+        wanted = first[:, None] & last[None, :] & ~np.eye(len(elements), dtype=bool)
+        distance = np.where(wanted, distance, np.inf)
         i, j = np.unravel_index(int(np.argmin(distance)), distance.shape)
         centre = 0.5 * (turned[i] + turned[j])[:2]
         ax.plot(*centre, "o", ms=17, mfc="none", mec=style.VERMILLION, mew=1.3)
@@ -310,26 +320,31 @@ def _draw_frame(ax: Axes, frame: pd.DataFrame, closest: bool = False) -> None:
             fontsize=7,
             color=style.VERMILLION,
             fontweight="bold",
+            path_effects=[patheffects.withStroke(linewidth=2.5, foreground="white")],
         )
+    ax.set_anchor("N")
     ax.axis("off")
 
 
 def _arm_legend(fig: Figure, arms: list[str], height: float) -> None:
-    handles = [
-        fig.axes[0].plot([], [], color=COLOURS[arm], lw=2.0, label=LABELS[arm])[0] for arm in arms
-    ]
+    """Name the arms along the upper edge; eight of them fit into one or two rows."""
+    handles = [Line2D([], [], color=COLOURS[arm], lw=2.0, label=LABELS[arm]) for arm in arms]
     fig.legend(
         handles=handles,
         loc="upper center",
-        ncol=min(5, len(handles)),
+        ncol=max(1, len(handles)) if len(handles) <= 5 else 4,
         bbox_to_anchor=(0.5, 1.0 - 1.0 / height),
     )
 
 
 def _told(tidy: pd.DataFrame, arms: list[str]) -> str:
-    """Return how many replicas of each arm failed, in words."""
+    """Return how many replicas of each arm failed, in words; of many arms those that did."""
     counts = {arm: dynamics.failures(tidy, arm) for arm in arms}
-    return ", ".join(f"{LABELS[arm]} {k} of {n}" for arm, (k, n) in counts.items())
+    named = {arm: pair for arm, pair in counts.items() if pair[0] or len(arms) <= 2}
+    words = [f"{LABELS[arm]} {k} of {n}" for arm, (k, n) in named.items()]
+    if len(named) < len(counts):
+        words.append("no other" if named else "none")
+    return ", ".join(words) or "none was run"
 
 
 def _arms(tidy: pd.DataFrame, wanted: tuple[str, ...] = tuple(LABELS)) -> list[str]:
@@ -342,15 +357,15 @@ def fig2b(tidy: pd.DataFrame, info: Info) -> Figure:
     height = 70.0
     fig = style.figure(style.DOUBLE, height)
     arms = _arms(tidy, ("gnn",))
-    ax = style.place(fig, 18.0, 16.0, 86.0, 42.0)
+    ax = style.place(fig, 22.0, 16.0, 84.0, 42.0)
     _energies(ax, tidy, arms)
     style.panel(ax, "a", "every replica")
-    frame, failed = _frame(tidy, "gnn", failed=False), False
-    if frame is None:
-        frame, failed = _frame(tidy, "gnn", failed=True), True
-    if frame is not None:
-        picture = style.place(fig, 110.0, 10.0, 56.0, 50.0)
-        _draw_frame(picture, frame, closest=failed)
+    found, failed = _frame(tidy, "gnn", failed=False), False
+    if found is None:
+        found, failed = _frame(tidy, "gnn", failed=True), True
+    if found is not None:
+        picture = style.place(fig, 112.0, 10.0, 54.0, 48.0)
+        _draw_frame(picture, *found)
         style.panel(picture, "b", "first bad frame" if failed else "at the end")
     _arm_legend(fig, arms, height)
     style.footer(fig, info, tidy, f"crosses: failures; replicas that failed: {_told(tidy, arms)}")
@@ -364,8 +379,8 @@ def fig3b(tidy: pd.DataFrame, info: Info) -> Figure:
     fig = style.figure(style.DOUBLE, height)
     arms = _arms(tidy, ("gnn", "decomposed"))
     for k, arm in enumerate(arms):
-        ax = style.place(fig, 18.0 + 80.0 * k, 16.0, 64.0, 38.0)
-        _energies(ax, tidy[tidy["potential"] == arm], [arm])
+        ax = style.place(fig, 22.0 + 84.0 * k, 16.0, 60.0, 38.0)
+        _energies(ax, tidy, [arm])
         style.panel(ax, "ab"[k], LABELS[arm])
     _arm_legend(fig, arms, height)
     style.footer(fig, info, tidy, f"crosses: failures; replicas that failed: {_told(tidy, arms)}")
@@ -375,18 +390,19 @@ def fig3b(tidy: pd.DataFrame, info: Info) -> Figure:
 @style.styled
 def fig3c(tidy: pd.DataFrame, info: Info) -> Figure:
     """The collapse of GeSe2: a first bad frame, and the closest pair of every failure."""
-    height = 74.0
+    height = 82.0
     fig = style.figure(style.DOUBLE, height)
     arms = _arms(tidy)
-    frame = _frame(tidy, "gnn", failed=True)
-    picture = style.place(fig, 6.0, 10.0, 62.0, 52.0)
-    if frame is None:
+    found = _frame(tidy, "gnn", failed=True)
+    picture = style.place(fig, 6.0, 12.0, 62.0, 51.0)
+    if found is None:
+        known = "failed" if "gnn" in arms else "was run"
         picture.axis("off")
-        picture.text(0.5, 0.5, "no replica of the GNN failed", ha="center", va="center")
+        picture.text(0.5, 0.5, f"no replica of the GNN {known}", ha="center", va="center")
     else:
-        _draw_frame(picture, frame, closest=True)
+        _draw_frame(picture, *found)
     style.panel(picture, "a", "GNN, first bad frame")
-    ax = style.place(fig, 88.0, 16.0, 78.0, 44.0)
+    ax = style.place(fig, 88.0, 19.0, 78.0, 44.0)
     dynamics.autopsy(ax, tidy, ARMS)
     style.panel(ax, "b", "closest pair of each failure")
     _arm_legend(fig, arms, height)
@@ -418,14 +434,15 @@ def stability(tidy: pd.DataFrame, info: Info) -> Figure:
 @style.styled
 def structure(tidy: pd.DataFrame, info: Info) -> Figure:
     """Distances, angles and vibrations of all arms beside the reference's, both materials."""
-    shown = {"sic": ("C-Si", "Si-C-Si"), "gese2": ("Ge-Se", "Se-Ge-Se")}
+    # pairs are named from the heavier element on
+    shown = {"sic": ("Si-C", "Si-C-Si"), "gese2": ("Se-Ge", "Se-Ge-Se")}
     present = [m for m in MATERIALS if m in set(tidy["material"])]
-    height = 18.0 + 58.0 * len(present)
+    height = 18.0 + 74.0 * len(present)
     fig = style.figure(style.DOUBLE, height)
     for row, material in enumerate(present):
         part = tidy[tidy["material"] == material]
-        bottom = height - 14.0 - 58.0 * (row + 1) + 17.0
-        axes = [style.place(fig, x, bottom, 37.0, 34.0) for x in (17.0, 74.0, 130.0)]
+        bottom = height - 14.0 - 74.0 * (row + 1) + 17.0
+        axes = [style.place(fig, x, bottom, 38.0, 50.0) for x in (16.0, 73.0, 129.0)]
         pair, triplet = shown[material]
         dynamics.distribution(axes[0], part, ARMS, pair)
         axes[0].set(xlabel=f"distance {pair.replace('-', '–')} (Å)", ylabel="$g(r)$")
@@ -434,13 +451,21 @@ def structure(tidy: pd.DataFrame, info: Info) -> Figure:
         for ax, (record, name) in zip(
             axes, (("rdf", pair), ("adf", triplet), ("vdos", "total")), strict=True
         ):
-            dynamics.write_lines(ax, dynamics.errors_text(part, ARMS, name, record))
+            lines = dynamics.errors_text(part, ARMS, name, record)
+            top = part.loc[(part["record"] == record) & (part["name"] == name), "value"].max()
+            if np.isfinite(top) and top > 0:
+                # the words stand above the curves: a line of them is 3.1 of the 50 mm
+                ax.set_ylim(0.0, 1.08 * top / (1.0 - 0.065 * len(lines)))
+            dynamics.write_lines(ax, lines)
         for letter, ax, title in zip(
             "abcdef"[3 * row :], axes, ("distances", "angles", "vibrations"), strict=False
         ):
             style.panel(ax, letter, f"{MATERIALS[material]}: {title}")
     _arm_legend(fig, _arms(tidy), height)
-    style.footer(fig, info, tidy, "per cent: distance from the reference's distribution")
+    note = "per cent: distance from the reference's distribution"
+    if "vdos" not in set(tidy.loc[tidy["potential"] == dynamics.REFERENCE, "record"]):
+        note += "; the reference was not moved and has no vibrations"
+    style.footer(fig, info, tidy, note)
     return fig
 
 

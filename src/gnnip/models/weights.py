@@ -62,7 +62,9 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         content = Path(path).read_bytes()
     except OSError as error:
         raise CheckpointError(f"The weights {path} cannot be read: {error.strerror}.") from error
-    if content[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+    start = content[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    # the length of a header of safetensors may begin with the same two bytes
+    if start and content[8:9] != b"{":
         raise CheckpointError(
             f"{path} is a pickle, which can run code when it is opened; gnnip loads weights in the "
             "safetensors format only."

@@ -2,6 +2,7 @@
 reference that moves otherwise or comes from an archive, and the order of energy errors."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -185,6 +186,81 @@ def test_without_failures_there_is_no_autopsy(dataset, runs):
     found = compare_dynamics(dataset, healthy, motion=MOTION, models={}, comparison=COMPARISON)
     assert not found["record"].isin(["autopsy", "closest"]).any()
     assert "dataset" not in set(found["potential"])
+
+
+# --- structures to look at ----------------------------------------------------------------------
+
+
+def structure_of(table, potential):
+    """Replica, elements and places (Angstrom) of the frame of a potential."""
+    rows = table[(table["record"] == "frame") & (table["potential"] == potential)]
+    rows = rows.sort_values("x")
+    assert rows["x"].tolist() == list(range(len(rows)))
+    places = np.array([text.split() for text in rows["text"]], dtype=float)
+    return set(rows["replica"]), rows["name"].tolist(), places
+
+
+@pytest.fixture(scope="module")
+def snapshots(dataset, runs):
+    wanted = {**COMPARISON, "snapshots": True}
+    return compare_dynamics(dataset, runs, motion=MOTION, models={}, comparison=wanted)
+
+
+def test_one_lasting_structure_is_kept(snapshots, runs):
+    from ase import Atoms
+
+    first = md.read_trajectory(runs["soft"])[0]
+    replicas, elements, places = structure_of(snapshots, "soft")
+    atoms = Atoms(first.atomic_numbers, first.positions[-1], cell=first.cell, pbc=True)
+    atoms.wrap()
+    assert replicas == {first.replica}
+    assert elements == atoms.get_chemical_symbols()
+    np.testing.assert_allclose(places, atoms.positions, atol=6e-5)
+
+
+def test_one_failed_structure_is_kept_with_its_pair_in_the_middle(snapshots, runs):
+    first = md.read_trajectory(runs["sticky"])[0]
+    replicas, elements, places = structure_of(snapshots, "sticky")
+    assert replicas == {first.replica}
+    assert len(elements) == len(first.atomic_numbers)
+    i, j = first.failure.pair
+    middle = 0.5 * first.cell.sum(0)
+    np.testing.assert_allclose(places[i], middle, atol=6e-5)
+    # also without the images of the atoms
+    assert np.linalg.norm(places[i] - places[j]) == pytest.approx(
+        first.failure.pair_distance, abs=1e-3
+    )
+    fractions = places @ np.linalg.inv(first.cell)
+    assert (fractions > -1e-4).all()
+    assert (fractions < 1 + 1e-4).all()
+
+
+def test_a_pair_across_the_boundary_is_shown_together(runs):
+    from gnnip.evaluation.dynamics_comparison import COLUMNS, _snapshots
+
+    first = md.read_trajectory(runs["sticky"])[0]
+    i, j = first.failure.pair
+    bad = first.failure.first_bad
+    apart = bad.positions - 0.5 * (bad.positions[i] + bad.positions[j])
+    moved = replace(first.failure, first_bad=replace(bad, positions=apart))
+    rows = pd.DataFrame(_snapshots("x", [replace(first, failure=moved)]), columns=list(COLUMNS))
+    _, _, places = structure_of(rows, "x")
+    distance = np.linalg.norm(places[i] - places[j])
+    assert distance == pytest.approx(first.failure.pair_distance, abs=1e-3)
+
+
+def test_what_is_no_structure_is_not_kept(runs, table):
+    from gnnip.evaluation.dynamics_comparison import _snapshots
+
+    assert not table["record"].eq("frame").any()  # unless it is asked for
+    first = md.read_trajectory(runs["sticky"])[0]
+    bad = first.failure.first_bad
+    lost = replace(bad, positions=np.full_like(bad.positions, np.nan))
+    broken = replace(first, failure=replace(first.failure, first_bad=lost))
+    assert _snapshots("x", [broken]) == []
+
+
+# --- limits --------------------------------------------------------------------------------------
 
 
 def test_limits_of_the_card_are_those_of_the_run(dataset, models, tmp_path):

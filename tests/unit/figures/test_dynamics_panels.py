@@ -32,13 +32,15 @@ def made_up(failing=True):
     for replica, kind in enumerate(kinds):
         time = 500.0 + 100.0 * replica
         rows.append(("b", "autopsy", "kind", replica, time, time, kind))
-        rows.append(("b", "autopsy", "pair_distance_a", replica, time, 1.3, "Se-Se"))
+        distance = 1.3 + 0.1 * replica
+        rows.append(("b", "autopsy", "pair_distance_a", replica, time, distance, "Se-Se"))
     for name, power, half in (("a", 2.0, 0.05), ("b", 0.4, np.nan)):
         for step in (0.25, 0.5, 1.0):
             for replica in range(2):
                 value = 0.1 * step**power * (1 + 0.1 * replica)
                 row = (name, "conservation", "fluctuation_mev_per_atom", replica, step, value, "")
                 rows.append(row)
+        rows += [(name, "order", "exponent", replica, None, power, "") for replica in range(2)]
         rows.append((name, "order", "exponent_mean", None, None, power, ""))
         rows.append((name, "order", "exponent_low", None, None, power - half, ""))
         rows.append((name, "order", "exponent_high", None, None, power + half, ""))
@@ -66,6 +68,9 @@ def test_failures_are_marked_by_kind_and_pair(ax):
     assert [line.get_xdata()[0] for line in drawn] == [0.5, 0.6, 0.7]
     words = [t.get_text() for t in texts(ax.figure)]
     assert words.count("Se-Se") == 1
+    # all of them lie well inside
+    assert ax.get_xlim()[1] > 1.05 * 0.7
+    assert ax.get_ylim()[1] > 1.05 * 1.5
     assert {"collapse", "explosion"} <= set(words)
     assert "melting" not in words
 

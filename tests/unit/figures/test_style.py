@@ -41,6 +41,16 @@ def test_size_is_the_printed_size(tmp_path):
     assert height == pytest.approx(60 / 25.4 * 300, abs=1)
 
 
+def test_axes_are_placed_in_millimetres_from_the_lower_left_corner():
+    fig = style.figure(style.DOUBLE, 80.0)
+    ax = style.place(fig, 17.0, 16.0, 85.0, 40.0)
+    assert fig.axes == [ax]
+    assert ax.get_position().bounds == pytest.approx((0.1, 0.2, 0.5, 0.5))
+    box = ax.get_window_extent()
+    assert box.width / fig.dpi * 25.4 == pytest.approx(85.0)
+    assert box.height / fig.dpi * 25.4 == pytest.approx(40.0)
+
+
 def test_footer_states_card_tier_reference_and_seeds():
     text = example().texts[0].get_text()
     for word in ("c", "tier: smoke", "reference: exact", "2 seeds", "note"):

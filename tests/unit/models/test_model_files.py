@@ -93,6 +93,18 @@ def test_a_pickle_is_refused(saved, kind, name):
         load(saved if name == "model.safetensors" else path)
 
 
+@pytest.mark.parametrize("length", [0x0280, 0x0380, 0x0480, 0x0580, 0x4B50])
+def test_a_header_as_long_as_a_pickle_begins_is_none(tmp_path, length):
+    """Its length, in the first bytes, may be that of the marks of a pickle or of a zip file."""
+    path, values = tmp_path / "w.safetensors", torch.arange(3.0)
+    write_weights(path, {"a": values})
+    short = int.from_bytes(path.read_bytes()[:8], "little")
+    write_weights(path, {"a" * (1 + length - short): values})
+    assert path.read_bytes()[:2] == length.to_bytes(2, "little")
+    (found,) = read_weights(path).values()
+    assert torch.equal(found, values)
+
+
 def test_newer_format_is_refused(saved):
     edit(saved, format_version=99)
     with pytest.raises(CheckpointError, match=r"format version 99.*reads up to 1; update gnnip"):
