@@ -96,13 +96,26 @@ def test_dry_run_of_every_tier_and_profile(project, tier, profile):
     )
     artefacts = sum(len(card.artefacts) for card in all_cards)
     assert todo["plot_artefact"] == todo["tabulate_artefact"] == artefacts
-    anion = next(card for card in all_cards if "dynamics" in card.steps)
-    moved = anion.steps["dynamics"].trainings
-    assert todo["run_dynamics"] == sum(len(anion.cells(g)) for g in moved)
-    assert todo["run_reference"] == todo["compare_dynamics"] == todo["audit_forces"] == 1
-    use = anion.datasets["water_anion"]
-    assert todo["generate_trajectory"] == len(use.sizes) * use.replicas
-    assert todo["draw_structures"] == 1
+    moved = [
+        (card, step)
+        for card in all_cards
+        for name, step in card.steps.items()
+        if name.startswith("dynamics")
+    ]
+    assert todo["run_dynamics"] == sum(
+        len(card.cells(g)) for card, step in moved for g in step.trainings
+    )
+    assert todo["compare_dynamics"] == len(moved)
+    assert todo["run_reference"] == sum("reference" in step.options for _, step in moved)
+    assert todo["audit_forces"] == 1
+    made = [
+        use
+        for card in all_cards
+        for name, use in card.datasets.items()
+        if name in card.used_datasets() and (name == "water_anion" or use.source == "generate")
+    ]
+    assert todo["generate_trajectory"] == sum(len(use.sizes) * use.replicas for use in made)
+    assert todo["draw_structures"] == sum(not use.sizes for use in made)
 
 
 def test_one_artefact_brings_what_it_needs(project):
@@ -139,7 +152,8 @@ def test_the_archive_is_the_default_source(project):
         pytest.skip("the archive water_anion is not in the registry yet")
     todo = project.todo("--config", "tier=quick")
     assert "generate_trajectory" not in todo
-    assert todo["provide_dataset"] == 2
+    every = [cards.resolve(name, "quick") for name in cards.card_names()]
+    assert todo["provide_dataset"] == len({d for card in every for d in card.used_datasets()})
 
 
 def test_a_reference_from_an_archive_and_the_order_as_a_step(project):
