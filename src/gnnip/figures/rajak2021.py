@@ -175,20 +175,25 @@ def _local_forces(tidy: pd.DataFrame, info: Info) -> Figure:
     present = [arm for arm in LABELS if arm in set(tidy["arm"])]
     farthest = min(float(tidy["distance_a"].max()), 7.0)
     counted = tidy[tidy["n_pairs"] >= 20]
+    # every bin, so that lines break where there are no pairs
+    middles = np.sort(tidy["distance_a"].unique())
+    width = float(np.diff(middles).min()) if len(middles) > 1 else 1.0
+    number = np.arange(round((middles[-1] - middles[0]) / width) + 1)
+    places = middles[0] + width * number
     for k, (centre, neighbour) in enumerate(pairs):
         column, row = k % 2, k // 2
         ax = style.place(fig, 14.0 + 84.0 * column, 69.0 - 51.0 * row, 66.0, 34.0)
         of_pair = counted[(counted["centre"] == centre) & (counted["neighbour"] == neighbour)]
         for arm in present:
             part = of_pair[of_pair["arm"] == arm]
-            grouped = part.groupby("distance_a")
+            grouped = part.groupby(((part["distance_a"] - middles[0]) / width).round().astype(int))
             force, spread = (
-                grouped[f"directed_force_{name}ev_per_a"].mean() for name in ("", "std_")
+                grouped[f"directed_force_{name}ev_per_a"].mean().reindex(number)
+                for name in ("", "std_")
             )
-            ax.fill_between(
-                force.index, force - spread, force + spread, color=COLOURS[arm], alpha=0.12, lw=0
-            )
-            ax.plot(force.index, force, color=COLOURS[arm], lw=1.3)
+            low, high = force - spread, force + spread
+            ax.fill_between(places, low, high, color=COLOURS[arm], alpha=0.12, lw=0)
+            ax.plot(places, force, color=COLOURS[arm], lw=1.3)
         ax.axhline(0.0, color=style.INK, lw=0.5)
         ax.set_xlim(1.4, farthest)
         inside = of_pair[of_pair["distance_a"].between(1.4, farthest)]
