@@ -8,6 +8,7 @@ Only pydantic and YAML are needed here, so that a dry-run starts fast.
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import json
 import re
@@ -642,9 +643,15 @@ def merge(base: Any, override: Any) -> Any:
     return merged
 
 
+@functools.cache
+def _parse(text: str) -> Any:
+    # a card is asked for many times while the workflow is set up
+    return yaml.safe_load(text)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = copy.deepcopy(_parse(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist.") from None
     except yaml.YAMLError as error:

@@ -252,7 +252,7 @@ def made_up_force_audit(frames: FrameArrays, card: dict[str, Any]) -> pd.DataFra
 
 def made_up_dynamics(n_replicas: int = 4) -> pd.DataFrame:
     """What `compare_dynamics` writes: a network like the reference, and pairs that fail early."""
-    from gnnip.evaluation.dynamics_comparison import COLUMNS
+    from gnnip.evaluation.dynamics import COLUMNS
 
     rng = np.random.default_rng(13)
     rows: list[tuple[object, ...]] = []

@@ -15,7 +15,7 @@ import pandas as pd
 from gnnip.cards import Cell, TrainingGroup, plan_training, resolve
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.datasets.splits import make_split
-from gnnip.evaluation.dynamics_comparison import COLUMNS
+from gnnip.evaluation.dynamics import COLUMNS
 from gnnip.evaluation.inputs import Inputs
 from gnnip.evaluation.rajak2021 import FEWEST_PAIRS, arm_of
 

@@ -202,7 +202,8 @@ def test_the_whole_graph_answers_fast(project):
     before = _children_seconds()
     project.snakemake("-n", "--quiet", *choice)
     spent = _children_seconds() - before + time.process_time() - begun
-    assert spent < 5.0, f"{spent:.1f} s of processor time"
+    # three to four seconds of a core of 2020; what is left is for slower and busier ones
+    assert spent < 8.0, f"{spent:.1f} s of processor time"
 
 
 def _children_seconds() -> float:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from gnnip.evaluation.dynamics import REFERENCE, Motion, load_potential
-from gnnip.evaluation.dynamics_comparison import COLUMNS
+from gnnip.evaluation.dynamics import COLUMNS, REFERENCE, Motion, load_potential
 from gnnip.models.hyperparameters import read_options, require
 
 if TYPE_CHECKING:

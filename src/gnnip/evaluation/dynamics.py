@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: name of the reference among the potentials
 REFERENCE = "reference"
+#: of the tables that steps about dynamics write
+COLUMNS = ("potential", "record", "name", "replica", "x", "value", "text")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import pandas as pd
 
 from gnnip.errors import GnnipError
 from gnnip.evaluation.dynamics import (
+    COLUMNS,
     REFERENCE,
     Motion,
     failure_file,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 NOISE_FLOOR = "noise_floor"
 #: name of the data set's frames, where autopsies are compared with them
 DATASET = "dataset"
-COLUMNS = ("potential", "record", "name", "replica", "x", "value", "text")
 _SERIES = ("temperature_k", "potential_energy_ev", "conserved_energy_ev")
 #: rows of each time series of each replica that the table keeps
 _SERIES_ROWS = 160

@@ -236,7 +236,8 @@ def test_one_failed_structure_is_kept_with_its_pair_in_the_middle(snapshots, run
 
 
 def test_a_pair_across_the_boundary_is_shown_together(runs):
-    from gnnip.evaluation.dynamics_comparison import COLUMNS, _snapshots
+    from gnnip.evaluation.dynamics import COLUMNS
+    from gnnip.evaluation.dynamics_comparison import _snapshots
 
     first = md.read_trajectory(runs["sticky"])[0]
     i, j = first.failure.pair
