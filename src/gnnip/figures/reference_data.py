@@ -27,8 +27,8 @@ def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any]) -> Figure:
     for row, dataset in enumerate(datasets):
         part = tidy[tidy["dataset"] == dataset]
         bottom = height - ROW * (row + 1) + 10.0
-        size = (56.0, ROW - 23.0)
-        left, right = (style.place(fig, x, bottom, *size) for x in (12.0, 86.0))
+        size = (54.0, ROW - 23.0)
+        left, right = (style.place(fig, x, bottom, *size) for x in (12.0, 83.0))
         colours = _colours(part)
         _distribution(left, part, colours)
         _energies(right, part, colours)
@@ -54,7 +54,7 @@ def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any]) -> Figure:
         fig.legend(
             handles=handles,
             loc="upper left",
-            bbox_to_anchor=(144.0 / style.DOUBLE, (bottom + size[1] + 1.0) / height),
+            bbox_to_anchor=(140.0 / style.DOUBLE, (bottom + size[1] + 1.0) / height),
             borderaxespad=0.0,
             fontsize=6,
             labelspacing=0.25,
