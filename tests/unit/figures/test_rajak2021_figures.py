@@ -100,7 +100,7 @@ def test_local_forces_leave_out_bins_with_too_few_pairs(drawn):
     titles = [ax.get_title(loc="left") for ax in fig.axes]
     assert titles == ["(a)  C–Si", "(b)  Si–C", "(c)  C–C", "(d)  Si–Si"]
     for ax in fig.axes:
-        assert min(np.min(line.get_ydata()) for line in ax.lines if len(line.get_ydata())) > -5.0
+        assert min(np.nanmin(line.get_ydata()) for line in ax.lines if len(line.get_ydata())) > -5.0
 
 
 def test_a_lasting_structure_is_shown_where_there_is_one(drawn):
