@@ -21,6 +21,7 @@ import pandas as pd
 
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import DataError, nearest
+from gnnip.evaluation.dynamics import structure_of
 from gnnip.evaluation.inputs import Inputs
 from gnnip.evaluation.selection import spread_evenly
 from gnnip.evaluation.tables import Result, metric_row, metric_table
@@ -219,31 +220,17 @@ def _distribution(
     """Return the centres of the bins and the radial distribution of one pair of elements."""
     from ase.data import atomic_numbers
 
-    from gnnip.md import radial_distribution
+    from gnnip.md import mean_radial_distribution
 
     first, second = sorted(atomic_numbers[s] for s in (bond.first, bond.second))
-    # frames of one composition and cell have one distribution
-    batches: dict[bytes, list[int]] = {}
-    for frame in chosen:
-        cell = b"" if frames.cells is None else frames.cells[frame].tobytes()
-        key = frames.numbers[frames.atoms(int(frame))].tobytes() + cell
-        batches.setdefault(key, []).append(int(frame))
-    edges = np.linspace(0.0, R_MAX, BINS + 1)
-    total, count = np.zeros(BINS), 0
-    for batch in batches.values():
-        periodic = frames.pbc is not None and bool(frames.pbc[batch[0]].any())
-        found = radial_distribution(
-            np.stack([frames.positions[frames.atoms(i)] for i in batch]),
-            frames.numbers[frames.atoms(batch[0])],
-            frames.cells[batch[0]] if periodic and frames.cells is not None else None,
-            frames.pbc[batch[0]] if periodic and frames.pbc is not None else None,
-            r_max=R_MAX,
-            bins=BINS,
-        )
-        if (first, second) in found.g:
-            total += len(batch) * found.g[first, second]
-            count += len(batch)
-    return 0.5 * (edges[1:] + edges[:-1]), total / max(count, 1)
+    structures = [structure_of(frames, int(frame)) for frame in chosen]
+    # a molecule without the bond says nothing about it
+    with_both = [s for s in structures if {first, second} <= set(s[1].tolist())]
+    if not with_both:
+        middles = (np.arange(BINS) + 0.5) * (R_MAX / BINS)
+        return middles, np.zeros(BINS)
+    found = mean_radial_distribution(with_both, r_max=R_MAX, bins=BINS)
+    return found.r, found.g[first, second]
 
 
 def _distances(
@@ -251,11 +238,8 @@ def _distances(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from ase import Atoms
 
-    part = frames.atoms(frame)
-    atoms = Atoms(numbers=frames.numbers[part], positions=frames.positions[part])
-    if frames.cells is not None and frames.pbc is not None:
-        atoms.set_cell(frames.cells[frame])
-        atoms.set_pbc(frames.pbc[frame])
+    positions, numbers, cell, pbc = structure_of(frames, frame)
+    atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=pbc)
     distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
     np.fill_diagonal(distances, np.inf)
     return distances, atoms.symbols == bond.first, atoms.symbols == bond.second
