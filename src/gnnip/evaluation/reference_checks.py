@@ -58,6 +58,21 @@ def equation_of_state(
     return float(constants[0] * (volume / volumes[0]) ** (1 / 3)), float(modulus * EV_PER_A3_IN_GPA)
 
 
+def molecules_apart(molecule: Any, nearest: float) -> Any:
+    """Return `molecule` (`ase.Atoms`) and its mirror image along x, whose nearest atoms are
+    `nearest` (Angstrom) apart."""
+    image = molecule.copy()
+    image.positions = -image.positions
+    image.positions[:, 0] += np.ptp(molecule.positions) * 2 + nearest
+    square = np.square(image.positions[None, :, 1:] - molecule.positions[:, None, 1:]).sum(2)
+    along = image.positions[None, :, 0] - molecule.positions[:, None, 0]
+    # each pair of atoms allows a shift; the smallest of them brings the first to its distance
+    room = along - np.sqrt(np.clip(nearest**2 - square, 0.0, None))
+    room[square > nearest**2] = np.inf
+    image.positions[:, 0] -= room.min()
+    return molecule + image
+
+
 def materials(progress: Callable[[str], object] = print) -> list[Check]:
     """Return lattice constants, bulk moduli and bond lengths of the engines in use."""
     from ase import Atoms
@@ -106,6 +121,13 @@ def materials(progress: Callable[[str], object] = print) -> list[Check]:
     add("GeSe2 network", "neighbours of Ge", "", "GFN1-xTB", len(bonds) / 16, 4.0)
     molecule = normal_modes.relax(Atoms("P4", positions=p4.molecule()), gfn1)
     add("P4 molecule", "bond", "Å", "GFN1-xTB", float(molecule.get_distance(0, 1)), 2.21)
+    for method in ("GFN1-xTB", "GFN2-xTB"):
+        calculator = make_engine(f"xtb method={method}").calculator()
+        alone = evaluate(calculator, molecule).energy
+        for nearest in (2.7, 3.0, 3.3, 3.6):
+            two = molecules_apart(molecule, nearest)
+            bound = evaluate(calculator, two).energy - 2 * alone
+            add("P4 and P4", f"energy at {nearest:g} Å", "eV", method, bound, np.nan)
     for name, charge, positions, symbols, pair, known in (
         ("nitrate", -1, ean.anion(), ean.ANION, (0, 1), 1.25),
         ("ethylammonium", 1, ean.cation(), ean.CATION, (0, 4), 1.50),

@@ -113,8 +113,13 @@ class Potential(nn.Module):
         """Whether `calibrate` takes the energies of the elements; in a sum one term does."""
         return True
 
+    def given_part(self) -> Potential | None:
+        """Return the part of the potential whose weights are known before training, or None."""
+        return None
+
     def calibrate(self, statistics: TargetStatistics) -> None:
-        """Set fixed shifts and scales from the training subset; called once before training."""
+        """Set fixed shifts and scales from the training subset, once, before training; its labels
+        are less what `given_part` predicts."""
 
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return tensors whose shape depends on the values in the batch (chosen edges, say), by

@@ -61,11 +61,13 @@ class GraphNetworkHyperparameters:
 
 
 class EdgeConvolution(nn.Module):
-    """e_ij <- e_ij + silu(A e_ij + B v_i + C v_j + d): one directed edge j -> i and its ends.
+    """e_ij <- e_ij + norm(silu(A e_ij + B v_i + C v_j + d)): one directed edge j -> i and its ends.
 
     B and C act on the nodes, before they are given to the edges, so that an edge costs one product
     with a matrix. The form is not stated in the paper; this is the edge block of Battaglia et al.,
-    arXiv:1806.01261, eq. 1, with one layer and a residual connection.
+    arXiv:1806.01261, eq. 1, with one layer, a residual connection and a layer normalisation of what
+    is added, as in Sanchez-Gonzalez et al., arXiv:2002.09405. Without it the part that all edges
+    have in common grows until nodes differ no more, and such trainings learn nothing.
     """
 
     def __init__(self, channels: int) -> None:
@@ -73,18 +75,20 @@ class EdgeConvolution(nn.Module):
         super().__init__()
         self.edge = nn.Linear(channels, channels)
         self.ends = nn.Linear(channels, 2 * channels, bias=False)
+        self.norm = nn.LayerNorm(channels)
 
     def forward(self, edges: Tensor, nodes: Tensor, graph: Adjacency) -> Tensor:
         """Return new features of edges (E, C)."""
         centre, neighbour = self.ends(nodes).chunk(2, dim=1)
         mixed = graph.from_target(centre.contiguous()) + graph.from_source(neighbour.contiguous())
-        return edges + nn.functional.silu(self.edge(edges) + mixed)
+        return edges + self.norm(nn.functional.silu(self.edge(edges) + mixed))
 
 
 class NodeConvolution(nn.Module):
-    """v_i <- v_i + N(v_i, sum_j w(r_ij) e_ij / d), with a network N of one hidden layer.
+    """v_i <- v_i + norm(N(v_i, sum_j w(r_ij) e_ij / d)), with a network N of one hidden layer.
 
-    The node block of Battaglia et al., arXiv:1806.01261, eq. 1; not stated in the paper.
+    The node block of Battaglia et al., arXiv:1806.01261, eq. 1; not stated in the paper, nor is the
+    layer normalisation, as in `EdgeConvolution`.
     """
 
     def __init__(self, channels: int) -> None:
@@ -92,11 +96,12 @@ class NodeConvolution(nn.Module):
         super().__init__()
         self.first = nn.Linear(2 * channels, channels)
         self.second = nn.Linear(channels, channels)
+        self.norm = nn.LayerNorm(channels)
 
     def forward(self, nodes: Tensor, received: Tensor) -> Tensor:
         """Return new features of nodes (n, C) from old ones and the sums of messages (n, C)."""
         hidden = nn.functional.silu(self.first(torch.cat([nodes, received], dim=1)))
-        return nodes + self.second(hidden)
+        return nodes + self.norm(self.second(hidden))
 
 
 class GraphNetwork(ScaledPotential):

@@ -65,8 +65,8 @@ class Term:
 class SumHyperparameters:
     """Choices of a sum.
 
-    terms : its potentials. The first that can carry the energies of the elements
-        (`Potential.carries_reference`) does, the others start around zero.
+    terms : its potentials. Of those without `initial`, the first that can carry the energies of the
+        elements (`Potential.carries_reference`) does, the others start around zero.
     """
 
     terms: tuple[Term, ...]
@@ -129,20 +129,19 @@ class SumPotential(Potential):
         """Whether any term does."""
         return any(term.carries_reference for term in self.potentials())
 
-    def calibrate(self, statistics: TargetStatistics) -> None:
-        """Give the first term that carries them the reference energies, and terms with `initial`
-        their weights, which hold their own."""
-        around_zero = replace(
-            statistics,
-            energy_mean=0.0,
-            species_energies=dict.fromkeys(statistics.species_energies, 0.0),
-        )
-        carried = False
+    def given_part(self) -> SumPotential | None:
+        """Return the sum of the terms with `initial`, with their saved weights."""
+        given = tuple(term for term in self.hyperparameters.terms if term.initial is not None)
+        if not given:
+            return None
+        part = SumPotential(SumHyperparameters(given))
+        part.load_initial()
+        return part
+
+    def load_initial(self) -> None:
+        """Give the terms with `initial` their saved weights."""
         for spec, model in zip(self.hyperparameters.terms, self.potentials(), strict=True):
-            given = around_zero if carried else statistics
-            carried = carried or model.carries_reference
             if spec.initial is None:
-                model.calibrate(given)
                 continue
             saved = load(spec.initial)
             if sha256(model_files(spec.initial)[0]) != spec.initial_sha256:
@@ -151,6 +150,21 @@ class SumPotential(Potential):
                     "again from the new ones."
                 )
             model.load_state_dict(saved.state_dict())
+
+    def calibrate(self, statistics: TargetStatistics) -> None:
+        """Give terms with `initial` their weights and the others the statistics of what those
+        leave; the first that carries them gets the energies of the elements."""
+        self.load_initial()
+        around_zero = replace(
+            statistics,
+            energy_mean=0.0,
+            species_energies=dict.fromkeys(statistics.species_energies, 0.0),
+        )
+        carried = False
+        for spec, model in zip(self.hyperparameters.terms, self.potentials(), strict=True):
+            if spec.initial is None:
+                model.calibrate(around_zero if carried else statistics)
+                carried = carried or model.carries_reference
 
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return the edges of the terms with shorter cutoffs, and what the terms prepare."""

@@ -167,12 +167,13 @@ def train_rank(
     rows = {name: torch.arange(bounds[k], bounds[k + 1]) for k, name in enumerate(SUBSETS)}
     train_rows = rows["train"].numpy()
     train_atoms = _atoms_of(subset.offsets, train_rows)
+    left = _labels_left(model, labels, subset, used, device, dtype)
     statistics = TargetStatistics.measure(
-        labels.energy[train_rows],
+        left.energy[train_rows],
         subset.numbers[train_atoms],
         np.concatenate([[0], np.cumsum(subset.n_atoms[train_rows])]),
         store.mean_neighbours,
-        None if labels.forces is None else labels.forces[train_atoms],
+        None if left.forces is None else left.forces[train_atoms],
     )
     model.calibrate(statistics)
     model.species = tuple(int(z) for z in np.unique(subset.numbers[train_atoms]))
@@ -713,6 +714,29 @@ def _store(
     if stores is not None:
         stores[key] = store
     return store
+
+
+def _labels_left(
+    model: Potential,
+    labels: Labels,
+    subset: FrameArrays,
+    used: NDArray[np.int64],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Labels:
+    """Return the labels of energies and forces less what the given part of the model predicts."""
+    given = model.given_part()
+    if given is None:
+        return labels
+    given.to(device=device, dtype=dtype)
+    store = _store(subset, used, given.cutoff, device, dtype, None)
+    known = predict(
+        given, store, batch_size=_EVALUATION_BATCH // 4, forces=labels.forces is not None
+    )
+    return Labels(
+        labels.energy - known["energy"],
+        None if labels.forces is None else labels.forces - known["forces"],
+    )
 
 
 def _identity(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, molecule
 
 from gnnip.datasets import engine_sets
 from gnnip.errors import DataError
@@ -25,6 +25,16 @@ def test_the_lattice_constant_of_copper():
         checks.equation_of_state(
             lambda a: bulk("Cu", a=a, cubic=True), (3.60, 3.65, 3.70, 3.75), calculator
         )
+
+
+@pytest.mark.parametrize("nearest", [0.8, 2.0])
+def test_two_molecules_at_a_distance(nearest):
+    water = molecule("H2O")
+    two = checks.molecules_apart(water, nearest)
+    distances = two.get_all_distances()
+    assert distances[:3, 3:].min() == pytest.approx(nearest)
+    assert distances[3:, 3:] == pytest.approx(distances[:3, :3])
+    assert two.positions[3:, 0].mean() > water.positions[:, 0].mean()
 
 
 def test_structure_of_an_archive(tmp_path):

@@ -8,6 +8,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 
 from gnnip.datasets.store import write_frames
 from gnnip.errors import ConfigError
@@ -119,6 +120,26 @@ def hierarchy():
     return entry(folder="nn2", **common, **first), entry(folder="nn3", **common, **second)
 
 
+def spread_of_energies(folder, model=None):
+    """What remains of the training energies of `hierarchy` after `model` and a fit on the
+    composition."""
+    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.splits import make_split
+    from gnnip.graphs import GraphStore
+    from gnnip.models import predict
+    from gnnip.models.contract import TargetStatistics
+
+    frames = load_arrays(folder / "frames.h5")
+    train = frames.subset(make_split(frames, "random", 1)["train"])
+    energies = train.energies["pair"]
+    if model is not None:
+        store = GraphStore.from_flat(
+            train.positions, train.numbers, train.offsets, model.cutoff, dtype=torch.float32
+        )
+        energies = energies - predict(model, store)["energy"]
+    return TargetStatistics.measure(energies, train.numbers, train.offsets, 1.0).residual_std
+
+
 def test_a_training_waits_for_the_one_it_starts_from(folder, capsys):
     from gnnip.models import load
     from gnnip.training.run import run_all, run_one
@@ -131,8 +152,11 @@ def test_a_training_waits_for_the_one_it_starts_from(folder, capsys):
     for name, value in before.state_dict().items():
         assert (frozen.state_dict()[name] == value).all(), name
     assert free.networks.weights[-1].any()  # has moved from zero
-    assert not free.species_energies.any()  # the frozen term carries the energies of the elements
     assert frozen.species_energies.any()
+    # the free term starts from what the frozen one leaves, not from the labels
+    assert float(frozen.scale) == pytest.approx(spread_of_energies(folder), rel=1e-5)
+    assert float(free.scale) == pytest.approx(spread_of_energies(folder, before), rel=1e-4)
+    assert free.scale != frozen.scale
     # other weights under the same name are noticed: the training begins anew
     identity = json.loads((folder / "nn3/summary.json").read_text())["identity"]
     run_one(spec[0] | {"settings": spec[0]["settings"] | {"epochs": 1}}, log=False)
