@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import LogLocator, NullLocator
 
-from gnnip.figures import style
+from gnnip.figures import errors, style
 from gnnip.figures.reference_data import reference_data
 
 __all__ = [
@@ -231,55 +231,19 @@ def fig1e(tidy: pd.DataFrame, info: Info) -> Figure:
 @style.styled
 def toy_errors(tidy: pd.DataFrame, info: Info) -> Figure:
     """Energy and force errors of both models: ours, published, and the trivial predictor."""
-    rows = [
-        (group, subset)
-        for group in MODEL_COLOURS
-        for subset in ("validation", "test")
-        if ((tidy["group"] == group) & (tidy["subset"] == subset)).any()
-    ]
-    fig = style.figure(style.DOUBLE, 26.0 + 9.0 * len(rows))
-    panels = (
-        ("energy_rmse_mev_per_atom", "energy RMSE (meV/atom)"),
-        ("energy_mae_mev_per_atom", "energy MAE (meV/atom)"),
-        ("force_rmse_ev_per_a", "force RMSE (eV/Å)"),
-    )
-    width = (style.DOUBLE - 40.0 - 3.0) / 3 - 5.0
-    for column, (measure, label) in enumerate(panels):
-        ax = style.place(fig, 38.0 + column * (width + 6.0), 15.0, width, 9.0 * len(rows))
-        for y, (group, subset) in enumerate(rows):
+    rows = []
+    for group, colour in MODEL_COLOURS.items():
+        for subset in ("validation", "test"):
             part = tidy[(tidy["group"] == group) & (tidy["subset"] == subset)]
-            ours = part[part["source"] == "ours"][measure]
-            trivial = part[part["source"] == "composition"][measure]
-            published = part[part["source"] == "published"]
-            ax.plot(trivial.mean(), y, "|", ms=9, mew=1.6, color=style.GREY)
-            ax.errorbar(
-                ours.mean(),
-                y,
-                xerr=None if len(ours) < 2 else style.spread(ours),
-                fmt="o",
-                color=MODEL_COLOURS[group],
-                capsize=2,
-            )
-            if len(published) and published[measure].notna().any():
-                value = published[measure].dropna().iloc[0]
-                ax.plot(value, y, "D", ms=4.5, mfc="white", color=style.INK)
-        ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.set_yticks(range(len(rows)), [f"{g}, {s}" for g, s in rows] if column == 0 else [])
-        ax.set_xlabel(label)
-        ax.grid(axis="x")
-        positive = tidy[measure][tidy[measure] > 0]
-        ax.set_xlim(float(positive.min()) / 1.6, float(positive.max()) * 1.6)
-        style.plain_log(ax, "x", wanted=2)
-    handles = [
-        ("o", style.BLUE, style.BLUE, "ours"),
-        ("D", style.INK, "white", "published"),
-        ("|", style.GREY, style.GREY, "composition fit, no forces"),
-    ]
-    legend = style.place(fig, 38.0, 15.0 + 9.0 * len(rows), style.DOUBLE - 42.0, 6.0)
-    legend.axis("off")
-    for marker, colour, face, name in handles:
-        legend.plot([], [], marker, color=colour, mfc=face, ms=5, mew=1.2, label=name)
-    legend.legend(loc="center left", ncols=3, bbox_to_anchor=(0.0, 0.6))
+            if len(part):
+                rows.append(errors.Row(f"{group}, {subset}", part, colour, colour))
+    legend = (
+        errors.Mark("o", style.BLUE, style.BLUE, "ours"),
+        errors.PUBLISHED,
+        errors.Mark("|", style.GREY, style.GREY, "composition fit, no forces"),
+    )
+    measures = (errors.ENERGY_RMSE, errors.ENERGY_MAE, errors.FORCE_RMSE)
+    fig = errors.error_panels(rows, measures, legend, baseline="composition", left=38.0, step=9.0)
     style.footer(fig, info, tidy, "energies: total energy divided by the number of particles")
     return fig
 

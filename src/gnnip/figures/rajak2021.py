@@ -8,6 +8,7 @@ colour everywhere.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gnnip.figures import dynamics, style
+from gnnip.figures import dynamics, errors, style
 from gnnip.figures.reference_data import reference_data
 from gnnip.figures.scene import Scene
 
@@ -72,73 +73,35 @@ RADII = {"Si": 0.55, "C": 0.38, "Ge": 0.6, "Se": 0.55}  #: of the drawn atoms, A
 def _errors(tidy: pd.DataFrame, info: Info, materials: bool = False) -> Figure:
     """Draw train and test errors of every arm: ours, published, and what predicts nothing."""
     ours = tidy[tidy["source"] == "ours"]
-    rows = [
-        (material, arm, split, subset)
-        for material in dict.fromkeys(ours["material"])
-        for arm in LABELS
-        for split in sorted(set(ours["split"]))
-        for subset in ("train", "test")
-        if (
-            (ours["material"] == material)
-            & (ours["arm"] == arm)
-            & (ours["split"] == split)
-            & (ours["subset"] == subset)
-        ).any()
-    ]
-    step = 6.0
-    fig = style.figure(style.DOUBLE, 26.0 + step * len(rows))
-    panels = (
-        ("energy_rmse_mev_per_atom", "energy RMSE (meV/atom)"),
-        ("force_rmse_ev_per_a", "force RMSE (eV/Å)"),
-    )
-    width = (style.DOUBLE - 58.0) / 2 - 6.0
-    names = []
-    for material, arm, split, subset in rows:
-        name = f"{LABELS[arm]}, {subset}"
-        name += f" ({split})" if ours["split"].nunique() > 1 else ""
-        names.append(f"{MATERIALS[material]}: {name}" if materials else name)
-    for column, (measure, label) in enumerate(panels):
-        ax = style.place(fig, 55.0 + column * (width + 6.0), 15.0, width, step * len(rows))
-        for y, (material, arm, split, subset) in enumerate(rows):
+    published = tidy[tidy["source"] == "published"]
+    splits = sorted(set(ours["split"]))
+    rows = []
+    for material in dict.fromkeys(ours["material"]):
+        for arm, split, subset in product(LABELS, splits, ("train", "test")):
             part = tidy[
                 (tidy["material"] == material)
                 & (tidy["arm"] == arm)
                 & (tidy["split"] == split)
                 & (tidy["subset"] == subset)
             ]
-            values = part[part["source"] == "ours"][measure]
-            trivial = part[part["source"] == "ensemble_mean"][measure]
-            ax.plot(trivial.mean(), y, "|", ms=8, mew=1.6, color=style.GREY)
-            ax.errorbar(
-                values.mean(),
-                y,
-                xerr=None if len(values) < 2 else style.spread(values),
-                fmt="o",
-                color=COLOURS[arm],
-                mfc=COLOURS[arm] if subset == "test" else "white",
-                capsize=2,
-            )
-            known = tidy[(tidy["source"] == "published") & (tidy["arm"] == arm)]
-            values_known = known.loc[known["subset"] == subset, measure].dropna()
-            if len(values_known) and not materials:
-                ax.plot(values_known.iloc[0], y, "D", ms=4.5, mfc="white", color=style.INK)
-        ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.set_yticks(range(len(rows)), names if column == 0 else [])
-        ax.set_xlabel(label)
-        ax.grid(axis="x")
-        drawn = tidy.loc[tidy["source"] != "composition", measure]
-        positive = drawn[drawn > 0]
-        ax.set_xlim(float(positive.min()) / 1.6, float(positive.max()) * 1.6)
-        style.plain_log(ax, "x", wanted=2)
-    legend = style.place(fig, 55.0, 15.0 + step * len(rows), style.DOUBLE - 58.0, 6.0)
-    legend.axis("off")
-    handles = [("o", style.INK, style.INK, "test"), ("o", style.INK, "white", "train")]
-    if not materials:
-        handles.append(("D", style.INK, "white", "published"))
-    handles.append(("|", style.GREY, style.GREY, "mean of the ensemble, no forces"))
-    for marker, colour, face, name in handles:
-        legend.plot([], [], marker, color=colour, mfc=face, ms=5, mew=1.2, label=name)
-    legend.legend(loc="center left", ncols=4, bbox_to_anchor=(0.0, 0.6))
+            if part.empty:
+                continue
+            name = f"{LABELS[arm]}, {subset}" + (f" ({split})" if len(splits) > 1 else "")
+            if materials:
+                name = f"{MATERIALS[material]}: {name}"
+            else:
+                known = published[(published["arm"] == arm) & (published["subset"] == subset)]
+                part = pd.concat([part, known]) if len(known) else part
+            face = COLOURS[arm] if subset == "test" else "white"
+            rows.append(errors.Row(name, part, COLOURS[arm], face))
+    legend = [
+        errors.Mark("o", style.INK, style.INK, "test"),
+        errors.Mark("o", style.INK, "white", "train"),
+        *([] if materials else [errors.PUBLISHED]),
+        errors.Mark("|", style.GREY, style.GREY, "mean of the ensemble, no forces"),
+    ]
+    measures = (errors.ENERGY_RMSE, errors.FORCE_RMSE)
+    fig = errors.error_panels(rows, measures, legend, baseline="ensemble_mean", left=60.0, step=6.0)
     style.footer(fig, info, tidy, "energies: total energy divided by the number of atoms")
     return fig
 
