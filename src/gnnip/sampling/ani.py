@@ -99,8 +99,8 @@ class Plan:
 
 
 def paper_plan(size: int, replica: int = 0, seed: int = 1) -> Plan:
-    """Return the plan of the shipped data set: 360, 66 and 19 conformations per molecule."""
-    return Plan(size, replica, seed, conformations={1: 360, 2: 66}.get(size, 19))
+    """Return the plan of the shipped data set: 400, 66 and 12 conformations per molecule."""
+    return Plan(size, replica, seed, conformations={1: 400, 2: 66}.get(size, 12))
 
 
 def smoke_plan(size: int = 1, replica: int = 0, seed: int = 1) -> Plan:

@@ -97,7 +97,7 @@ def paper_plan(size: int = 225, replica: int = 0, seed: int = 1) -> aimd.Plan:
         seed,
         temperatures=(500.0, 400.0, 300.0),
         frames=34,
-        stride_fs=8.0,
+        stride_fs=6.0,
         equilibration_fs=300.0,
         settling_fs=60.0,
         friction_per_fs=0.03,

@@ -56,16 +56,16 @@ _plan = partial(
 
 
 def paper_plan(size: int = 64, replica: int = 0, seed: int = 1) -> aimd.Plan:
-    """Return the plan of the shipped data set: 28 frames at each of two temperatures."""
+    """Return the plan of the shipped data set: 38 frames at each of two temperatures."""
     return _plan(
         size,
         replica,
         seed,
         temperatures=(500.0, 350.0),
-        frames=28,
-        stride_fs=12.0,
-        equilibration_fs=450.0,
-        settling_fs=150.0,
+        frames=38,
+        stride_fs=9.0,
+        equilibration_fs=300.0,
+        settling_fs=120.0,
         friction_per_fs=0.02,
         interval_steps=24,
     )
