@@ -137,7 +137,7 @@ def _local_forces(tidy: pd.DataFrame, info: Info) -> Figure:
     fig = style.figure(style.DOUBLE, height)
     present = [arm for arm in LABELS if arm in set(tidy["arm"])]
     farthest = min(float(tidy["distance_a"].max()), 7.0)
-    counted = tidy[tidy["n_pairs"] >= 20]
+    counted = tidy[tidy["counts"].astype(bool)]
     # every bin, so that lines break where there are no pairs
     middles = np.sort(tidy["distance_a"].unique())
     width = float(np.diff(middles).min()) if len(middles) > 1 else 1.0

@@ -190,6 +190,7 @@ def test_local_forces_tell_where_they_are_lowest(tables):
     value = values(metrics)
     assert value["gnn_SiC_lowest_force_at"] == pytest.approx(2.0, abs=0.15)
     assert value["gnn_SiC_lowest_force"] == pytest.approx(-3.2, abs=0.2)
+    assert value["gnn_SiC_lowest_force_inside"] == 1
     # the bin with too few pairs, far below all others, is left out
     assert tidy["directed_force_ev_per_a"].min() == -50.0
     assert metrics["value"].min() > -5.0
@@ -330,6 +331,9 @@ def test_one_of_several_conditions_is_not_enough(tables):
     assert holds("unlike_attract", "fig2a", gnn_CSi_lowest_force_at=2.25).holds is True
     assert holds("unlike_attract", "fig2a", gnn_CSi_lowest_force_at=2.35).holds is False
     assert holds("unlike_attract", "fig2a", gnn_SiC_lowest_force=-0.01).holds is False
+    at_the_end = holds("unlike_attract", "fig2a", gnn_CSi_lowest_force_inside=0)
+    assert at_the_end.holds is False
+    assert at_the_end.measured.endswith("at the end of the distances that occur")
     # what is small beside the largest of the local forces is no attraction
     assert holds("like_repel", "fig2a", gnn_CC_lowest_force=-0.05).holds is True
     assert holds("like_repel", "fig2a", gnn_CC_lowest_force=-0.5).holds is False
