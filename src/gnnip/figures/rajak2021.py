@@ -89,7 +89,7 @@ def _errors(tidy: pd.DataFrame, info: Info, materials: bool = False) -> Figure:
             name = f"{LABELS[arm]}, {subset}" + (f" ({split})" if len(splits) > 1 else "")
             if materials:
                 name = f"{MATERIALS[material]}: {name}"
-            else:
+            elif split == splits[0]:  # the random one where there are two
                 known = published[(published["arm"] == arm) & (published["subset"] == subset)]
                 part = pd.concat([part, known]) if len(known) else part
             face = COLOURS[arm] if subset == "test" else "white"

@@ -91,8 +91,11 @@ def test_published_errors_stand_beside_ours(drawn):
     assert published == [2.16, 2.48, 1.06, 1.64]
     labels = [t.get_text() for t in fig.axes[0].get_yticklabels()]
     assert labels == [
-        "GNN, train", "GNN, test", "NN2 + NN3 + GNN, train", "NN2 + NN3 + GNN, test",
-    ]  # fmt: skip
+        f"{arm}, {subset} ({split})"
+        for arm in ("GNN", "NN2 + NN3 + GNN")
+        for split in ("random", "trajectory")
+        for subset in ("train", "test")
+    ]
 
 
 def test_local_forces_leave_out_bins_with_too_few_pairs(drawn):
