@@ -72,6 +72,9 @@ class Config(Strict):
     sources: dict[str, SourceChoice] = {}
     """Where a data set comes from, by name: archive (shipped with the repository), generate,
     download (published by others), or a folder of your own frames, {path: ..., format: ...}."""
+    references: dict[str, str] = {}
+    """What labels a data set instead of its plan's engine, by name, e.g. {sic: cp2k cutoff=250};
+    the data set is then generated."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks are trained; auto takes a GPU when there is one."""
 
@@ -742,6 +745,7 @@ def resolve(
             if isinstance(chosen, FolderSource):
                 use.folder, chosen = chosen, "folder"
             use.source = chosen
+        _choose_references(card, config, where)
         _choose_reference_dynamics(card, config, where)
     _check_references(card, where)
     return card
@@ -749,6 +753,29 @@ def resolve(
 
 #: option of a step of dynamics that names a registered trajectory of its reference
 REFERENCE_ARCHIVE = "reference_archive"
+
+
+def _choose_references(card: ResolvedCard, config: Config, where: str) -> None:
+    """Label data sets with the engines that the user names."""
+    from gnnip.reference.engines import make_engine
+    from gnnip.sampling.plans import make_plan
+
+    for name, use in card.datasets.items():
+        text = config.references.get(name)
+        if text is None:
+            continue
+        engine = make_engine(text)
+        if config.sources.get(name, "generate") != "generate":
+            raise ConfigError(
+                f"{where}: '{name}' is asked for from {config.sources[name]} and by another "
+                "reference; only what is generated has a choice of references."
+            )
+        if not use.sizes or not hasattr(make_plan(name, use.sizes[0], 0, {}), "label_engine"):
+            raise ConfigError(
+                f"{where}: '{name}' is labelled by a model of its own; references cannot be chosen."
+            )
+        use.source, use.plan = "generate", {**use.plan, "label_engine": engine.text}
+        card.reference = engine.reference  # type: ignore[assignment]
 
 
 def _choose_reference_dynamics(card: ResolvedCard, config: Config, where: str) -> None:
@@ -876,10 +903,12 @@ def resolve_all(
             )
     cards = {name: card for name, card in cards.items() if card.artefacts}
     known = sorted({n for c in cards.values() for n in (*c.datasets, *c.reference_archives)})
-    for dataset in config.sources:
+    chosen = [("sources", name) for name in config.sources]
+    chosen += [("references", name) for name in config.references]
+    for key, dataset in chosen:
         if dataset not in known:
             raise ConfigError(
-                f"config.yaml: sources: no card uses '{dataset}'{nearest(dataset, known)}."
+                f"config.yaml: {key}: no card uses '{dataset}'{nearest(dataset, known)}."
             )
     return cards
 

@@ -9,6 +9,7 @@ import yaml
 
 from gnnip import cards
 from gnnip.errors import ConfigError
+from gnnip.sampling.plans import make_plan
 
 QUANTITIES = {
     f"{layer}_{target}_{measure}"
@@ -416,6 +417,32 @@ def test_mistakes_in_what_a_training_starts_from(hierarchy, write, path, value, 
     message = complaint(cards.resolve, "gijon2023", "paper", None, write(hierarchy))
     assert expected in message
     assert "trainings.nn3" in message
+
+
+def test_the_users_reference_labels_what_is_generated(root):
+    wanted = {"sic": "cp2k basis=SZV-MOLOPT-SR-GTH cutoff=250 ranks=2"}
+    config = cards.check_config({"papers": ["rajak2021"], "references": wanted})
+    card = cards.resolve("rajak2021", "paper", config)
+    assert card.reference == "dft"
+    use = card.datasets["sic"]
+    assert use.source == "generate"
+    plan = make_plan("sic", use.sizes[0], 0, use.plan)
+    assert plan.label_engine.startswith("cp2k ")
+    assert "cutoff=250" in plan.label_engine
+    assert plan.engine == make_plan("sic", use.sizes[0], 0, {}).engine
+    assert card.datasets["gese2"].source == "archive"
+    for changes, message in (
+        ({"sources": {"sic": "archive"}}, "asked for from archive and by another reference"),
+        ({"references": {"sic": "cp2q"}}, "no engine 'cp2q'"),
+    ):
+        config = cards.check_config({"references": wanted} | changes)
+        with pytest.raises(ConfigError, match=message):
+            cards.resolve("rajak2021", "paper", config)
+    config = cards.check_config({"references": {"water_anion": "xtb"}})
+    with pytest.raises(ConfigError, match="labelled by a model of its own"):
+        cards.resolve("gijon2023", "paper", config)
+    with pytest.raises(ConfigError, match="references: no card uses 'sick', did you mean 'sic'"):
+        cards.resolve_all(cards.check_config({"references": {"sick": "xtb"}}))
 
 
 def test_the_users_seeds_and_sources_win(root):

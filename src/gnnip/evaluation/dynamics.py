@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -63,8 +65,11 @@ class Limits:
     rdf_bins: int = 60
     equilibration: float = 0.0
 
-    def criteria(self, arrays: FrameArrays, starts: np.ndarray, selected: np.ndarray) -> Criteria:
-        """Return the criteria of `gnnip.md` for replicas that start from the frames `starts`.
+    def criteria(
+        self, arrays: FrameArrays, starts: np.ndarray, selected: np.ndarray, copies: int = 1
+    ) -> Criteria:
+        """Return the criteria of `gnnip.md` for replicas that start from the frames `starts`, each
+        repeated to that many `copies`, whose energies are independent of each other.
 
         Raises DataError when fewer than two of the `selected` frames have a start's composition.
         """
@@ -73,7 +78,8 @@ class Limits:
         energies = rdf = None
         if self.energy_sigma is not None:
             total = np.sum([arrays.energies[term] for term in arrays.terms], axis=0)
-            energies = [_mean_and_spread(total[_alike(arrays, f, selected)], f) for f in starts]
+            one = [_mean_and_spread(total[_alike(arrays, f, selected)], f) for f in starts]
+            energies = [(copies * mean, copies**0.5 * spread) for mean, spread in one]
         if self.rdf_threshold is not None:
             structures = [structure_of(arrays, f) for f in spread_evenly(selected, 200)]
             g = mean_radial_distribution(structures, r_max=self.rdf_range, bins=self.rdf_bins)
@@ -121,6 +127,21 @@ def structure_of(arrays: FrameArrays, frame: int) -> Structure:
     )
 
 
+def repeated(structure: Structure, times: Sequence[int]) -> Structure:
+    """Return a periodic structure repeated `times` (3) along its cell vectors, copy by copy."""
+    positions, numbers, cell, pbc = structure
+    if tuple(times) == (1, 1, 1):
+        return structure
+    if cell is None or pbc is None or not np.all(np.asarray(pbc) | (np.asarray(times) == 1)):
+        raise ConfigError(
+            f"The start is not periodic along every direction that supercell = {list(times)} "
+            "repeats; leave supercell out."
+        )
+    shifts = np.array(list(product(*(range(n) for n in times)))) @ cell
+    copies = (shifts[:, None, :] + positions[None]).reshape(-1, 3)
+    return copies, np.tile(numbers, len(shifts)), cell * np.array(times)[:, None], pbc
+
+
 @dataclass(frozen=True)
 class Motion:
     """How replicas are moved.
@@ -128,6 +149,8 @@ class Motion:
     temperature : K, of the thermostat and of the velocities at the start.
     select : values of metadata columns that a start must have, e.g. {n_molecules: 32}.
     starts, repeats : frames to start from, drawn evenly from those selected, and replicas of each.
+    supercell : times that a start is repeated along its three cell vectors; the copies get
+        velocities of their own.
     duration, time_step : fs.
     thermostat : "csvr", "langevin" or "none" (constant energy).
     relaxation : fs; of Langevin dynamics the inverse friction.
@@ -140,6 +163,7 @@ class Motion:
     select: dict[str, Any] = field(default_factory=dict)
     starts: int = 2
     repeats: int = 2
+    supercell: tuple[int, ...] = (1, 1, 1)
     duration: float = 1000.0
     time_step: float = 0.5
     thermostat: Literal["csvr", "langevin", "none"] = "csvr"
@@ -153,6 +177,10 @@ class Motion:
         """Raise ConfigError for values that cannot be."""
         for name in ("starts", "repeats"):
             require(getattr(self, name) >= 1, f"Motion: {name} must be at least 1.")
+        require(
+            len(self.supercell) == 3 and min(self.supercell) >= 1,
+            f"Motion: supercell is {list(self.supercell)}; give three numbers, at least 1 each.",
+        )
         for name in ("duration", "time_step", "relaxation", "record_every", "frame_every"):
             require(getattr(self, name) > 0, f"Motion: {name} must be greater than zero (fs).")
         require(self.temperature >= 0, "Motion: temperature must not be negative (K).")
@@ -179,7 +207,8 @@ class Motion:
     def limits(self, arrays: FrameArrays) -> Criteria:
         """Return the criteria of the replicas, in their order."""
         starts = np.repeat(self.frames(arrays), self.repeats)
-        return self.criteria.criteria(arrays, starts, frames_with(arrays, self.select))
+        selected, copies = frames_with(arrays, self.select), math.prod(self.supercell)
+        return self.criteria.criteria(arrays, starts, selected, copies)
 
     def state(self, arrays: FrameArrays, name: str, device: str = "cpu") -> State:
         """Return the replicas of the potential `name` at their start, start by start."""
@@ -188,14 +217,16 @@ class Motion:
         frames = np.repeat(self.frames(arrays), self.repeats)
         digest = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
         first = int.from_bytes(digest[:6], "big")
-        periodic = arrays.cells is not None
+        starts = [repeated(structure_of(arrays, f), self.supercell) for f in frames]
+        positions, numbers, cells, pbc = (list(parts) for parts in zip(*starts, strict=True))
+        periodic = all(cell is not None for cell in cells)
         return make_state(
-            [arrays.positions[arrays.atoms(f)] for f in frames],
-            [arrays.numbers[arrays.atoms(f)] for f in frames],
+            positions,
+            numbers,
             temperature=self.temperature,
             seeds=[first + replica for replica in range(len(frames))],
-            cells=[arrays.cells[f] for f in frames] if periodic else None,  # type: ignore[index]
-            pbc=None if arrays.pbc is None else [arrays.pbc[f] for f in frames],
+            cells=cells if periodic else None,
+            pbc=pbc if periodic else None,
             device=device,
         )
 

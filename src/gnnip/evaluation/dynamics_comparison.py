@@ -468,7 +468,8 @@ def _structure(
         halves = _halves(runs[REFERENCE], plan, wanted)
     else:
         own = frames_with(arrays, plan.select)
-        own = own[arrays.n_atoms[own] == len(some.atomic_numbers)]
+        copies = math.prod(plan.supercell)
+        own = own[copies * arrays.n_atoms[own] == len(some.atomic_numbers)]
         stand_in = frames[REFERENCE] = [structure_of(arrays, f) for f in own]
         half = len(own) // 2
         # neighbouring frames of one trajectory are alike: halves are of whole stretches

@@ -20,8 +20,12 @@ from gnnip.evaluation.dynamics import (
     failure_file,
     motion_of_reference,
     register_trajectory,
+    repeated,
     run_dynamics,
     take_archived,
+)
+from gnnip.evaluation.dynamics import (
+    structure_of as structure_of_frame,
 )
 from gnnip.evaluation.dynamics_comparison import Comparison, compare_dynamics
 
@@ -306,6 +310,59 @@ def test_energies_without_a_spread_cannot_judge(dataset):
     plan = Motion.read({**MOTION, "starts": 1, "criteria": {"energy_sigma": 6.0}})
     with pytest.raises(DataError, match="no spread: select more frames"):
         plan.limits(arrays)
+
+
+# --- larger cells -----------------------------------------------------------------------------
+
+
+def test_a_supercell_is_the_same_structure(dataset):
+    from ase import Atoms
+
+    from gnnip.reference import make_calculator
+
+    arrays = load_arrays(dataset)
+    structure = structure_of_frame(arrays, 0)
+    one, many = (
+        Atoms(numbers, positions, cell=cell, pbc=pbc, calculator=make_calculator(REFERENCE))
+        for positions, numbers, cell, pbc in (structure, repeated(structure, (2, 1, 3)))
+    )
+    assert len(many) == 6 * len(one)
+    assert many.get_potential_energy() == pytest.approx(6 * one.get_potential_energy())
+    np.testing.assert_allclose(many.get_forces(), np.tile(one.get_forces(), (6, 1)), atol=1e-12)
+    assert repeated(structure, (1, 1, 1)) is structure
+    open_ones = (*structure[:2], None, None)
+    slab = (*structure[:3], np.array([True, True, False]))
+    for wrong in (open_ones, slab):
+        with pytest.raises(ConfigError, match=r"supercell = \[1, 1, 2\] repeats; leave"):
+            repeated(wrong, (1, 1, 2))
+    assert len(repeated(slab, (2, 2, 1))[0]) == 4 * len(one)
+    with pytest.raises(ConfigError, match="give three numbers, at least 1 each"):
+        Motion.read({**MOTION, "supercell": [2, 2]})
+
+
+def test_replicas_of_a_supercell_are_judged_and_compared(dataset, models, tmp_path):
+    arrays = load_arrays(dataset)
+    criteria = {"energy_sigma": 6.0, "temperature_factor": None}
+    motion = {**MOTION, "duration": 24.0, "starts": 1, "criteria": criteria}
+    large = {**motion, "supercell": [2, 1, 1]}
+    (mean, spread), (mean_large, spread_large) = (
+        Motion.read(m).limits(arrays).energy_reference[0] for m in (motion, large)
+    )
+    assert mean_large == pytest.approx(2 * mean)
+    assert spread_large == pytest.approx(2**0.5 * spread)
+    state = Motion.read(large).state(arrays, "soft")
+    halves = state.velocities.numpy()[: 2 * 32].reshape(2, 32, 3)
+    assert not np.allclose(*halves)
+    out = {"soft": tmp_path / "trajectory.h5"}
+    large["criteria"] = {"temperature_factor": None}
+    run_dynamics(dataset, out["soft"], name="soft", motion=large, model=models["soft"], **QUIET)
+    found = compare_dynamics(
+        dataset, out, motion=large, models=models, comparison={**COMPARISON, "adf_triplets": []}
+    )
+    assert select(found, "soft", "run", "n_atoms")["value"].tolist() == [64.0, 64.0]
+    # the frames of the data set stand in for the reference although they are smaller
+    assert np.isfinite(found.loc[found["record"] == "rdf_error", "value"]).all()
+    assert len(found[found["record"] == "rdf_error"])
 
 
 # --- angles -----------------------------------------------------------------------------------
