@@ -113,13 +113,14 @@ class Potential(nn.Module):
         """Whether `calibrate` takes the energies of the elements; in a sum one term does."""
         return True
 
-    def given_part(self) -> Potential | None:
-        """Return the part of the potential whose weights are known before training, or None."""
-        return None
+    def parts(self) -> tuple[Potential | None, Potential]:
+        """Return the part that is known before training (None without one) and the one to train,
+        whose sum the potential is; they share its weights."""
+        return None, self
 
     def calibrate(self, statistics: TargetStatistics) -> None:
         """Set fixed shifts and scales from the training subset, once, before training; its labels
-        are less what `given_part` predicts."""
+        are less what the known one of `parts` predicts."""
 
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return tensors whose shape depends on the values in the batch (chosen edges, say), by

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import compress
 from typing import Any
 
 import torch
@@ -65,8 +66,9 @@ class Term:
 class SumHyperparameters:
     """Choices of a sum.
 
-    terms : its potentials. Of those without `initial`, the first that can carry the energies of the
-        elements (`Potential.carries_reference`) does, the others start around zero.
+    terms : its potentials. Of those that are not known before (frozen, with `initial`), the first
+        that can carry the energies of the elements (`Potential.carries_reference`) does, the others
+        start around zero.
     """
 
     terms: tuple[Term, ...]
@@ -129,13 +131,24 @@ class SumPotential(Potential):
         """Whether any term does."""
         return any(term.carries_reference for term in self.potentials())
 
-    def given_part(self) -> SumPotential | None:
-        """Return the sum of the terms with `initial`, with their saved weights."""
-        given = tuple(term for term in self.hyperparameters.terms if term.initial is not None)
-        if not given:
-            return None
-        part = SumPotential(SumHyperparameters(given))
-        part.load_initial()
+    def parts(self) -> tuple[Potential | None, Potential]:
+        """Return the sum of the frozen terms with `initial`, with their saved weights, and that of
+        the others."""
+        known = [term.frozen and term.initial is not None for term in self.hyperparameters.terms]
+        if all(known) or not any(known):
+            return None, self
+        self.load_initial()
+        return self._part(known), self._part([not k for k in known])
+
+    def _part(self, chosen: Sequence[bool]) -> Potential:
+        """Return the sum of some terms, which shares their weights."""
+        terms = list(compress(self.potentials(), chosen))
+        if len(terms) == 1:
+            return terms[0]
+        specs = tuple(compress(self.hyperparameters.terms, chosen))
+        with torch.random.fork_rng(devices=[]):
+            part = SumPotential(SumHyperparameters(specs))
+        part.terms = nn.ModuleList(terms)
         return part
 
     def load_initial(self) -> None:
@@ -152,8 +165,8 @@ class SumPotential(Potential):
             model.load_state_dict(saved.state_dict())
 
     def calibrate(self, statistics: TargetStatistics) -> None:
-        """Give terms with `initial` their weights and the others the statistics of what those
-        leave; the first that carries them gets the energies of the elements."""
+        """Give terms with `initial` their weights, and the first other one that carries them the
+        energies of the elements, unless a term with `initial` that is trained on holds them."""
         self.load_initial()
         around_zero = replace(
             statistics,
@@ -164,6 +177,7 @@ class SumPotential(Potential):
         for spec, model in zip(self.hyperparameters.terms, self.potentials(), strict=True):
             if spec.initial is None:
                 model.calibrate(around_zero if carried else statistics)
+            if spec.initial is None or not spec.frozen:
                 carried = carried or model.carries_reference
 
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:

@@ -162,17 +162,22 @@ def train_rank(
     subset = arrays.subset(used)
     model.check_species(subset.numbers)
     store = _store(subset, used, model.cutoff, device, dtype, stores)
-    store = store.with_labels(labels.energy, labels.forces, labels.stress)
+    known, trained = model.parts()
+    left, store_left = labels, store
+    if known is not None:
+        left = _labels_left(labels, known, subset, used, store)
+        if trained.cutoff != model.cutoff:
+            store_left = _store(subset, used, trained.cutoff, device, dtype, stores)
+    store_left = store_left.with_labels(left.energy, left.forces, left.stress)
     bounds = np.cumsum([0, *(len(p) for p in parts.values())])
     rows = {name: torch.arange(bounds[k], bounds[k + 1]) for k, name in enumerate(SUBSETS)}
     train_rows = rows["train"].numpy()
     train_atoms = _atoms_of(subset.offsets, train_rows)
-    left = _labels_left(model, labels, subset, used, device, dtype)
     statistics = TargetStatistics.measure(
         left.energy[train_rows],
         subset.numbers[train_atoms],
         np.concatenate([[0], np.cumsum(subset.n_atoms[train_rows])]),
-        store.mean_neighbours,
+        store_left.mean_neighbours,
         None if left.forces is None else left.forces[train_atoms],
     )
     model.calibrate(statistics)
@@ -185,7 +190,7 @@ def train_rank(
         )
 
     checkpoint = folder / "checkpoint.pt"
-    trainer = _Trainer(model, store, rows, settings, checkpoint, identity, ranks)
+    trainer = _Trainer(trained, store_left, rows, settings, checkpoint, identity, ranks)
     if trainer.restore():
         trainer.run.resumed += 1
     ranks.wait()  # until all have read the checkpoint
@@ -207,7 +212,7 @@ def train_rank(
         ranks.wait()  # until the files are written
         return dict(read_json(folder / "summary.json"))
     run = trainer.run
-    model.load_state_dict(run.best_weights)
+    trained.load_state_dict(run.best_weights)
     model.eval()
     model.training_record = {"term": term, "model": model_name, "seed": settings.seed}
     save(model, folder / "model")
@@ -717,25 +722,29 @@ def _store(
 
 
 def _labels_left(
-    model: Potential,
     labels: Labels,
+    known: Potential,
     subset: FrameArrays,
     used: NDArray[np.int64],
-    device: torch.device,
-    dtype: torch.dtype,
+    store: GraphStore,
 ) -> Labels:
-    """Return the labels of energies and forces less what the given part of the model predicts."""
-    given = model.given_part()
-    if given is None:
-        return labels
-    given.to(device=device, dtype=dtype)
-    store = _store(subset, used, given.cutoff, device, dtype, None)
-    known = predict(
-        given, store, batch_size=_EVALUATION_BATCH // 4, forces=labels.forces is not None
+    """Return the labels less what the known part of a potential predicts: what is left to learn.
+
+    Its terms are then evaluated once, not in every step.
+    """
+    if known.cutoff != store.cutoff:
+        store = _store(subset, used, known.cutoff, store.device, store.dtype, None)
+    found = predict(
+        known,
+        store,
+        batch_size=_EVALUATION_BATCH // 4,
+        forces=labels.forces is not None,
+        stress=labels.stress is not None,
     )
     return Labels(
-        labels.energy - known["energy"],
-        None if labels.forces is None else labels.forces - known["forces"],
+        labels.energy - found["energy"],
+        None if labels.forces is None else labels.forces - found["forces"],
+        None if labels.stress is None else labels.stress - found["stress"],
     )
 
 

@@ -7,6 +7,7 @@ import sys
 import textwrap
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -35,13 +36,17 @@ def entry(**changes):
     } | changes
 
 
-@pytest.fixture
-def folder(tmp_path):
+def write_set(path, **options):
     from test_trainer import make_frames
 
-    frames = make_frames()
+    frames = make_frames(**options)
     frames.units = {"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"}
-    write_frames(tmp_path / "frames.h5", frames, attributes={})
+    write_frames(path, frames, attributes={})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_set(tmp_path / "frames.h5")
     return tmp_path
 
 
@@ -106,6 +111,9 @@ def test_seed_of_the_settings_seeds_the_split(folder):
     assert np.array_equal(*frames)
 
 
+NETWORKS = ("pair_network", "triplet_network")
+
+
 def hierarchy():
     """A pair network, then a triplet network on what it leaves."""
     species = {"species": [1, 8]}
@@ -162,6 +170,43 @@ def test_a_training_waits_for_the_one_it_starts_from(folder, capsys):
     run_one(spec[0] | {"settings": spec[0]["settings"] | {"epochs": 1}}, log=False)
     again = run_one(spec[1], log=False)
     assert again["identity"] != identity
+
+
+def test_what_is_known_before_is_not_trained_and_not_lost(folder):
+    """Two terms are trained beside a frozen one, which reaches farther than they do."""
+    write_set(folder / "frames.h5", forces=True)
+    from gnnip.datasets.arrays import load_arrays
+    from gnnip.graphs import GraphStore
+    from gnnip.models import load, predict
+    from gnnip.training.run import run_one
+
+    first, second = hierarchy()
+    short = {"species": [1, 8], "hidden": [4], "cutoff": 2.0}
+    terms = second["hyperparameters"]["terms"][:1]
+    terms += [{"model": name, "hyperparameters": short} for name in NETWORKS]
+    both = {"settings": first["settings"] | {"force_weight": 1.0}}
+    spec = write_spec(folder, [first | both, second | both | {"hyperparameters": {"terms": terms}}])
+    for training in read_spec(spec):
+        summary = run_one(training, log=False)
+    model = load(folder / "nn3")
+    known, trained = model.parts()
+    assert known is model.terms[0]
+    assert known.cutoff > trained.cutoff == 2.0
+    assert [term.architecture for term in trained.terms] == list(NETWORKS)
+    assert all(term.networks.weights[-1].any() for term in trained.terms)
+    table = pd.read_csv(folder / "nn3/predictions.csv").query("subset == 'test'")
+    frames = load_arrays(folder / "frames.h5").subset(table["frame"].to_numpy())
+    store = GraphStore.from_flat(
+        frames.positions, frames.numbers, frames.offsets, model.cutoff, dtype=torch.float32
+    )
+    found = predict(model, store, forces=True)
+    np.testing.assert_allclose(found["energy"], table["energy_predicted_ev"], atol=1e-5)
+    error = np.sqrt(np.square(found["forces"] - frames.force("pair")).mean())
+    assert summary["test_force_rmse_ev_per_a"] == pytest.approx(error, rel=1e-4)
+    history = pd.read_csv(folder / "nn3/history.csv")
+    best = history.loc[history["epoch"] == summary["best_epoch"]]
+    for column in ("validation_mae_ev", "validation_force_rmse_ev_per_a"):
+        assert best[column].item() == pytest.approx(summary[column], rel=1e-4)
 
 
 def test_a_failed_training_fails_those_that_start_from_it(folder, capsys):
