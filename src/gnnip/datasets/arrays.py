@@ -56,6 +56,17 @@ class FrameArrays:
         """Return the slice of the atoms of one frame."""
         return slice(int(self.offsets[frame]), int(self.offsets[frame + 1]))
 
+    def structure(
+        self, frame: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Return positions (n, 3) in double precision, numbers (n,), cell (3, 3), pbc (3,) of one
+        frame; the latter two are None where nothing is periodic."""
+        atoms, frame = self.atoms(int(frame)), int(frame)
+        positions = np.asarray(self.positions[atoms], dtype=np.float64)
+        if self.cells is None or self.pbc is None or not self.pbc[frame].any():
+            return positions, self.numbers[atoms], None, None
+        return positions, self.numbers[atoms], self.cells[frame], self.pbc[frame]
+
     def energy(self, term: str) -> np.ndarray:
         """Return the energies (frames,) of one term; DataError for an unknown term."""
         if term not in self.energies:

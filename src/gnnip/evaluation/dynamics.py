@@ -81,7 +81,7 @@ class Limits:
             one = [_mean_and_spread(total[_alike(arrays, f, selected)], f) for f in starts]
             energies = [(copies * mean, copies**0.5 * spread) for mean, spread in one]
         if self.rdf_threshold is not None:
-            structures = [structure_of(arrays, f) for f in spread_evenly(selected, 200)]
+            structures = [arrays.structure(f) for f in spread_evenly(selected, 200)]
             g = mean_radial_distribution(structures, r_max=self.rdf_range, bins=self.rdf_bins)
             rdf = RdfCriterion(g, self.rdf_threshold, self.rdf_window, self.rdf_sample)
         return Criteria(
@@ -112,19 +112,6 @@ def _mean_and_spread(energies: np.ndarray, frame: int) -> tuple[float, float]:
             "leave energy_sigma out."
         )
     return float(np.mean(energies)), spread
-
-
-def structure_of(arrays: FrameArrays, frame: int) -> Structure:
-    """Return positions, atomic numbers, cell and pbc (None: open) of one frame."""
-    atoms = arrays.atoms(int(frame))
-    pbc = None if arrays.pbc is None else arrays.pbc[frame]
-    periodic = arrays.cells is not None and pbc is not None and bool(np.any(pbc))
-    return (
-        np.asarray(arrays.positions[atoms], dtype=np.float64),
-        arrays.numbers[atoms],
-        arrays.cells[frame] if periodic else None,  # type: ignore[index]
-        pbc if periodic else None,
-    )
 
 
 def repeated(structure: Structure, times: Sequence[int]) -> Structure:
@@ -217,7 +204,7 @@ class Motion:
         frames = np.repeat(self.frames(arrays), self.repeats)
         digest = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
         first = int.from_bytes(digest[:6], "big")
-        starts = [repeated(structure_of(arrays, f), self.supercell) for f in frames]
+        starts = [repeated(arrays.structure(f), self.supercell) for f in frames]
         positions, numbers, cells, pbc = (list(parts) for parts in zip(*starts, strict=True))
         periodic = all(cell is not None for cell in cells)
         return make_state(

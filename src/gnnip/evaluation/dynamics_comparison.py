@@ -25,7 +25,6 @@ from gnnip.evaluation.dynamics import (
     failure_file,
     load_potential,
     motion_of_reference,
-    structure_of,
 )
 from gnnip.evaluation.selection import frames_with, spread_evenly
 from gnnip.models.hyperparameters import read_options, require
@@ -323,7 +322,7 @@ def _autopsies(
         return []
     rows: list[dict[str, Any]] = []
     chosen = spread_evenly(np.arange(arrays.n_frames), wanted.environment_frames)
-    known = [structure_of(arrays, f) for f in chosen] if wanted.environment_frames else []
+    known = [arrays.structure(f) for f in chosen] if wanted.environment_frames else []
     library = EnvironmentLibrary().fit(known) if len(known) > 1 else None
     shortest = shortest_distances(known)
     rows += [_row(DATASET, "closest", _pair(p), value) for p, value in shortest.items()]
@@ -470,7 +469,7 @@ def _structure(
         own = frames_with(arrays, plan.select)
         copies = math.prod(plan.supercell)
         own = own[copies * arrays.n_atoms[own] == len(some.atomic_numbers)]
-        stand_in = frames[REFERENCE] = [structure_of(arrays, f) for f in own]
+        stand_in = frames[REFERENCE] = [arrays.structure(f) for f in own]
         half = len(own) // 2
         # neighbouring frames of one trajectory are alike: halves are of whole stretches
         halves = (stand_in[:half], stand_in[half : 2 * half]) if half else None

@@ -21,7 +21,6 @@ import pandas as pd
 
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import DataError, nearest
-from gnnip.evaluation.dynamics import structure_of
 from gnnip.evaluation.inputs import Inputs
 from gnnip.evaluation.selection import spread_evenly
 from gnnip.evaluation.tables import Result, metric_row, metric_table
@@ -223,7 +222,7 @@ def _distribution(
     from gnnip.md import mean_radial_distribution
 
     first, second = sorted(atomic_numbers[s] for s in (bond.first, bond.second))
-    structures = [structure_of(frames, int(frame)) for frame in chosen]
+    structures = [frames.structure(int(frame)) for frame in chosen]
     # a molecule without the bond says nothing about it
     with_both = [s for s in structures if {first, second} <= set(s[1].tolist())]
     if not with_both:
@@ -238,7 +237,7 @@ def _distances(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from ase import Atoms
 
-    positions, numbers, cell, pbc = structure_of(frames, frame)
+    positions, numbers, cell, pbc = frames.structure(frame)
     atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=pbc)
     distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
     np.fill_diagonal(distances, np.inf)

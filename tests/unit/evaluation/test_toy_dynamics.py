@@ -24,9 +24,6 @@ from gnnip.evaluation.dynamics import (
     run_dynamics,
     take_archived,
 )
-from gnnip.evaluation.dynamics import (
-    structure_of as structure_of_frame,
-)
 from gnnip.evaluation.dynamics_comparison import Comparison, compare_dynamics
 
 REFERENCE = "ase:lj sigma=3.4 epsilon=0.0104 rc=6.0 smooth=true"
@@ -321,7 +318,7 @@ def test_a_supercell_is_the_same_structure(dataset):
     from gnnip.reference import make_calculator
 
     arrays = load_arrays(dataset)
-    structure = structure_of_frame(arrays, 0)
+    structure = arrays.structure(0)
     one, many = (
         Atoms(numbers, positions, cell=cell, pbc=pbc, calculator=make_calculator(REFERENCE))
         for positions, numbers, cell, pbc in (structure, repeated(structure, (2, 1, 3)))
