@@ -1,4 +1,4 @@
-"""Errors of potentials side by side: one row per model and subset, one panel per measure."""
+"""Errors of potentials side by side: one row per model or subset, one panel per measure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ PANEL_GAP, RIGHT = 6.0, 3.0  #: millimetres
 
 
 class Row(NamedTuple):
-    """One row: its name, the rows of the tidy table (sources `ours`, `published` and those of
-    baselines), its colour and that of the inside of its marks."""
+    """What stands in one row, which rows of the same name share: the rows of the tidy table
+    (sources `ours`, `published` and those of baselines), the colour of the mark and those of the
+    insides of ours and of the published one."""
 
     name: str
     part: pd.DataFrame
     colour: str
     face: str
+    published_face: str = "white"
 
 
 class Mark(NamedTuple):
@@ -52,13 +54,16 @@ def error_panels(
     `measures` are columns and their labels; `baseline` is the source drawn as a bar. The names take
     `left` millimetres, each row `step`.
     """
-    fig = style.figure(style.DOUBLE, 26.0 + step * len(rows))
+    names = list(dict.fromkeys(row.name for row in rows))
+    length = step * len(names)
+    fig = style.figure(style.DOUBLE, 26.0 + length)
     width = (style.DOUBLE - left - RIGHT + 1.0) / len(measures) - PANEL_GAP
     for column, (measure, label) in enumerate(measures):
         at = left + column * (width + PANEL_GAP)
-        ax = style.place(fig, at, 15.0, width, step * len(rows))
+        ax = style.place(fig, at, 15.0, width, length)
         drawn = []
-        for y, row in enumerate(rows):
+        for row in rows:
+            y = names.index(row.name)
             ours, trivial, published = (
                 row.part.loc[row.part["source"] == source, measure].dropna()
                 for source in ("ours", baseline, "published")
@@ -75,16 +80,16 @@ def error_panels(
                 capsize=2,
             )
             if len(published):
-                ax.plot(published.iloc[0], y, "D", ms=4.5, mfc="white", color=style.INK)
-        ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.set_yticks(range(len(rows)), [row.name for row in rows] if column == 0 else [])
+                ax.plot(published.iloc[0], y, "D", ms=4.5, mfc=row.published_face, color=style.INK)
+        ax.set_ylim(len(names) - 0.5, -0.5)
+        ax.set_yticks(range(len(names)), names if column == 0 else [])
         ax.set_xlabel(label)
         ax.grid(axis="x")
         values = pd.concat(drawn)
         positive = values[values > 0]
         ax.set_xlim(float(positive.min()) / 1.6, float(positive.max()) * 1.6)
         style.plain_log(ax, "x", wanted=2)
-    ax = style.place(fig, left, 15.0 + step * len(rows), style.DOUBLE - left - RIGHT, 6.0)
+    ax = style.place(fig, left, 15.0 + length, style.DOUBLE - left - RIGHT, 6.0)
     ax.axis("off")
     for marker, colour, face, name in legend:
         ax.plot([], [], marker, color=colour, mfc=face, ms=5, mew=1.2, label=name)

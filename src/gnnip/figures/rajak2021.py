@@ -86,14 +86,14 @@ def _errors(tidy: pd.DataFrame, info: Info, materials: bool = False) -> Figure:
             ]
             if part.empty:
                 continue
-            name = f"{LABELS[arm]}, {subset}" + (f" ({split})" if len(splits) > 1 else "")
+            name = LABELS[arm] + (f" ({split})" if len(splits) > 1 else "")
             if materials:
                 name = f"{MATERIALS[material]}: {name}"
             elif split == splits[0]:  # the random one where there are two
                 known = published[(published["arm"] == arm) & (published["subset"] == subset)]
                 part = pd.concat([part, known]) if len(known) else part
-            face = COLOURS[arm] if subset == "test" else "white"
-            rows.append(errors.Row(name, part, COLOURS[arm], face))
+            faces = (COLOURS[arm], style.INK) if subset == "test" else ("white", "white")
+            rows.append(errors.Row(name, part, COLOURS[arm], *faces))
     legend = [
         errors.Mark("o", style.INK, style.INK, "test"),
         errors.Mark("o", style.INK, "white", "train"),

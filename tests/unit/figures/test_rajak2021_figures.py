@@ -91,10 +91,9 @@ def test_published_errors_stand_beside_ours(drawn):
     assert published == [2.16, 2.48, 1.06, 1.64]
     labels = [t.get_text() for t in fig.axes[0].get_yticklabels()]
     assert labels == [
-        f"{arm}, {subset} ({split})"
+        f"{arm} ({split})"
         for arm in ("GNN", "NN2 + NN3 + GNN")
         for split in ("random", "trajectory")
-        for subset in ("train", "test")
     ]
 
 
