@@ -20,10 +20,10 @@ from gnnip.evaluation import metrics as measure
 from gnnip.evaluation.claims import ClaimResult
 from gnnip.evaluation.inputs import Inputs
 from gnnip.evaluation.potential_errors import (
-    MEASURES,
     error_metrics,
     errors_of,
     potential_errors,
+    published_errors,
     score_rows,
 )
 from gnnip.evaluation.reference_data import reference_data as reference_data
@@ -140,14 +140,8 @@ def toy_errors(inputs: Inputs) -> Result:
     rows = []
     for group, part in zip(GROUPS, parts, strict=True):
         rows += error_metrics(inputs, "toy_errors", group, part)
-    published = []
-    for block in inputs.card.get("published") or []:
-        if block["artefact"] == "toy_errors":
-            for quantity, value in block["values"].items():
-                group, subset, short = quantity.split("_", 2)
-                about = {"source": "published", "group": group, "subset": subset}
-                published.append(about | {MEASURES[short][0]: value})
-    return pd.concat([*parts, pd.DataFrame(published)], ignore_index=True), metric_table(rows)
+    parts.append(published_errors(inputs, "toy_errors", "group"))
+    return pd.concat(parts, ignore_index=True), metric_table(rows)
 
 
 #: the distance whose structures figure 1a shows, where there are any

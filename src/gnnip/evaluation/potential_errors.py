@@ -211,3 +211,17 @@ def _of_ensemble(
 
 def _scores(table: pd.DataFrame, source: str) -> dict[str, float]:
     return {MEASURES[name][0]: float(table[MEASURES[name][0]][source]) for name in SCORED}
+
+
+def published_errors(inputs: Inputs, artefact: str, who: str) -> pd.DataFrame:
+    """Return the artefact's published numbers as rows of its tidy table, with the source
+    `published`: quantities named {who}_{subset}_{measure} of `MEASURES`."""
+    rows = []
+    for block in inputs.card.get("published") or []:
+        if block["artefact"] != artefact:
+            continue
+        for quantity, value in block["values"].items():
+            name, subset, measure = quantity.split("_", 2)
+            about = {"source": "published", who: name, "subset": subset}
+            rows.append(about | {MEASURES[measure][0]: value})
+    return pd.DataFrame(rows)

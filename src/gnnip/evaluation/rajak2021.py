@@ -16,7 +16,7 @@ import pandas as pd
 
 from gnnip.evaluation.claims import ClaimResult
 from gnnip.evaluation.inputs import Inputs
-from gnnip.evaluation.potential_errors import MEASURES, error_metrics, potential_errors
+from gnnip.evaluation.potential_errors import error_metrics, potential_errors, published_errors
 from gnnip.evaluation.reference_data import reference_data as reference_data
 from gnnip.evaluation.tables import Result, metric_row, metric_table
 
@@ -83,13 +83,8 @@ def _errors(inputs: Inputs, artefact: str, name: Callable[[str, str], str]) -> R
                 baseline="ensemble_mean",
                 variant=variant,
             )
-    published = []
-    for block in inputs.card.get("published") or []:
-        for quantity, value in block["values"].items():
-            arm, subset, measure = quantity.split("_", 2)
-            about = {"source": "published", "arm": arm, "subset": subset}
-            published.append(about | {MEASURES[measure][0]: value})
-    tidy = pd.concat([*parts, pd.DataFrame(published)], ignore_index=True)
+    parts.append(published_errors(inputs, artefact, "arm"))
+    tidy = pd.concat(parts, ignore_index=True)
     return tidy, metric_table(rows)
 
 
