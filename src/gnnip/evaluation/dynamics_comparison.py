@@ -625,17 +625,25 @@ def _spectra(
     for name, spectrum in found.items():
         if name != REFERENCE and spectrum is not None:
             rows.append(_row(name, "vdos_error", "total", _spectral_error(spectrum, expected)))
-    if plan.repeats > 1:
-        middle = plan.repeats // 2
-        ranked = [(t.replica % plan.repeats, (t, v)) for t, v in alive[REFERENCE]]
-        first = _mean_spectrum([own for rank, own in ranked if rank < middle], length)
-        last = _mean_spectrum(
-            [own for rank, own in ranked if rank >= plan.repeats - middle], length
-        )
-        if first is not None and last is not None:
-            error = _spectral_error(first, last)
-            rows.append(_row(NOISE_FLOOR, "vdos_error", "total", error))
+    halves = _spectral_halves(alive[REFERENCE], plan, length)
+    if all(half is not None for half in halves):
+        rows.append(_row(NOISE_FLOOR, "vdos_error", "total", _spectral_error(*halves)))
     return rows
+
+
+def _spectral_halves(
+    alive: Sequence[tuple[Trajectory, np.ndarray]], plan: Motion, length: float
+) -> tuple[Any, Any]:
+    """Return the spectra of the first and of the last repeats of every start or, of early and late
+    times in pieces half as long, where each start was run once."""
+    if plan.repeats == 1:
+        early = [(t, v[: len(v) // 2]) for t, v in alive]
+        late = [(t, v[len(v) // 2 :]) for t, v in alive]
+        return _mean_spectrum(early, length / 2), _mean_spectrum(late, length / 2)
+    middle, rank = plan.repeats // 2, [t.replica % plan.repeats for t, _ in alive]
+    first = [own for own, r in zip(alive, rank, strict=True) if r < middle]
+    last = [own for own, r in zip(alive, rank, strict=True) if r >= plan.repeats - middle]
+    return _mean_spectrum(first, length), _mean_spectrum(last, length)
 
 
 def _survivors(

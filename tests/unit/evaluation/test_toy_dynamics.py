@@ -453,6 +453,20 @@ def test_longer_runs_are_cut_into_pieces_of_one_length():
     assert pieces.frequency[np.argmax(pieces.total)] == pytest.approx(10.0, abs=8.0)
 
 
+def test_vibrations_of_starts_that_were_run_once_have_a_noise_floor_too(dataset, models, tmp_path):
+    own = {**motion_of_reference(MOTION, OWN), "starts": 2, "repeats": 1, "frame_every": 4.0}
+    files = {name: tmp_path / name / "trajectory.h5" for name in ("reference", "soft")}
+    run_dynamics(
+        dataset, files["reference"], name="reference", motion=own, reference=REFERENCE, **QUIET
+    )
+    run_dynamics(dataset, files["soft"], name="soft", motion=MOTION, model=models["soft"], **QUIET)
+    found = compare_dynamics(dataset, files, motion=MOTION, models=models, comparison=COMPARISON)
+    for record in ("rdf_error", "adf_error", "vdos_error"):
+        floor = found[(found["record"] == record) & (found["potential"] == "noise_floor")]
+        assert len(floor) > 0, record
+        assert (floor["value"] > 0).all()
+
+
 # --- archives of the reference -----------------------------------------------------------------
 
 
