@@ -151,6 +151,7 @@ def autopsy(ax: Axes, tidy: pd.DataFrame, look: Look, name: str = "pair_distance
     if seen:
         ax.legend(loc="best", handletextpad=0.1)
     else:
+        ax.axis("off")
         ax.text(0.5, 0.5, "no replica failed", transform=ax.transAxes, ha="center", va="center")
     last, top = found["value_kind"].max() / 1000.0, found["value"].max()
     # room for the marks and the names of the pairs

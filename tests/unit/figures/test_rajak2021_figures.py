@@ -133,7 +133,12 @@ def test_the_ring_is_around_the_pair_of_the_autopsy(drawn):
 
 def test_without_failures_the_figures_say_so(drawn):
     for run in ("opposite", "undecided"):
-        assert "no replica of the GNN failed" in words(drawn(run, "fig3c")[1])
+        titles = [ax.get_title(loc="left") for ax in drawn(run, "fig3c")[1].axes]
+        assert "(a)  GNN, at the end: no replica failed" in titles
+    tidy, _ = drawn("undecided", "fig3c")
+    assert "no replica of the GNN failed" in words(
+        figures.fig3c(tidy[tidy["record"] != "frame"], INFO)
+    )
     assert "no replica failed" in words(drawn("undecided", "fig3c")[1])
     assert words(drawn("undecided", "stability")[1]).count("no replica failed") == 2
     assert any("replicas that failed: none" in w for w in words(drawn("undecided", "fig3c")[1]))
