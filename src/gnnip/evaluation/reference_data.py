@@ -33,7 +33,8 @@ MOST_FRAMES = 60
 
 class Bond(NamedTuple):
     """A bond to look for: elements, farthest distance that counts (Angstrom), known length and
-    number of neighbours (NaN where it depends on the phase)."""
+    number of neighbours, a mean over all atoms of the first one (NaN where it depends on the
+    phase)."""
 
     first: str
     second: str
@@ -59,7 +60,7 @@ KNOWN: dict[str, Known] = {
     "gese2": Known((Bond("Ge", "Se", 3.0, 2.36, 4.0),)),
     "hfo2": Known((Bond("Hf", "O", 2.8, 2.13, 6.5),)),
     "p4": Known((Bond("P", "P", 2.7, 2.21, 3.0),)),
-    "ean": Known((Bond("N", "O", 1.6, 1.25, np.nan), Bond("C", "N", 1.8, 1.50, 1.0))),
+    "ean": Known((Bond("N", "O", 1.6, 1.25, 1.5), Bond("C", "N", 1.8, 1.50, 0.5))),
     "ani": Known((Bond("C", "H", 1.4, 1.09, np.nan),), ("n_heavy",)),
     "au_mgo": Known(
         (Bond("Mg", "O", 2.6, 2.106, np.nan), Bond("Au", "Au", 3.2, 2.47, 1.0)),
