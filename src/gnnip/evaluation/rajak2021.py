@@ -399,11 +399,13 @@ def se_se_attracts(metrics: Metrics) -> ClaimResult:
     found = {name: _mean(table, f"gnn_SeSe_force_{name}") for name in ranges}
     if all(np.isnan(value) for value in found.values()):
         return ClaimResult(None, "", "the graph network of GeSe2 was not run")
-    told = "; ".join(
+    means = [
         f"{name.replace('_', ' ')} Å: {value:+.2f} eV/Å"
         for name, value in found.items()
         if not np.isnan(value)
-    )
+    ]
+    lowest, place = (_mean(table, f"gnn_SeSe_lowest_force{s}") for s in ("", "_at"))
+    told = "; ".join([*means, f"lowest {lowest:+.2f} eV/Å at {place:.2f} Å"])
     wrong = [n for n, sign in ranges.items() if not np.isnan(found[n]) and sign * found[n] <= 0]
     missing = [n.replace("_", " ") for n in ranges if np.isnan(found[n])]
     if wrong:
