@@ -246,7 +246,8 @@ def readme(options: argparse.Namespace) -> int:
 def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
     """Return the verdicts of each card's largest recorded run as Markdown.
 
-    Of a larger run in which some artefacts only were made, their rows come first.
+    Of a larger run in which some artefacts only were made, their rows come first. A run without a
+    published number or a claim has none.
     """
     from gnnip.evaluation import verdicts as judging
 
@@ -266,6 +267,8 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
             amount = "recorded" if whole.exists() else "recorded in part"
             if not whole.exists():
                 rows = [row for row in rows if row.verdict != judging.NOT_RUN]
+            if not rows:
+                continue
             parts.append(
                 f"**{name}**, {amount} at tier `{tier}` ({', '.join(sorted(hardware))}). Ours is "
                 "mean ± standard deviation (seeds); the baseline is the trivial predictor's "

@@ -55,7 +55,7 @@ def error_panels(
     `left` millimetres, each row `step`.
     """
     names = list(dict.fromkeys(row.name for row in rows))
-    length = step * len(names)
+    length = max(step * len(names), 14.0)
     fig = style.figure(style.DOUBLE, 26.0 + length)
     width = (style.DOUBLE - left - RIGHT + 1.0) / len(measures) - PANEL_GAP
     for column, (measure, label) in enumerate(measures):
