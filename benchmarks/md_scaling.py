@@ -7,7 +7,8 @@ those where the overhead of a call no longer shows.
     OMP_NUM_THREADS=1 python benchmarks/md_scaling.py [--model FILE] [--output FILE]
 
 From some thousand atoms on, a step spends most of its time on memory that the C library has given
-back and takes anew; with glibc, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=30000000000 keeps it.
+back and takes anew; with glibc, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=30000000000
+MALLOC_TOP_PAD_=268435456 keeps it.
 
 The model is `pair`, `spektral`, or a trained potential that knows the --elements.
 """

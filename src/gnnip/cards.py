@@ -757,6 +757,8 @@ REFERENCE_ARCHIVE = "reference_archive"
 
 def _choose_references(card: ResolvedCard, config: Config, where: str) -> None:
     """Label data sets with the engines that the user names."""
+    if not config.references:
+        return
     from gnnip.reference.engines import make_engine
     from gnnip.sampling.plans import make_plan
 
