@@ -21,7 +21,7 @@ BUSY := || { test $$? -ne 75 || echo "Another make is running the workflow in th
 .DEFAULT_GOAL := run
 .PHONY: run install test figures lint smoke record report readme schema benchmark clean help
 
-run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|paper, CORES=n)
+run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|long|paper, CORES=n)
 	$(SNAKEMAKE) $(CHOICE) $(BUSY)
 	python -m gnnip verdicts $(if $(TIER),--tier $(TIER))
 

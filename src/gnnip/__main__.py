@@ -21,7 +21,7 @@ SCHEMAS = Path("workflow/schemas")
 README = Path("README.md")
 START, END = "<!-- verdicts:start -->", "<!-- verdicts:end -->"
 #: the recorded run that the README shows: the largest one there is
-SHOWN_TIERS = ("paper", "quick")
+SHOWN_TIERS = ("paper", "long", "quick")
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -333,7 +333,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("verdicts", verdicts)
     sub.add_argument("cards", nargs="*", help="cards; those of config.yaml if left out")
-    sub.add_argument("--tier", choices=["smoke", "quick", "paper"])
+    sub.add_argument("--tier", choices=["smoke", "quick", "long", "paper"])
     sub.add_argument("--recorded", action="store_true", help="the committed run")
     sub.add_argument("--json", help="also write the rows to this file")
     sub.add_argument("--width", type=int, help="columns of the table")
@@ -378,7 +378,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("plan", plan)
     sub.add_argument("cards", nargs="*", help="cards; those of config.yaml if left out")
-    sub.add_argument("--tier", choices=["smoke", "quick", "paper"])
+    sub.add_argument("--tier", choices=["smoke", "quick", "long", "paper"])
     sub.add_argument("--output", "-o", default="spec.json")
     sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     return parser

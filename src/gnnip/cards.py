@@ -33,10 +33,12 @@ from gnnip.datasets.imports.settings import FolderSource
 from gnnip.errors import ConfigError, nearest
 from gnnip.strict import Strict, explain, full_stop, validate
 
-Tier = Literal["smoke", "quick", "paper"]
+Tier = Literal["smoke", "quick", "long", "paper"]
 Source = Literal["archive", "generate", "download", "folder"]
 Scalar = bool | int | float | str
 TIERS: tuple[str, ...] = get_args(Tier)
+#: tiers that start from what another one changes
+_FOUNDATIONS = {"long": "quick"}
 CARD_FOLDER = Path("papers")
 
 
@@ -58,7 +60,8 @@ class Config(Strict):
     """The user's few choices (`config.yaml`, or `snakemake --config key=value`)."""
 
     tier: Tier = "quick"
-    """How much is run: smoke (plumbing only), quick (the default) or paper (as published)."""
+    """How much is run: smoke (plumbing only), quick (the default), long (hours without a GPU) or
+    paper (as published)."""
     papers: Annotated[list[str], BeforeValidator(_as_list)] = Field(
         default=["gijon2023", "rajak2021", "cho2023", "kang2024", "hoedl2022"], min_length=1
     )
@@ -344,7 +347,9 @@ class Claim(Strict):
 
 
 class TierOverride(Strict):
-    """What a tier changes: merged into the card key by key; a list replaces, null removes."""
+    """What a tier changes: merged into the card key by key; a list replaces, null removes.
+
+    The changes of `long` come on top of those of `quick`."""
 
     note: str = ""
     """In words what is reduced; ends up in every verdict's reason."""
@@ -633,16 +638,19 @@ def _cell_to_start_from(group: TrainingGroup, wanted: EarlierTraining, cell: Cel
     return fitting[0]
 
 
-def merge(base: Any, override: Any) -> Any:
-    """Return `base` with `override` worked in: mappings by key, the rest replaces, null removes."""
+def merge(base: Any, override: Any, keep_null: bool = False) -> Any:
+    """Return `base` with `override` worked in: mappings by key, the rest replaces, null removes.
+
+    With `keep_null` a null stays where it is, for an override that is itself worked in later.
+    """
     if not (isinstance(base, Mapping) and isinstance(override, Mapping)):
         return copy.deepcopy(override)
     merged = {k: copy.deepcopy(v) for k, v in base.items()}
     for key, value in override.items():
-        if value is None:
+        if value is None and not keep_null:
             merged.pop(key, None)
         else:
-            merged[key] = merge(merged.get(key), value)
+            merged[key] = merge(merged.get(key), value, keep_null)
     return merged
 
 
@@ -712,7 +720,7 @@ def resolve(
     """
     load_card(name, folder)  # complaints about the card itself come first, with their own place
     path, raw = _read_card(name, Path(folder))
-    override = dict((raw.get("tiers") or {}).get(tier) or {})
+    override = _override(raw.get("tiers") or {}, tier)
     raw = {k: v for k, v in raw.items() if k != "tiers"}
     note, comparable = override.pop("note", ""), override.pop("comparable", True)
     merged = merge(raw, override)
@@ -749,6 +757,14 @@ def resolve(
         _choose_reference_dynamics(card, config, where)
     _check_references(card, where)
     return card
+
+
+def _override(tiers: Mapping[str, Any], tier: str) -> dict[str, Any]:
+    """Return what a tier changes, with what the tier changes that it starts from."""
+    own = tiers.get(tier) or {}
+    if tier not in _FOUNDATIONS:
+        return dict(own)
+    return dict(merge(tiers.get(_FOUNDATIONS[tier]) or {}, own, keep_null=True))
 
 
 #: option of a step of dynamics that names a registered trajectory of its reference

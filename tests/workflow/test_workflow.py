@@ -220,7 +220,7 @@ def _children_seconds() -> float:
     ("choice", "expected"),
     [
         ("teir=quick", "unknown key 'teir', did you mean 'tier'?"),
-        ("tier=huge", "tier: input should be 'smoke', 'quick' or 'paper', found 'huge'."),
+        ("tier=huge", "tier: input should be 'smoke', 'quick', 'long' or 'paper', found 'huge'."),
         (
             "papers=gijon2032",
             "There is no card 'gijon2032' in papers; the cards are cho2023, gijon2023, hoedl2022, "

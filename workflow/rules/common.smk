@@ -1,5 +1,6 @@
 # Helpers of all rules: validated config and cards, and the files that follow from them.
 import functools
+import os
 import re
 from pathlib import Path
 
@@ -22,6 +23,14 @@ USES_GPU = int(
 # of this machine; a cluster's profile sets the threads of its jobs itself
 ALL_CORES = workflow.resource_settings.cores or 1
 RECORDED = Path("results/recorded")
+# glibc otherwise returns the pages of every large tensor and takes them anew, cleared
+for name, value in {
+    "MALLOC_MMAP_MAX_": 0,
+    "MALLOC_TRIM_THRESHOLD_": 30_000_000_000,
+    "MALLOC_TOP_PAD_": 2**28,
+}.items():
+    os.environ.setdefault(name, str(value))
+
 REFERENCE = "reference"  # name of the reference among the potentials of dynamics
 
 
