@@ -296,7 +296,12 @@ def _draw_frame(ax: Axes, frame: pd.DataFrame, pair: str = "") -> None:
 
 def _arm_legend(fig: Figure, arms: list[str], height: float) -> None:
     """Name the arms along the upper edge; eight of them fit into one or two rows."""
-    handles = [Line2D([], [], color=COLOURS[arm], lw=2.0, label=LABELS[arm]) for arm in arms]
+    handles = [
+        Line2D([], [], color=COLOURS[arm], lw=2.6, alpha=0.45, label=LABELS[arm])
+        if arm == dynamics.REFERENCE
+        else Line2D([], [], color=COLOURS[arm], lw=2.0, label=LABELS[arm])
+        for arm in arms
+    ]
     fig.legend(
         handles=handles,
         loc="upper center",
