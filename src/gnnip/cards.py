@@ -60,8 +60,8 @@ class Config(Strict):
     """The user's few choices (`config.yaml`, or `snakemake --config key=value`)."""
 
     tier: Tier = "quick"
-    """How much is run: smoke (plumbing only), quick (the default), long (hours without a GPU) or
-    paper (as published)."""
+    """How much is run: smoke (plumbing only), quick (the default), long (an hour or more without a
+    GPU) or paper (as published)."""
     papers: Annotated[list[str], BeforeValidator(_as_list)] = Field(
         default=["gijon2023", "rajak2021", "cho2023", "kang2024", "hoedl2022"], min_length=1
     )
