@@ -48,7 +48,10 @@ def complaint(function, *arguments, **keywords) -> str:
     ("values", "expected"),
     [
         ({"teir": "quick"}, "config.yaml: unknown key 'teir', did you mean 'tier'?"),
-        ({"tier": "huge"}, "tier: input should be 'smoke', 'quick', 'long' or 'paper'"),
+        (
+            {"tier": "huge"},
+            "config.yaml: tier: input should be 'smoke', 'quick', 'long' or 'paper'",
+        ),
         ({"seeds": 0}, "seeds: input should be greater than or equal to 1, found 0"),
         ({"papers": []}, "papers"),
         ({"device": "gpu"}, "device"),
@@ -285,6 +288,12 @@ def test_what_the_tier_says_an_artefact_is_made_of_comes_first(raw, write):
     # a list that still names what is gone does not help
     quick["artefacts"]["splits"] = {"trainings": ["grid"]}
     assert "splits" in cards.resolve("gijon2023", "quick", folder=write(raw)).skipped
+
+
+def test_the_command_line_knows_every_tier():
+    from gnnip.__main__ import TIERS
+
+    assert TIERS == cards.TIERS
 
 
 def test_the_long_tier_starts_from_the_quick_one(raw, write):
