@@ -20,6 +20,8 @@ RESULTS = Path("results")
 SCHEMAS = Path("workflow/schemas")
 README = Path("README.md")
 START, END = "<!-- verdicts:start -->", "<!-- verdicts:end -->"
+#: those of gnnip.cards, whose import would take longer than most commands
+TIERS = ("smoke", "quick", "long", "paper")
 #: the recorded run that the README shows: the largest one there is
 SHOWN_TIERS = ("paper", "long", "quick")
 
@@ -333,7 +335,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("verdicts", verdicts)
     sub.add_argument("cards", nargs="*", help="cards; those of config.yaml if left out")
-    sub.add_argument("--tier", choices=["smoke", "quick", "long", "paper"])
+    sub.add_argument("--tier", choices=TIERS)
     sub.add_argument("--recorded", action="store_true", help="the committed run")
     sub.add_argument("--json", help="also write the rows to this file")
     sub.add_argument("--width", type=int, help="columns of the table")
@@ -378,7 +380,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("plan", plan)
     sub.add_argument("cards", nargs="*", help="cards; those of config.yaml if left out")
-    sub.add_argument("--tier", choices=["smoke", "quick", "long", "paper"])
+    sub.add_argument("--tier", choices=TIERS)
     sub.add_argument("--output", "-o", default="spec.json")
     sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     return parser

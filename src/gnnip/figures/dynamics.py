@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,11 @@ class Look:
     def width(self, name: str) -> float:
         """Return the line width of a potential in points."""
         return 2.6 if name == REFERENCE else 1.1
+
+    def stroke(self, name: str) -> dict[str, Any]:
+        """Return colour, width and opacity of a potential's curve."""
+        alpha = 0.45 if name == REFERENCE else 1.0
+        return {"color": self.colours[name], "lw": self.width(name), "alpha": alpha}
 
     def present(self, rows: pd.DataFrame) -> list[str]:
         """Return the potentials that `rows` knows, in drawing order."""
@@ -213,9 +219,7 @@ def distribution(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: st
         ax.plot(
             part["x"],
             part["value"],
-            color=look.colours[potential],
-            lw=look.width(potential),
-            alpha=0.45 if potential == REFERENCE else 1.0,
+            **look.stroke(potential),
         )
     if len(rows):
         # room above the curves for the errors in words
@@ -264,9 +268,7 @@ def spectrum(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
         ax.plot(
             33.35641 * part["x"],
             part["value"],
-            color=look.colours[potential],
-            lw=look.width(potential),
-            alpha=0.45 if potential == REFERENCE else 1.0,
+            **look.stroke(potential),
         )
     power = rows.groupby("x")["value"].max()
     busy = power[power > 0.01 * power.max()].index if len(power) else []

@@ -296,11 +296,10 @@ def _draw_frame(ax: Axes, frame: pd.DataFrame, pair: str = "") -> None:
 
 def _arm_legend(fig: Figure, arms: list[str], height: float) -> None:
     """Name the arms along the upper edge; eight of them fit into one or two rows."""
+    strokes = {arm: ARMS.stroke(arm) for arm in arms}
     handles = [
-        Line2D([], [], color=COLOURS[arm], lw=2.6, alpha=0.45, label=LABELS[arm])
-        if arm == dynamics.REFERENCE
-        else Line2D([], [], color=COLOURS[arm], lw=2.0, label=LABELS[arm])
-        for arm in arms
+        Line2D([], [], label=LABELS[arm], **stroke | {"lw": max(2.0, stroke["lw"])})
+        for arm, stroke in strokes.items()
     ]
     fig.legend(
         handles=handles,
