@@ -20,7 +20,7 @@ RESULTS = Path("results")
 SCHEMAS = Path("workflow/schemas")
 README = Path("README.md")
 START, END = "<!-- verdicts:start -->", "<!-- verdicts:end -->"
-#: those of gnnip.cards, whose import would take longer than most commands
+#: those of gnnip.config.cards, whose import would take longer than most commands
 TIERS = ("smoke", "quick", "long", "paper")
 #: the recorded run that the README shows: the largest one there is
 SHOWN_TIERS = ("paper", "long", "quick")
@@ -57,8 +57,8 @@ def predict(options: argparse.Namespace) -> int:
 
 def verdicts(options: argparse.Namespace) -> int:
     """Print the verdict table of a tier: of the finished run, or of what is there so far."""
-    from gnnip import cards
-    from gnnip.evaluation import verdicts as judging
+    from gnnip.config import cards
+    from gnnip.verdicts import judge as judging
 
     config = cards.load_config() if Path("config.yaml").exists() else cards.Config()
     tier = options.tier or config.tier
@@ -219,7 +219,7 @@ def register(options: argparse.Namespace) -> int:
 
 def schema(options: argparse.Namespace) -> int:
     """Write the JSON schemas of config and cards; with --check only compare."""
-    from gnnip import cards
+    from gnnip.config import cards
 
     for name, text in cards.schemas().items():
         path = SCHEMAS / name
@@ -251,7 +251,7 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
     Of a larger run in which some artefacts only were made, their rows come first. A run without a
     published number or a claim has none.
     """
-    from gnnip.evaluation import verdicts as judging
+    from gnnip.verdicts import judge as judging
 
     parts = []
     names = sorted({path.parent.name for path in root.glob("*/*/verdicts.json")})
@@ -287,7 +287,7 @@ def plan(options: argparse.Namespace) -> int:
     That runs them on a machine with torch and NumPy only. Bring the folder results/<tier> back, and
     the workflow goes on from there.
     """
-    from gnnip import cards
+    from gnnip.config import cards
 
     config = cards.load_config() if Path("config.yaml").exists() else cards.Config()
     tier = options.tier or config.tier

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gnnip import cards
 from gnnip.__main__ import END, START, main
+from gnnip.config import cards
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from project import Project, jobs, kill_group
 
-from gnnip import cards
+from gnnip.config import cards
 
 TIER = ("--config", "tier=smoke")
 CARD = "results/smoke/gijon2023"

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from project import jobs
 
-from gnnip import cards
+from gnnip.config import cards
 
 DIRECTIVES = ("log", "benchmark", "threads", "resources", "message")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from gnnip import cards, provenance, reference
+from gnnip import provenance, reference
+from gnnip.config import cards
 from gnnip.errors import GnnipError
 
 try:
@@ -325,7 +326,7 @@ def _modules_of(card, tier, names):
 def dynamics_code(wildcards):
     """Hash the engine and the one model that moves the atoms."""
     modules = _modules_of(wildcards.card, wildcards.tier, [wildcards.potential])
-    return code_of("gnnip.evaluation.dynamics", *modules)
+    return code_of("gnnip.measurements.dynamics", *modules)
 
 
 def conservation_code(wildcards):
@@ -334,7 +335,7 @@ def conservation_code(wildcards):
     modules = _modules_of(wildcards.card, wildcards.tier, names)
     text = _step(wildcards, None).options.get("reference")
     moved_by = [reference.calculator_module(text)] if text else []
-    return code_of("gnnip.evaluation.conservation", *modules, *moved_by)
+    return code_of("gnnip.measurements.conservation", *modules, *moved_by)
 
 
 def reference_options(wildcards):
@@ -362,7 +363,7 @@ def reference_code(wildcards):
     if options.get("reference_archive"):
         return ""  # an archive is what it is, whatever becomes of the code
     moved_by = reference.calculator_module(options["reference"])
-    return code_of("gnnip.evaluation.dynamics", moved_by)
+    return code_of("gnnip.measurements.dynamics", moved_by)
 
 
 def comparison_options(wildcards):
@@ -486,7 +487,7 @@ def whole_card(wildcards):
 
 
 def verdict_code(wildcards):
-    return code_of("gnnip.evaluation.verdicts", f"gnnip.evaluation.{wildcards.card}")
+    return code_of("gnnip.verdicts.judge", f"gnnip.evaluation.{wildcards.card}")
 
 
 def summary_files(wildcards):

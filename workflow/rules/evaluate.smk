@@ -19,7 +19,7 @@ rule audit_symmetry:
         gpu=USES_GPU,
     params:
         options=step_options("symmetry_audit"),
-        code=code_of("gnnip.evaluation.audits"),
+        code=code_of("gnnip.measurements.symmetry_audit"),
         device=CONFIG.device,
     message:
         "Rotating, shifting and mirroring the test set of {wildcards.card}"
@@ -44,7 +44,7 @@ rule measure_timing:
         runtime=60,
     params:
         options=step_options("timing"),
-        code=code_of("gnnip.evaluation.timing"),
+        code=code_of("gnnip.measurements.timing"),
     message:
         "Timing the reference and the networks of {wildcards.card}"
     script:
@@ -66,7 +66,7 @@ rule compute_densities:
         runtime=30,
     params:
         options=step_options("densities"),
-        code=code_of("gnnip.evaluation.density"),
+        code=code_of("gnnip.measurements.electron_density"),
     message:
         "Computing the excess electron's density for {wildcards.card}"
     script:
@@ -91,7 +91,7 @@ rule audit_forces:
         gpu=USES_GPU,
     params:
         options=step_options("force_audit"),
-        code=code_of("gnnip.evaluation.forces"),
+        code=code_of("gnnip.measurements.force_audit"),
         device=CONFIG.device,
     message:
         "Comparing the forces of the potentials of {wildcards.card} with the reference"
@@ -119,7 +119,7 @@ rule tabulate_local_forces:
         gpu=USES_GPU,
     params:
         options=step_options(),
-        code=code_of("gnnip.evaluation.local_forces"),
+        code=code_of("gnnip.measurements.local_forces"),
         device=CONFIG.device,
     message:
         "Dividing the forces of the potentials of {wildcards.card}/{wildcards.step}"
@@ -196,7 +196,7 @@ rule compare_dynamics:
     params:
         names=potential_names,
         options=comparison_options,
-        code=code_of("gnnip.evaluation.dynamics_comparison"),
+        code=code_of("gnnip.measurements.dynamics_comparison"),
     message:
         "Comparing the dynamics of {wildcards.card}/{wildcards.step} with the reference"
     script:
@@ -247,7 +247,7 @@ rule probe_charges:
         gpu=USES_GPU,
     params:
         options=step_options("charge_probe"),
-        code=code_of("gnnip.evaluation.charge_probe"),
+        code=code_of("gnnip.measurements.charge_probe"),
         device=CONFIG.device,
     message:
         "Probing the unit charges with the potentials of {wildcards.card}"

@@ -4,7 +4,7 @@ from gnnip.files import write_text
 from gnnip.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from gnnip.evaluation.forces import audit_forces
+    from gnnip.measurements.force_audit import audit_forces
     from gnnip.models.contract import choose_device
 
     table = audit_forces(

@@ -4,7 +4,7 @@ from gnnip.files import write_text
 from gnnip.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from gnnip.evaluation.audits import symmetry_audit
+    from gnnip.measurements.symmetry_audit import symmetry_audit
     from gnnip.models.contract import choose_device
 
     table = symmetry_audit(

@@ -1,8 +1,8 @@
 """Write the verdicts of all cards of a tier as CSV, JSON and a page of the report."""
 
-from gnnip.evaluation import verdicts
 from gnnip.files import write_json, write_text
 from gnnip.logs import job_log
+from gnnip.verdicts import judge as verdicts
 
 with job_log(snakemake.log[0]):
     rows = [row for path in snakemake.input.verdicts for row in verdicts.read_verdicts(path)]

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from gnnip.cards import ResolvedCard
-from gnnip.evaluation import verdicts
+from gnnip.config.cards import ResolvedCard
 from gnnip.files import write_json, write_text
 from gnnip.logs import job_log
+from gnnip.verdicts import judge as verdicts
 
 with job_log(snakemake.log[0]):
     card = ResolvedCard.model_validate(snakemake.params.card)

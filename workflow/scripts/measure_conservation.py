@@ -4,7 +4,7 @@ from gnnip.files import write_text
 from gnnip.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from gnnip.evaluation.conservation import measure_conservation
+    from gnnip.measurements.conservation import measure_conservation
 
     table = measure_conservation(
         snakemake.input.dataset,

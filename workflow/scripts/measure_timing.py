@@ -6,7 +6,7 @@ from gnnip.logs import job_log
 # the measurement runs in a process of its own, which imports this file again
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        from gnnip.evaluation.timing import measure_timing
+        from gnnip.measurements.timing import measure_timing
 
         table = measure_timing(
             snakemake.input.dataset,

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pandas as pd
 
-from gnnip.figures import style
+from gnnip.artefacts import style
 from gnnip.logs import job_log
 
 with job_log(snakemake.log[0]):

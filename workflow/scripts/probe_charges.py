@@ -4,7 +4,7 @@ from gnnip.files import write_text
 from gnnip.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from gnnip.evaluation.charge_probe import probe_charges
+    from gnnip.measurements.charge_probe import probe_charges
     from gnnip.models.contract import choose_device
 
     table = probe_charges(

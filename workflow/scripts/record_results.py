@@ -6,8 +6,8 @@ from gnnip.files import write_json
 from gnnip.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from gnnip.cards import ResolvedCard
-    from gnnip.evaluation.record import record
+    from gnnip.config.cards import ResolvedCard
+    from gnnip.verdicts.record import record
 
     manifest = record(
         [Path(path) for path in snakemake.input],

@@ -3,7 +3,7 @@
 from gnnip.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from gnnip.evaluation.dynamics import run_dynamics
+    from gnnip.measurements.dynamics import run_dynamics
 
     run_dynamics(
         snakemake.input.dataset,

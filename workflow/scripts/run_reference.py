@@ -6,7 +6,7 @@ from pathlib import Path
 from gnnip.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from gnnip.evaluation.dynamics import (
+    from gnnip.measurements.dynamics import (
         REFERENCE,
         motion_of_reference,
         run_dynamics,

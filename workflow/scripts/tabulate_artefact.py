@@ -3,7 +3,7 @@
 from importlib import import_module
 from pathlib import Path
 
-from gnnip.evaluation.inputs import Inputs
+from gnnip.artefacts.inputs import Inputs
 from gnnip.files import write_text
 from gnnip.logs import job_log
 

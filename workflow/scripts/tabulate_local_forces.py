@@ -6,7 +6,7 @@ from gnnip.logs import job_log
 with job_log(snakemake.log[0]):
     import torch
 
-    from gnnip.evaluation.local_forces import tabulate_local_forces
+    from gnnip.measurements.local_forces import tabulate_local_forces
     from gnnip.models.contract import choose_device
 
     torch.set_num_threads(snakemake.threads)

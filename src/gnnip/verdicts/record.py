@@ -1,0 +1,39 @@
+"""The copy of a run that is committed: all of it, or some artefacts added to what is there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from gnnip.config.cards import ResolvedCard
+from gnnip.files import write_json, write_text
+from gnnip.provenance import record_files
+from gnnip.verdicts import judge as verdicts
+
+
+def record(
+    files: Sequence[Path], folder: str | Path, card: ResolvedCard, chosen: Sequence[str] | None
+) -> dict[str, Any]:
+    """Record the files of a run and return their manifest.
+
+    Without `chosen` the folder becomes a copy of the run. With `chosen`, the artefacts of a run of
+    these alone, their tables and figures join what is recorded, the provenance goes beside them
+    under their names, and `card` (with all of its artefacts) is judged again on all that is there.
+    """
+    if chosen is None:
+        return record_files(files, folder)
+    target = Path(folder)
+    own = [a for a in card.artefacts if a in chosen]
+    names = {f"{a}{suffix}" for a in own for suffix in (".csv", ".metrics.csv", ".png", ".svg")}
+    with TemporaryDirectory() as place:
+        parts = [path for path in files if path.name in names]
+        provenance = Path(place) / f"{'+'.join(own)}.provenance.json"
+        shutil.copyfile(next(p for p in files if p.name == "provenance.json"), provenance)
+        manifest = record_files([*parts, provenance], target, keep_others=True)
+    rows = verdicts.judge(card, verdicts.read_metrics(target, list(card.artefacts)))
+    write_text(target / "verdicts.csv", verdicts.to_frame(rows).to_csv(index=False))
+    write_json(target / "verdicts.json", verdicts.to_json(rows))
+    return manifest
