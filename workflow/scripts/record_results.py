@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from gnnip.files import write_json
-from gnnip.logs import job_log
+from gnnip.jobs import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from gnnip.config.cards import ResolvedCard
     from gnnip.verdicts.record import record
 

@@ -1,8 +1,8 @@
 """Move the replicas of one model; checkpoints beside the output let a killed job continue."""
 
-from gnnip.logs import job_log
+from gnnip.jobs import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from gnnip.measurements.dynamics import run_dynamics
 
     run_dynamics(

@@ -3,9 +3,9 @@ names; checkpoints beside the output let a killed job continue."""
 
 from pathlib import Path
 
-from gnnip.logs import job_log
+from gnnip.jobs import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from gnnip.measurements.dynamics import (
         REFERENCE,
         motion_of_reference,

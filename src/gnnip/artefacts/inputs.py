@@ -1,10 +1,7 @@
-"""Where an artefact finds what it is made of: trainings, steps and the data set's table."""
+"""Where an artefact finds what it is made of: trainings, measurements and tables of data sets."""
 
 from __future__ import annotations
 
-import functools
-import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gnnip.errors import ConfigError, DataError, nearest
+from gnnip.errors import ConfigError, nearest
 from gnnip.files import read_json
+from gnnip.measurements.selection import frame_table
+from gnnip.measurements.sources import load_frames, read_csv
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
@@ -22,37 +21,59 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Results of one card in one tier.
+    """What one artefact of a card reads, in one tier.
 
-    `root` is results/{tier}/{card}, `card` the card as resolved for the tier (a plain dictionary),
-    `tier` its name. Nothing here trains or predicts: files are read as they lie, and a missing one
-    is a DataError, so that no aggregate is made of a partial run.
+    `root` is results/{tier}/{card}; `card` is what the artefact may know of the card, as
+    `gnnip.config.pipeline` describes it. Nothing here trains or predicts: files are read as they
+    lie, and a missing one is a DataError, so that no aggregate is made of a partial run.
     """
 
     root: Path
     card: dict[str, Any]
-    tier: str
+
+    @property
+    def artefact(self) -> str:
+        """Return the artefact's name."""
+        return str(self.card["artefact"])
+
+    @property
+    def datasets(self) -> list[str]:
+        """Return the data sets that the artefact itself states."""
+        return list(self.card["datasets"])
+
+    def reference(self, dataset: str | None = None) -> str:
+        """Return what labelled a data set; by default what labelled all that are behind the
+        artefact, joined by a plus sign where they differ."""
+        references = self.card["references"]
+        if dataset is not None:
+            return str(references[dataset])
+        return "+".join(dict.fromkeys(references.values()))
+
+    def published(self) -> dict[str, float]:
+        """Return the published numbers of the artefact by quantity."""
+        return {k: v for block in self.card["published"] for k, v in block["values"].items()}
 
     def group(self, name: str) -> dict[str, Any]:
         """Return the card's entry of a training group; ConfigError for an unknown name."""
-        groups = self.card.get("trainings") or {}
+        groups = self.card["trainings"]
         if name not in groups:
             raise ConfigError(
-                f"Card {self.card.get('id')} has no training group '{name}'{nearest(name, groups)}."
+                f"Card {self.card['id']} has no training group '{name}'{nearest(name, groups)}."
             )
         entry: dict[str, Any] = groups[name]
         return entry
 
+    def groups(self) -> list[str]:
+        """Return the training groups that the artefact states, in the card's order."""
+        return list(self.card["trainings"])
+
     def cells(self, group: str) -> Iterator[tuple[dict[str, Any], int, Path]]:
         """Yield (matrix values, seed, folder) of every training of a group, in the card's order."""
-        from gnnip.config.cards import TrainingGroup, expand
-
         entry = self.group(group)
-        cells = expand(TrainingGroup.model_validate({"matrix": entry.get("matrix") or {}}))
-        for cell in cells:
-            folder = self.root / "trainings" / group / cell.name
-            for seed in range(int(entry.get("seeds") or 1)):
-                yield dict(cell.values), seed, folder / f"seed-{seed}"
+        for cell in entry["cells"]:
+            folder = self.root / "trainings" / group / cell["name"]
+            for seed in range(int(entry["seeds"])):
+                yield dict(cell["keys"]), seed, folder / f"seed-{seed}"
 
     def _tables(self, group: str, name: str) -> pd.DataFrame:
         parts = [
@@ -88,84 +109,35 @@ class Inputs:
 
         Baselines are fitted on these. Splits depend on scheme, options and seed only.
         """
-        from gnnip.config.cards import Cell, TrainingGroup, plan_training
         from gnnip.datasets.splits import make_split
 
-        entry = TrainingGroup.model_validate(self.group(group))
-        options = dict(plan_training(entry, Cell("", tuple(keys.items()))).split)
-        arrays = _load(self.dataset_path(entry.dataset))
-        frames = make_split(arrays, options.pop("scheme"), seed, **options)["train"]
-        return np.asarray(frames)
+        entry = self.group(group)
+        cell = next(cell for cell in entry["cells"] if cell["keys"] == keys)
+        options = dict(cell["split"])
+        arrays = self.arrays(entry["dataset"])
+        return np.asarray(make_split(arrays, options.pop("scheme"), seed, **options)["train"])
 
-    def step(self, name: str) -> pd.DataFrame:
-        """Return steps/{name}.csv."""
-        return read_csv(self.root / "steps" / f"{name}.csv")
+    def measurement(self, name: str) -> pd.DataFrame:
+        """Return measurements/{name}.csv."""
+        return read_csv(self.root / "measurements" / f"{name}.csv")
 
-    def dataset_path(self, dataset: str | None = None) -> Path:
-        """Return the archive of a data set of this tier; the card's first one by default."""
-        datasets = self.card.get("datasets") or []
-        if dataset is None and not datasets:
-            raise ConfigError(f"Card {self.card.get('id')} names no data set.")
-        return self.root.parent / "datasets" / f"{dataset or next(iter(datasets))}.h5"
+    def measurements(self) -> list[str]:
+        """Return the measurements that the artefact states."""
+        return list(self.card["measurements"])
+
+    def options(self, measurement: str) -> dict[str, Any]:
+        """Return the options of a measurement, as the card has them at this tier."""
+        return dict(self.card["measurements"][measurement]["options"])
 
     def arrays(self, dataset: str | None = None) -> FrameArrays:
-        """Return the frames of a data set (eV, Å); read once."""
-        return _load(self.dataset_path(dataset))
+        """Return the frames of a data set (eV, Angstrom), of the first one by default."""
+        name = dataset or next(iter(self.card["references"]))
+        return load_frames(self.root.parent / "datasets" / f"{name}.h5")
 
     def frames(self, dataset: str | None = None) -> pd.DataFrame:
-        """Return the data set's table, one row per frame.
+        """Return the table of a data set, one row per frame.
 
         Columns: frame, n_atoms, the metadata (n_molecules, temperature_k, trajectory, state, ...)
         and energy_{term}_ev for every term.
         """
         return frame_table(self.arrays(dataset))
-
-
-@functools.lru_cache(maxsize=2)
-def _load(path: Path) -> FrameArrays:
-    from gnnip.datasets.arrays import load_arrays
-
-    return load_arrays(path)
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a table of the pipeline; a missing or empty one is a DataError that names it."""
-    try:
-        return pd.read_csv(path)
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{path} does not exist: run the workflow to the end before tabulating, "
-            "no table is made of a partial run."
-        ) from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path} is empty: delete it and run the workflow again.") from error
-
-
-def training_of(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return group, cell and seed from .../{group}/{cell}/seed-{seed}/{file}.
-
-    Raises DataError when the folders do not say so.
-    """
-    seed_folder, cell, group = Path(path).resolve().parents[:3]
-    seed = re.fullmatch(r"seed-(\d+)", seed_folder.name)
-    if seed is None:
-        raise DataError(
-            f"{path} does not lie in .../<group>/<cell>/seed-<n>/, so that it is unknown what was "
-            "trained."
-        )
-    return {"group": group.name, "cell": cell.name, "seed": int(seed.group(1))}
-
-
-def frame_table(arrays: FrameArrays) -> pd.DataFrame:
-    """Return metadata and energies, one row per frame, of a `gnnip.datasets.arrays.FrameArrays`."""
-    offsets = arrays.offsets
-    table = pd.DataFrame(
-        {
-            "frame": range(len(offsets) - 1),
-            "n_atoms": offsets[1:] - offsets[:-1],
-            **{name: values for name, values in arrays.metadata.items() if name != "frame"},
-        }
-    )
-    for term, energies in arrays.energies.items():
-        table[f"energy_{term}_ev"] = energies
-    return table

@@ -1,7 +1,8 @@
-"""What the tables of all cards share: the columns of metrics and how a row of them is made."""
+"""What all tables share: the columns of metrics and how a row of them is made."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,12 +11,12 @@ from gnnip.artefacts.inputs import Inputs
 
 #: of every {artefact}.metrics.csv
 COLUMNS = ("artefact", "quantity", "variant", "unit", "seed", "value", "baseline", "reference")
+#: a tidy table, and the metrics that verdicts are made of
 Result = tuple[pd.DataFrame, pd.DataFrame]
 
 
 def metric_row(
     inputs: Inputs,
-    artefact: str,
     quantity: str,
     unit: str,
     value: float,
@@ -23,20 +24,21 @@ def metric_row(
     seed: Any = None,
     baseline: float = float("nan"),
     variant: str = "as_described",
+    dataset: str | None = None,
 ) -> dict[str, Any]:
-    """Return one row of metrics; the reference is the card's."""
+    """Return one row of metrics; its reference is that of `dataset`, by default of all data."""
     return {
-        "artefact": artefact,
+        "artefact": inputs.artefact,
         "quantity": quantity,
         "variant": variant,
         "unit": unit,
         "seed": seed,
         "value": float(value),
         "baseline": baseline,
-        "reference": inputs.card.get("reference", "exact"),
+        "reference": inputs.reference(dataset),
     }
 
 
-def metric_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def metric_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return rows of metrics as a table with the agreed columns."""
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(list(rows), columns=list(COLUMNS))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
@@ -23,3 +24,18 @@ def frames_with(arrays: FrameArrays, select: Mapping[str, Any]) -> np.ndarray:
     for column, value in select.items():
         chosen &= arrays.column(column) == value
     return np.flatnonzero(chosen)
+
+
+def frame_table(arrays: FrameArrays) -> pd.DataFrame:
+    """Return metadata and energies, one row per frame, of a `gnnip.datasets.arrays.FrameArrays`."""
+    offsets = arrays.offsets
+    table = pd.DataFrame(
+        {
+            "frame": range(len(offsets) - 1),
+            "n_atoms": offsets[1:] - offsets[:-1],
+            **{name: values for name, values in arrays.metadata.items() if name != "frame"},
+        }
+    )
+    for term, energies in arrays.energies.items():
+        table[f"energy_{term}_ev"] = energies
+    return table

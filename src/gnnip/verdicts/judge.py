@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
 from gnnip.artefacts.tables import COLUMNS as METRICS
-from gnnip.config.cards import Published, ResolvedCard
 from gnnip.errors import DataError
-from gnnip.verdicts.claims import ClaimResult
+from gnnip.verdicts import kinds
+from gnnip.verdicts.claims import ClaimResult, ClaimTest, Metrics, of_trivial
+from gnnip.verdicts.published import Claim, Published
 
 REPRODUCED, BETTER, DEVIATES = "reproduced", "better", "deviates"
 NOT_COMPARABLE, NOT_RUN = "not comparable", "not run"
 VERDICTS = (REPRODUCED, BETTER, DEVIATES, NOT_COMPARABLE, NOT_RUN)
 
-Claims = Mapping[str, Callable[[dict[str, pd.DataFrame]], ClaimResult]]
+
+class JudgedCard(Protocol):
+    """What a verdict needs of a card at its tier."""
+
+    id: str
+    published: list[Published]
+    claims: dict[str, Claim]
+    comparable: bool
+    note: str
+    skipped: dict[str, str]
+    references: dict[str, str]
+
+    def seeds_of_artefact(self, artefact: str) -> int:
+        """Return how many seeds a complete run of an artefact has."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,15 @@ class Verdict:
 
 
 COLUMNS = tuple(field.name for field in fields(Verdict))
+CLAIM_COLUMNS = (
+    "claim",
+    "holds",
+    "margin",
+    "measured",
+    "reason",
+    "trivial_holds",
+    "trivial_measured",
+)
 
 
 @dataclass(frozen=True)
@@ -80,22 +101,20 @@ def read_metrics(folder: str | Path, artefacts: list[str]) -> dict[str, pd.DataF
     return tables
 
 
-def claims_of(card: str) -> Claims:
-    """Return the written tests of a card's claims (CLAIMS of `gnnip.evaluation.<card>`), if any."""
-    name = f"gnnip.evaluation.{card}"
-    try:
-        module = import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        return {}
-    claims: Claims = getattr(module, "CLAIMS", {})
-    return claims
+def tests_of(claims: Mapping[str, Claim], module: str | None) -> dict[str, ClaimTest]:
+    """Return the tests of a card's claims: those written in the card, and functions of the claims'
+    names in `module`, the paper's claims.py."""
+    own = import_module(module) if module else None
+    tests: dict[str, ClaimTest] = {}
+    for name, claim in claims.items():
+        if claim.test is not None:
+            tests[name] = kinds.read(claim.test, f"claims.{name}").test
+        elif hasattr(own, name):
+            tests[name] = getattr(own, name)
+    return tests
 
 
-def judge(
-    card: ResolvedCard, metrics: Mapping[str, pd.DataFrame], claims: Claims | None = None
-) -> list[Verdict]:
+def judge(card: JudgedCard, metrics: Metrics, tests: Mapping[str, ClaimTest]) -> list[Verdict]:
     """Return a verdict for every published number and every claim of the card.
 
     A quantity that nobody measured, or that fewer seeds measured than the card demands, is `not
@@ -104,32 +123,32 @@ def judge(
     Args:
         card: the card at its tier.
         metrics: the metrics tables of the artefacts that were run, by artefact.
-        claims: tests of the claims; those of the card's own module when None.
+        tests: those of the claims, by claim (see `tests_of`).
     """
     rows = []
     for block in card.published:
         table = metrics.get(block.artefact)
         for quantity, published in block.values.items():
             rows += _judge_number(card, block, quantity, published, table)
-    tests = claims_of(card.id) if claims is None else claims
     rows += [_judge_claim(card, name, metrics, tests) for name in card.claims]
     return rows
 
 
 def _judge_number(
-    card: ResolvedCard,
+    card: JudgedCard,
     block: Published,
     quantity: str,
     published: float,
     table: pd.DataFrame | None,
 ) -> list[Verdict]:
     measured = [] if table is None else _aggregate(table[table["quantity"] == quantity])
+    references = card.references[block.artefact]
     if not measured:
         if table is None:
             reason = card.skipped.get(block.artefact, f"{block.artefact} has not been run")
         else:
             reason = f"{block.artefact} was run without this quantity"
-        measured = [_Measured("as_described", block.unit, math.nan, None, 0, None, card.reference)]
+        measured = [_Measured("as_described", block.unit, math.nan, None, 0, None, references)]
     else:
         reason = ""
     rows = []
@@ -182,7 +201,7 @@ def _aggregate(table: pd.DataFrame) -> list[_Measured]:
 
 
 def _compare(
-    card: ResolvedCard, block: Published, published: float, ours: _Measured
+    card: JudgedCard, block: Published, published: float, ours: _Measured
 ) -> tuple[str, str]:
     demanded = card.seeds_of_artefact(block.artefact)
     if ours.unit != block.unit:
@@ -194,8 +213,9 @@ def _compare(
         return NOT_RUN, f"only {ours.n_seeds} of {demanded} seeds are there, no mean of a part"
     if not math.isfinite(ours.mean):
         return DEVIATES, "a seed gave no finite value"
-    if not block.comparable or not card.comparable:
-        return NOT_COMPARABLE, block.note if not block.comparable else f"{_ratio(ours, published)}"
+    own = block.comparable and block.reference in (None, ours.reference)
+    if not own or not card.comparable:
+        return NOT_COMPARABLE, _ratio(ours, published) if own else _why_not(block, ours)
     low, high = block.tolerance.bounds(published)
     if low <= ours.mean <= high:
         verdict = REPRODUCED
@@ -213,6 +233,10 @@ def _compare(
     return verdict, "; ".join(reasons)
 
 
+def _why_not(block: Published, ours: _Measured) -> str:
+    return block.note or f"the paper's reference is {block.reference}, ours {ours.reference}"
+
+
 def _no_better_than_baseline(block: Published, ours: _Measured) -> bool:
     assert ours.baseline is not None
     if block.better == "lower":
@@ -227,7 +251,7 @@ def _ratio(ours: _Measured, published: float) -> str:
 
 
 def _judge_claim(
-    card: ResolvedCard, name: str, metrics: Mapping[str, pd.DataFrame], claims: Claims
+    card: JudgedCard, name: str, metrics: Metrics, tests: Mapping[str, ClaimTest]
 ) -> Verdict:
     claim = card.claims[name]
     missing = [artefact for artefact in claim.artefacts if artefact not in metrics]
@@ -235,10 +259,10 @@ def _judge_claim(
     if missing:
         verdict = NOT_RUN
         reason = card.skipped.get(missing[0], f"{missing[0]} has not been run")
-    elif name not in claims:
+    elif name not in tests:
         verdict, reason = NOT_RUN, "no test is written for this claim"
     else:
-        result = claims[name](dict(metrics))
+        result = tests[name]({a: metrics[a] for a in claim.artefacts})
         seeds = min(_seeds(metrics[artefact]) for artefact in claim.artefacts)
         reason = "; ".join(part for part in (result.measured, result.reason) if part)
         demanded = min(card.seeds_of_artefact(artefact) for artefact in claim.artefacts)
@@ -259,11 +283,47 @@ def _judge_claim(
         ours_std=None,
         n_seeds=seeds,
         baseline=None,
-        reference=card.reference,
+        reference=card.references[claim.artefacts[0]],
         variant="as_described",
         verdict=verdict,
         reason=_with_note(reason, card.note),
     )
+
+
+def claims_table(
+    card: JudgedCard, metrics: Metrics, tests: Mapping[str, ClaimTest]
+) -> pd.DataFrame:
+    """Return what the test of each claim says of our numbers, and of the trivial predictors'.
+
+    Columns claim, holds, margin, measured, reason, trivial_holds, trivial_measured; a claim whose
+    artefacts were not all run, or without a test, has no row. `holds` is empty where the run cannot
+    decide, `trivial_holds` also where no baseline stands beside the quantities.
+    """
+    rows = []
+    for name, claim in card.claims.items():
+        if name not in tests or any(artefact not in metrics for artefact in claim.artefacts):
+            continue
+        read = {artefact: metrics[artefact] for artefact in claim.artefacts}
+        ours, trivial = tests[name](read), _of_trivial(tests[name], read)
+        rows.append(
+            {
+                "claim": name,
+                "holds": ours.holds,
+                "margin": ours.margin,
+                "measured": ours.measured,
+                "reason": ours.reason,
+                "trivial_holds": trivial.holds if trivial else None,
+                "trivial_measured": trivial.measured if trivial else "",
+            }
+        )
+    return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
+
+
+def _of_trivial(test: ClaimTest, metrics: Metrics) -> ClaimResult | None:
+    trivial = of_trivial(metrics)
+    if all(table.empty for table in trivial.values()):
+        return None
+    return test(trivial)
 
 
 def _seeds(table: pd.DataFrame) -> int:
@@ -292,106 +352,3 @@ def read_verdicts(path: str | Path) -> list[Verdict]:
         raise DataError(f"{path} does not exist; run the workflow first.") from None
     except (json.JSONDecodeError, TypeError) as error:
         raise DataError(f"{path} is not a list of verdicts ({error}); run again.") from None
-
-
-def _ours(verdict: Verdict) -> str:
-    if verdict.ours_mean is None:
-        return ""
-    spread = "" if verdict.ours_std is None else f" ± {verdict.ours_std:.2g}"
-    return f"{verdict.ours_mean:.3g}{spread} ({verdict.n_seeds})"
-
-
-def _cells(verdict: Verdict) -> list[str]:
-    is_claim = verdict.unit == "claim"
-    variant = "" if verdict.variant == "as_described" else f" [{verdict.variant}]"
-    return [
-        verdict.artefact,
-        verdict.quantity + variant,
-        "" if is_claim else f"{verdict.published:g} {verdict.unit}".strip(),
-        _ours(verdict),
-        "" if verdict.baseline is None else f"{verdict.baseline:.3g}",
-        verdict.verdict,
-    ]
-
-
-_HEADER = ["artefact", "quantity", "published", "ours (seeds)", "baseline", "verdict"]
-
-
-def format_table(verdicts: list[Verdict], width: int = 150) -> str:
-    """Return the verdicts as a plain-text table of at most `width` columns, with a count below."""
-    blocks = []
-    for card in dict.fromkeys(verdict.card for verdict in verdicts):
-        chosen = [verdict for verdict in verdicts if verdict.card == card]
-        rows = [_HEADER, *(_cells(verdict) for verdict in chosen)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
-        room = max(30, width - sum(widths) - 2 * len(widths))
-        note, reasons = _split_note([verdict.reason for verdict in chosen])
-        title = f"{card} ({note})" if note else card
-        lines = [title, "=" * len(title)]
-        for row, reason in zip(rows, ["reason", *reasons], strict=True):
-            start = "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True))
-            lines.append(f"{start}  {textwrap.shorten(reason, room, placeholder=' ...')}".rstrip())
-            if row is rows[0]:
-                lines.append("-" * min(width, len(start) + 2 + room))
-        lines.append(count(chosen))
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
-
-
-def _split_note(reasons: list[str]) -> tuple[str, list[str]]:
-    """Return the remark in brackets that all reasons end with, if any, and the reasons without."""
-    match = re.search(r" \(([^()]*)\)$", reasons[0])
-    if match is None or not all(reason.endswith(match.group()) for reason in reasons):
-        return "", reasons
-    return match.group(1), [reason.removesuffix(match.group()) for reason in reasons]
-
-
-def count(verdicts: list[Verdict]) -> str:
-    """Return how often each verdict was given, in one line."""
-    tally = {kind: sum(v.verdict == kind for v in verdicts) for kind in VERDICTS}
-    return f"{len(verdicts)} rows: " + ", ".join(f"{n} {kind}" for kind, n in tally.items() if n)
-
-
-def format_markdown(verdicts: list[Verdict]) -> str:
-    """Return the verdicts as Markdown: the numbers in one table, the claims in another."""
-    numbers = [verdict for verdict in verdicts if verdict.unit != "claim"]
-    claims = [verdict for verdict in verdicts if verdict.unit == "claim"]
-    lines = []
-    if numbers:
-        lines += ["| " + " | ".join(_HEADER) + " |", "|" + " --- |" * len(_HEADER)]
-        lines += ["| " + " | ".join(_cells(verdict)) + " |" for verdict in numbers] + [""]
-    if claims:
-        lines += ["| claim | verdict | reason |", "| --- | --- | --- |"]
-        rows = [(v.published, v.verdict, v.reason.replace("|", "/")) for v in claims]
-        lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows] + [""]
-    return "\n".join([*lines, count(verdicts)])
-
-
-def format_html(verdicts: list[Verdict]) -> str:
-    """Return the verdicts as a small HTML page, which may also be put into another one."""
-    from html import escape
-
-    colours = {REPRODUCED: "#d9f0d3", BETTER: "#d1e5f0", DEVIATES: "#fddbc7"}
-    style = 'style="padding:2px 8px;text-align:left;vertical-align:top"'
-    names = ["card", *_HEADER, "reason"]
-    head = "".join(f"<th {style}>{escape(name)}</th>" for name in names)
-    body = []
-    for verdict in verdicts:
-        text = verdict.reason
-        if verdict.unit == "claim":
-            text = f"{verdict.published}: {text}"
-        cells = [verdict.card, *_cells(verdict), text]
-        row = "".join(f"<td {style}>{escape(cell)}</td>" for cell in cells)
-        colour = colours.get(verdict.verdict, "#f0f0f0")
-        body.append(f'<tr style="background:{colour};color:#000">{row}</tr>')
-    return "\n".join(
-        [
-            '<!doctype html><meta charset="utf-8"><title>Verdicts</title>',
-            '<div style="font-family:sans-serif"><h2>Verdicts</h2>',
-            f"<p>{escape(count(verdicts))}</p>",
-            '<table style="border-collapse:collapse">',
-            f"<tr>{head}</tr>",
-            *body,
-            "</table></div>",
-        ]
-    )

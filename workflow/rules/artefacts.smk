@@ -1,4 +1,32 @@
-# Figures, drawn from tidy tables alone: no torch is needed here.
+# Tables and figures: figures are drawn from tidy tables alone, no torch is needed there.
+
+
+rule tabulate_artefact:
+    input:
+        ask(RUN.artefact_inputs),
+    output:
+        tidy=report(
+            "results/{tier}/{card}/artefacts/{artefact}.csv",
+            category="{card}",
+            subcategory="Tables",
+            labels={"artefact": "{artefact}", "what": "tidy table"},
+        ),
+        metrics="results/{tier}/{card}/artefacts/{artefact}.metrics.csv",
+    log:
+        "logs/{tier}/{card}/tabulate_artefact/{artefact}.log",
+    benchmark:
+        "results/{tier}/{card}/benchmarks/tabulate_artefact/{artefact}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        facts=ask(RUN.artefact_facts),
+        code=ask(RUN.artefact_code),
+    message:
+        "Tabulating {wildcards.card}/{wildcards.artefact}"
+    script:
+        "../scripts/tabulate_artefact.py"
 
 
 rule plot_artefact:
@@ -22,15 +50,15 @@ rule plot_artefact:
         mem_mb=1000,
         runtime=10,
     params:
-        info=figure_info,
-        code=figure_code,
+        info=ask(RUN.figure_info),
+        code=ask(RUN.figure_code),
     message:
         "Drawing {wildcards.card}/{wildcards.artefact}"
     script:
         "../scripts/plot_artefact.py"
 
 
-rule redraw_artefact:
+use rule plot_artefact as redraw_artefact with:
     input:
         tidy="results/recorded/{tier}/{card}/{artefact}.csv",
     output:
@@ -40,19 +68,10 @@ rule redraw_artefact:
         "logs/{tier}/{card}/redraw_artefact/{artefact}.log",
     benchmark:
         "results/figures/{tier}/{card}/benchmarks/{artefact}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        info=figure_info,
-        code=figure_code,
     message:
         "Redrawing the recorded {wildcards.card}/{wildcards.artefact} ({wildcards.tier})"
-    script:
-        "../scripts/plot_artefact.py"
 
 
 rule figures:
     input:
-        recorded_figures,
+        RUN.recorded_figures,
