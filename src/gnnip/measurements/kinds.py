@@ -180,7 +180,8 @@ class Dynamics(MeasurementKind):
     def check(self) -> None:
         """Raise ConfigError for options of the motion or of the comparison that are none."""
         from gnnip.errors import ConfigError
-        from gnnip.measurements.dynamics import Comparison, Motion
+        from gnnip.measurements.dynamics import Motion
+        from gnnip.measurements.dynamics_comparison import Comparison
 
         Motion.read({**self.motion, **(self.reference_motion or {})})
         Motion.read(self.motion)
