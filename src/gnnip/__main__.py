@@ -20,7 +20,7 @@ RESULTS = Path("results")
 SCHEMAS = Path("workflow/schemas")
 README = Path("README.md")
 START, END = "<!-- verdicts:start -->", "<!-- verdicts:end -->"
-#: those of gnnip.config.cards, whose import would take longer than most commands
+#: those of gnnip.config.schema, whose import would take longer than most commands
 TIERS = ("smoke", "quick", "long", "paper")
 #: the recorded run that the README shows: the largest one there is
 SHOWN_TIERS = ("paper", "long", "quick")
@@ -57,31 +57,33 @@ def predict(options: argparse.Namespace) -> int:
 
 def verdicts(options: argparse.Namespace) -> int:
     """Print the verdict table of a tier: of the finished run, or of what is there so far."""
-    from gnnip.config import cards
-    from gnnip.verdicts import judge as judging
+    from gnnip.config import papers
+    from gnnip.config.resolve import resolve
+    from gnnip.config.schema import name_of
+    from gnnip.verdicts import judge, show
 
-    config = cards.load_config() if Path("config.yaml").exists() else cards.Config()
+    config = papers.load_config()
     tier = options.tier or config.tier
     root = RESULTS / "recorded" if options.recorded else RESULTS
     rows = []
-    names = options.cards or config.papers
+    names = [name_of(text) for text in options.cards] or config.papers
     if options.recorded and not options.cards:
         # cards of which nothing is recorded yet have no say
         names = [n for n in names if (root / tier / n / "verdicts.json").exists()] or names
     for name in names:
         finished = root / tier / name / "verdicts.json"
         if finished.exists():
-            rows += judging.read_verdicts(finished)
+            rows += judge.read_verdicts(finished)
             continue
         if options.recorded:
             raise DataError(f"No run of {name} is recorded at tier {tier}; see results/recorded.")
-        card = cards.resolve(name, tier, config)
-        folder = root / tier / name / "artefacts"
-        rows += judging.judge(card, judging.read_metrics(folder, list(card.artefacts)))
+        card = resolve(name, tier, config)
+        tests = papers.module(papers.find(name, config.cards), "claims")
+        rows += judge.judge_folder(card, root / tier / name / "artefacts", tests)[0]
     if options.json:
-        write_json(options.json, judging.to_json(rows))
+        write_json(options.json, judge.to_json(rows))
     width = options.width or _terminal_width()
-    print(judging.format_table(rows, width))
+    print(show.format_table(rows, width))
     return 0
 
 
@@ -219,9 +221,9 @@ def register(options: argparse.Namespace) -> int:
 
 def schema(options: argparse.Namespace) -> int:
     """Write the JSON schemas of config and cards; with --check only compare."""
-    from gnnip.config import cards
+    from gnnip.config.schema import schemas
 
-    for name, text in cards.schemas().items():
+    for name, text in schemas().items():
         path = SCHEMAS / name
         if options.check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             raise ConfigError(f"{path} is out of date; run 'python -m gnnip schema'.")
@@ -251,7 +253,7 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
     Of a larger run in which some artefacts only were made, their rows come first. A run without a
     published number or a claim has none.
     """
-    from gnnip.verdicts import judge as judging
+    from gnnip.verdicts import judge, show
 
     parts = []
     names = sorted({path.parent.name for path in root.glob("*/*/verdicts.json")})
@@ -260,7 +262,7 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
             path = root / tier / name / "verdicts.json"
             if not path.exists():
                 continue
-            rows = judging.read_verdicts(path)
+            rows = judge.read_verdicts(path)
             whole = path.with_name("provenance.json")
             runs = [whole] if whole.exists() else sorted(path.parent.glob("*.provenance.json"))
             hardware = {
@@ -268,49 +270,49 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
             }
             amount = "recorded" if whole.exists() else "recorded in part"
             if not whole.exists():
-                rows = [row for row in rows if row.verdict != judging.NOT_RUN]
+                rows = [row for row in rows if row.verdict != judge.NOT_RUN]
             if not rows:
                 continue
             parts.append(
                 f"**{name}**, {amount} at tier `{tier}` ({', '.join(sorted(hardware))}). Ours is "
                 "mean ± standard deviation (seeds); the baseline is the trivial predictor's "
-                "value.\n\n" + judging.format_markdown(rows)
+                "value.\n\n" + show.format_markdown(rows)
             )
             if whole.exists():
                 break
     return "\n\n".join(parts) or "No run has been recorded yet."
 
 
-def plan(options: argparse.Namespace) -> int:
+def spec(options: argparse.Namespace) -> int:
     """Write the trainings of a tier as a spec for `python -m gnnip.training.run --spec`.
 
     That runs them on a machine with torch and NumPy only. Bring the folder results/<tier> back, and
     the workflow goes on from there.
     """
-    from gnnip.config import cards
+    from gnnip.config import papers
+    from gnnip.config.resolve import resolve
+    from gnnip.config.schema import name_of
 
-    config = cards.load_config() if Path("config.yaml").exists() else cards.Config()
+    config = papers.load_config()
     tier = options.tier or config.tier
     beside = Path(options.output).resolve().parent
     jobs = []
-    for name in options.cards or config.papers:
-        card = cards.resolve(name, tier, config)
+    for name in [name_of(text) for text in options.cards] or config.papers:
+        card = resolve(name, tier, config)
         trainings = RESULTS / tier / name / "trainings"
-        for group_name in card.trainings:
-            for cell in card.cells(group_name):
-                described = card.plan(group_name, cell)
-                data = RESULTS / tier / "datasets" / f"{described.dataset}.h5"
-                folder = trainings / group_name / cell.name
-                jobs += [
-                    described.entry(
-                        os.path.relpath(folder / f"seed-{seed}", beside),
-                        os.path.relpath(data, beside),
-                        seed,
-                        os.path.relpath(trainings, beside),
-                        device=options.device,
-                    )
-                    for seed in card.seeds(group_name)
-                ]
+        for group, cell in ((g, cell) for g in card.trainings for cell in card.cells(g)):
+            training = card.training(group, cell)
+            data = RESULTS / tier / "datasets" / f"{training.dataset}.h5"
+            jobs += [
+                training.entry(
+                    os.path.relpath(trainings / group / cell.name / f"seed-{seed}", beside),
+                    os.path.relpath(data, beside),
+                    seed,
+                    os.path.relpath(trainings, beside),
+                    device=options.device,
+                )
+                for seed in card.seeds(group)
+            ]
     write_json(options.output, {"trainings": jobs})
     print(f"{len(jobs)} trainings of tier {tier} in {options.output}")
     return 0
@@ -378,7 +380,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--update", action="store_true")
     group.add_argument("--check", action="store_true", help="fail if the README is out of date")
 
-    sub = command("plan", plan)
+    sub = command("spec", spec)
     sub.add_argument("cards", nargs="*", help="cards; those of config.yaml if left out")
     sub.add_argument("--tier", choices=TIERS)
     sub.add_argument("--output", "-o", default="spec.json")

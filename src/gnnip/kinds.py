@@ -43,7 +43,10 @@ def find(name: str, listing: Mapping[str, type[Kind]], what: str) -> type[Kind]:
 def read(kind: type[Kind], options: Mapping[str, Any], where: str) -> Any:
     """Return a kind filled with the options of a card, checked; ConfigError names a wrong one."""
     filled = read_options(kind, options, where)
-    filled.check()
+    try:
+        filled.check()
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
     return filled
 
 

@@ -12,7 +12,10 @@ import pandas as pd
 import pytest
 
 from gnnip.artefacts.inputs import Inputs
-from gnnip.config.cards import TrainingGroup, expand, plan_training, resolve
+from gnnip.config.resolve import resolve
+from gnnip.config.schema import TrainingGroup
+from gnnip.config.trainings import describe as plan_training
+from gnnip.config.trainings import expand
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.datasets.splits import make_split
 from gnnip.datasets.store import write_frames

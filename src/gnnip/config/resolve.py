@@ -165,8 +165,8 @@ def resolve(
     card = validate(ResolvedCard, merged | extra, where)
     if config is not None:
         _work_in(card, config, where)
-    card.references = _references(card, papers.load_card(place), defaults)
     check(card, place, where)
+    card.references = _references(card, papers.load_card(place), defaults)
     return card
 
 

@@ -188,7 +188,7 @@ class Dynamics(MeasurementKind):
         Comparison.read(self.comparison)
         if self.reference_archive and not self.reference:
             raise ConfigError(
-                "a reference_archive needs the reference that moved its atoms; state both"
+                "it has a reference_archive but no reference; write what moved its atoms"
             )
 
 
