@@ -6,7 +6,8 @@ from snakemake.exceptions import WorkflowError
 
 from gnnip import provenance
 from gnnip.config import papers
-from gnnip.config.pipeline import Pipeline, code_of
+from gnnip.config.data_jobs import code_of
+from gnnip.config.pipeline import Pipeline
 from gnnip.config.schema import Config
 from gnnip.errors import GnnipError
 from gnnip.strict import validate
@@ -18,10 +19,9 @@ except GnnipError as error:
     # the sentence alone, without a traceback
     raise WorkflowError(str(error)) from None
 
-USES_GPU = int(
-    CONFIG.device == "cuda"
-    or (CONFIG.device == "auto" and bool(provenance.gpu_names()))
-)
+# a profile that states GPUs, or this machine, has them
+HAS_GPU = "gpu" in workflow.resource_settings.resources or provenance.gpu_names()
+USES_GPU = int(CONFIG.device == "cuda" or (CONFIG.device == "auto" and bool(HAS_GPU)))
 # of this machine; a cluster's profile sets the threads of its jobs itself
 ALL_CORES = workflow.resource_settings.cores or 1
 # glibc otherwise returns the pages of every large tensor and takes them anew, cleared
