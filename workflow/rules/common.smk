@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from gnnip import cards, provenance, reference
+from gnnip import cards, code, provenance, reference
 from gnnip.errors import GnnipError
 
 try:
@@ -50,7 +50,7 @@ def card_of(wildcards):
 @functools.cache
 def code_of(*modules):
     """Return the hash of the library code behind a rule, to be listed in its params."""
-    return provenance.code_hash(modules)
+    return code.code_hash(modules)
 
 
 # --- data sets ------------------------------------------------------------------------------------
