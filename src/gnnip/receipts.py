@@ -67,7 +67,7 @@ def write_receipt(outputs: Iterable[str], inputs: Iterable[str] = ()) -> None:
         write_json(RECEIPTS / f"{next(iter(files))}.json", receipt)
 
 
-def settle(say: Callable[[str], object]) -> None:
+def settle(say: Callable[[str], object]) -> set[str]:
     """Compare the files with their receipts, before Snakemake compares time stamps.
 
     A file with other bytes is renamed to <name>.changed, also in a dry-run, which would otherwise
@@ -75,10 +75,15 @@ def settle(say: Callable[[str], object]) -> None:
 
     Args:
         say: called with one sentence for each file and receipt that is not as it should be.
+
+    Returns:
+        The files that were made and are gone. Snakemake makes them again when a job needs them or
+        they are asked for by name, so the final rule has to ask for them.
     """
+    gone: set[str] = set()
     _KEPT_RECORDS.mkdir(parents=True, exist_ok=True)
     if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
-        return
+        return gone
     _keep_records()
     with _memory() as memory:
         for name, record in _read_receipts(say).items():
@@ -86,14 +91,18 @@ def settle(say: Callable[[str], object]) -> None:
                 memory[name] = Record.of(Path(name), memory.get(name, record))
                 if memory[name].sha256 != record.sha256:
                     _move_aside(Path(name), memory.pop(name), record, say)
+                    gone.add(name)
                 elif memory[name].modified_ns != record.modified_ns:
                     os.utime(name, ns=(record.modified_ns, record.modified_ns))
-                    changed = os.stat(name).st_ctime_ns
-                    memory[name] = replace(record, changed_ns=changed)
-            except FileNotFoundError:  # Snakemake itself names what is missing
-                continue
+                    times = os.stat(name)  # as coarse as the file system has them
+                    memory[name] = replace(
+                        record, modified_ns=times.st_mtime_ns, changed_ns=times.st_ctime_ns
+                    )
+            except FileNotFoundError:
+                gone.add(name)
             except OSError as error:
                 say(f"{name} cannot be compared with its receipt ({error.strerror}).")
+    return gone
 
 
 def _move_aside(path: Path, found: Record, made: Record, say: Callable[[str], object]) -> None:
