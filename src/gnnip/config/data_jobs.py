@@ -12,13 +12,7 @@ from gnnip.config.schema import Config, DatasetUse
 from gnnip.datasets import registry
 from gnnip.datasets.references import modules_behind
 from gnnip.errors import ConfigError
-from gnnip.files import sha256
-
-
-@functools.cache
-def code_of(*modules: str) -> str:
-    """Return the hash of the code behind a result, to be listed in the params of its rule."""
-    return code.code_hash(modules)
+from gnnip.receipts import content_hash
 
 
 def archive(name: str) -> str:
@@ -29,11 +23,24 @@ def archive(name: str) -> str:
 class Cards:
     """The selected cards at the selected tier, and any other card that a path asks for."""
 
-    def __init__(self, config: Config) -> None:
-        """Resolve the cards; ConfigError names what does not fit together."""
-        self.config = config
+    def __init__(self, config: Config, scripts: Path = Path("workflow/scripts")) -> None:
+        """Resolve the cards; ConfigError names what does not fit together.
+
+        `scripts` is the folder of the jobs' scripts, whose code counts as that of the library.
+        """
+        self.config, self.scripts = config, scripts
         self.cards = resolve_all(config)
         self._resolved: dict[tuple[str, str], ResolvedCard] = {}
+
+    @functools.cache  # noqa: B019 (it lives as long as the process)
+    def code_of(self, rule: str, *modules: str) -> str:
+        """Hash the code behind a result, to be listed in the params of its rule: the modules, and
+        the rule's script with all that it imports."""
+        return code.code_hash([str((self.scripts / f"{rule}.py").resolve()), *modules])
+
+    def code(self, rule: str) -> Any:
+        """Return the params function of the code of a rule that loads nothing by its name."""
+        return lambda wildcards: self.code_of(rule)
 
     def card_at(self, name: str, tier: str) -> ResolvedCard:
         """Return a card at any tier, so that a path alone says what is asked for."""
@@ -86,22 +93,23 @@ class DataJobs(Cards):
             for replica in range(use.replicas)
         ]
 
-    def dataset_source(self, wildcards: Any) -> str:
-        """Return the file a data set is copied from: generated or imported here, or an archive."""
+    def dataset_made(self, wildcards: Any) -> list[str]:
+        """Return the file that a data set is copied from where it is generated or imported here."""
         source = self.dataset(wildcards).source
-        if source == "generate":
-            return f"results/{wildcards.tier}/generated/{wildcards.dataset}.h5"
-        if source != "archive":
-            return f"results/{wildcards.tier}/imported/{wildcards.dataset}.h5"
-        return archive(wildcards.dataset)
+        if source == "archive":
+            return []
+        folder = "generated" if source == "generate" else "imported"
+        return [f"results/{wildcards.tier}/{folder}/{wildcards.dataset}.h5"]
+
+    def dataset_archive(self, wildcards: Any) -> list[str]:
+        """Return the file that a data set is copied from where it is a registered archive."""
+        archived = self.dataset(wildcards).source == "archive"
+        return [archive(wildcards.dataset)] if archived else []
 
     def dataset_origin(self, wildcards: Any) -> dict[str, str]:
-        """Return where a data set comes from; of an archive also its registered checksum."""
-        source = self.dataset(wildcards).source
-        if source != "archive":
-            return {"source": source}
-        entry = registry.find_entry(wildcards.dataset)
-        return {"source": source, "sha256": str(entry["sha256"])}
+        """Return where a data set comes from, and the content of an archive."""
+        content = content_hash(*self.dataset_archive(wildcards))
+        return {"source": self.dataset(wildcards).source, "content": content}
 
     def published_entry(self, wildcards: Any) -> dict[str, Any]:
         """Return name and entry of the published set: a new checksum is downloaded anew."""
@@ -110,11 +118,11 @@ class DataJobs(Cards):
         name = self.dataset(wildcards).published or wildcards.dataset
         return {"name": name} | find_published(name).model_dump(mode="json")
 
-    def frames_to_import(self, wildcards: Any) -> str | list[str]:
+    def frames_to_import(self, wildcards: Any) -> list[str]:
         """Return the files of the user's folder, or the list of those that are downloaded."""
         use = self.dataset(wildcards)
         if use.folder is None or use.source != "folder":
-            return f"results/{wildcards.tier}/imported/{wildcards.dataset}.files.json"
+            return [f"results/{wildcards.tier}/imported/{wildcards.dataset}.files.json"]
         from gnnip.datasets.imports.folder import folder_files
 
         return [str(path) for path in folder_files(use.folder)]
@@ -125,8 +133,7 @@ class DataJobs(Cards):
         use = self.dataset(wildcards)
         if use.folder is None or use.source != "folder":
             return {"published": self.published_entry(wildcards)["name"]}
-        files = self.frames_to_import(wildcards)
-        content = {path: sha256(path) for path in files}
+        content = content_hash(*self.frames_to_import(wildcards))
         return {"folder": use.folder.model_dump(mode="json"), "content": content}
 
     def sampling_plan(self, wildcards: Any) -> dict[str, Any]:
@@ -139,9 +146,10 @@ class DataJobs(Cards):
 
     def sampling_code(self, wildcards: Any) -> str:
         """Hash what makes and labels the structures of a generated set."""
-        return code_of(*modules_behind(wildcards.dataset, self.sampling_plan(wildcards)))
+        modules = modules_behind(wildcards.dataset, self.sampling_plan(wildcards))
+        return self.code_of("generate_trajectory", *modules)
 
     def verification_code(self, wildcards: Any) -> str:
         """Hash what recomputes labels."""
         modules = modules_behind(wildcards.dataset, self.sampling_plan(wildcards))
-        return code_of("gnnip.datasets.verification", *modules)
+        return self.code_of("verify_labels", *modules)

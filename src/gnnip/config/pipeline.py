@@ -9,17 +9,18 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from gnnip import reference
 from gnnip.config import papers
-from gnnip.config.data_jobs import DataJobs, archive, code_of
+from gnnip.config.data_jobs import DataJobs, archive
 from gnnip.config.resolve import ResolvedCard
 from gnnip.config.schema import TIERS
 from gnnip.config.trainings import Cell, TrainingSpec
-from gnnip.datasets import registry
 from gnnip.errors import ConfigError
+from gnnip.receipts import content_hash
 
 #: name of the reference among the potentials of dynamics
 REFERENCE = "reference"
@@ -91,7 +92,7 @@ class Pipeline(DataJobs):
     def training_code(self, wildcards: Any) -> str:
         """Hash the trainer and the one model that is trained: other models do not matter."""
         modules = self.card(wildcards).modules(self._training(wildcards))
-        return code_of("gnnip.training.run", *modules)
+        return self.code_of("train_model", *modules)
 
     def training_folders(
         self,
@@ -153,7 +154,7 @@ class Pipeline(DataJobs):
         names = card.datasets_measured(wildcards.measurement)
         return {
             "kind": stated.kind,
-            "options": stated.options,
+            "options": asdict(self._kind(wildcards)),
             "datasets": dict(zip(names, self.measured_datasets(wildcards), strict=True)),
             "trainings": [
                 {
@@ -172,7 +173,7 @@ class Pipeline(DataJobs):
         """Hash what measures, the models that are measured and the references that are run."""
         kind = self._kind(wildcards)
         run = [reference.calculator_module(text) for text in kind.references()]
-        return code_of(*kind.modules(), *self._models(wildcards), *run)
+        return self.code_of("measure", *kind.modules(), *self._models(wildcards), *run)
 
     def _models(self, wildcards: Any) -> list[str]:
         card = self.card(wildcards)
@@ -219,7 +220,7 @@ class Pipeline(DataJobs):
         """Hash the engine and the one model that moves the atoms."""
         group, name, _ = wildcards.potential.split("/")
         training = self.training_of(wildcards.card, wildcards.tier, group, name)
-        return code_of(ENGINE, *self.card(wildcards).modules(training))
+        return self.code_of("run_dynamics", *self.card(wildcards).modules(training))
 
     def reference_options(self, wildcards: Any) -> dict[str, Any]:
         """Return those options that decide how the reference moves."""
@@ -236,8 +237,8 @@ class Pipeline(DataJobs):
         """Hash the engine and the reference; an archive is what it is, whatever the code."""
         kind = self._kind(wildcards)
         if kind.reference_archive:
-            return str(registry.find_entry(kind.reference_archive)["sha256"])
-        return code_of(ENGINE, reference.calculator_module(kind.reference))
+            return content_hash(*self.reference_archive(wildcards))
+        return self.code_of("run_reference", reference.calculator_module(kind.reference))
 
     # --- artefacts --------------------------------------------------------------------------------
 
@@ -274,7 +275,7 @@ class Pipeline(DataJobs):
             "artefact": name,
             "kind": made_of.kind,
             "function": made_of.function or name,
-            "options": made_of.options,
+            "options": _options(card, name),
             "datasets": made_of.datasets,
             "references": {d: card.reference_of(d) for d in card.datasets_of(name)},
             "trainings": {g: self._group_facts(card, g) for g in made_of.trainings},
@@ -300,17 +301,17 @@ class Pipeline(DataJobs):
 
     def artefact_code(self, wildcards: Any) -> str:
         """Hash what makes the tables of an artefact."""
-        return self._artefact_code(wildcards, "tables")
+        return self._artefact_code(wildcards, "tabulate_artefact", "tables")
 
     def figure_code(self, wildcards: Any) -> str:
         """Hash what draws the figure of an artefact."""
-        return self._artefact_code(wildcards, "figures")
+        return self._artefact_code(wildcards, "plot_artefact", "figures")
 
-    def _artefact_code(self, wildcards: Any, part: str) -> str:
+    def _artefact_code(self, wildcards: Any, rule: str, part: str) -> str:
         kind = self.card(wildcards).artefact_kind(wildcards.artefact)
         if kind is None:
-            return code_of(f"{wildcards.card}.{part}")
-        return code_of(*(kind.modules() if part == "tables" else kind.figure_modules()))
+            return self.code_of(rule, f"{wildcards.card}.{part}")
+        return self.code_of(rule, *(kind.modules() if part == "tables" else kind.figure_modules()))
 
     def figure_info(self, wildcards: Any) -> dict[str, Any]:
         """Return what is written on a figure, and what draws it."""
@@ -323,7 +324,7 @@ class Pipeline(DataJobs):
             "artefact": name,
             "kind": artefact.kind,
             "function": artefact.function or name,
-            "options": artefact.options,
+            "options": _options(card, name),
             "reference": self._reference_line(card, name),
             "label": artefact.label,
             "title": artefact.title,
@@ -345,7 +346,7 @@ class Pipeline(DataJobs):
     def judging_code(self, wildcards: Any) -> str:
         """Hash what judges a card."""
         own = papers.module(self.folder(wildcards.card), "claims")
-        return code_of("gnnip.verdicts.judge", *([own] if own else []))
+        return self.code_of("judge_card", *([own] if own else []))
 
     def claims_module(self, wildcards: Any) -> str | None:
         """Return the module with the paper's own tests of claims, None if it has none."""
@@ -387,6 +388,11 @@ class Pipeline(DataJobs):
             files += [f"{root}/{f}" for f in ("verdicts.csv", "claims.csv", "provenance.json")]
         return files
 
+    def recorded_content(self, wildcards: Any) -> str:
+        """Hash the recorded table that a figure is redrawn from."""
+        w = wildcards
+        return content_hash(RECORDED / w.tier / w.card / f"{w.artefact}.csv")
+
     def recorded_figures(self, *_: Any) -> list[str]:
         """Return every figure that the recorded tables allow to redraw."""
         files = []
@@ -399,8 +405,10 @@ class Pipeline(DataJobs):
         return files
 
 
-#: the module that moves atoms
-ENGINE = "gnnip.measurements.dynamics"
+def _options(card: ResolvedCard, artefact: str) -> dict[str, Any]:
+    """Return the options of an artefact with the defaults of its kind."""
+    kind = card.artefact_kind(artefact)
+    return dict(card.artefacts[artefact].options) if kind is None else asdict(kind)
 
 
 def trainings_of(wildcards: Any) -> str:

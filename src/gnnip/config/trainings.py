@@ -172,7 +172,8 @@ def resolve_training(
         if before.dataset == training.dataset and before.split != training.split:
             raise ConfigError(
                 f"initial: the training '{wanted.training}' divides the frames of "
-                f"{training.dataset} in another way, so it may have seen the test frames; give both the same split."
+                f"{training.dataset} in another way, so it may have seen the test frames; give "
+                "both the same split."
             )
         term["initial"] = {"training": wanted.training, "cell": first.name}
     return training
