@@ -290,11 +290,12 @@ def register(options: argparse.Namespace) -> int:
 
 @command("schema", argument("--check", action="store_true", help="fail if one is out of date"))
 def schema(options: argparse.Namespace) -> int:
-    """Write the JSON schemas of config and cards; with --check only compare."""
+    """Write the JSON schemas of config and cards and docs/kinds.md; with --check only compare."""
+    from gnnip.config.kinds_page import kinds_page
     from gnnip.config.schema import schemas
 
-    for name, text in schemas().items():
-        path = SCHEMAS / name
+    files = {SCHEMAS / name: text for name, text in schemas().items()}
+    for path, text in (files | {Path("docs/kinds.md"): kinds_page()}).items():
         if options.check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             raise ConfigError(f"{path} is out of date; run 'python -m gnnip schema'.")
         if not options.check:
