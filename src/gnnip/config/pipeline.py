@@ -193,6 +193,10 @@ class Pipeline(DataJobs):
         """Return the input function of the GPUs of a measurement."""
         return lambda wildcards: gpus if self._kind(wildcards).on_gpu else 0
 
+    def measurement_memory(self, wildcards: Any) -> int:
+        """Return the memory of a measurement, MB."""
+        return int(self._kind(wildcards).memory)
+
     def measurement_runtime(self, wildcards: Any) -> int:
         """Return the longest time of a measurement, minutes."""
         return int(self._kind(wildcards).runtime)
