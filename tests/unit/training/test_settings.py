@@ -137,6 +137,6 @@ def test_mistakes_in_the_block_are_one_sentence(options, message):
 
 
 def test_settings_are_read_without_torch_or_pydantic():
-    code = "import sys, gnnip.training.settings as s; print({'torch', 'pydantic'} & {*sys.modules})"
+    code = "import sys, gnnip.training.settings; print({'torch', 'pydantic'} & {*sys.modules})"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
