@@ -1,5 +1,6 @@
 """Compiled steps: equal to eager ones, checked before they are trusted, left where they fail."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -198,21 +199,13 @@ def test_failure_in_the_middle_goes_on_without(tmp_path, monkeypatch):
 
 def test_inductor_in_single_precision():
     """The compiler that is used, in a process of its own: it leaves helpers behind."""
-    code = """
-        import torch
-        from gnnip.graphs import GraphStore
-        from gnnip.models import build
-        from gnnip.training.compiled import compile_evaluation
-        import numpy as np
+    code = f"""
+        import sys
+        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        from test_compiled import CRYSTAL, build, compile_evaluation, graphs, make_crystals, torch
 
-        rng = np.random.default_rng(0)
-        grid = np.stack(np.meshgrid(*[range(3)] * 3), -1).reshape(-1, 3) * 2.0
-        structures = [
-            {"positions": grid + rng.normal(0, 0.1, grid.shape), "numbers": np.full(27, 8)}
-            for _ in range(5)
-        ]
-        model = build("pair", species=(8,), n_radial=3, cutoff=3.0)
-        store = GraphStore.from_structures(structures, model.cutoff)
+        model = build("pair", **CRYSTAL)
+        store = graphs(make_crystals(5), model.cutoff, torch.float32)
         compile_evaluation(model, store, torch.arange(5), 3, True, False, print)
     """
     ran = subprocess.run(

@@ -1,6 +1,5 @@
 """A training in two processes is that of one, but for rounding."""
 
-import json
 import subprocess
 import sys
 
@@ -12,18 +11,20 @@ from tiny_trainings import (
     PAIR,
     TINY,
     divide,
+    entry,
     make_crystals,
     make_frames,
     read_table,
     run,
     same_weights,
+    write_spec,
 )
 
 from gnnip.datasets.store import write_frames
 from gnnip.errors import ConfigError, GnnipError
 from gnnip.models import build
 from gnnip.training import ranks
-from gnnip.training.run import run_one
+from gnnip.training.run import read_spec, run_one
 
 OPTIONS = FORCES | {"device": "cpu", "dtype": "float64", "threads": 1, "learning_rate": 0.03}
 OPTIONS |= {"batch_size": 6}
@@ -67,27 +68,17 @@ def test_two_processes_continue_exactly(tmp_path):
 
 def test_under_torchrun(tmp_path):
     """The other way to start processes, with a spec of two trainings."""
-    frames = make_frames(30, forces=True)
-    write_frames(tmp_path / "frames.h5", frames, attributes={})
-
-    def entry(folder, processes):
-        return {
-            "folder": str(tmp_path / folder),
-            "data": str(tmp_path / "frames.h5"),
-            "model": "pair",
-            "hyperparameters": PAIR,
-            "term": "pair",
-            "split": {name: part.tolist() for name, part in ODD.items()},
-            "settings": OPTIONS | {"epochs": 1, "processes": processes},
-        }
-
-    spec = tmp_path / "spec.json"
-    spec.write_text(json.dumps({"trainings": [entry("a", 2), entry("b", 2)]}))
+    write_frames(tmp_path / "frames.h5", make_frames(30, forces=True), attributes={})
+    split = {name: part.tolist() for name, part in ODD.items()}
+    how = OPTIONS | {"epochs": 1}
+    pair = {"model": "pair", "hyperparameters": PAIR, "split": split}
+    pair |= {"settings": how | {"processes": 2}}
+    spec = write_spec(tmp_path, [entry(folder=name, **pair) for name in "ab"])
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", "-m", "gnnip.training.run", "--spec", str(spec)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    run_one(entry("one", 1), log=False)
+    run_one(read_spec(spec)[0] | {"folder": tmp_path / "one", "settings": how}, log=False)
     assert same_weights(tmp_path / "a", tmp_path / "one", **CLOSE)
     assert same_weights(tmp_path / "a", tmp_path / "b")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_trainings import graphs, make_frames
+from tiny_trainings import entry, graphs, make_frames, write_spec
 
 from gnnip.datasets.arrays import load_arrays
 from gnnip.datasets.splits import make_split
@@ -21,24 +21,6 @@ from gnnip.models.contract import TargetStatistics
 from gnnip.training.run import main, read_spec, run_all, run_one
 
 BLOCKED = ("ase", "vesin", "pydantic", "snakemake", "safetensors", "numba", "matplotlib")
-
-
-def write_spec(folder, trainings):
-    path = folder / "spec.json"
-    path.write_text(json.dumps({"trainings": trainings}))
-    return path
-
-
-def entry(**changes):
-    return {
-        "folder": "out",
-        "data": "frames.h5",
-        "model": "spektral",
-        "hyperparameters": {"layer": "gcs", "channels": 8, "dense_units": 8},
-        "term": "pair",
-        "split": {"scheme": "random"},
-        "settings": {"epochs": 2, "batch_size": 8, "device": "cpu"},
-    } | changes
 
 
 @pytest.fixture

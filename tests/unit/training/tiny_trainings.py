@@ -1,6 +1,7 @@
 """Small labelled frames, and one call that trains on them within a second."""
 
 import csv
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -136,3 +137,22 @@ def same_weights(a, b, **tolerances):
     a, b = weights_of(a), weights_of(b)
     equal = torch.allclose if tolerances else torch.equal
     return all(equal(a[k], b[k], **tolerances) for k in a)
+
+
+def write_spec(folder, trainings):
+    path = folder / "spec.json"
+    path.write_text(json.dumps({"trainings": trainings}))
+    return path
+
+
+def entry(**changes):
+    """Return a training of a spec, on the frames in `frames.h5` beside it."""
+    return {
+        "folder": "out",
+        "data": "frames.h5",
+        "model": "spektral",
+        "hyperparameters": {"layer": "gcs", "channels": 8, "dense_units": 8},
+        "term": "pair",
+        "split": {"scheme": "random"},
+        "settings": {"epochs": 2, "batch_size": 8, "device": "cpu"},
+    } | changes
