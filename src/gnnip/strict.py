@@ -39,7 +39,8 @@ class Strict(BaseModel):
 def model_of(
     options: type[Any], leave_out: Collection[str] = (), name: str | None = None
 ) -> type[Strict]:
-    """Return the model of a dataclass whose fields have `gnnip.options.Limits` and docstrings.
+    """Return the model of a dataclass whose fields have docstrings and perhaps `Limits`, those of
+    `gnnip.models.hyperparameters`.
 
     Args:
         options: the dataclass: its fields, defaults, choices, limits and descriptions are taken.

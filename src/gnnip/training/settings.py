@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
-from gnnip.options import Limits, check_options, read_options, require
+from gnnip.models.hyperparameters import Limits, check_options, read_options, require
 
 #: raised when a default changes, which changes every training that does not state the setting
 SETTINGS_VERSION = 1
-#: settings that do not change the result of a training that runs to its end, but for rounding
-FREE = ("device", "time_limit_s", "checkpoint_interval_s", "threads", "processes", "compile")
 #: settings that belong to a run, not to a paper
 NOT_IN_CARDS = ("seed", "device", "time_limit_s", "checkpoint_interval_s", "threads")
 
@@ -89,6 +87,9 @@ class Settings:
     """Compile the steps, which takes a minute and pays on a GPU and for long trainings of small
     models; the result is the same but for rounding, and what cannot be compiled runs as it is."""
 
+    #: settings that do not change the result of a training that runs to its end, but for rounding
+    FREE = ("device", "time_limit_s", "checkpoint_interval_s", "threads", "processes", "compile")
+
     def __post_init__(self) -> None:
         """Raise ConfigError for a value that is no choice or out of its limits."""
         check_options(self, "Settings")
@@ -121,7 +122,7 @@ class Settings:
 
     def binding(self) -> dict[str, Any]:
         """Return what of the settings decides the result, as `stated`."""
-        return {name: value for name, value in stated(self).items() if name not in FREE}
+        return {name: value for name, value in stated(self).items() if name not in self.FREE}
 
 
 def stated(values: Settings | Mapping[str, Any]) -> dict[str, Any]:
