@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from gnnip.models.hyperparameters import Limits, check_options, read_options, require
 
+LISTING = True  # a new setting with a default changes no result; `SETTINGS_VERSION` tells the rest
 #: raised when a default changes, which changes every training that does not state the setting
 SETTINGS_VERSION = 1
 #: settings that belong to a run, not to a paper
