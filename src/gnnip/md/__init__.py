@@ -10,13 +10,12 @@ calculators of it come in.
 """
 
 from gnnip.md.integrators import CSVR, Langevin, VelocityVerlet
-from gnnip.md.nve import OrderTest, nve_order_test
+from gnnip.md.nve import OrderTest, nve_order_test, straight_line
 from gnnip.md.observables import (
     AngularDistribution,
     MeanSquareDisplacement,
     RadialDistribution,
     Spectrum,
-    Structure,
     adf_errors,
     angular_distribution,
     mean_angular_distribution,
@@ -25,7 +24,6 @@ from gnnip.md.observables import (
     noise_floor,
     radial_distribution,
     rdf_errors,
-    shortest_distances,
     vdos_error,
     vibrational_density_of_states,
 )
@@ -50,6 +48,7 @@ from gnnip.md.state import (
     make_state,
     maxwell_boltzmann,
 )
+from gnnip.md.structures import Structure, closest_pair, shortest_distances
 from gnnip.md.trajectory import (
     Trajectory,
     add_facts,
@@ -87,6 +86,7 @@ __all__ = [
     "add_facts",
     "adf_errors",
     "angular_distribution",
+    "closest_pair",
     "from_atoms",
     "kinetic_energy",
     "kinetic_temperature",
@@ -103,6 +103,7 @@ __all__ = [
     "read_facts",
     "read_trajectory",
     "shortest_distances",
+    "straight_line",
     "survival_curve",
     "vdos_error",
     "vibrational_density_of_states",

@@ -18,6 +18,8 @@ from gnnip.md.state import Layout, State
 
 FORMAT = "gnnip dynamics checkpoint"
 FORMAT_VERSION = 1
+#: what a run starts from; forces and energy follow from it
+_START = ("positions", "velocities", "masses", "atomic_numbers", "cell", "pbc", "temperature")
 
 
 def write_checkpoint(path: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -60,19 +62,17 @@ def state_arrays(prefix: str, state: State) -> dict[str, np.ndarray]:
 
 
 def state_from_arrays(prefix: str, arrays: dict[str, np.ndarray], device: torch.device) -> State:
-    """Turn `state_arrays` round."""
-    layout = Layout(
-        *(
-            tuple(int(v) for v in arrays[f"{prefix}/layout/{field.name}"])
-            for field in dataclasses.fields(Layout)
-        )
-    )
+    """Return the state that `state_arrays` wrote under `prefix`."""
+    layout = {
+        field.name: tuple(arrays[f"{prefix}/layout/{field.name}"].tolist())
+        for field in dataclasses.fields(Layout)
+    }
     tensors = {
         field.name: torch.as_tensor(arrays[f"{prefix}/{field.name}"], device=device)
         for field in dataclasses.fields(State)
         if field.name != "layout"
     }
-    return State(layout=layout, **tensors)
+    return State(layout=Layout(**layout), **tensors)
 
 
 def fingerprint(state: State, settings: dict[str, Any]) -> str:
@@ -80,15 +80,7 @@ def fingerprint(state: State, settings: dict[str, Any]) -> str:
     run.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name in (
-        "positions",
-        "velocities",
-        "masses",
-        "atomic_numbers",
-        "cell",
-        "pbc",
-        "temperature",
-    ):
+    for name in _START:
         digest.update(np.ascontiguousarray(getattr(state, name).cpu().numpy()).tobytes())
     digest.update(json.dumps(dataclasses.asdict(state.layout)).encode())
     return digest.hexdigest()

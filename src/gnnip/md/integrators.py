@@ -83,7 +83,7 @@ class Langevin:
         self.time_step = _positive("time_step", time_step, "fs")
         self.friction = _positive("friction", friction, "1/fs")
         self.keeps_momentum = False
-        self._noise: BlockNoise | None = None
+        self._noise = BlockNoise(LANGEVIN, _normal)
 
     def settings(self) -> dict[str, Any]:
         """Return name, time step and friction."""
@@ -95,23 +95,14 @@ class Langevin:
 
     def before_forces(self, state: State, step: int) -> State:
         """B, A, O, A; what the O part gives to the kinetic energy is added to the heat."""
-        if self._noise is None or self._noise.device != state.device:
-            self._noise = BlockNoise(
-                LANGEVIN, lambda draw, n: draw.standard_normal((BLOCK_STEPS, n, 3)), state.device
-            )
-        noise = self._noise.at(step, state.layout.seeds, state.layout.counts)
+        noise = self._noise.at(step, state.layout.seeds, state.layout.counts, state.device)
         half = 0.5 * self.time_step
         velocities = _kick(state, half)
         positions = state.positions + half * velocities
         before = kinetic_energy(state, velocities)
         keep = math.exp(-self.friction * self.time_step)
-        width = torch.sqrt(
-            (1.0 - keep * keep)
-            * KB
-            / AMU_A2_PER_FS2
-            * state.temperature[state.replica]
-            / state.masses
-        )
+        temperature = state.temperature[state.replica]
+        width = torch.sqrt((1.0 - keep * keep) * KB / AMU_A2_PER_FS2 * temperature / state.masses)
         velocities = keep * velocities + width[:, None] * noise
         heat = state.heat + (kinetic_energy(state, velocities) - before)
         return state.replace(
@@ -137,7 +128,7 @@ class CSVR:
         self.relaxation = _positive("relaxation", relaxation, "fs")
         self.keeps_momentum = True
         self._verlet = VelocityVerlet(time_step)
-        self._noise: BlockNoise | None = None
+        self._noise = BlockNoise(RESCALING, _normal_and_chi_square)
 
     def settings(self) -> dict[str, Any]:
         """Return name, time step and relaxation time."""
@@ -156,9 +147,7 @@ class CSVR:
         heat.
         """
         state = self._verlet.after_forces(state, step)
-        if self._noise is None or self._noise.device != state.device:
-            self._noise = BlockNoise(RESCALING, _normal_and_chi_square, state.device)
-        noise = self._noise.at(step, state.layout.seeds, state.layout.freedom)
+        noise = self._noise.at(step, state.layout.seeds, state.layout.freedom, state.device)
         normal, chi_square = noise[:, 0], noise[:, 1]
         kinetic = kinetic_energy(state)
         keep = math.exp(-self.time_step / self.relaxation)
@@ -177,6 +166,10 @@ class CSVR:
         velocities = state.velocities * scale[state.replica][:, None]
         heat = state.heat + (kinetic_energy(state, velocities) - kinetic)
         return state.replace(velocities=velocities, heat=heat)
+
+
+def _normal(draw: np.random.Generator, n_atoms: int) -> np.ndarray:
+    return draw.standard_normal((BLOCK_STEPS, n_atoms, 3))
 
 
 def _normal_and_chi_square(draw: np.random.Generator, freedom: int) -> np.ndarray:

@@ -113,16 +113,14 @@ class AseForceField:
         from ase import Atoms
 
         energies, forces = [], []
-        offsets = state.layout.offsets
         for row, identifier in enumerate(state.layout.identifiers):
-            block = slice(int(offsets[row]), int(offsets[row + 1]))
-            periodic = state.pbc[row].cpu().numpy()
+            positions, numbers, cell, pbc = state.structure(row)
             atoms = Atoms(
-                numbers=state.atomic_numbers[block].cpu().numpy(),
-                positions=state.positions[block].cpu().numpy(),
-                masses=state.masses[block].cpu().numpy(),
-                cell=state.cell[row].cpu().numpy() if periodic.any() else None,
-                pbc=periodic,
+                numbers=numbers,
+                positions=positions,
+                masses=state.masses[state.layout.atom_slice(row)].cpu().numpy(),
+                cell=cell,
+                pbc=pbc,
                 calculator=self._calculator(identifier),
             )
             energies.append(float(atoms.get_potential_energy()))
@@ -143,15 +141,11 @@ def as_force_field(potential: Any) -> ForceField:
                 f"{type(potential).__name__} has no cutoff: give a potential of gnnip.models."
             )
         return ContractForceField(potential)
-    if isinstance(potential, ContractForceField | AseForceField):
-        return potential
     if hasattr(potential, "cutoff") and callable(potential):
         return potential
-    if (
-        hasattr(potential, "get_potential_energy")
-        or callable(potential)
-        or isinstance(potential, list | tuple)
-    ):
+    if hasattr(potential, "get_potential_energy") or callable(potential):
+        return AseForceField(potential)
+    if isinstance(potential, list | tuple):
         return AseForceField(potential)
     raise ConfigError(
         f"{type(potential).__name__} cannot drive dynamics: give a potential of gnnip.models "
