@@ -32,9 +32,7 @@ def write_checkpoint(path: Path, values: dict[str, Any], arrays: dict[str, np.nd
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read what `write_checkpoint` wrote; CheckpointError if it is damaged, of another kind or
-    newer.
-    """
+    """Read what `write_checkpoint` wrote; CheckpointError if damaged, of another kind or newer."""
     try:
         with np.load(path, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
@@ -76,9 +74,7 @@ def state_from_arrays(prefix: str, arrays: dict[str, np.ndarray], device: torch.
 
 
 def fingerprint(state: State, settings: dict[str, Any]) -> str:
-    """Return a hash of the start of a run and of what drives it, to refuse a checkpoint of another
-    run.
-    """
+    """Return a hash of the start of a run and of its settings, by which a checkpoint is known."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name in _START:
         digest.update(np.ascontiguousarray(getattr(state, name).cpu().numpy()).tobytes())

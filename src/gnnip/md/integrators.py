@@ -28,9 +28,7 @@ class Integrator(Protocol):
     keeps_momentum: bool  #: if not, all 3n degrees of freedom are warm
 
     def before_forces(self, state: State, step: int) -> State:
-        """Move positions and velocities of step `step` up to the point where new forces are
-        needed.
-        """
+        """Move positions and velocities up to the point where new forces are needed."""
 
     def after_forces(self, state: State, step: int) -> State:
         """Finish the step with the new forces."""
@@ -45,9 +43,7 @@ def _kick(state: State, duration: float) -> torch.Tensor:
 
 
 class VelocityVerlet:
-    """Constant-energy dynamics, second order in the time step (Swope et al., J. Chem. Phys. 76,
-    637 (1982)).
-    """
+    """Constant-energy dynamics of second order (Swope et al., J. Chem. Phys. 76, 637 (1982))."""
 
     def __init__(self, time_step: float) -> None:
         """Take `time_step` in fs; ConfigError unless it is greater than zero."""
@@ -143,9 +139,7 @@ class CSVR:
         return self._verlet.before_forces(state, step)
 
     def after_forces(self, state: State, step: int) -> State:
-        """Half a kick, then the rescaling; what it gives to the kinetic energy is added to the
-        heat.
-        """
+        """Half a kick, then the rescaling; the kinetic energy it gives is added to the heat."""
         state = self._verlet.after_forces(state, step)
         noise = self._noise.at(step, state.layout.seeds, state.layout.freedom, state.device)
         normal, chi_square = noise[:, 0], noise[:, 1]

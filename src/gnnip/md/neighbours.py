@@ -96,9 +96,7 @@ class SkinList:
         return [range(first, min(first + size, n_replicas)) for first in range(0, n_replicas, size)]
 
     def displacement(self, state: State) -> torch.Tensor:
-        """Largest squared displacement of each replica since its list was built (g,); infinite
-        where none is.
-        """
+        """Largest squared displacement (g,) since each list was built; infinite without a list."""
         if self._reference is None:
             self._reference = torch.full_like(state.positions, torch.nan)
             self._lists = [None] * state.n_replicas
@@ -220,9 +218,7 @@ class SkinList:
 
 
 def largest_square(vectors: torch.Tensor, state: State) -> torch.Tensor:
-    """Largest squared length of the per-atom `vectors` (n, 3) in each replica (g,); infinite where
-    one is not finite.
-    """
+    """Largest squared length of `vectors` (n, 3) in each replica (g,); infinite if any is NaN."""
     square = torch.nan_to_num(_square(vectors), nan=torch.inf)
     return square.new_zeros(state.n_replicas).scatter_reduce(0, state.replica, square, "amax")
 

@@ -34,9 +34,7 @@ class OrderTest:
 
 
 def straight_line(time: np.ndarray, energy: np.ndarray) -> tuple[float, float]:
-    """Return the slope of a straight line through `energy` (m,) over `time` (m,), and the RMS of
-    what is left, in the units given.
-    """
+    """Return slope and RMS deviation of a straight line through `energy` (m,) over `time` (m,)."""
     time, energy = time - time.mean(), energy - energy.mean()
     line = np.polyfit(time, energy, 1)
     return float(line[0]), float(np.sqrt(np.mean((energy - np.polyval(line, time)) ** 2)))

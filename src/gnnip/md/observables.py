@@ -39,9 +39,7 @@ class RadialDistribution:
 
 @dataclass(frozen=True)
 class AngularDistribution:
-    """Probability density of the angle at a centre between two neighbours; keys (centre, smaller
-    end, larger end).
-    """
+    """Probability density of the angle at a centre; keys (centre, smaller end, larger end)."""
 
     edges: np.ndarray  #: (bins + 1,) radians, 0 to pi
     p: Mapping[Triplet, np.ndarray]  #: (bins,) per radian
@@ -221,9 +219,7 @@ def mean_angular_distribution(
 
 
 def _by_system(structures: Sequence[Structure]) -> list[tuple[np.ndarray, Any, Any, Any]]:
-    """Return (frames (t, n, 3), numbers, cell, pbc) of the structures that share all but the
-    positions, in order of appearance.
-    """
+    """Return (frames (t, n, 3), numbers, cell, pbc) of structures that differ in positions only."""
     if not structures:
         raise DataError("An average needs at least one structure.")
     groups: dict[Any, tuple[list[np.ndarray], Any]] = {}

@@ -24,9 +24,7 @@ def generator(seed: int, purpose: int, block: int) -> np.random.Generator:
 
 
 class BlockNoise:
-    """Noise of the current block of steps for all replicas; drawn again when block or replicas
-    change.
-    """
+    """Noise of the current block of steps; drawn again when the block or the replicas change."""
 
     def __init__(
         self, purpose: int, draw: Callable[[np.random.Generator, int], np.ndarray]

@@ -61,9 +61,7 @@ class Result:
     wall_s: float
 
     def survival(self) -> tuple[list[float], list[bool]]:
-        """Return for each replica the time under observation (fs) and whether it failed, as
-        `survival_curve` takes them.
-        """
+        """Return times of observation (fs) and flags of failure, as `survival_curve` takes them."""
         replicas = sorted(self.final)
         times = [self.failures[r].time_fs if r in self.failures else self.time_fs for r in replicas]
         return times, [r in self.failures for r in replicas]
@@ -264,9 +262,7 @@ class Simulation:
         self._record()
 
     def _forces(self, state: State) -> tuple[State, dict[int, GnnipError], list[torch.Tensor]]:
-        """Return the state with new forces, the rows that the potential refused, and flags of
-        pairs in contact.
-        """
+        """Return the state with new forces, the rows refused, and flags of pairs in contact."""
         energies, forces, touching = [], [], []
         refused: dict[int, GnnipError] = {}
         groups = self._list.group_rows(state.n_replicas)

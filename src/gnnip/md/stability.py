@@ -40,9 +40,7 @@ COLLAPSED = 0.75
 
 @dataclass(frozen=True)
 class RdfCriterion:
-    """Fail when the RDF of any pair of species, over one window, is further than `threshold` from
-    the reference.
-    """
+    """Fail when the RDF of any pair of species over one window is too far from the reference."""
 
     reference: RadialDistribution
     threshold: float  #: Angstrom, integral of |g - g_ref| over r
@@ -50,9 +48,7 @@ class RdfCriterion:
     sample_fs: float = 10.0
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for a threshold, window or sampling time that is not positive, or a
-        window shorter than the time between two samples.
-        """
+        """Raise ConfigError for numbers that are not positive and a window below one sample."""
         if not (self.threshold > 0 and 0 < self.sample_fs <= self.window_fs):
             raise ConfigError(
                 "An RDF criterion needs threshold > 0 and 0 < sample_fs <= window_fs, found "
@@ -178,9 +174,7 @@ class EnvironmentLibrary:
     def __init__(
         self, cutoff: float = 5.0, n_shells: int = 12, max_environments: int = 5000
     ) -> None:
-        """Take the radius in Angstrom, the shells inside it, and the most environments kept per
-        element.
-        """
+        """Take the radius in Angstrom, the shells, and the most environments of an element."""
         self.cutoff = cutoff
         self.centres = np.linspace(0.5, cutoff, n_shells)
         self.width = float(self.centres[1] - self.centres[0])

@@ -1,6 +1,4 @@
-"""The state of many replicas in one flat batch: positions, velocities, and per-replica
-temperature, seed and cell.
-"""
+"""The state of many replicas in one flat batch, each with its temperature, seed and cell."""
 
 from __future__ import annotations
 
@@ -250,9 +248,7 @@ def maxwell_boltzmann(
 
 
 def sum_per_replica(values: torch.Tensor, replica: torch.Tensor, n_replicas: int) -> torch.Tensor:
-    """Sum per-atom `values` (n,) over each replica, in the order of the atoms (the same bits in
-    any batch on a CPU).
-    """
+    """Sum `values` (n,) over each replica in the order of its atoms: the same bits in any batch."""
     return values.new_zeros(n_replicas).index_add_(0, replica, values)
 
 

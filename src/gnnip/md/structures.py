@@ -33,9 +33,7 @@ def neighbour_vectors(
 
 
 def shortest_lattice_vector(cell: np.ndarray) -> float:
-    """Length of the shortest lattice vector of `cell` (3, 3), among combinations of up to 3 of
-    each; Angstrom.
-    """
+    """Length of the shortest combination of up to 3 of each vector of `cell` (3, 3), Angstrom."""
     steps = np.array([step for step in product(range(-3, 4), repeat=3) if any(step)])
     return float(np.linalg.norm(steps @ np.asarray(cell, dtype=np.float64), axis=1).min())
 

@@ -1,6 +1,4 @@
-"""Trajectories of many replicas: collected in memory, written in atomic segments, joined in one
-HDF5 file.
-"""
+"""Trajectories of many replicas: collected in memory, kept in segments, joined in one file."""
 
 from __future__ import annotations
 
@@ -184,9 +182,7 @@ def joined_segments(path: Path) -> int:
 
 
 def read_trajectory(path: str | os.PathLike[str]) -> list[Trajectory]:
-    """Read all replicas of a trajectory file; DataError if it is missing, damaged, of another kind
-    or newer.
-    """
+    """Read all replicas of a file; DataError if missing, damaged, of another kind or newer."""
     with _open(Path(path)) as file:
         return [_read_replica(file[name]) for name in sorted(file)]
 
@@ -257,9 +253,7 @@ def write_extxyz(trajectory: Trajectory, path: str | os.PathLike[str], every: in
 
 
 def write_failure(failure: Failure, path: str | os.PathLike[str]) -> None:
-    """Write the last good and the first bad frame of a failed replica as extended XYZ (through
-    ASE).
-    """
+    """Write the last good and the first bad frame of a failed replica as extended XYZ."""
     from ase.io import write
 
     frames = []

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnip.errors import ConfigError
-from gnnip.files import atomic_path
+from gnnip.files import atomic_path, sha256
 from gnnip.measurements.dynamics.motion import Motion
 
 if TYPE_CHECKING:
@@ -59,13 +59,18 @@ def run_dynamics(
     import torch
 
     from gnnip.md import add_facts, write_failure
+    from gnnip.models.contract import choose_device, model_files
 
     if (model is None) == (reference is None):
         raise ConfigError("Dynamics need either a trained model or the name of a reference.")
     torch.set_num_threads(threads)
     moved, output = Motion.read(motion), Path(output)
-    folder = _checkpoints(moved, output, name, model, reference, code)
-    simulation = _simulation(moved, dataset, folder, name, model, reference, device)
+    weights = None if model is None else sha256(model_files(model)[0])
+    identity = {"motion": asdict(moved), "name": name, "potential": weights or reference}
+    folder = _folder_of_checkpoints(output, {**identity, "code": code})
+    place = "cpu" if model is None else str(choose_device(device))
+    potential = load_potential(model, reference, place)
+    simulation = _start_or_continue(moved, dataset, name, potential, place, folder)
     n_steps = moved.steps(moved.duration)
     if simulation.step:
         progress(f"continues at step {simulation.step} of {n_steps}")
@@ -82,26 +87,22 @@ def run_dynamics(
     return result.trajectories
 
 
-def _simulation(
+def _start_or_continue(
     motion: Motion,
     dataset: str | os.PathLike[str],
-    folder: Path,
     name: str,
-    model: str | os.PathLike[str] | None,
-    reference: str | None,
+    potential: Any,
     device: str,
+    folder: Path,
 ) -> Simulation:
     """Return the run of all replicas, at its start or at the checkpoint in `folder`."""
     from gnnip.datasets.arrays import load_arrays
     from gnnip.md import Simulation
-    from gnnip.models.contract import choose_device
 
-    place = str(choose_device(device)) if model is not None else "cpu"
     arrays = load_arrays(dataset)
-    state = motion.state(arrays, name, place)
     return Simulation(
-        load_potential(model, reference, place),
-        state,
+        potential,
+        motion.state(arrays, name, device),
         motion.integrator(),
         criteria=motion.limits(arrays),
         record_every=motion.steps(motion.record_every),
@@ -111,24 +112,8 @@ def _simulation(
     )
 
 
-def _checkpoints(
-    motion: Motion,
-    output: Path,
-    name: str,
-    model: str | os.PathLike[str] | None,
-    reference: str | None,
-    code: str,
-) -> Path:
+def _folder_of_checkpoints(output: Path, identity: Mapping[str, Any]) -> Path:
     """Return the folder of this run's checkpoints; those of other runs beside it are removed."""
-    from gnnip.files import sha256
-    from gnnip.models.contract import model_files
-
-    identity = {
-        "motion": asdict(motion),
-        "name": name,
-        "potential": reference if model is None else sha256(model_files(model)[0]),
-        "code": code,
-    }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
     folder = output.parent / f"run-{key}"
     for stale in output.parent.glob("run-*"):

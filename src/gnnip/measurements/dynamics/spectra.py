@@ -68,9 +68,7 @@ def _survivors(replicas: Sequence[Trajectory], wanted: Comparison) -> Alive:
 
 
 def mean_spectrum(alive: Alive, length: float) -> Spectrum | None:
-    """Return the mean spectrum of all pieces of `length` (fs) that fit into the runs, None where
-    none does.
-    """
+    """Return the mean spectrum of all pieces of `length` (fs) that fit into the runs, or None."""
     found: list[Spectrum] = []
     for t, velocities in alive:
         frames = min(round(length / t.frame_interval_fs), len(velocities))

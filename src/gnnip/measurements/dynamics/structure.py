@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -29,20 +29,6 @@ from gnnip.measurements.selection import frames_with
 NOISE_FLOOR = "noise_floor"
 Halves = tuple[list[Structure], list[Structure]]
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
-Found = TypeVar("Found")
-
-
-class Measure(Protocol[Found]):
-    """A distribution of structures, as curves and as errors in percent against another."""
-
-    def of(self, frames: Sequence[Structure]) -> Found:
-        """Return the distribution."""
-
-    def curves(self, found: Found) -> Curves:
-        """Return its curves (x, values) by name."""
-
-    def errors(self, found: Found, expected: Found) -> dict[str, float]:
-        """Return errors by the same names, percent."""
 
 
 def structure(
@@ -53,7 +39,8 @@ def structure(
 ) -> list[Row]:
     """Return distributions, their errors and noise floors; `motion` is that of the reference."""
     some = next(iter(runs.values()))[0]
-    measures: dict[str, Measure] = {"rdf": _Radial(wanted)}
+    # each of them: of(frames), curves(found) by name, errors(found, expected) in percent
+    measures: dict[str, Any] = {"rdf": _Radial(wanted)}
     if wanted.adf_cutoff is not None:
         measures["adf"] = _Angular(wanted)
     if some.cell is None:
@@ -72,7 +59,7 @@ def structure(
 
 def _measured(
     record: str,
-    measure: Measure,
+    measure: Any,
     frames: Mapping[str, Sequence[Structure]],
     halves: Halves | None,
 ) -> list[Row]:
