@@ -196,7 +196,7 @@ rule compare_dynamics:
     params:
         names=potential_names,
         options=comparison_options,
-        code=code_of("gnnip.measurements.dynamics_comparison"),
+        code=code_of("gnnip.measurements.dynamics.comparison"),
     message:
         "Comparing the dynamics of {wildcards.card}/{wildcards.step} with the reference"
     script:

@@ -6,7 +6,7 @@ from gnnip.logs import job_log
 # steps are timed in a process of its own, which imports this file again
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        from gnnip.measurements.dynamics_comparison import compare_dynamics
+        from gnnip.measurements.dynamics.comparison import compare_dynamics
 
         names, options = snakemake.params.names, snakemake.params.options
         table = compare_dynamics(

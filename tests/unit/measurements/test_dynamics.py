@@ -8,7 +8,10 @@ from gnnip.errors import ConfigError, DataError
 from gnnip.md import read_trajectory
 from gnnip.measurements import dynamics
 from gnnip.measurements.dynamics import Motion, run_dynamics
-from gnnip.measurements.dynamics_comparison import _time_steps, compare_dynamics
+from gnnip.measurements.dynamics.comparison import compare_dynamics
+from gnnip.measurements.dynamics.options import Comparison
+from gnnip.measurements.dynamics.speed import time_steps
+from gnnip.measurements.dynamics.structure import halves_of
 
 REFERENCE = "water_anion accuracy_hartree=1e-3"
 MOTION = {
@@ -63,18 +66,18 @@ def model(tmp_path_factory):
 
 
 def test_every_start_is_run_with_seeds_of_its_own(dataset):
-    plan = Motion.read(MOTION)
+    motion = Motion.read(MOTION)
     arrays = load_arrays(dataset)
-    frames = plan.frames(arrays)
+    frames = motion.frames(arrays)
     assert len(frames) == 2
     assert set(arrays.column("temperature_k")[frames]) == {100.0}
-    state = plan.state(arrays, "forces/all/seed-0")
+    state = motion.state(arrays, "forces/all/seed-0")
     assert state.n_replicas == 4
     positions = state.positions.numpy().reshape(4, -1, 3)
     np.testing.assert_array_equal(positions[0], positions[1])
     assert not np.array_equal(positions[0], positions[2])
     assert len(set(state.layout.seeds)) == 4
-    other = plan.state(arrays, "reference")
+    other = motion.state(arrays, "reference")
     np.testing.assert_array_equal(other.positions, state.positions)
     assert not set(other.layout.seeds) & set(state.layout.seeds)
 
@@ -296,7 +299,7 @@ def test_steps_are_timed_alone_and_in_a_batch(dataset, runs):
     _, models = runs
     threads = torch.get_num_threads()
     try:
-        rows = _time_steps(str(dataset), {"soft": models["soft"]}, REFERENCE, MOTION, MOTION, 2, 1)
+        rows = time_steps(str(dataset), {"soft": models["soft"]}, REFERENCE, MOTION, MOTION, 2, 1)
     finally:
         torch.set_num_threads(threads)
     seconds = pd.DataFrame(rows).set_index(["potential", "name"])["value"]
@@ -314,12 +317,10 @@ def test_wrong_comparisons_are_one_sentence(dataset, runs):
 
 
 def test_halves_without_repeats_are_early_and_late(runs):
-    from gnnip.measurements.dynamics_comparison import Comparison, _halves
-
     replicas = read_trajectory(runs[0]["reference"])[:1]
-    plan = Motion.read({**MOTION, "repeats": 1})
+    motion = Motion.read({**MOTION, "repeats": 1})
     wanted = Comparison.read({**COMPARISON, "discard": 0.0})
-    early, late = _halves(replicas, plan, wanted)
+    early, late = halves_of(replicas, motion, wanted)
     assert len(early) == len(late) == 6
     np.testing.assert_array_equal([s[0] for s in early], replicas[0].positions[:6])
     assert dynamics.REFERENCE == "reference"

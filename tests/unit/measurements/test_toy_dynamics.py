@@ -16,15 +16,19 @@ from gnnip.datasets.store import write_frames
 from gnnip.errors import ConfigError, DataError
 from gnnip.measurements.conservation import measure_conservation
 from gnnip.measurements.dynamics import (
+    COLUMNS,
     Motion,
     failure_file,
     motion_of_reference,
     register_trajectory,
-    repeated,
     run_dynamics,
     take_archived,
 )
-from gnnip.measurements.dynamics_comparison import Comparison, compare_dynamics
+from gnnip.measurements.dynamics.autopsy import snapshots as structures_to_look_at
+from gnnip.measurements.dynamics.comparison import compare_dynamics
+from gnnip.measurements.dynamics.motion import repeated
+from gnnip.measurements.dynamics.options import Comparison
+from gnnip.measurements.dynamics.spectra import mean_spectrum
 
 REFERENCE = "ase:lj sigma=3.4 epsilon=0.0104 rc=6.0 smooth=true"
 MOTION = {
@@ -237,29 +241,26 @@ def test_one_failed_structure_is_kept_with_its_pair_in_the_middle(snapshots, run
 
 
 def test_a_pair_across_the_boundary_is_shown_together(runs):
-    from gnnip.measurements.dynamics import COLUMNS
-    from gnnip.measurements.dynamics_comparison import _snapshots
-
     first = md.read_trajectory(runs["sticky"])[0]
     i, j = first.failure.pair
     bad = first.failure.first_bad
     apart = bad.positions - 0.5 * (bad.positions[i] + bad.positions[j])
     moved = replace(first.failure, first_bad=replace(bad, positions=apart))
-    rows = pd.DataFrame(_snapshots("x", [replace(first, failure=moved)]), columns=list(COLUMNS))
+    rows = pd.DataFrame(
+        structures_to_look_at("x", [replace(first, failure=moved)]), columns=list(COLUMNS)
+    )
     _, _, places = structure_of(rows, "x")
     distance = np.linalg.norm(places[i] - places[j])
     assert distance == pytest.approx(first.failure.pair_distance, abs=1e-3)
 
 
 def test_what_is_no_structure_is_not_kept(runs, table):
-    from gnnip.measurements.dynamics_comparison import _snapshots
-
     assert not table["record"].eq("frame").any()  # unless it is asked for
     first = md.read_trajectory(runs["sticky"])[0]
     bad = first.failure.first_bad
     lost = replace(bad, positions=np.full_like(bad.positions, np.nan))
     broken = replace(first, failure=replace(first.failure, first_bad=lost))
-    assert _snapshots("x", [broken]) == []
+    assert structures_to_look_at("x", [broken]) == []
 
 
 # --- limits --------------------------------------------------------------------------------------
@@ -304,9 +305,9 @@ def test_wrong_limits_are_one_sentence(dataset, models, tmp_path, criteria, erro
 
 def test_energies_without_a_spread_cannot_judge(dataset):
     arrays = load_arrays(dataset).subset([0])
-    plan = Motion.read({**MOTION, "starts": 1, "criteria": {"energy_sigma": 6.0}})
+    motion = Motion.read({**MOTION, "starts": 1, "criteria": {"energy_sigma": 6.0}})
     with pytest.raises(DataError, match="no spread: select more frames"):
-        plan.limits(arrays)
+        motion.limits(arrays)
 
 
 # --- larger cells -----------------------------------------------------------------------------
@@ -436,16 +437,14 @@ def test_the_reference_may_move_otherwise(table, runs):
 
 
 def test_longer_runs_are_cut_into_pieces_of_one_length():
-    from gnnip.measurements.dynamics_comparison import _mean_spectrum
-
     time = np.arange(64) * 2.0
     wave = np.cos(2 * np.pi * 0.01 * time)[:, None, None] * np.ones((1, 3, 3))
     t = md.Trajectory(
         *(0, 1, 40.0, np.full(3, 18), np.full(3, 40.0), None, None, time),
         *(np.zeros_like(wave), wave, {}, None),
     )
-    whole = _mean_spectrum([(t, wave)], 128.0)
-    pieces = _mean_spectrum([(t, wave)], 64.0)
+    whole = mean_spectrum([(t, wave)], 128.0)
+    pieces = mean_spectrum([(t, wave)], 64.0)
     one = md.vibrational_density_of_states(wave[:32], t.masses, t.atomic_numbers, 2.0)
     other = md.vibrational_density_of_states(wave[32:], t.masses, t.atomic_numbers, 2.0)
     assert len(whole.frequency) == 33
