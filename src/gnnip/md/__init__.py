@@ -13,7 +13,6 @@ from gnnip.md.integrators import CSVR, Langevin, VelocityVerlet
 from gnnip.md.nve import OrderTest, nve_order_test, straight_line
 from gnnip.md.observables import (
     AngularDistribution,
-    MeanSquareDisplacement,
     RadialDistribution,
     Spectrum,
     adf_errors,
@@ -21,23 +20,19 @@ from gnnip.md.observables import (
     mean_angular_distribution,
     mean_radial_distribution,
     mean_square_displacement,
-    noise_floor,
     radial_distribution,
     rdf_errors,
     vdos_error,
     vibrational_density_of_states,
 )
-from gnnip.md.potentials import AseForceField, ContractForceField
 from gnnip.md.simulation import Result, Simulation
 from gnnip.md.stability import (
     KINDS,
-    REASONS,
     Criteria,
     EnvironmentLibrary,
     Failure,
     Frame,
     RdfCriterion,
-    SurvivalCurve,
     survival_curve,
 )
 from gnnip.md.state import (
@@ -62,16 +57,12 @@ from gnnip.md.trajectory import (
 __all__ = [
     "CSVR",
     "KINDS",
-    "REASONS",
     "AngularDistribution",
-    "AseForceField",
-    "ContractForceField",
     "Criteria",
     "EnvironmentLibrary",
     "Failure",
     "Frame",
     "Langevin",
-    "MeanSquareDisplacement",
     "OrderTest",
     "RadialDistribution",
     "RdfCriterion",
@@ -80,7 +71,6 @@ __all__ = [
     "Spectrum",
     "State",
     "Structure",
-    "SurvivalCurve",
     "Trajectory",
     "VelocityVerlet",
     "add_facts",
@@ -95,7 +85,6 @@ __all__ = [
     "mean_angular_distribution",
     "mean_radial_distribution",
     "mean_square_displacement",
-    "noise_floor",
     "nve_order_test",
     "pack_trajectory",
     "radial_distribution",

@@ -9,7 +9,7 @@ Angstrom (Fu et al., arXiv 2210.07237) and the percentage of the integral of |g_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -377,21 +377,6 @@ def vdos_error(spectrum: Spectrum, reference: Spectrum) -> dict[str, float]:
         "integral": float(np.abs(ours - theirs).sum() * width),
         "percent": _percent(distance, sigma),
     }
-
-
-def noise_floor(
-    compute: Callable[[np.ndarray], Any], errors: Callable[[Any, Any], Any], reference: np.ndarray
-) -> Any:
-    """Return what `errors` finds between the two halves of the reference's own frames (t, ...).
-
-    `compute` maps frames to a distribution, e.g. ``lambda x: radial_distribution(x, numbers,
-    cell)``. A model's error below this cannot be told from sampling noise. Half the frames give a
-    floor that is a little too high, the safe side.
-    """
-    half = len(reference) // 2
-    if half < 1:
-        raise DataError("A noise floor needs at least two frames of the reference.")
-    return errors(compute(reference[:half]), compute(reference[half : 2 * half]))
 
 
 def _wasserstein(p: np.ndarray, q: np.ndarray, width: float) -> float:

@@ -60,12 +60,6 @@ class Result:
     atom_steps: int  #: atoms moved, times steps, in this process
     wall_s: float
 
-    def survival(self) -> tuple[list[float], list[bool]]:
-        """Return times of observation (fs) and flags of failure, as `survival_curve` takes them."""
-        replicas = sorted(self.final)
-        times = [self.failures[r].time_fs if r in self.failures else self.time_fs for r in replicas]
-        return times, [r in self.failures for r in replicas]
-
 
 class Simulation:
     """Moves the replicas of a state; resumes by itself from the checkpoint in `folder`.

@@ -59,8 +59,9 @@ from gnnip.measurements.dynamics.relabel import observable_errors, relabelled
 from gnnip.measurements.dynamics.replicas import single_runs
 from gnnip.measurements.dynamics.rows import Row
 from gnnip.measurements.dynamics.spectra import spectra
-from gnnip.measurements.dynamics.speed import speed
+from gnnip.measurements.dynamics.speed import time_steps
 from gnnip.measurements.dynamics.structure import structure
+from gnnip.measurements.timing import in_one_thread
 
 
 def compare_dynamics(
@@ -108,5 +109,5 @@ def compare_dynamics(
         rows += observable_errors(rows, own, wanted)
     if wanted.timed_steps:
         timed = reference if wanted.time_reference else None
-        rows += speed(dataset, models, timed, moved, own, wanted)
+        rows += in_one_thread(time_steps, dataset, dict(models), timed, moved, own, wanted)
     return pd.DataFrame(rows, columns=list(COLUMNS))
