@@ -318,10 +318,7 @@ def rdf_errors(
         found = g.g.get(pair, np.zeros_like(expected))
         integral = float(np.abs(found - expected).sum() * width)
         norm = float(np.abs(expected - (1.0 if reference.density else 0.0)).sum() * width)
-        result[pair] = {
-            "integral_angstrom": integral,
-            "percent": _percent(integral, norm),
-        }
+        result[pair] = {"integral_angstrom": integral, "percent": _percent(integral, norm)}
     return result
 
 

@@ -72,7 +72,7 @@ class Criteria:
     equilibration_fs: float = 0.0  #: energy and RDF are judged after this time only
 
     def __post_init__(self) -> None:
-        """Refuse limits that are not greater than zero."""
+        """Raise ConfigError for limits that are not greater than zero."""
         for name in ("temperature_factor", "distance_factor", "energy_sigma", "displacement"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):

@@ -25,9 +25,9 @@ def take_archived(
 ) -> None:
     """Copy the registered trajectory `name` to `output`, as if `run_dynamics` had just made it.
 
-    Its checksum must be the registered one, it must have been moved by `reference` at the
-    temperature of `motion`, and whatever `own` states must be what it says of itself; all else
-    (duration, time step, starts, ...) is what it is. DataError otherwise.
+    DataError unless its checksum is the registered one, it was moved by `reference` at the
+    temperature of `motion`, and the file records whatever else `own` states. What `own` leaves out
+    (duration, time step, starts, ...) may differ from `motion`.
     """
     from gnnip.datasets.registry import check_archive
     from gnnip.md import read_facts
