@@ -12,7 +12,7 @@ import torch
 from gnnip.errors import GnnipError
 from gnnip.md.neighbours import largest_square
 from gnnip.md.observables import mean_radial_distribution, rdf_errors
-from gnnip.md.stability import REASONS, Criteria, EnvironmentLibrary, Failure, Frame
+from gnnip.md.stability import REASONS, Criteria, Failure, Frame
 from gnnip.md.state import State, kinetic_temperature
 from gnnip.md.structures import closest_pair
 from gnnip.models.elements import COVALENT_RADII
@@ -24,13 +24,10 @@ Verdicts = dict[int, list[tuple[str, str]]]
 class Judge:
     """Applies `Criteria`; its only memory are the windows of the RDF criterion."""
 
-    def __init__(
-        self, criteria: Criteria, time_step: float, environments: EnvironmentLibrary | None
-    ) -> None:
-        """Take the limits, the time step in fs, and the training environments if there are any."""
+    def __init__(self, criteria: Criteria, time_step: float) -> None:
+        """Take the limits, and the time step in fs."""
         self.criteria = criteria
         self.time_step = time_step
-        self.environments = environments
         #: by replica: samples so far in this window, and the sum of their g (pairs, bins)
         self.windows: dict[int, tuple[int, np.ndarray]] = {}
 
@@ -152,17 +149,13 @@ class Judge:
         good = None if old is None else _frame(old, row, step - 1)
         _, numbers, cell, pbc = new.structure(row)
         closest = closest_pair((bad.positions, numbers, cell, pbc))
-        last = None if good is None else (good.positions, numbers, cell, pbc)
-        if closest is None and last is not None:
-            closest = closest_pair(last)
+        if closest is None and good is not None:
+            closest = closest_pair((good.positions, numbers, cell, pbc))
         pair, distance = (None, math.nan) if closest is None else closest
         ratio, kinds = math.nan, None
         if pair is not None:
             kinds = (int(numbers[pair[0]]), int(numbers[pair[1]]))
             ratio = distance / float(COVALENT_RADII[kinds[0]] + COVALENT_RADII[kinds[1]])
-        environment, odd_atom = math.nan, None
-        if self.environments is not None and last is not None:
-            environment, odd_atom = self.environments.strangest(last, pair)
         return Failure(
             replica=new.layout.identifiers[row],
             seed=new.layout.seeds[row],
@@ -181,8 +174,6 @@ class Judge:
             atomic_numbers=numbers,
             cell=cell,
             pbc=pbc,
-            environment_distance=environment,
-            environment_atom=odd_atom,
         )
 
 

@@ -31,7 +31,7 @@ from gnnip.md.integrators import Integrator
 from gnnip.md.judge import Judge, Verdicts
 from gnnip.md.neighbours import SkinList, largest_square
 from gnnip.md.potentials import as_force_field
-from gnnip.md.stability import Criteria, EnvironmentLibrary, Failure
+from gnnip.md.stability import Criteria, Failure
 from gnnip.md.state import State, kinetic_energy, kinetic_temperature
 from gnnip.md.trajectory import (
     Recorder,
@@ -69,7 +69,6 @@ class Simulation:
     potential : of `gnnip.models` (on the device of the state), or an ASE calculator, a sequence of
         one per replica, or a function that makes one from the replica's number.
     criteria : when a replica counts as failed; default `Criteria()`.
-    environments : training environments for the autopsy.
     skin : Angstrom added to the cutoff of the neighbour lists.
     replicas_per_call : replicas per force call, all when absent; fewer need less memory, one makes
         replicas independent to the last bit with any model.
@@ -92,7 +91,6 @@ class Simulation:
         integrator: Integrator,
         *,
         criteria: Criteria | None = None,
-        environments: EnvironmentLibrary | None = None,
         skin: float = 1.0,
         replicas_per_call: int | None = None,
         record_every: int = 10,
@@ -116,7 +114,7 @@ class Simulation:
         self._state = self._start
         self._frozen: dict[int, State] = {}
         self._force_field = as_force_field(potential)
-        self._judge = Judge(self.criteria, integrator.time_step, environments)
+        self._judge = Judge(self.criteria, integrator.time_step)
         self._list = SkinList(
             self._force_field.cutoff,
             skin,

@@ -10,9 +10,8 @@ told apart because they mean different things.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -126,11 +125,6 @@ class Failure:
     atomic_numbers: np.ndarray
     cell: np.ndarray | None
     pbc: np.ndarray | None
-    #: distance from the atom's environment in the last good frame to the nearest of the training
-    #: set, over the usual distance between training environments; the largest of the pair; NaN
-    #: without a library
-    environment_distance: float = math.nan
-    environment_atom: int | None = None
 
     @property
     def kind(self) -> str:
@@ -155,9 +149,6 @@ class Failure:
             i, j = self.pair
             kinds = f"Z {self.pair_numbers[0]}-{self.pair_numbers[1]}"
             text += f"; closest pair {i}-{j} ({kinds}), {self.pair_distance:.3f} A"
-        if not math.isnan(self.environment_distance):
-            text += f"; atom {self.environment_atom} is {self.environment_distance:.1f}x "
-            text += "the usual distance from any training environment"
         return text
 
 
@@ -264,8 +255,6 @@ class SurvivalCurve:
     lower: np.ndarray
     upper: np.ndarray
     at_risk: np.ndarray  #: (m,) runs under observation just before each time
-    failures: np.ndarray  #: (m,) failures at each time
-    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 def survival_curve(
@@ -274,7 +263,6 @@ def survival_curve(
     *,
     interval: str = "wilson",
     z: float = 1.959964,
-    reasons: Sequence[str | None] | None = None,
 ) -> SurvivalCurve:
     """Kaplan-Meier estimate S(t) = prod (1 - d_k / n_k) of runs that failed at, or were observed
     until, `times_fs`.
@@ -316,7 +304,4 @@ def survival_curve(
             * np.sqrt(survival * (1 - survival) / effective + z**2 / (4 * effective**2))
         )
         lower, upper = centre - half, centre + half
-    counts = Counter(reason for reason in reasons or () if reason is not None)
-    return SurvivalCurve(
-        grid, survival, np.clip(lower, 0, 1), np.clip(upper, 0, 1), at_risk, deaths, dict(counts)
-    )
+    return SurvivalCurve(grid, survival, np.clip(lower, 0, 1), np.clip(upper, 0, 1), at_risk)

@@ -311,8 +311,9 @@ def failure_record(failure: Failure) -> tuple[dict[str, Any], dict[str, np.ndarr
 
 def failure_from_record(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Failure:
     """Return the failure that `failure_record` split, also after its values went through JSON."""
-    fields = dict(values)
-    for name in ("pair_distance", "pair_ratio", "environment_distance"):
+    known = {field.name for field in dataclasses.fields(Failure)}
+    fields = {name: value for name, value in values.items() if name in known}
+    for name in ("pair_distance", "pair_ratio"):
         fields[name] = math.nan if values[name] is None else float(values[name])
     for name in ("reasons", "pair", "pair_numbers"):
         fields[name] = None if values[name] is None else tuple(values[name])

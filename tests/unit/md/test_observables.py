@@ -200,17 +200,12 @@ def test_frames_are_checked():
 
 def test_survival_curve_by_hand():
     """Textbook case: failures at 1, 3, 3, one run lost from view at 2, two alive at 5."""
-    curve = md.survival_curve(
-        [1, 2, 3, 3, 5, 5], [True, False, True, True, False, False],
-        reasons=["temperature", None, "min-distance", "temperature", None, None],
-    )  # fmt: skip
+    times, failed = [1, 2, 3, 3, 5, 5], [True, False, True, True, False, False]
+    curve = md.survival_curve(times, failed)
     np.testing.assert_allclose(curve.time_fs, [0, 1, 3, 5])
     np.testing.assert_allclose(curve.survival, [1, 5 / 6, 5 / 6 * 0.5, 5 / 12])
     np.testing.assert_array_equal(curve.at_risk, [6, 6, 4, 2])
-    assert curve.reasons == {"temperature": 2, "min-distance": 1}
-    greenwood = md.survival_curve(
-        [1, 2, 3, 3, 5, 5], [True, False, True, True, False, False], interval="greenwood"
-    )
+    greenwood = md.survival_curve(times, failed, interval="greenwood")
     sigma = 5 / 12 * np.sqrt(1 / 30 + 2 / 8)
     assert greenwood.upper[2] - greenwood.survival[2] == pytest.approx(1.959964 * sigma)
 
