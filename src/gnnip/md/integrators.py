@@ -45,10 +45,11 @@ def _kick(state: State, duration: float) -> torch.Tensor:
 class VelocityVerlet:
     """Constant-energy dynamics of second order (Swope et al., J. Chem. Phys. 76, 637 (1982))."""
 
+    keeps_momentum = True
+
     def __init__(self, time_step: float) -> None:
         """Take `time_step` in fs; ConfigError unless it is greater than zero."""
         self.time_step = _positive("time_step", time_step, "fs")
-        self.keeps_momentum = True
 
     def settings(self) -> dict[str, Any]:
         """Return name and time step."""
@@ -66,28 +67,26 @@ class VelocityVerlet:
         return state.replace(velocities=_kick(state, 0.5 * self.time_step))
 
 
-class Langevin:
+class Langevin(VelocityVerlet):
     """Langevin dynamics by the splitting B A O A B (Leimkuhler and Matthews, J. Chem. Phys. 138,
-    174102 (2013)).
+    174102 (2013)); the last B is velocity Verlet's.
 
     The noise moves the centre of mass too, so all 3n degrees of freedom are warm; a simulation
     counts them so, whatever the start.
     """
 
+    keeps_momentum = False
+
     def __init__(self, time_step: float, friction: float) -> None:
         """Take `time_step` in fs and `friction` in 1/fs, both greater than zero."""
-        self.time_step = _positive("time_step", time_step, "fs")
+        super().__init__(time_step)
         self.friction = _positive("friction", friction, "1/fs")
-        self.keeps_momentum = False
         self._noise = BlockNoise(LANGEVIN, _normal)
 
     def settings(self) -> dict[str, Any]:
         """Return name, time step and friction."""
-        return {
-            "integrator": "langevin_baoab",
-            "time_step_fs": self.time_step,
-            "friction_per_fs": self.friction,
-        }
+        own = {"integrator": "langevin_baoab", "friction_per_fs": self.friction}
+        return super().settings() | own
 
     def before_forces(self, state: State, step: int) -> State:
         """B, A, O, A; what the O part gives to the kinetic energy is added to the heat."""
@@ -105,12 +104,8 @@ class Langevin:
             positions=positions + half * velocities, velocities=velocities, heat=heat
         )
 
-    def after_forces(self, state: State, step: int) -> State:
-        """B."""
-        return state.replace(velocities=_kick(state, 0.5 * self.time_step))
 
-
-class CSVR:
+class CSVR(VelocityVerlet):
     """Velocity Verlet, then canonical sampling through velocity rescaling (Bussi et al., J. Chem.
     Phys. 126, 014101 (2007)).
 
@@ -120,27 +115,17 @@ class CSVR:
 
     def __init__(self, time_step: float, relaxation: float) -> None:
         """Take `time_step` and the relaxation time tau, both in fs and greater than zero."""
-        self.time_step = _positive("time_step", time_step, "fs")
+        super().__init__(time_step)
         self.relaxation = _positive("relaxation", relaxation, "fs")
-        self.keeps_momentum = True
-        self._verlet = VelocityVerlet(time_step)
         self._noise = BlockNoise(RESCALING, _normal_and_chi_square)
 
     def settings(self) -> dict[str, Any]:
         """Return name, time step and relaxation time."""
-        return {
-            "integrator": "csvr",
-            "time_step_fs": self.time_step,
-            "relaxation_fs": self.relaxation,
-        }
-
-    def before_forces(self, state: State, step: int) -> State:
-        """Half a kick and a drift."""
-        return self._verlet.before_forces(state, step)
+        return super().settings() | {"integrator": "csvr", "relaxation_fs": self.relaxation}
 
     def after_forces(self, state: State, step: int) -> State:
         """Half a kick, then the rescaling; the kinetic energy it gives is added to the heat."""
-        state = self._verlet.after_forces(state, step)
+        state = super().after_forces(state, step)
         noise = self._noise.at(step, state.layout.seeds, state.layout.freedom, state.device)
         normal, chi_square = noise[:, 0], noise[:, 1]
         kinetic = kinetic_energy(state)

@@ -44,6 +44,9 @@ from gnnip.md.trajectory import (
     trajectory_of,
 )
 
+#: in the folder of a run
+_CHECKPOINT, _TRAJECTORY, _SEGMENT = "checkpoint.npz", "trajectory.h5", "segments/{:06d}.h5"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -124,7 +127,7 @@ class Simulation:
         self._folder = None if folder is None else Path(folder)
         self._segments = self._atom_steps = 0
         self._started = False
-        if self._folder is not None and self._checkpoint.exists():
+        if self._folder is not None and self._file(_CHECKPOINT).exists():
             self._restore()
 
     @property
@@ -146,15 +149,9 @@ class Simulation:
         """State of the replicas that are alive."""
         return self._state
 
-    @property
-    def _checkpoint(self) -> Path:
+    def _file(self, name: str) -> Path:
         assert self._folder is not None
-        return self._folder / "checkpoint.npz"
-
-    @property
-    def _trajectory(self) -> Path:
-        assert self._folder is not None
-        return self._folder / "trajectory.h5"
+        return self._folder / name
 
     def run(
         self,
@@ -206,7 +203,7 @@ class Simulation:
         if self._folder is None:
             path, trajectories = None, self._trajectories(self._recorder.arrays())
         else:
-            path, trajectories = self._trajectory, read_trajectory(self._trajectory)
+            path, trajectories = self._file(_TRAJECTORY), read_trajectory(self._file(_TRAJECTORY))
         return Result(
             step=self.step,
             time_fs=self.time_fs,
@@ -345,7 +342,7 @@ class Simulation:
     def _save(self) -> None:
         assert self._folder is not None
         if not self._recorder.empty():
-            self._recorder.write_segment(self._segment(self._segments))
+            self._recorder.write_segment(self._file(_SEGMENT.format(self._segments)))
             self._segments += 1
         arrays = state_arrays("active", self._state)
         records = {}
@@ -362,10 +359,10 @@ class Simulation:
             "failures": records,
             "windows": {str(replica): count for replica, (count, _) in self._judge.windows.items()},
         }
-        write_checkpoint(self._checkpoint, values, arrays)
+        write_checkpoint(self._file(_CHECKPOINT), values, arrays)
 
     def _restore(self) -> None:
-        values, arrays = read_checkpoint(self._checkpoint)
+        values, arrays = read_checkpoint(self._file(_CHECKPOINT))
         if values["fingerprint"] != fingerprint(self._start, self._settings):
             raise CheckpointError(
                 f"{self._folder} holds a run from another start or with other settings; "
@@ -383,17 +380,13 @@ class Simulation:
             self._judge.windows[int(name)] = (int(count), arrays[f"window/{name}"])
         self._started = True
 
-    def _segment(self, number: int) -> Path:
-        assert self._folder is not None
-        return self._folder / "segments" / f"{number:06d}.h5"
-
     def _join(self) -> None:
-        done = joined_segments(self._trajectory)
-        segments = [self._segment(number) for number in range(done, self._segments)]
+        done = joined_segments(self._file(_TRAJECTORY))
+        segments = [self._file(_SEGMENT.format(number)) for number in range(done, self._segments)]
         facts = {name: "none" if value is None else value for name, value in self._settings.items()}
         replicas = self._trajectories({})
-        join_segments(self._trajectory, segments, replicas, self._segments, facts)
-        for path in self._segment(0).parent.glob("*.h5"):
+        join_segments(self._file(_TRAJECTORY), segments, replicas, self._segments, facts)
+        for path in self._file(_SEGMENT).parent.glob("*.h5"):
             path.unlink()
 
     def _trajectories(self, arrays: Mapping[int, Mapping[str, np.ndarray]]) -> list[Trajectory]:
