@@ -153,8 +153,7 @@ def make_state(
     fixed_momentum: bool = True,
     device: str | torch.device = "cpu",
 ) -> State:
-    """Build the batch from one entry per replica; draw Maxwell-Boltzmann velocities where none are
-    given.
+    """Build the batch from one entry per replica; velocities not given are Maxwell-Boltzmann.
 
     `positions` (n_r, 3) in Angstrom, `cells` (3, 3) in Angstrom or None (open system), `pbc` bool
     or 3 bools (default: periodic where there is a cell), `masses` (n_r,) in amu (default: standard

@@ -42,8 +42,7 @@ def run_dynamics(
     """Run the replicas of one potential and write their trajectories to `output` (HDF5).
 
     The file also says how they were moved: its facts (`gnnip.md.read_facts`) are motion, potential,
-    and the versions of what moved them. A run that was killed continues from the checkpoints beside
-    `output`.
+    and the versions of what moved them. A run that was killed continues.
 
     Parameters
     ----------
@@ -54,7 +53,7 @@ def run_dynamics(
     failures : folder for the last good and the first bad frame of every replica that failed, one
         file of extended XYZ each, named by `failure_file`.
     code : hash of the code that moves the replicas; another one starts anew.
-    threads : of torch.
+    device, threads : of torch.
     """
     import torch
 
