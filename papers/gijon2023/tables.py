@@ -672,7 +672,7 @@ POTENTIALS = {"forces": "nequip", "forces_pair": "pair", "reference": "reference
 def anion_md(inputs: Inputs) -> Result:
     """Dynamics of the anion by learned forces beside the reference's, from the same starts.
 
-    Tidy: the step `dynamics` (`gnnip.measurements.dynamics_comparison.compare_dynamics`), potentials
+    Tidy: the step `dynamics` (`gnnip.measurements.dynamics.comparison`), potentials
     named nequip, pair, reference and noise_floor. Metrics, baseline in brackets: temperature,
     drift and fluctuation of the conserved energy, share of replicas alive, E_0 and radius of
     gyration of the electron on the path (the reference's), and how far they are from it (the noise
