@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gnnip.md import OrderTest, State
+    from gnnip.measurements.kinds import Conservation
+    from gnnip.measurements.sources import Sources
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,19 @@ class Order:
     def read(cls, values: Mapping[str, Any]) -> Order:
         """Build from plain values; ConfigError names an unknown key and the nearest valid one."""
         return read_options(cls, values, "Order")
+
+
+def conservation(sources: Sources, options: Conservation) -> pd.DataFrame:
+    """Measure the potentials of a card: the kind `conservation`."""
+    (dataset,) = sources.datasets.values()
+    return measure_conservation(
+        dataset,
+        {training.name: training.model for training in sources.trainings},
+        motion=options.motion,
+        order=options.order,
+        reference=options.reference,
+        threads=sources.threads,
+    )
 
 
 def measure_conservation(

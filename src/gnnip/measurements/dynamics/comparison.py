@@ -61,7 +61,23 @@ from gnnip.measurements.dynamics.rows import Row
 from gnnip.measurements.dynamics.spectra import spectra
 from gnnip.measurements.dynamics.speed import time_steps
 from gnnip.measurements.dynamics.structure import structure
+from gnnip.measurements.kinds import Dynamics
+from gnnip.measurements.sources import Sources
 from gnnip.measurements.timing import in_one_thread
+
+
+def compare(sources: Sources, options: Dynamics) -> pd.DataFrame:
+    """Compare the dynamics of a card's potentials: the kind `dynamics`."""
+    (dataset,) = sources.datasets.values()
+    return compare_dynamics(
+        dataset,
+        sources.trajectories,
+        motion=options.motion,
+        models={training.name: training.model for training in sources.trainings},
+        reference=options.reference,
+        reference_motion=options.reference_motion,
+        comparison=options.comparison,
+    )
 
 
 def compare_dynamics(
