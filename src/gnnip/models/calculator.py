@@ -13,7 +13,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from gnnip.errors import StructureError
 from gnnip.graphs import GraphBatch
-from gnnip.models.contract import Potential, evaluate, load
+from gnnip.models.contract import Potential, evaluate
+from gnnip.models.files import load
 
 
 class PotentialCalculator(Calculator):

@@ -92,7 +92,6 @@ class ClusterHyperparameters:
 class ClusterNetwork(Potential):
     """Graph convolutions, sum pooling, dense layers: E = NN(sum_i x_i)."""
 
-    architecture = "spektral"
     Hyperparameters = ClusterHyperparameters
 
     masses: Tensor

@@ -48,7 +48,6 @@ class CoulombPotential(SpeciesPotential):
     the one it states is too short to hold any.
     """
 
-    architecture = "coulomb"
     Hyperparameters = CoulombHyperparameters
 
     charges: Tensor

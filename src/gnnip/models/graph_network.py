@@ -110,7 +110,6 @@ class GraphNetwork(ScaledPotential):
     Nodes start as an embedding of the element, directed edges as a network of r_ij^2.
     """
 
-    architecture = "graph_network"
     Hyperparameters = GraphNetworkHyperparameters
 
     denominator: Tensor

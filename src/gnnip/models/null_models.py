@@ -33,7 +33,6 @@ class NullHyperparameters:
 class Constant(Potential):
     """E = the mean energy of the training structures, whatever their size."""
 
-    architecture = "constant"
     Hyperparameters = NullHyperparameters
 
     mean_energy: Tensor
@@ -66,7 +65,6 @@ class Constant(Potential):
 class Composition(Potential):
     """E = sum over the atoms of an energy of their element, a least-squares fit."""
 
-    architecture = "composition"
     Hyperparameters = NullHyperparameters
 
     species_energies: Tensor

@@ -48,7 +48,6 @@ class PairPotential(SpeciesPotential):
     from zero; the energies of the elements are the fixed linear fit on the composition.
     """
 
-    architecture = "pair"
     Hyperparameters = PairHyperparameters
 
     pair_index: Tensor

@@ -43,7 +43,6 @@ class PairNetwork(ScaledPotential):
     One network per unordered pair of elements; both directions of a pair count, as printed.
     """
 
-    architecture = "pair_network"
     Hyperparameters = PairNetworkHyperparameters
 
     pair_index: Tensor

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from gnnip.errors import CheckpointError, ConfigError
 from gnnip.files import sha256
 from gnnip.graphs import GraphBatch
-from gnnip.models.contract import Potential, TargetStatistics, load, model_files
+from gnnip.models.contract import Potential, TargetStatistics
+from gnnip.models.files import load, model_files
 from gnnip.models.hyperparameters import require
+from gnnip.models.registry import build
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,6 @@ class Term:
 
     def resolved(self) -> Term:
         """Return the term with everything filled in, as a saved sum holds it."""
-        from gnnip.models.registry import build
-
         term = self
         if term.initial is not None and term.initial_sha256 is None:
             saved = load(term.initial)
@@ -83,13 +83,10 @@ class SumHyperparameters:
 class SumPotential(Potential):
     """E = sum_k E_k, each term on the edges within its own cutoff."""
 
-    architecture = "sum"
     Hyperparameters = SumHyperparameters
 
     def __init__(self, hyperparameters: SumHyperparameters) -> None:
         """Build the terms; frozen ones lose their gradients."""
-        from gnnip.models.registry import build
-
         super().__init__(hyperparameters)
         self.terms = nn.ModuleList()
         for term in hyperparameters.terms:

@@ -51,7 +51,6 @@ class TripletNetwork(ScaledPotential):
     that the energy is symmetric although the networks are not. The image of an atom is an atom.
     """
 
-    architecture = "triplet_network"
     Hyperparameters = TripletNetworkHyperparameters
 
     pair_index: Tensor

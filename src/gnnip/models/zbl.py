@@ -52,7 +52,6 @@ class ZBLPotential(SpeciesPotential):
     an envelope w that vanishes with two derivatives. Nothing is trained: a prior in a sum.
     """
 
-    architecture = "zbl"
     Hyperparameters = ZBLHyperparameters
 
     pair_index: Tensor

@@ -227,7 +227,6 @@ class NequIP(SpeciesPotential):
     smooth through the cutoff.
     """
 
-    architecture = "nequip"
     Hyperparameters = NequIPHyperparameters
 
     def __init__(self, hyperparameters: NequIPHyperparameters) -> None:
