@@ -13,6 +13,7 @@ itself: inside `plain_sums` the same maps are gathers and `index_add`.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -252,7 +253,7 @@ class _Sum(torch.autograd.Function):
             return m.new_zeros((n, *m.shape[1:])).index_add_(0, index, m)
         if order is None:
             order = torch.arange(m.shape[0], device=m.device)
-        rows = m.contiguous().reshape(m.shape[0], -1)
+        rows = m.contiguous().reshape(m.shape[0], math.prod(m.shape[1:]))
         return _bag(order, rows, offsets).reshape(n, *m.shape[1:])
 
     @staticmethod

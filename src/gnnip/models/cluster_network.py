@@ -142,6 +142,7 @@ class ClusterNetwork(Potential):
         }
         if self.hyperparameters.features == "raw":
             broken["rotation"] = "Cartesian coordinates are node features"
+            broken["periodicity"] = "an atom and its images have other coordinates"
         return broken
 
     def calibrate(self, statistics: TargetStatistics) -> None:

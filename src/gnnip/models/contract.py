@@ -82,6 +82,7 @@ class Potential(nn.Module):
         "size_extensivity",
         "smoothness",
         "supercell",
+        "periodicity",
     )
 
     def __init__(self, hyperparameters: Any) -> None:

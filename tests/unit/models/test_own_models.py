@@ -1,8 +1,10 @@
 """A potential of the user's own, named `package.module:Class` wherever a potential is named."""
 
 import importlib
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,57 +13,23 @@ from gnnip import catalogue
 from gnnip.errors import CheckpointError, ConfigError
 from gnnip.graphs import GraphBatch
 from gnnip.models import build, load, save
+from gnnip.testing import PotentialContract
 
-SOURCE = """
-from dataclasses import dataclass
-from typing import Literal
-
-import torch
-
-from gnnip.models import Potential
-
-
-class Spring(Potential):
-    @dataclass(frozen=True)
-    class Hyperparameters:
-        cutoff: float = 3.0
-        form: Literal["square", "fourth"] = "square"
-
-    def __init__(self, hyperparameters):
-        super().__init__(hyperparameters)
-        self.strength = torch.nn.Parameter(torch.ones(()))
-
-    @property
-    def cutoff(self):
-        return self.hyperparameters.cutoff
-
-    def forward(self, batch):
-        stretch = batch.edge_lengths() - self.cutoff
-        atomic = 0.5 * self.strength * batch.adjacency.sum_messages(stretch.square())
-        return {"energy": batch.sum_atoms(atomic), "atomic_energies": atomic}
-
-
-@dataclass(frozen=True)
-class StiffHyperparameters:
-    width: int = 8
-
-
-class Stiff(Spring):
-    Hyperparameters = StiffHyperparameters
-    cutoff = 2.0
-
-
-class Plain:
-    pass
-"""
+SOURCE = Path(__file__).with_name("own_potential.py")
 SPRING = "stranger.models:Spring"
+
+
+class TestSpring(PotentialContract):
+    """The contract takes it as it takes those of the library."""
+
+    architecture = "own_potential:Spring"
 
 
 @pytest.fixture
 def stranger(tmp_path, monkeypatch):
     folder = tmp_path / "stranger"
     folder.mkdir()
-    (folder / "models.py").write_text(SOURCE, encoding="utf-8")
+    shutil.copy(SOURCE, folder / "models.py")
     (folder / "broken.py").write_text("import no_such_library\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
