@@ -101,6 +101,21 @@ class TestClusterNetwork(PotentialContract):
     )
 
 
+class TestTorchGeometric(PotentialContract):
+    architecture = "torch_geometric"
+    hyperparameters = {
+        "species": SPECIES,
+        "cutoff": 4.0,
+        "options": {"hidden_channels": 8, "num_filters": 8, "num_interactions": 2},
+    }
+    visnet = {"hidden_channels": 8, "num_heads": 2, "num_layers": 2, "num_rbf": 8}
+    options = variants(
+        schnet={},
+        visnet={"network": "ViSNet", "options": visnet},
+        visnet_vertex={"network": "ViSNet", "options": visnet | {"vertex": True, "lmax": 2}},
+    )
+
+
 class TestZBL(PotentialContract):
     """The default ends at the sums of the covalent radii, of which each has its own pairs."""
 

@@ -13,6 +13,7 @@ POTENTIALS: dict[str, tuple[str, str]] = {
     "pair_network": ("gnnip.models.pair_network", "PairNetwork"),
     "spektral": ("gnnip.models.cluster_network", "ClusterNetwork"),
     "sum": ("gnnip.models.sum", "SumPotential"),
+    "torch_geometric": ("gnnip.models.torch_geometric", "TorchGeometricPotential"),
     "triplet_network": ("gnnip.models.triplet_network", "TripletNetwork"),
     "zbl": ("gnnip.models.zbl", "ZBLPotential"),
 }
