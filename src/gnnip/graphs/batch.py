@@ -7,9 +7,9 @@ for a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from torch import Tensor
 from gnnip.errors import DataError, StructureError
 from gnnip.graphs.adjacency import Adjacency, spread_segments, sum_segments
 from gnnip.graphs.neighbours import neighbour_list
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 LARGEST_NUMBER = 118  #: of an element
 
@@ -151,6 +154,19 @@ class GraphBatch:
         store = GraphStore.from_structures(structures, cutoff, device=device, dtype=dtype)
         return store.batch(torch.arange(len(structures)))
 
+    def to_torch_geometric(self) -> Batch:
+        """Return a `torch_geometric.data.Batch`, see `gnnip.graphs.exchange`."""
+        from gnnip.graphs.exchange import to_torch_geometric
+
+        return to_torch_geometric(self)
+
+    @classmethod
+    def from_torch_geometric(cls, data: Batch, cutoff: float | None = None) -> GraphBatch:
+        """Return the batch of a `torch_geometric.data.Batch`, see `gnnip.graphs.exchange`."""
+        from gnnip.graphs.exchange import from_torch_geometric
+
+        return from_torch_geometric(data, cutoff)
+
     def to(self, dtype: torch.dtype) -> GraphBatch:
         """Return the batch with geometry in another precision (labels keep theirs)."""
         changed = {
@@ -230,13 +246,8 @@ class GraphStore:
                 )
         cells = pbc = None
         if any(np.any(s.get("pbc", False)) for s in structures):
-            pbc = np.stack(
-                [np.broadcast_to(np.asarray(s.get("pbc", False)), (3,)) for s in structures]
-            )
-            empty = np.zeros((3, 3))
-            cells = np.stack(
-                [np.asarray(s.get("cell", empty), dtype=np.float64) for s in structures]
-            )
+            pbc = np.stack([np.broadcast_to(s.get("pbc", False), (3,)) for s in structures])
+            cells = np.stack([np.asarray(s.get("cell", np.zeros((3, 3)))) for s in structures])
         return cls.from_flat(
             np.concatenate(
                 [np.asarray(s["positions"], dtype=np.float64).reshape(-1, 3) for s in structures]
@@ -285,77 +296,27 @@ class GraphStore:
         """
         points = np.asarray(positions, dtype=np.float64)
         bounds = np.asarray(offsets, dtype=np.int64)
-        n_graphs = len(bounds) - 1
-        names = np.arange(n_graphs) if frames is None else np.asarray(frames)
-        strange = (np.asarray(numbers) < 1) | (np.asarray(numbers) > LARGEST_NUMBER)
-        if strange.any():
-            atom = int(strange.argmax())
-            owner = int(np.searchsorted(bounds, atom, side="right") - 1)
-            raise StructureError(
-                f"{_which(names[owner], n_graphs)}: atom {atom - bounds[owner]} has the atomic "
-                f"number {np.asarray(numbers)[atom]}, 1 to {LARGEST_NUMBER} are elements."
-            )
-        edges, shifts, reverse, lengths, edge_counts = (
-            [],
-            [],
-            [],
-            [],
-            np.zeros(n_graphs, dtype=np.int64),
-        )
-        for k in range(n_graphs):
-            part = points[bounds[k] : bounds[k + 1]]
-            cell = None if cells is None else np.asarray(cells)[k]
-            try:
-                edge_index, shift = neighbour_list(
-                    part, cutoff, cell, None if pbc is None else np.asarray(pbc)[k]
-                )
-            except StructureError as error:
-                if n_graphs == 1:
-                    raise
-                raise StructureError(f"{_which(names[k], n_graphs)}: {error}") from error
-            vectors = part[edge_index[0]] - part[edge_index[1]]
-            if shift is not None:
-                vectors += shift
-            elif pbc is not None:
-                shift = np.zeros_like(vectors)
-            edges.append(edge_index)
-            shifts.append(np.zeros((0, 3)) if shift is None else shift)
-            reverse.append(_reverse_edges(edge_index, shift))
-            lengths.append(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)))
-            edge_counts[k] = edge_index.shape[1]
-            if progress is not None:
-                progress(k + 1, n_graphs)
-        atom_counts = np.diff(bounds)
-        starts = np.repeat(bounds[:-1], edge_counts)
-        edge_index = np.concatenate(edges, axis=1)
-
-        def real(values: ArrayLike) -> Tensor:
-            return torch.as_tensor(np.asarray(values), dtype=dtype, device=device)
-
-        def whole(values: ArrayLike) -> Tensor:
-            return torch.as_tensor(np.asarray(values), dtype=torch.int64, device=device)
-
-        tensors = {
-            "positions": real(points),
-            "atomic_numbers": whole(numbers),
-            "degree": whole(np.bincount(edge_index[1] + starts, minlength=len(points))),
-            "source": whole(edge_index[0]),
-            "reverse": whole(np.concatenate(reverse)),
-            "lengths": real(np.concatenate(lengths)),
-            "frame": whole(names),
+        names = np.arange(len(bounds) - 1) if frames is None else np.asarray(frames)
+        _refuse_unknown_elements(np.asarray(numbers), bounds, names)
+        graphs = _find_edges(points, bounds, cutoff, cells, pbc, names, progress)
+        edge_counts = np.array([g.edge_index.shape[1] for g in graphs], dtype=np.int64)
+        edge_index = np.concatenate([g.edge_index for g in graphs], axis=1)
+        targets = edge_index[1] + np.repeat(bounds[:-1], edge_counts)
+        arrays = {
+            "positions": points,
+            "atomic_numbers": numbers,
+            "degree": np.bincount(targets, minlength=len(points)),
+            "source": edge_index[0],
+            "reverse": np.concatenate([g.reverse for g in graphs]),
+            "lengths": np.concatenate([g.lengths for g in graphs]),
+            "frame": names,
         }
         if pbc is not None:
-            tensors["edge_shift"] = real(np.concatenate(shifts))
-            tensors["cell"] = real(np.asarray(cells))
-        if energies is not None:
-            tensors["energy"] = torch.as_tensor(
-                np.asarray(energies), dtype=torch.float64, device=device
-            )
-        if forces is not None:
-            tensors["forces"] = real(forces)
-        if stresses is not None:
-            tensors["stress"] = real(stresses)
-        return cls(tensors, atom_counts, edge_counts, float(cutoff))
+            arrays["edge_shift"] = np.concatenate([g.shift for g in graphs])
+            arrays["cell"] = cells
+        arrays |= {"energy": energies, "forces": forces, "stress": stresses}
+        tensors = _tensors(arrays, dtype, device)
+        return cls(tensors, np.diff(bounds), edge_counts, float(cutoff))
 
     def with_labels(
         self,
@@ -366,17 +327,9 @@ class GraphStore:
         """Return a store of the same graphs (shared memory) with other labels: energies (g,) eV,
         forces (n, 3) eV/A, stresses (g, 3, 3) eV/A^3.
         """
-        tensors = {
-            k: v for k, v in self._tensors.items() if k not in ("energy", "forces", "stress")
-        }
-        labels = (
-            ("energy", energies, torch.float64),
-            ("forces", forces, self.dtype),
-            ("stress", stresses, self.dtype),
-        )
-        for name, values, dtype in labels:
-            if values is not None:
-                tensors[name] = torch.as_tensor(np.asarray(values), dtype=dtype, device=self.device)
+        labels = {"energy": energies, "forces": forces, "stress": stresses}
+        tensors = {k: v for k, v in self._tensors.items() if k not in labels}
+        tensors |= _tensors(labels, self.dtype, self.device)
         return GraphStore(
             tensors, self._atom_counts.numpy(), self._edge_counts.numpy(), self.cutoff
         )
@@ -452,24 +405,93 @@ class GraphStore:
             yield self.batch(indices[start : start + size])
 
 
+#: precision of the values of a store that is not that of the geometry
+_DTYPES = dict.fromkeys(("atomic_numbers", "degree", "source", "reverse", "frame"), torch.int64) | {
+    "energy": torch.float64
+}
+
+
+def _tensors(
+    arrays: Mapping[str, ArrayLike | None], dtype: torch.dtype, device: str | torch.device
+) -> dict[str, Tensor]:
+    """Return the arrays that are there as tensors, in the precision that each has in a store."""
+    return {
+        name: torch.as_tensor(np.asarray(value), dtype=_DTYPES.get(name, dtype), device=device)
+        for name, value in arrays.items()
+        if value is not None
+    }
+
+
+class _Edges(NamedTuple):
+    """The edges of one structure; shifts (E, 3) are zeros in an open structure."""
+
+    edge_index: NDArray[np.int64]
+    shift: NDArray[np.float64]
+    reverse: NDArray[np.int64]
+    lengths: NDArray[np.float64]
+
+
+def _find_edges(
+    points: NDArray[np.float64],
+    bounds: NDArray[np.int64],
+    cutoff: float,
+    cells: ArrayLike | None,
+    pbc: ArrayLike | None,
+    names: NDArray[Any],
+    progress: Callable[[int, int], None] | None,
+) -> list[_Edges]:
+    """Return the edges of each structure; StructureError names the one that has none to give."""
+    found = []
+    n_graphs = len(bounds) - 1
+    for k in range(n_graphs):
+        part = points[bounds[k] : bounds[k + 1]]
+        cell, flags = (None if values is None else np.asarray(values)[k] for values in (cells, pbc))
+        try:
+            index, shift = neighbour_list(part, cutoff, cell, flags)
+        except StructureError as error:
+            if n_graphs == 1:
+                raise
+            raise StructureError(f"{_which(names[k], n_graphs)}: {error}") from error
+        vectors = part[index[0]] - part[index[1]]
+        if shift is None:
+            shift = np.zeros_like(vectors)
+        else:
+            vectors += shift
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        found.append(_Edges(index, shift, reverse_edges(index, shift), lengths))
+        if progress is not None:
+            progress(k + 1, n_graphs)
+    return found
+
+
+def _refuse_unknown_elements(
+    numbers: NDArray[np.int64], bounds: NDArray[np.int64], names: NDArray[Any]
+) -> None:
+    strange = (numbers < 1) | (numbers > LARGEST_NUMBER)
+    if strange.any():
+        atom = int(strange.argmax())
+        owner = int(np.searchsorted(bounds, atom, side="right") - 1)
+        raise StructureError(
+            f"{_which(names[owner], len(names))}: atom {atom - bounds[owner]} has the atomic "
+            f"number {numbers[atom]}, 1 to {LARGEST_NUMBER} are elements."
+        )
+
+
 def _which(name: int, n_graphs: int) -> str:
     return "The structure" if n_graphs == 1 else f"Structure {name}"
 
 
-def _reverse_edges(
-    edge_index: NDArray[np.int64], edge_shift: NDArray[np.float64] | None
+def reverse_edges(
+    edge_index: NDArray[np.int64], edge_shift: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Return for each edge j -> i the number of its reverse i -> j (same image), (E,)."""
     source, target = edge_index
-    if edge_shift is None:
-        here, there = np.lexsort((source, target)), np.lexsort((target, source))
-    else:
-        # the reverse edge carries exactly the negative shift, so the two orders pair up
-        x, y, z = edge_shift.T
-        here, there = (
-            np.lexsort((z, y, x, source, target)),
-            np.lexsort((-z, -y, -x, target, source)),
-        )
+    # the reverse edge carries exactly the negative shift, so the two orders pair up
+    x, y, z = edge_shift.T
+    here, there = (
+        np.lexsort((z, y, x, source, target)),
+        np.lexsort((-z, -y, -x, target, source)),
+    )
     reverse = np.empty(len(source), dtype=np.int64)
     reverse[here] = there
     return reverse
