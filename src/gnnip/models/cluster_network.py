@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from gnnip.errors import DataError
 from gnnip.graphs import GraphBatch
+from gnnip.models.blocks.radial import bessel, polynomial_envelope
 from gnnip.models.contract import Potential, TargetStatistics
 from gnnip.models.elements import ATOMIC_MASSES
 from gnnip.models.hyperparameters import require
-from gnnip.models.radial import bessel, polynomial_envelope
 from gnnip.models.spektral import (
     AGNNConv,
     CrystalConv,

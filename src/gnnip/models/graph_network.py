@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from gnnip.graphs import Adjacency, GraphBatch
+from gnnip.models.blocks.kind_networks import hinges
+from gnnip.models.blocks.radial import polynomial_envelope
 from gnnip.models.contract import TargetStatistics
 from gnnip.models.hyperparameters import require
-from gnnip.models.kind_networks import hinges
-from gnnip.models.radial import polynomial_envelope
 from gnnip.models.scaled import ScaledPotential, require_network
 from gnnip.models.species import require_species
 

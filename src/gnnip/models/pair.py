@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from gnnip.graphs import GraphBatch
+from gnnip.models.blocks.radial import bessel, polynomial_envelope
 from gnnip.models.contract import TargetStatistics
 from gnnip.models.hyperparameters import require
-from gnnip.models.radial import bessel, polynomial_envelope
 from gnnip.models.species import SpeciesPotential, pair_table, require_species
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gnnip.graphs import GraphBatch
-from gnnip.models.kind_networks import KindNetworks, group_by_kind
-from gnnip.models.radial import polynomial_envelope
+from gnnip.models.blocks.kind_networks import KindNetworks, group_by_kind
+from gnnip.models.blocks.radial import polynomial_envelope
 from gnnip.models.scaled import ScaledPotential, require_network
 from gnnip.models.species import pair_table, require_species
 

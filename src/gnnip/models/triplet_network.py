@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gnnip.graphs import Adjacency, GraphBatch
-from gnnip.models.kind_networks import KindNetworks, group_by_kind
-from gnnip.models.radial import polynomial_envelope
+from gnnip.graphs import GraphBatch
+from gnnip.models.blocks.kind_networks import KindNetworks, group_by_kind
+from gnnip.models.blocks.radial import polynomial_envelope
+from gnnip.models.blocks.triplets import triplets
 from gnnip.models.scaled import ScaledPotential, require_network
 from gnnip.models.species import pair_table, require_species
 
@@ -102,15 +103,3 @@ class TripletNetwork(ScaledPotential):
         per_edge = torch.zeros_like(squared).index_add(0, first, energy)
         per_atom = batch.adjacency.sum_messages(per_edge)
         return self.energies(batch, prepared["kinds"], per_atom)
-
-
-def triplets(graph: Adjacency) -> tuple[Tensor, Tensor]:
-    """Return all ordered pairs of different edges that end at the same atom, (T,) and (T,)."""
-    others = (graph.degree - 1).index_select(0, graph.target)
-    edges = torch.arange(graph.n_edges, device=others.device)
-    first = torch.repeat_interleave(edges, others)
-    begins = others.cumsum(0) - others
-    number = torch.arange(len(first), device=others.device) - begins.index_select(0, first)
-    begin_of_atom = graph.offsets.index_select(0, graph.target.index_select(0, first))
-    second = begin_of_atom + number
-    return first, second + (second >= first).long()

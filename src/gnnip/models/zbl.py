@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from gnnip.graphs import GraphBatch
+from gnnip.models.blocks.radial import polynomial_envelope
 from gnnip.models.elements import COVALENT_RADII
 from gnnip.models.hyperparameters import require
-from gnnip.models.radial import polynomial_envelope
 from gnnip.models.species import SpeciesPotential, pair_table, require_species
 from gnnip.units import BOHR, COULOMB_CONSTANT
 

@@ -13,9 +13,10 @@ from gnnip.errors import CheckpointError, ConfigError, DataError
 from gnnip.graphs import GraphBatch
 from gnnip.graphs.adjacency import Adjacency
 from gnnip.models import build, evaluate
+from gnnip.models.blocks import activations, harmonics, radial
 from gnnip.models.contract import TargetStatistics
 from gnnip.models.nequip import build as compiler
-from gnnip.models.nequip import convolution, load_sevennet_state, radial
+from gnnip.models.nequip import convolution, load_sevennet_state
 from gnnip.models.nequip.coupling import Coupling, edge_irreps, layer_irreps, name
 
 needs_kernels = pytest.mark.skipif(compiler.library() is None, reason="no C++ compiler")
@@ -108,13 +109,13 @@ class TestRadial:
     def test_harmonics_are_those_of_e3nn(self, lmax):
         directions = torch.nn.functional.normalize(torch.randn(20, 3, dtype=torch.float64), dim=1)
         expected = o3.spherical_harmonics(list(range(lmax + 1)), directions, True, "component")
-        assert torch.allclose(radial.spherical_harmonics(directions, lmax), expected, atol=1e-12)
+        assert torch.allclose(harmonics.spherical_harmonics(directions, lmax), expected, atol=1e-12)
 
     def test_gains_are_those_of_e3nn(self):
         assert normalize2mom(torch.nn.functional.silu).cst == pytest.approx(
-            radial.SILU_GAIN, rel=1e-14
+            activations.SILU_GAIN, rel=1e-14
         )
-        assert normalize2mom(torch.tanh).cst == pytest.approx(radial.TANH_GAIN, rel=1e-14)
+        assert normalize2mom(torch.tanh).cst == pytest.approx(activations.TANH_GAIN, rel=1e-14)
 
     def test_bessel_functions_start_as_standing_waves(self):
         basis = radial.BesselBasis(5.0, 3, True)
@@ -378,7 +379,7 @@ class TestErrors:
 
 def test_activation_of_the_radial_network_and_its_derivatives():
     x = torch.linspace(-6.0, 6.0, 25, dtype=torch.float64)[:, None].requires_grad_()
-    own = radial._Silu.apply
+    own = activations.silu
     assert torch.equal(own(x), torch.nn.functional.silu(x))
     assert torch.autograd.gradcheck(own, x)
     assert torch.autograd.gradgradcheck(own, x)

@@ -10,10 +10,11 @@ from ase.build import bulk
 
 from gnnip.errors import ConfigError, DataError
 from gnnip.graphs import GraphBatch
-from gnnip.models import build, evaluate, kind_networks
+from gnnip.models import build, evaluate
+from gnnip.models.blocks import kind_networks
+from gnnip.models.blocks.kind_networks import BLOCK, KindNetworks, group_by_kind, hinges
+from gnnip.models.blocks.triplets import triplets
 from gnnip.models.contract import TargetStatistics
-from gnnip.models.kind_networks import BLOCK, KindNetworks, group_by_kind, hinges
-from gnnip.models.triplet_network import triplets
 
 SPECIES = (6, 14)
 KINDS = {6: 0, 14: 1}

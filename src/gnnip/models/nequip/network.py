@@ -11,20 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from gnnip.graphs import Adjacency, GraphBatch
+from gnnip.models.blocks.activations import SILU_GAIN, TANH_GAIN
+from gnnip.models.blocks.harmonics import spherical_harmonics
+from gnnip.models.blocks.radial import BesselBasis, PolynomialCutoff, RadialNetwork, XplorCutoff
 from gnnip.models.contract import TargetStatistics
 from gnnip.models.hyperparameters import require
 from gnnip.models.nequip import convolution
 from gnnip.models.nequip.convolution import Pairs, Tables
 from gnnip.models.nequip.coupling import Coupling, Irrep, dimension, edge_irreps, layer_irreps
-from gnnip.models.nequip.radial import (
-    SILU_GAIN,
-    TANH_GAIN,
-    BesselBasis,
-    PolynomialCutoff,
-    RadialNetwork,
-    XplorCutoff,
-    spherical_harmonics,
-)
 from gnnip.models.species import SpeciesPotential, require_species
 
 
