@@ -64,7 +64,7 @@ class Potential(nn.Module):
     """Base of all potentials.
 
     A subclass sets `Hyperparameters` (a dataclass), takes an instance of that dataclass as its only
-    argument, and defines `cutoff` and `forward`.
+    argument, and defines `forward`.
 
     Attributes
     ----------
@@ -101,8 +101,8 @@ class Potential(nn.Module):
 
     @property
     def cutoff(self) -> float:
-        """Radius of the graph, Angstrom."""
-        raise NotImplementedError
+        """Radius of the graph, Angstrom: that of the hyper-parameters, unless a class differs."""
+        return float(self.hyperparameters.cutoff)
 
     @property
     def violates(self) -> dict[str, str]:

@@ -29,7 +29,7 @@ class CoulombHyperparameters:
     trainable: bool = True
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
+        """Raise ConfigError, by name, for a value out of range."""
         require_species(self.species, "coulomb")
         require(
             self.charges is None or len(self.charges) == len(self.species),

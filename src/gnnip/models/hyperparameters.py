@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -39,6 +40,41 @@ def require(condition: bool, message: str) -> None:
     """Raise ConfigError(message) unless `condition`."""
     if not condition:
         raise ConfigError(message)
+
+
+def require_at_least(least: int, potential: str, **values: float | None) -> None:
+    """Raise ConfigError, by name, for a value below `least`; None stands for a default."""
+    for name, value in values.items():
+        require(
+            value is None or value >= least,
+            f"The potential '{potential}': {name} is {value}, at least {least} is needed.",
+        )
+
+
+def require_cutoff(potential: str, cutoff: float | None, unit: str = "Angstrom") -> None:
+    """Raise ConfigError unless the cutoff is positive and finite; None stands for a default."""
+    require(
+        cutoff is None or (math.isfinite(cutoff) and cutoff > 0),
+        f"The potential '{potential}': the cutoff is {cutoff} {unit}, it must be positive.",
+    )
+
+
+def require_widths(potential: str, **lists: tuple[int, ...]) -> None:
+    """Raise ConfigError, by name, for a list of layer widths that is empty or holds a 0."""
+    for name, widths in lists.items():
+        require(
+            len(widths) > 0 and all(width >= 1 for width in widths),
+            f"The potential '{potential}': {name} is {list(widths)}, at least one width is needed, "
+            "all of them positive.",
+        )
+
+
+def require_denominator(potential: str, denominator: float | None) -> None:
+    """Raise ConfigError unless what sums are divided by is positive; None stands for a default."""
+    require(
+        denominator is None or denominator > 0,
+        f"The potential '{potential}': denominator is {denominator}, it must be positive.",
+    )
 
 
 def _fit(value: Any, hint: Any, where: str) -> Any:

@@ -26,7 +26,7 @@ class NullHyperparameters:
     cutoff: float = 1.0
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
+        """Raise ConfigError, by name, for a value out of range."""
         require(self.cutoff > 0, f"The cutoff is {self.cutoff} Angstrom, it must be positive.")
 
 
@@ -41,11 +41,6 @@ class Constant(Potential):
         """Start from zero."""
         super().__init__(hyperparameters)
         self.register_buffer("mean_energy", torch.zeros(()))
-
-    @property
-    def cutoff(self) -> float:
-        """Radius of the graph, Angstrom."""
-        return self.hyperparameters.cutoff
 
     @property
     def violates(self) -> dict[str, str]:
@@ -73,11 +68,6 @@ class Composition(Potential):
         """Start from zero."""
         super().__init__(hyperparameters)
         self.register_buffer("species_energies", torch.zeros(LARGEST_NUMBER + 1))
-
-    @property
-    def cutoff(self) -> float:
-        """Radius of the graph, Angstrom."""
-        return self.hyperparameters.cutoff
 
     def calibrate(self, statistics: TargetStatistics) -> None:
         """Take the energies of the elements."""

@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from gnnip.graphs import GraphBatch
-from gnnip.models.contract import TargetStatistics
-from gnnip.models.hyperparameters import require
-from gnnip.models.species import SpeciesPotential
+from gnnip.models.hyperparameters import require_at_least, require_cutoff, require_widths
+from gnnip.models.species import CalibratedPotential
 
 
-def require_network(options: object, potential: str) -> None:
-    """Raise ConfigError unless `cutoff`, `hidden` and `envelope_power` of the options can be."""
-    cutoff = getattr(options, "cutoff", 0.0)
-    hidden = getattr(options, "hidden", ())
-    power = getattr(options, "envelope_power", 0)
-    what = f"The potential '{potential}'"
-    require(cutoff > 0, f"{what}: the cutoff is {cutoff} Angstrom, it must be positive.")
-    require(
-        len(hidden) > 0 and all(width >= 1 for width in hidden),
-        f"{what}: hidden is {list(hidden)}, at least one width is needed, all of them positive.",
-    )
-    require(power >= 2, f"{what}: envelope_power is {power}, at least 2 is needed.")
+def require_network(options: Any, potential: str) -> None:
+    """Raise ConfigError for a `cutoff`, `hidden` or `envelope_power` that is out of range."""
+    require_cutoff(potential, options.cutoff)
+    require_widths(potential, hidden=options.hidden)
+    require_at_least(2, potential, envelope_power=options.envelope_power)
 
 
-class ScaledPotential(SpeciesPotential):
-    """Base of networks whose energies are in units of the RMS force of the training data times one
-    Angstrom, on top of energies of the elements.
-
-    The latter are the fixed linear fit on the composition and a trained part (not stated in the
-    paper), without which a pair energy would have to be zero on average.
+class ScaledPotential(CalibratedPotential):
+    """Base of networks with a trained part of the energies of the elements beside the fixed one
+    (not stated in the paper), without which a pair energy would have to be zero on average.
     """
 
-    species_energies: Tensor
-    scale: Tensor
-
-    def __init__(self, hyperparameters: object) -> None:
-        """Start from zero and one."""
+    def __init__(self, hyperparameters: Any) -> None:
+        """Start from zero."""
         super().__init__(hyperparameters)
-        kinds = len(self.hyperparameters.species)
-        self.register_buffer("species_energies", torch.zeros(kinds))
-        self.register_buffer("scale", torch.ones(()))
-        self.species_shift = nn.Parameter(torch.zeros(kinds))
-
-    @property
-    def cutoff(self) -> float:
-        """Radius of the graph, Angstrom."""
-        return self.hyperparameters.cutoff
+        self.species_shift = nn.Parameter(torch.zeros(len(hyperparameters.species)))
 
     @property
     def violates(self) -> dict[str, str]:
@@ -55,11 +35,6 @@ class ScaledPotential(SpeciesPotential):
         if self.hyperparameters.envelope:
             return {}
         return {"smoothness": f"there is no envelope: the energy jumps at {self.cutoff:g} Angstrom"}
-
-    def calibrate(self, statistics: TargetStatistics) -> None:
-        """Fix the energies of the elements and the scale."""
-        self.species_energies.copy_(self.in_order(statistics.species_energies))
-        self.scale.fill_(max(statistics.force_rms or statistics.residual_std, 1e-6))
 
     def energies(self, batch: GraphBatch, kinds: Tensor, per_atom: Tensor) -> dict[str, Tensor]:
         """Return "energy" (g,) and "atomic_energies" (n,), eV, from the networks' output (n,)."""

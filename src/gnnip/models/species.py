@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnnip.errors import DataError
-from gnnip.graphs import GraphBatch
+from gnnip.graphs import Adjacency, GraphBatch
 from gnnip.graphs.batch import LARGEST_NUMBER
-from gnnip.models.contract import Potential
+from gnnip.models.contract import Potential, TargetStatistics
 from gnnip.models.hyperparameters import require
 
 
@@ -43,6 +43,7 @@ class SpeciesPotential(Potential):
     """
 
     kind_of_number: Tensor
+    pair_index: Tensor
 
     def __init__(self, hyperparameters: Any) -> None:
         """Build the table from atomic numbers to kinds."""
@@ -63,6 +64,22 @@ class SpeciesPotential(Potential):
         prepared = batch.extras.get("kinds")
         return SpeciesPotential.prepare(self, batch)["kinds"] if prepared is None else prepared
 
+    def number_pairs(self) -> int:
+        """Number the unordered pairs of kinds, for `edge_pairs`; return how many there are."""
+        table = pair_table(len(self.hyperparameters.species))
+        self.register_buffer("pair_index", table.flatten(), persistent=False)
+        return int(table.max()) + 1
+
+    def pairs(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the number of the unordered pair of two kinds, both (m,)."""
+        place = first * len(self.hyperparameters.species) + second
+        return self.pair_index.index_select(0, place)
+
+    def edge_pairs(self, kinds: Tensor, graph: Adjacency) -> Tensor:
+        """Return the number of the pair of kinds at the ends of each edge, (E,)."""
+        target = kinds.index_select(0, graph.target)
+        return self.pairs(target, kinds.index_select(0, graph.source))
+
     def in_order(self, values: dict[int, float]) -> Tensor:
         """Return values by atomic number, zero where absent, in the order of the kinds."""
         found = [values.get(z, 0.0) for z in self.hyperparameters.species]
@@ -78,3 +95,23 @@ class SpeciesPotential(Potential):
                 f"The potential '{self.architecture}' was set up for the atomic numbers {listed}, "
                 f"not for {unknown}; list them in 'species' and train it on them."
             )
+
+
+class CalibratedPotential(SpeciesPotential):
+    """Base of potentials in units of the RMS force of the training data times one Angstrom, on top
+    of energies of the elements, the fixed linear fit on the composition.
+    """
+
+    species_energies: Tensor
+    scale: Tensor
+
+    def __init__(self, hyperparameters: Any) -> None:
+        """Start from zero and one."""
+        super().__init__(hyperparameters)
+        self.register_buffer("species_energies", torch.zeros(len(hyperparameters.species)))
+        self.register_buffer("scale", torch.ones(()))
+
+    def calibrate(self, statistics: TargetStatistics) -> None:
+        """Fix the energies of the elements and the scale."""
+        self.species_energies.copy_(self.in_order(statistics.species_energies))
+        self.scale.fill_(max(statistics.force_rms or statistics.residual_std, 1e-6))

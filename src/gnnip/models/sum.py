@@ -74,7 +74,7 @@ class SumHyperparameters:
     terms: tuple[Term, ...]
 
     def __post_init__(self) -> None:
-        """Fill in what the terms leave out; ConfigError for terms that cannot be."""
+        """Fill in what the terms leave out; ConfigError for terms that contradict themselves."""
         require(len(self.terms) > 0, "The potential 'sum': terms is empty, list its potentials.")
         resolved = tuple(term.resolved() for term in self.terms)
         object.__setattr__(self, "terms", resolved)

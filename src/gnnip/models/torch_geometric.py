@@ -16,7 +16,7 @@ from torch_geometric.nn.models.visnet import NeighborEmbedding
 
 from gnnip.errors import ConfigError, nearest
 from gnnip.graphs import GraphBatch
-from gnnip.models.hyperparameters import require
+from gnnip.models.hyperparameters import require, require_cutoff
 from gnnip.models.scaled import ScaledPotential
 from gnnip.models.species import require_species
 
@@ -67,10 +67,7 @@ class TorchGeometricHyperparameters:
             f"{what}: {self.network} needs the compiled packages torch-cluster and torch-sparse, "
             f"which gnnip does without; choose one of {', '.join(OPTIONS)}.",
         )
-        require(
-            self.cutoff > 0,
-            f"{what}: the cutoff is {self.cutoff} Angstrom, it must be positive.",
-        )
+        require_cutoff("torch_geometric", self.cutoff)
         for name in self.options:
             known = OPTIONS[self.network]
             require(

@@ -13,7 +13,7 @@ from gnnip.models.blocks.kind_networks import KindNetworks, group_by_kind
 from gnnip.models.blocks.radial import polynomial_envelope
 from gnnip.models.blocks.triplets import triplets
 from gnnip.models.scaled import ScaledPotential, require_network
-from gnnip.models.species import pair_table, require_species
+from gnnip.models.species import require_species
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class TripletNetworkHyperparameters:
     envelope_power: int = 6
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
+        """Raise ConfigError, by name, for a value out of range."""
         require_species(self.species, "triplet_network")
         require_network(self, "triplet_network")
 
@@ -54,15 +54,11 @@ class TripletNetwork(ScaledPotential):
 
     Hyperparameters = TripletNetworkHyperparameters
 
-    pair_index: Tensor
-
     def __init__(self, hyperparameters: TripletNetworkHyperparameters) -> None:
         """Build one network per kind of triplet."""
         super().__init__(hyperparameters)
         elements = len(hyperparameters.species)
-        pairs = pair_table(elements)
-        self.register_buffer("pair_index", pairs.flatten(), persistent=False)
-        self.n_pairs = int(pairs.max()) + 1
+        self.n_pairs = self.number_pairs()
         kinds = {"triplet": elements * self.n_pairs, "ends": self.n_pairs, "centre": elements}
         self.n_networks = kinds[hyperparameters.networks]
         self.networks = KindNetworks(self.n_networks, 4, hyperparameters.hidden)
@@ -75,9 +71,7 @@ class TripletNetwork(ScaledPotential):
         first, second = triplets(graph)
         centre = kinds.index_select(0, graph.target.index_select(0, first))
         at_edge = kinds.index_select(0, graph.source)
-        elements = len(self.hyperparameters.species)
-        ends = at_edge.index_select(0, first) * elements + at_edge.index_select(0, second)
-        ends = self.pair_index.index_select(0, ends)
+        ends = self.pairs(at_edge.index_select(0, first), at_edge.index_select(0, second))
         network = {"triplet": centre * self.n_pairs + ends, "ends": ends, "centre": centre}
         grouped = group_by_kind(network[self.hyperparameters.networks], self.n_networks)
         return found | {"first": first, "second": second} | grouped

@@ -356,7 +356,7 @@ class TestErrors:
             ({"self_connection": "nequp"}, "did you mean 'nequip'"),
             ({"denominator": 0.0}, "denominator is 0.0"),
             ({"reference_energies": (1.0,)}, "one energy for each"),
-            ({"radial_hidden": ()}, "radial_hidden is empty"),
+            ({"radial_hidden": ()}, r"radial_hidden is \[\]"),
             ({"chanels": 4}, "did you mean 'channels'"),
         ],
     )

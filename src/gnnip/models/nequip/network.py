@@ -15,7 +15,13 @@ from gnnip.models.blocks.activations import SILU_GAIN, TANH_GAIN
 from gnnip.models.blocks.harmonics import spherical_harmonics
 from gnnip.models.blocks.radial import BesselBasis, PolynomialCutoff, RadialNetwork, XplorCutoff
 from gnnip.models.contract import TargetStatistics
-from gnnip.models.hyperparameters import require
+from gnnip.models.hyperparameters import (
+    require,
+    require_at_least,
+    require_cutoff,
+    require_denominator,
+    require_widths,
+)
 from gnnip.models.nequip import convolution
 from gnnip.models.nequip.convolution import Pairs, Tables
 from gnnip.models.nequip.coupling import Coupling, Irrep, dimension, edge_irreps, layer_irreps
@@ -66,47 +72,39 @@ class NequIPHyperparameters:
     train_shift_scale: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be, by name."""
+        """Raise ConfigError, by name, for a value out of range."""
         require_species(self.species, "nequip")
-        for key in ("layers", "channels", "n_radial", "cutoff_power"):
-            require(
-                getattr(self, key) >= 1,
-                f"NequIP: {key} is {getattr(self, key)}, it must be at least 1.",
-            )
-        require(
-            all(w >= 1 for w in self.radial_hidden),
-            "NequIP: every width of radial_hidden must be positive.",
+        require_at_least(
+            1,
+            "nequip",
+            layers=self.layers,
+            channels=self.channels,
+            n_radial=self.n_radial,
+            cutoff_power=self.cutoff_power,
         )
-        require(
-            len(self.radial_hidden) >= 1, "NequIP: radial_hidden is empty, give at least one width."
-        )
-        require(
-            math.isfinite(self.cutoff) and self.cutoff > 0,
-            f"NequIP: cutoff is {self.cutoff} Angstrom, it must be positive.",
-        )
+        require_widths("nequip", radial_hidden=self.radial_hidden)
+        require_cutoff("nequip", self.cutoff)
+        require_denominator("nequip", self.denominator)
         for key in ("lmax", "lmax_edge", "lmax_node"):
             value = getattr(self, key)
             require(
                 value is None or 0 <= value <= 6,
-                f"NequIP: {key} is {value}, a degree from 0 to 6 is expected.",
+                f"The potential 'nequip': {key} is {value}, a degree from 0 to 6 is expected.",
             )
-        require(
-            self.denominator is None or self.denominator > 0,
-            f"NequIP: denominator is {self.denominator}, it must be positive.",
-        )
         require(
             self.cutoff_function == "polynomial"
             or (self.cutoff_onset is not None and 0 <= self.cutoff_onset < self.cutoff),
-            f"NequIP: cutoff_onset is {self.cutoff_onset}, the xplor function needs one below the "
-            f"cutoff {self.cutoff}.",
+            f"The potential 'nequip': cutoff_onset is {self.cutoff_onset}, the xplor function "
+            f"needs one below the cutoff {self.cutoff}.",
         )
         require(
             self.reference_energies is None or len(self.reference_energies) == len(self.species),
-            "NequIP: reference_energies must list one energy for each of the species.",
+            "The potential 'nequip': reference_energies must list one energy for each of the "
+            "species.",
         )
         require(
             self.reference_energies is None or self.shift is None,
-            "NequIP: give either shift or reference_energies, not both.",
+            "The potential 'nequip': give either shift or reference_energies, not both.",
         )
 
 
@@ -259,11 +257,6 @@ class NequIP(SpeciesPotential):
             self.register_parameter(name, nn.Parameter(torch.tensor(values)))
         else:
             self.register_buffer(name, torch.tensor(values))
-
-    @property
-    def cutoff(self) -> float:
-        """Radius of the graph, Angstrom."""
-        return self.hyperparameters.cutoff
 
     @torch.no_grad()
     def calibrate(self, statistics: TargetStatistics) -> None:
