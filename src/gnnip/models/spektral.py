@@ -26,6 +26,8 @@ from gnnip.graphs import Adjacency
 from gnnip.graphs.adjacency import sum_segments, sums_are_plain
 from gnnip.models.blocks.activations import activation as activation_function
 
+Edge = Tensor | None  #: values of the edges, (E,) or (E, D), where a layer uses them
+
 #: Spektral's LeakyReLU slope: 0.2 in single precision, whatever the precision of the network
 LEAKY_SLOPE = float(np.float32(0.2))
 _NORM_FLOOR = 1e-12
@@ -99,16 +101,13 @@ class GraphLayer(nn.Module):
     """Base: sorts the edges once."""
 
     uses_edge_attr = False
-    uses_edge_weight = False
 
     def __init__(self, activation: str | None = None) -> None:
         """Keep the activation; a subclass draws its weights after this."""
         super().__init__()
         self.activation = activation_function(activation)
 
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Apply the layer to sorted edges."""
         raise NotImplementedError
 
@@ -148,9 +147,7 @@ class CrystalConv(GraphLayer):
         self.dense_f = Dense(2 * in_channels + edge_channels, in_channels)
         self.dense_s = Dense(2 * in_channels + edge_channels, in_channels)
 
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Map at the nodes, add at the edges."""
         width = x.shape[1]
         assert edge_attr is not None
@@ -190,9 +187,7 @@ class GATConv(GraphLayer):
         self.attn_kernel_neigh = glorot_uniform(channels, attn_heads, 1)
         self.bias = nn.Parameter(torch.zeros(channels * attn_heads if concat_heads else channels))
 
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Attend in the narrower of the two spaces, input or output."""
         narrow_input = x.shape[1] <= self.channels
         own = torch.einsum("iho,oh->ih", self.kernel, self.attn_kernel_self[..., 0])
@@ -231,8 +226,6 @@ class GCSConv(GraphLayer):
     them D^-1/2 A D^-1/2 without self loops: `normalise_adjacency`.
     """
 
-    uses_edge_weight = True
-
     def __init__(self, in_channels: int, channels: int, activation: str | None = None) -> None:
         """Draw both kernels; zero bias."""
         super().__init__(activation)
@@ -241,9 +234,7 @@ class GCSConv(GraphLayer):
         self.kernel_2 = glorot_uniform(in_channels, channels)
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Sum in the narrower of the two spaces."""
         output = torch.addmm(self.bias, x, self.kernel_2)
         if x.shape[1] <= self.channels:
@@ -285,9 +276,7 @@ class ECCConv(GraphLayer):
             self.root_kernel = glorot_uniform(in_channels, channels)
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Sum over neighbours first, then one matrix product."""
         assert edge_attr is not None
         hidden = edge_attr
@@ -315,9 +304,7 @@ class AGNNConv(GraphLayer):
         super().__init__(activation)
         self.beta = nn.Parameter(torch.ones(1), requires_grad=trainable)
 
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Cosines of the edges, softmax, weighted sum."""
         unit = x * torch.rsqrt(x.square().sum(1, keepdim=True).clamp(min=_NORM_FLOOR))
         alpha, _ = graph.softmax(self.beta * graph.dot(unit, unit))
@@ -350,9 +337,7 @@ class GeneralConv(GraphLayer):
         if self.use_prelu:
             self.prelu_alpha = nn.Parameter(torch.zeros(channels))
 
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Transform the nodes, then sum."""
         h = torch.addmm(self.bias, x, self.kernel)
         if self.use_batch_norm:

@@ -198,18 +198,10 @@ class SumPotential(Potential):
         """Return "energy" (g,) and, where all terms have them, "atomic_energies" (n,), eV."""
         outputs = []
         for k, term in enumerate(self.potentials()):
-            extras = {
-                name.removeprefix(f"{k}."): value
-                for name, value in batch.extras.items()
-                if name.startswith(f"{k}.")
-            }
+            extras = _below(f"{k}.", batch.extras)
             part = batch
             if term.cutoff < self.cutoff:
-                chosen = {
-                    name.removeprefix("within."): value
-                    for name, value in extras.items()
-                    if name.startswith("within.")
-                }
+                chosen = _below("within.", extras)
                 part = batch.with_edges(chosen or batch.edges_within(term.cutoff), term.cutoff)
             outputs.append(term(replace(part, extras=extras)))
         total: dict[str, Tensor] = {}
@@ -223,3 +215,8 @@ class SumPotential(Potential):
         super().check_species(numbers)
         for term in self.potentials():
             term.check_species(numbers)
+
+
+def _below(prefix: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the values whose names begin with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}

@@ -124,18 +124,25 @@ class TestRadial:
         assert basis(r)[0].tolist() == pytest.approx(expected, abs=1e-6)
 
     @pytest.mark.parametrize(
-        "function", [radial.PolynomialCutoff(5.0, 6), radial.XplorCutoff(5.0, 3.0)]
+        ("function", "shape"), [(radial.polynomial_cutoff, 6), (radial.xplor_cutoff, 3.0)]
     )
-    def test_cutoff_functions_end_smoothly(self, function):
+    def test_cutoff_functions_end_smoothly(self, function, shape):
         r = torch.tensor([1e-3, 2.9, 4.999999, 5.0, 5.5], dtype=torch.float64, requires_grad=True)
-        value = function(r)
+        value = function(r, 5.0, shape)
         (slope,) = torch.autograd.grad(value.sum(), r)
         assert value[0].item() == pytest.approx(1.0, abs=1e-9)
         assert value[2:].abs().max() < 1e-9
         assert slope[2:].abs().max() < 1e-5
 
+    def test_both_forms_of_the_polynomial_and_of_the_bessel_functions_agree(self):
+        r = torch.linspace(0.5, 4.99, 20, dtype=torch.float64)
+        forms = radial.polynomial_cutoff(r, 5.0, 6), radial.polynomial_envelope(r, 5.0, 6)
+        assert torch.allclose(*forms, atol=1e-14)
+        waves = radial.BesselBasis(5.0, 3, True).double()(r) * math.sqrt(5.0 / 2.0)
+        assert torch.allclose(radial.bessel(r, 5.0, 3), waves, atol=1e-6)
+
     def test_xplor_is_one_below_its_onset(self):
-        assert radial.XplorCutoff(5.0, 3.0)(torch.tensor([2.9, 3.1])).tolist() == [
+        assert radial.xplor_cutoff(torch.tensor([2.9, 3.1]), 5.0, 3.0).tolist() == [
             1.0,
             pytest.approx(0.991, abs=5e-3),
         ]

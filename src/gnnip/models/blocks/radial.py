@@ -52,36 +52,21 @@ class BesselBasis(nn.Module):
         return (2.0 / self.cutoff) * torch.sin(self.frequencies * r) / r
 
 
-class PolynomialCutoff(nn.Module):
-    """`polynomial_envelope` up to the cutoff, 0 past it."""
-
-    def __init__(self, cutoff: float, power: int):
-        """Take the cutoff in Angstrom and p."""
-        super().__init__()
-        self.cutoff, self.power = cutoff, power
-
-    def forward(self, distance: Tensor) -> Tensor:
-        """Return (E,), 0 at and past the cutoff."""
-        p = self.power
-        u = (distance / self.cutoff).clamp(max=1.0)
-        bracket = (p + 1) * (p + 2) / 2 - u * (p * (p + 2) - u * (p * (p + 1) / 2))
-        return 1 - u.pow(p) * bracket
+def polynomial_cutoff(distance: Tensor, cutoff: float, power: int) -> Tensor:
+    """Return `polynomial_envelope` (E,) up to the cutoff, 0 past it."""
+    p = power
+    u = (distance / cutoff).clamp(max=1.0)
+    bracket = (p + 1) * (p + 2) / 2 - u * (p * (p + 2) - u * (p * (p + 1) / 2))
+    return 1 - u.pow(p) * bracket
 
 
-class XplorCutoff(nn.Module):
-    """1 up to `onset`, then (rc^2-r^2)^2 (rc^2+2r^2-3ro^2) / (rc^2-ro^2)^3, as in HOOMD-blue."""
-
-    def __init__(self, cutoff: float, onset: float):
-        """Take the cutoff and the onset in Angstrom."""
-        super().__init__()
-        self.cutoff, self.onset = cutoff, onset
-
-    def forward(self, distance: Tensor) -> Tensor:
-        """Return (E,), 0 at and past the cutoff."""
-        square, on, off = distance**2, self.onset**2, self.cutoff**2
-        value = (off - square) ** 2 * (off + 2 * square - 3 * on) / (off - on) ** 3
-        value = torch.where(distance < self.onset, torch.ones_like(value), value)
-        return torch.where(distance < self.cutoff, value, torch.zeros_like(value))
+def xplor_cutoff(distance: Tensor, cutoff: float, onset: float) -> Tensor:
+    """Return (E,): 1 up to `onset`, 0 past the cutoff, between them
+    (rc^2-r^2)^2 (rc^2+2r^2-3ro^2) / (rc^2-ro^2)^3, as in HOOMD-blue."""
+    square, on, off = distance**2, onset**2, cutoff**2
+    value = (off - square) ** 2 * (off + 2 * square - 3 * on) / (off - on) ** 3
+    value = torch.where(distance < onset, torch.ones_like(value), value)
+    return torch.where(distance < cutoff, value, torch.zeros_like(value))
 
 
 class RadialNetwork(nn.Module):

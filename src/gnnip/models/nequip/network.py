@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gnnip.graphs import Adjacency, GraphBatch
 from gnnip.models.blocks.activations import SILU_GAIN, TANH_GAIN
 from gnnip.models.blocks.harmonics import spherical_harmonics
-from gnnip.models.blocks.radial import BesselBasis, PolynomialCutoff, RadialNetwork, XplorCutoff
+from gnnip.models.blocks.radial import BesselBasis, RadialNetwork, polynomial_cutoff, xplor_cutoff
 from gnnip.models.contract import TargetStatistics
 from gnnip.models.hyperparameters import (
     require,
@@ -230,12 +230,6 @@ class NequIP(SpeciesPotential):
         lmax_node = o.lmax if o.lmax_node is None else o.lmax_node
         self.lmax_edge = lmax_edge
         self.basis = BesselBasis(o.cutoff, o.n_radial, o.trainable_radial)
-        self.envelope: nn.Module
-        if o.cutoff_function == "polynomial":
-            self.envelope = PolynomialCutoff(o.cutoff, o.cutoff_power)
-        else:
-            assert o.cutoff_onset is not None
-            self.envelope = XplorCutoff(o.cutoff, o.cutoff_onset)
         irreps = layer_irreps(o.layers, lmax_edge, lmax_node, o.parity)
         self.irreps = irreps
         self.embedding = nn.Parameter(torch.randn(len(o.species), o.channels))
@@ -251,6 +245,13 @@ class NequIP(SpeciesPotential):
         self._constant("shift", shift, o.train_shift_scale)
         self._constant("scale", scale, o.train_shift_scale)
         self._constant("denominators", denominators, o.train_denominator)
+
+    def envelope(self, distance: Tensor) -> Tensor:
+        """Return the cutoff function of distances (E,)."""
+        o = self.hyperparameters
+        if o.cutoff_function == "polynomial":
+            return polynomial_cutoff(distance, o.cutoff, o.cutoff_power)
+        return xplor_cutoff(distance, o.cutoff, o.cutoff_onset)
 
     def _constant(self, name: str, values: tuple[float, ...], trainable: bool) -> None:
         if trainable:
