@@ -49,7 +49,7 @@ def test_layer(arrays, tag):
     edge_index = tensor("edge_index")
     with torch.no_grad():
         output = layer(tensor("x"), edge_index, tensor("adjacency"), edge_attr)
-        # the order of the edges is nobody's business
+        # the order of the edges does not matter
         shuffle = torch.randperm(edge_index.shape[1], generator=torch.Generator().manual_seed(0))
         shuffled = layer(
             tensor("x"),

@@ -101,8 +101,8 @@ class GraphBatch:
         """
         if self.cutoff is not None and cutoff > self.cutoff * (1 + 1e-9):
             raise DataError(
-                f"The graph holds pairs closer than {self.cutoff:g} Angstrom, {cutoff:g} are asked "
-                "for; build it with the larger cutoff."
+                f"The graph holds pairs closer than {self.cutoff:g} Angstrom, but {cutoff:g} is "
+                "asked for; build it with the larger cutoff."
             )
         old = self.adjacency
         with torch.no_grad():
@@ -235,7 +235,7 @@ class GraphStore:
     ) -> GraphStore:
         """Build from dictionaries: `positions` (n, 3) A, `numbers` (n,), perhaps `cell`, `pbc`."""
         if not structures:
-            raise DataError("No structures were given, at least one is needed.")
+            raise DataError("No structures were given; at least one is needed.")
         counts = [len(s["numbers"]) for s in structures]
         for k, s in enumerate(structures):
             shape = np.shape(s["positions"])
@@ -440,7 +440,7 @@ def _find_edges(
     names: NDArray[Any],
     progress: Callable[[int, int], None] | None,
 ) -> list[_Edges]:
-    """Return the edges of each structure; StructureError names the one that has none to give."""
+    """Return the edges of each structure; StructureError names the structure at fault."""
     found = []
     n_graphs = len(bounds) - 1
     for k in range(n_graphs):
@@ -473,7 +473,7 @@ def _refuse_unknown_elements(
         owner = int(np.searchsorted(bounds, atom, side="right") - 1)
         raise StructureError(
             f"{_which(names[owner], len(names))}: atom {atom - bounds[owner]} has the atomic "
-            f"number {numbers[atom]}, 1 to {LARGEST_NUMBER} are elements."
+            f"number {numbers[atom]}, but those of the elements go from 1 to {LARGEST_NUMBER}."
         )
 
 

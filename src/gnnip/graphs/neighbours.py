@@ -77,17 +77,17 @@ def neighbour_list(
 
 
 def _checked(positions: ArrayLike, cutoff: float) -> NDArray[np.float64]:
-    """Return the positions (n, 3); StructureError for those, or a cutoff, that make no sense."""
+    """Return the positions (n, 3); StructureError for bad positions or a bad cutoff."""
     points = np.ascontiguousarray(positions, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 3:
         raise StructureError(f"Positions must have shape (n, 3), not {points.shape}.")
     if len(points) == 0:
-        raise StructureError("The structure has no atoms, at least one is needed.")
+        raise StructureError("The structure has no atoms; at least one is needed.")
     if not np.isfinite(points).all():
         bad = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
         raise StructureError(f"The position of atom {bad} is not finite.")
     if not (np.isfinite(cutoff) and cutoff > 0):
-        raise StructureError(f"The cutoff is {cutoff} Angstrom, it must be positive.")
+        raise StructureError(f"The cutoff is {cutoff} Angstrom, but it must be positive.")
     return points
 
 

@@ -98,5 +98,7 @@ def baseline(name: str) -> Baseline:
 def _checked(energies: Array) -> Array:
     values = np.asarray(energies, dtype=np.float64)
     if len(values) == 0 or not np.isfinite(values).all():
-        raise DataError("A baseline needs at least one training energy, and all of them finite.")
+        raise DataError(
+            "A baseline needs at least one training energy, and every one must be finite."
+        )
     return values

@@ -46,7 +46,7 @@ class PotentialCalculator(Calculator):
         wanted = properties or ["energy"]
         atoms = self.atoms
         if len(atoms) == 0:
-            raise StructureError("The structure has no atoms, at least one is needed.")
+            raise StructureError("The structure has no atoms; at least one is needed.")
         self.model.check_species(atoms.numbers)
         structure = {"positions": atoms.positions, "numbers": atoms.numbers}
         if atoms.pbc.any():

@@ -84,7 +84,10 @@ class ClusterHyperparameters:
         )
         require_at_least(0, "spektral", n_dense=self.n_dense)
         require_cutoff("spektral", self.cutoff, "Bohr")
-        require(len(self.elements) > 0, "The potential 'spektral': elements is empty.")
+        require(
+            len(self.elements) > 0,
+            "The potential 'spektral': elements is empty; list at least one atomic number.",
+        )
 
 
 class ClusterNetwork(Potential):

@@ -37,7 +37,7 @@ class CoulombHyperparameters:
         )
         require(
             self.trainable or self.charges is not None,
-            "The potential 'coulomb': charges that are not trainable must be given.",
+            "The potential 'coulomb': give the charges when they are not trainable.",
         )
 
 
@@ -75,7 +75,7 @@ class CoulombPotential(SpeciesPotential):
 
     @property
     def violates(self) -> dict[str, str]:
-        """What no sum over all pairs can keep."""
+        """Promises not kept, with reasons."""
         return {
             "size_extensivity": "charges interact at any distance",
             "supercell": "the sum is that of open boundaries, periodic structures are refused",

@@ -19,7 +19,7 @@ def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """Return the dataclass `cls` filled with `values`; `what` names it in messages.
 
     Raises ConfigError for a key that `cls` lacks (naming the nearest one), a missing key without a
-    default, a value of another type and a value outside a list of choices. Whole numbers are
+    default, a value of another type and a value that is not among the choices. Whole numbers are
     accepted for floats, lists for tuples.
     """
     hints = typing.get_type_hints(cls)
@@ -47,7 +47,7 @@ def require_at_least(least: int, potential: str, **values: float | None) -> None
     for name, value in values.items():
         require(
             value is None or value >= least,
-            f"The potential '{potential}': {name} is {value}, at least {least} is needed.",
+            f"The potential '{potential}': {name} is {value}, it must be at least {least}.",
         )
 
 
@@ -64,8 +64,8 @@ def require_widths(potential: str, **lists: tuple[int, ...]) -> None:
     for name, widths in lists.items():
         require(
             len(widths) > 0 and all(width >= 1 for width in widths),
-            f"The potential '{potential}': {name} is {list(widths)}, at least one width is needed, "
-            "all of them positive.",
+            f"The potential '{potential}': {name} is {list(widths)}, but it must list at least one "
+            "width, and positive ones only.",
         )
 
 
@@ -96,20 +96,20 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
         if isinstance(value, hint):  # type: ignore[arg-type]
             return value
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} is {value!r}, a mapping of options is expected.")
+            raise ConfigError(f"{where} is {value!r}, but a mapping of options is expected.")
         return read_options(hint, value, where)  # type: ignore[arg-type]
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} is {value!r}, a mapping is expected.")
+            raise ConfigError(f"{where} is {value!r}, but a mapping is expected.")
         return dict(value)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where} is {value!r}, a list is expected.")
+            raise ConfigError(f"{where} is {value!r}, but a list is expected.")
         item = typing.get_args(hint)[0]
         return tuple(_fit(v, item, where) for v in value)
     fits = isinstance(value, hint) and not (hint is not bool and isinstance(value, bool))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not fits:
-        raise ConfigError(f"{where} is {value!r}, a value of type {hint.__name__} is expected.")
+        raise ConfigError(f"{where} is {value!r}, but a value of type {hint.__name__} is expected.")
     return value

@@ -27,7 +27,7 @@ class NullHyperparameters:
 
     def __post_init__(self) -> None:
         """Raise ConfigError, by name, for a value out of range."""
-        require(self.cutoff > 0, f"The cutoff is {self.cutoff} Angstrom, it must be positive.")
+        require(self.cutoff > 0, f"The cutoff is {self.cutoff} Angstrom, but it must be positive.")
 
 
 class Constant(Potential):

@@ -22,8 +22,8 @@ def require_species(species: Iterable[int], potential: str) -> None:
     listed = list(species)
     require(
         len(set(listed)) == len(listed) > 0 and all(1 <= z <= LARGEST_NUMBER for z in listed),
-        f"The potential '{potential}': species is {listed}, distinct atomic numbers from 1 to "
-        f"{LARGEST_NUMBER} are expected.",
+        f"The potential '{potential}': species is {listed}, but it must list distinct atomic "
+        f"numbers from 1 to {LARGEST_NUMBER}.",
     )
 
 

@@ -44,8 +44,8 @@ class Term:
             given = asdict(saved.hyperparameters) | term.hyperparameters
             if not same or given != asdict(saved.hyperparameters):
                 raise ConfigError(
-                    f"The term of the sum asks for another model than {term.initial} holds; give "
-                    "'initial' alone, or the model without it."
+                    f"The term of the sum asks for another model than the one in {term.initial}; "
+                    "give 'initial' alone, or the model without it."
                 )
             term = replace(
                 term,

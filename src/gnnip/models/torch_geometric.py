@@ -59,13 +59,13 @@ class TorchGeometricHyperparameters:
         require_species(self.species, "torch_geometric")
         require(
             max(self.species) <= LARGEST_NUMBER,
-            f"{what}: species is {list(self.species)}, its networks know elements up to "
-            f"{LARGEST_NUMBER}.",
+            f"{what}: species is {list(self.species)}, but its networks know elements "
+            f"up to {LARGEST_NUMBER} only.",
         )
         require(
             self.network in OPTIONS,
             f"{what}: {self.network} needs the compiled packages torch-cluster and torch-sparse, "
-            f"which gnnip does without; choose one of {', '.join(OPTIONS)}.",
+            f"which gnnip does not use; choose one of {', '.join(OPTIONS)}.",
         )
         require_cutoff("torch_geometric", self.cutoff)
         for name in self.options:

@@ -380,7 +380,7 @@ class TestErrors:
         with pytest.raises(CheckpointError, match="lack 'edge_embedding"):
             load_sevennet_state(small(), state)
         state["edge_embedding.basis_function.coeffs"] = torch.zeros(3)
-        with pytest.raises(CheckpointError, match="hold 3 numbers, these settings imply 8"):
+        with pytest.raises(CheckpointError, match="hold 3 numbers, but these settings need 8"):
             load_sevennet_state(small(), state)
 
 

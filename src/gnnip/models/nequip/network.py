@@ -89,13 +89,13 @@ class NequIPHyperparameters:
             value = getattr(self, key)
             require(
                 value is None or 0 <= value <= 6,
-                f"The potential 'nequip': {key} is {value}, a degree from 0 to 6 is expected.",
+                f"The potential 'nequip': {key} is {value}, but it must be a degree from 0 to 6.",
             )
         require(
             self.cutoff_function == "polynomial"
             or (self.cutoff_onset is not None and 0 <= self.cutoff_onset < self.cutoff),
-            f"The potential 'nequip': cutoff_onset is {self.cutoff_onset}, the xplor function "
-            f"needs one below the cutoff {self.cutoff}.",
+            f"The potential 'nequip': cutoff_onset is {self.cutoff_onset}, but the xplor "
+            f"function needs one below the cutoff {self.cutoff}.",
         )
         require(
             self.reference_energies is None or len(self.reference_energies) == len(self.species),
@@ -280,7 +280,7 @@ class NequIP(SpeciesPotential):
 
     @property
     def eager_reason(self) -> str | None:
-        """Its kernels, where they can be used, are faster than what a compiler makes."""
+        """Its own kernels, where there are any, are faster than what a compiler makes."""
         layers = [layer for layer in self.layers if isinstance(layer, Layer)]
         if all(convolution.available(layer.tables, self.embedding) for layer in layers):
             return "the kernels of NequIP are faster on a CPU"
