@@ -95,9 +95,7 @@ class Potential(nn.Module):
     @property
     def architecture(self) -> str:
         """Its name for `build`: that of the library, or `package.module:Class`."""
-        place = (type(self).__module__, type(self).__qualname__)
-        listed = {held: name for name, held in POTENTIALS.items()}
-        return listed.get(place) or ":".join(place)
+        return name_of(type(self))
 
     @property
     def cutoff(self) -> float:
@@ -167,6 +165,12 @@ class Potential(nn.Module):
                 f"The potential was trained on the atomic numbers {list(self.species)} and knows "
                 f"nothing of {unseen}; train it on structures that contain them."
             )
+
+
+def name_of(cls: type[Potential]) -> str:
+    """Return the name under which `build` finds a class, whatever the class says of itself."""
+    place = (cls.__module__, cls.__qualname__)
+    return next((name for name, held in POTENTIALS.items() if held == place), ":".join(place))
 
 
 def evaluate(

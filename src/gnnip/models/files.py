@@ -12,7 +12,7 @@ import torch
 
 from gnnip.errors import CheckpointError, ConfigError, GnnipError, nearest
 from gnnip.files import read_json, sha256, write_json
-from gnnip.models.contract import Potential, choose_device
+from gnnip.models.contract import Potential, choose_device, name_of
 from gnnip.models.registry import architecture as find_class
 from gnnip.models.registry import build, names
 from gnnip.models.weights import read_weights, write_weights
@@ -43,7 +43,7 @@ def save(model: Potential, path: str | os.PathLike[str]) -> tuple[Path, Path]:
     weights_file, json_file = model_files(path)
     write_weights(weights_file, model.state_dict())
     record = ModelFile(
-        architecture=model.architecture,
+        architecture=name_of(type(model)),
         hyperparameters=asdict(model.hyperparameters),
         species=list(model.species),
         cutoff_angstrom=model.cutoff,
