@@ -137,15 +137,11 @@ class Adjacency:
 
     def from_target(self, x: Tensor) -> Tensor:
         """Return x_i for every edge: (n,) or (n, F) to (E,) or (E, F)."""
-        if _plain:
-            return x.index_select(0, self.target)
-        return _Gather.apply(x, self.target, None, self.offsets)
+        return spread_segments(x, self.target, self.offsets)
 
     def sum_messages(self, messages: Tensor) -> Tensor:
         """Sum the messages (E,) or (E, F) that each node receives: (n,) or (n, F)."""
-        if _plain:
-            return _plain_sum(messages, self.target, self.n_nodes)
-        return _Sum.apply(messages, self.target, None, self.offsets)
+        return sum_segments(messages, self.target, self.offsets)
 
     def sum_neighbours(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return sum_j w_ij x_j, (n, F); weights (E,), ones when absent."""

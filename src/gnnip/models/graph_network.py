@@ -14,8 +14,7 @@ from gnnip.models.blocks.kind_networks import hinges
 from gnnip.models.blocks.radial import polynomial_envelope
 from gnnip.models.contract import TargetStatistics
 from gnnip.models.hyperparameters import require_at_least, require_denominator
-from gnnip.models.scaled import ScaledPotential, require_network
-from gnnip.models.species import require_species
+from gnnip.models.species import ScaledPotential, require_network, require_species
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from torch import Tensor
 from gnnip.graphs import GraphBatch
 from gnnip.models.blocks.kind_networks import KindNetworks, group_by_kind
 from gnnip.models.blocks.radial import polynomial_envelope
-from gnnip.models.scaled import ScaledPotential, require_network
-from gnnip.models.species import require_species
+from gnnip.models.species import ScaledPotential, require_network, require_species
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from gnnip.errors import DataError
 from gnnip.graphs import Adjacency, GraphBatch
 from gnnip.graphs.batch import LARGEST_NUMBER
 from gnnip.models.contract import Potential, TargetStatistics
-from gnnip.models.hyperparameters import require
+from gnnip.models.hyperparameters import (
+    require,
+    require_at_least,
+    require_cutoff,
+    require_widths,
+)
 
 
 def require_species(species: Iterable[int], potential: str) -> None:
@@ -25,6 +30,13 @@ def require_species(species: Iterable[int], potential: str) -> None:
         f"The potential '{potential}': species is {listed}, but it must list distinct atomic "
         f"numbers from 1 to {LARGEST_NUMBER}.",
     )
+
+
+def require_network(options: Any, potential: str) -> None:
+    """Raise ConfigError for a `cutoff`, `hidden` or `envelope_power` that is out of range."""
+    require_cutoff(potential, options.cutoff)
+    require_widths(potential, hidden=options.hidden)
+    require_at_least(2, potential, envelope_power=options.envelope_power)
 
 
 def pair_table(kinds: int) -> Tensor:
@@ -115,3 +127,27 @@ class CalibratedPotential(SpeciesPotential):
         """Fix the energies of the elements and the scale."""
         self.species_energies.copy_(self.in_order(statistics.species_energies))
         self.scale.fill_(max(statistics.force_rms or statistics.residual_std, 1e-6))
+
+
+class ScaledPotential(CalibratedPotential):
+    """Base of networks with a trained part of the energies of the elements beside the fixed one
+    (not stated in the paper), without which a pair energy would have to be zero on average.
+    """
+
+    def __init__(self, hyperparameters: Any) -> None:
+        """Start from zero."""
+        super().__init__(hyperparameters)
+        self.species_shift = nn.Parameter(torch.zeros(len(hyperparameters.species)))
+
+    @property
+    def violates(self) -> dict[str, str]:
+        """Smoothness, without an envelope."""
+        if self.hyperparameters.envelope:
+            return {}
+        return {"smoothness": f"there is no envelope: the energy jumps at {self.cutoff:g} Angstrom"}
+
+    def energies(self, batch: GraphBatch, kinds: Tensor, per_atom: Tensor) -> dict[str, Tensor]:
+        """Return "energy" (g,) and "atomic_energies" (n,), eV, from the networks' output (n,)."""
+        scaled = self.scale * (per_atom + self.species_shift.index_select(0, kinds))
+        atomic = scaled + self.species_energies.index_select(0, kinds)
+        return {"energy": batch.sum_atoms(atomic), "atomic_energies": atomic}

@@ -17,8 +17,7 @@ from torch_geometric.nn.models.visnet import NeighborEmbedding
 from gnnip.errors import ConfigError, nearest
 from gnnip.graphs import GraphBatch
 from gnnip.models.hyperparameters import require, require_cutoff
-from gnnip.models.scaled import ScaledPotential
-from gnnip.models.species import require_species
+from gnnip.models.species import ScaledPotential, require_species
 
 #: what `options` may hold, the rest of a network's arguments is set here or belongs to other tasks
 OPTIONS = {

@@ -12,8 +12,7 @@ from gnnip.graphs import GraphBatch
 from gnnip.models.blocks.kind_networks import KindNetworks, group_by_kind
 from gnnip.models.blocks.radial import polynomial_envelope
 from gnnip.models.blocks.triplets import triplets
-from gnnip.models.scaled import ScaledPotential, require_network
-from gnnip.models.species import require_species
+from gnnip.models.species import ScaledPotential, require_network, require_species
 
 
 @dataclass(frozen=True)
