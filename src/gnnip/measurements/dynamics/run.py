@@ -58,7 +58,8 @@ def run_dynamics(
     import torch
 
     from gnnip.md import add_facts, write_failure
-    from gnnip.models.contract import choose_device, model_files
+    from gnnip.models.contract import choose_device
+    from gnnip.models.files import model_files
 
     if (model is None) == (reference is None):
         raise ConfigError("Dynamics need either a trained model or the name of a reference.")
