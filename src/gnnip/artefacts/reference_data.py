@@ -23,7 +23,7 @@ from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.tables import Result, metric_row, metric_table
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import DataError, nearest
-from gnnip.measurements.selection import spread_evenly
+from gnnip.measurements.selection import atoms_of, spread_evenly
 
 if TYPE_CHECKING:
     from gnnip.artefacts.kinds import ReferenceData
@@ -108,8 +108,11 @@ def bonds(frames: FrameArrays, chosen: np.ndarray, bond: Bond) -> Bonds:
     """Return length and number of a bond, and the closest pair of atoms, over the frames."""
     lengths, neighbours, closest = [], [], np.inf
     for frame in chosen:
-        distances, one, two = _distances(frames, int(frame), bond)
+        atoms = atoms_of(frames, int(frame))
+        distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
+        np.fill_diagonal(distances, np.inf)
         closest = min(closest, float(distances.min()))
+        one, two = atoms.symbols == bond.first, atoms.symbols == bond.second
         block = distances[np.ix_(one, two)]
         lengths.append(block[block < bond.cutoff])
         if one.any():
@@ -232,18 +235,6 @@ def _distribution(
         return middles, np.zeros(BINS)
     found = mean_radial_distribution(with_both, r_max=R_MAX, bins=BINS)
     return found.r, found.g[first, second]
-
-
-def _distances(
-    frames: FrameArrays, frame: int, bond: Bond
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from ase import Atoms
-
-    positions, numbers, cell, pbc = frames.structure(frame)
-    atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=pbc)
-    distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
-    np.fill_diagonal(distances, np.inf)
-    return distances, atoms.symbols == bond.first, atoms.symbols == bond.second
 
 
 def _peak(lengths: np.ndarray, cutoff: float) -> float:

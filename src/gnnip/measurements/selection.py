@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from gnnip.datasets.arrays import FrameArrays
 
 
@@ -24,6 +26,14 @@ def frames_with(arrays: FrameArrays, select: Mapping[str, Any]) -> np.ndarray:
     for column, value in select.items():
         chosen &= arrays.column(column) == value
     return np.flatnonzero(chosen)
+
+
+def atoms_of(arrays: FrameArrays, frame: int) -> Atoms:
+    """Return one frame without its labels."""
+    from ase import Atoms
+
+    positions, numbers, cell, pbc = arrays.structure(frame)
+    return Atoms(numbers, positions, cell=cell, pbc=pbc)
 
 
 def terms_of(arrays: FrameArrays, target: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from gnnip.errors import DataError
-from gnnip.measurements.selection import spread_evenly
+from gnnip.measurements.selection import atoms_of, spread_evenly
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -95,7 +95,7 @@ def _measure(sources: Sources, options: Timing) -> pd.DataFrame:
         arrays = sources.arrays(dataset)
         methods = _methods(sources, dataset, options)
         for size, frame in _frames(arrays, options):
-            atoms = _atoms(arrays, frame)
+            atoms = atoms_of(arrays, frame)
             place = {options.size: size, "frame": frame}
             jobs += [(method, place, partial(method.run, atoms)) for method in methods]
     measured = interleave([run for _, _, run in jobs], options.repeats)
@@ -127,13 +127,6 @@ def _frames(arrays: FrameArrays, options: Timing) -> list[tuple[int, int]]:
         for n in wanted
         for frame in spread_evenly(np.flatnonzero(own == n), options.frames_per_size)
     ]
-
-
-def _atoms(arrays: FrameArrays, frame: int) -> Atoms:
-    from ase import Atoms
-
-    positions, numbers, cell, pbc = arrays.structure(frame)
-    return Atoms(numbers, positions, cell=cell, pbc=pbc)
 
 
 def _methods(sources: Sources, dataset: str, options: Timing) -> list[Method]:
