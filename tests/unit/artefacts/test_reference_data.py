@@ -12,6 +12,7 @@ from gnnip.artefacts import style
 from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.kinds import ReferenceData
 from gnnip.artefacts.reference_data_figure import reference_data as draw
+from gnnip.artefacts.tables import metric_row
 from gnnip.datasets import engine_sets
 from gnnip.datasets.arrays import load_arrays
 from gnnip.errors import DataError
@@ -20,9 +21,13 @@ from gnnip.sampling import ani, sic
 REFERENCES = {"sic": "xtb", "ani": "dft"}
 
 
-def tabulate(folder, *datasets):
+def inputs_of(folder, *datasets):
     card = {"artefact": "reference_data", "datasets": datasets, "references": REFERENCES}
-    return data.reference_data(Inputs(folder / "card", card), ReferenceData())
+    return Inputs(folder / "card", card)
+
+
+def tabulate(folder, *datasets):
+    return data.reference_data(inputs_of(folder, *datasets), ReferenceData())
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +103,8 @@ def test_every_row_names_the_reference_of_its_own_data_set(folder):
         "ani_n_frames": "dft",
         "ani_C-H_first_peak": "dft",
     }
+    inputs = inputs_of(folder, "sic", "ani")
+    assert metric_row(inputs, "of_both", "", 1.0)["reference"] == "xtb+dft"
 
 
 def test_figure(folder):
