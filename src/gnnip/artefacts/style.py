@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -77,13 +76,7 @@ def look() -> Iterator[None]:
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Decorate a function that draws a figure so that it draws it in the house style."""
-
-    @functools.wraps(draw)
-    def inside(*args: Any, **options: Any) -> Figure:
-        with look():
-            return draw(*args, **options)
-
-    return inside
+    return look()(draw)
 
 
 def figure(width_mm: float, height_mm: float) -> Figure:

@@ -111,7 +111,8 @@ def compute_densities(sources: Sources, options: ElectronDensity) -> pd.DataFram
         }
         tables.append(tidy_state(state, numbers, positions, vertices * BOHR, triangles, properties))
     if not tables:
-        raise DataError("The data set labels no frame as surface or interior state.")
+        dataset = next(iter(sources.datasets))
+        raise DataError(f"The data set '{dataset}' labels no frame as surface or interior state.")
     return pd.concat(tables, ignore_index=True)
 
 

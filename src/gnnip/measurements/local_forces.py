@@ -148,8 +148,8 @@ def _check_sum(model: Potential, batch: GraphBatch, force: Tensor, total: Tensor
     if difference > allowed:
         raise DataError(
             f"The local forces of the potential '{model.architecture}' do not add up to its forces "
-            f"(by {difference:.1e} eV/Angstrom): its energy depends on positions otherwise than "
-            "through the edges of the graph, so it has none."
+            f"(by {difference:.1e} eV/Angstrom): its energy depends on positions in another "
+            "way than through the edges of the graph, so it has no local forces."
         )
 
 

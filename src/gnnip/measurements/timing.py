@@ -94,7 +94,7 @@ def _measure(sources: Sources, options: Timing) -> pd.DataFrame:
     for dataset in sources.datasets:
         arrays = sources.arrays(dataset)
         methods = _methods(sources, dataset, options)
-        for size, frame in _frames(arrays, options):
+        for size, frame in _frames(dataset, arrays, options):
             atoms = atoms_of(arrays, frame)
             place = {options.size: size, "frame": frame}
             jobs += [(method, place, partial(method.run, atoms)) for method in methods]
@@ -114,14 +114,14 @@ def _measure(sources: Sources, options: Timing) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(threads=1, hardware=hardware)
 
 
-def _frames(arrays: FrameArrays, options: Timing) -> list[tuple[int, int]]:
+def _frames(dataset: str, arrays: FrameArrays, options: Timing) -> list[tuple[int, int]]:
     """Return (size, number) of the frames to time, by size."""
     own = arrays.n_atoms if options.size == "n_atoms" else arrays.column(options.size)
     known = sorted({int(n) for n in own})
     wanted = known if options.sizes is None else sorted(options.sizes)
     missing = [n for n in wanted if n not in known]
     if missing:
-        raise DataError(f"The data set has no frame with {options.size} = {missing[0]}.")
+        raise DataError(f"The data set '{dataset}' has no {options.size} = {missing[0]}.")
     return [
         (n, int(frame))
         for n in wanted

@@ -96,22 +96,17 @@ BLOCKED = ("torch", "torch_geometric", "e3nn", "ase", "pydantic", "numba", "scip
 def test_figures_are_drawn_where_torch_is_not_installed(root, monkeypatch, tmp_path):
     """Import and draw with torch, ase and pydantic blocked, as in a small environment."""
     monkeypatch.chdir(root)
-    pipeline = Pipeline(papers.load_config())
-    for tier, card, artefact in (
-        ("paper", "gijon2023", "fig3"),
-        ("quick", "rajak2021", "reference_data"),
-    ):
-        info = pipeline.figure_info(SimpleNamespace(tier=tier, card=card, artefact=artefact))
-        out = tmp_path / f"{artefact}.svg"
-        script = f"""
-            import sys
-            for blocked in {BLOCKED}:
-                sys.modules[blocked] = None
-            import pandas as pd
-            from gnnip.artefacts import style
-            from gnnip.artefacts.make import draw
-            tidy = pd.read_csv("results/recorded/{tier}/{card}/{artefact}.csv")
-            style.save(draw(tidy, {info!r}), {str(out)!r})
-        """
-        subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
-        assert out.stat().st_size > 5000
+    fig3 = SimpleNamespace(tier="paper", card="gijon2023", artefact="fig3")
+    info = Pipeline(papers.load_config()).figure_info(fig3)
+    script = f"""
+        import sys
+        for blocked in {BLOCKED}:
+            sys.modules[blocked] = None
+        import pandas as pd
+        from gnnip.artefacts import style
+        from gnnip.artefacts.make import draw
+        tidy = pd.read_csv("results/recorded/paper/gijon2023/fig3.csv")
+        style.save(draw(tidy, {info!r}), {str(tmp_path / "fig3.svg")!r})
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+    assert (tmp_path / "fig3.svg").stat().st_size > 5000

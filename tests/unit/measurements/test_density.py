@@ -96,5 +96,5 @@ def test_densities_of_a_real_cluster(shared, tmp_path):
     radius = np.linalg.norm(mesh - mesh.mean(axis=0), axis=1).mean()
     assert 0.5 < radius / named["gyration_radius_a"] < 1.5
     arrays.metadata["state"] = np.array(["unknown"])
-    with pytest.raises(DataError, match="labels no frame as surface or interior"):
+    with pytest.raises(DataError, match="'other' labels no frame as surface or interior"):
         density.compute_densities(sources(tmp_path, other=arrays), options)

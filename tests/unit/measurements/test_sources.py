@@ -1,7 +1,5 @@
 """What a measurement reads: its data sets, and every potential with its test frames."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 import torch
@@ -10,8 +8,7 @@ from made_up_trainings import frames_of, sources, training, water_clusters
 from gnnip import kinds, models
 from gnnip.errors import DataError
 from gnnip.measurements.kinds import KINDS
-from gnnip.measurements.run import measure
-from gnnip.measurements.sources import Sources, read_csv
+from gnnip.measurements.sources import read_csv
 from gnnip.units import HARTREE
 
 
@@ -51,23 +48,6 @@ def test_graphs_are_built_once_for_potentials_of_one_cutoff(water, tmp_path):
     assert third.store is not second.store
     assert [p.about["seed"] for p in (first, second, third)] == [0, 1, 2]
     assert "dataset" not in first.about
-
-
-def test_a_measurement_runs_from_plain_values(water, tmp_path):
-    found = sources(tmp_path, [training(tmp_path, pair(), [1, 3])], frames=water)
-    values = {
-        "kind": "force_audit",
-        "options": {"max_frames": 1},
-        "datasets": {name: str(path) for name, path in found.datasets.items()},
-        "trainings": [asdict(t) | {"folder": str(t.folder)} for t in found.trainings],
-    }
-    assert Sources.read(values).trainings == list(found.trainings)
-    threads = torch.get_num_threads()
-    try:
-        table = measure(values)
-    finally:
-        torch.set_num_threads(threads)
-    assert table["n_frames"].max() == 1
 
 
 @pytest.mark.parametrize("kind", ["symmetry_audit", "force_audit", "local_forces", "charge_probe"])

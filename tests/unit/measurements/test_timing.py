@@ -130,7 +130,7 @@ def test_libraries_have_one_thread_in_the_new_process(monkeypatch):
 
 
 def test_unknown_size_and_no_network_are_refused(two_sizes, measured):
-    with pytest.raises(DataError, match="no frame with n_molecules = 21"):
+    with pytest.raises(DataError, match="data set 'frames' has no n_molecules = 21"):
         measured(two_sizes, sizes=(21,), **SOLVER)
     with pytest.raises(DataError, match="no trained network"):
         timing.measure_timing(replace(two_sizes, trainings=()), Timing())
