@@ -130,7 +130,7 @@ def relative_energies(frames: FrameArrays) -> np.ndarray:
         kinds = frames.column("molecule").astype(str)
     else:
         kinds = np.array(
-            [np.sort(frames.numbers[frames.atoms(i)]).tobytes().hex() for i in range(len(energies))]
+            [np.sort(frames.structure(i)[1]).tobytes().hex() for i in range(len(energies))]
         )
     lowest = pd.Series(energies).groupby(kinds).transform("min").to_numpy()
     return np.asarray(energies - lowest)
@@ -194,7 +194,7 @@ def _about(frames: FrameArrays) -> Iterator[Row]:
 def _ensembles(frames: FrameArrays, known: Known) -> Iterator[Row]:
     """Yield the rows of bonds, energies and forces, one ensemble after the other."""
     energies = relative_energies(frames)
-    (forces,) = (frames.forces[term] for term in frames.terms)
+    (term,) = frames.terms
     for group, chosen in groups(frames, known.groups):
         some = spread_evenly(chosen, MOST_FRAMES)
         for bond in known.bonds:
@@ -206,8 +206,8 @@ def _ensembles(frames: FrameArrays, known: Known) -> Iterator[Row]:
             yield "bond", group, "known_neighbours", None, bond.neighbours, bond.name
         for frame in chosen:
             yield "energy", group, "", int(frame), float(f"{energies[frame]:.6g}"), ""
-        part = np.concatenate([forces[frames.atoms(int(frame))] for frame in chosen])
-        yield "force", group, "rms", None, float(np.sqrt(np.mean(np.square(part)))), ""
+        forces = frames.subset(chosen).force(term)
+        yield "force", group, "rms", None, float(np.sqrt(np.mean(np.square(forces)))), ""
 
 
 def _engine(facts: Mapping[str, Any]) -> str:

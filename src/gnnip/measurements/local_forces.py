@@ -29,7 +29,7 @@ class LocalForces:
 
     Attributes
     ----------
-    centre, neighbour : (E,) atoms i, on which the force acts, and j, from which it comes.
+    centre : (E,) atom i, on which the force acts; it comes from atom j.
     numbers : (E, 2) atomic numbers of i and j.
     distance : (E,) Angstrom.
     force : (E, 3) F_ij, eV/Angstrom.
@@ -40,7 +40,6 @@ class LocalForces:
     """
 
     centre: NDArray[np.int64]
-    neighbour: NDArray[np.int64]
     numbers: NDArray[np.int64]
     distance: NDArray[np.float64]
     force: NDArray[np.float64]
@@ -108,7 +107,6 @@ def local_forces(model: Potential, batch: GraphBatch) -> LocalForces:
     numbers = batch.atomic_numbers[ends.reshape(-1)].reshape(-1, 2)
     return LocalForces(
         centre=graph.target.cpu().numpy(),
-        neighbour=graph.source.cpu().numpy(),
         numbers=numbers.cpu().numpy(),
         distance=array(distance),
         force=array(force),

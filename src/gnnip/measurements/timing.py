@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -98,7 +98,7 @@ def _measure(sources: Sources, options: Timing) -> pd.DataFrame:
             atoms = atoms_of(arrays, frame)
             place = {options.size: size, "frame": frame}
             jobs += [(method, place, partial(method.run, atoms)) for method in methods]
-    measured = interleave([run for _, _, run in jobs], options.repeats)
+    measured = interleave(dict(enumerate(run for _, _, run in jobs)), options.repeats)
     rows = [
         {
             **method.about,
@@ -108,7 +108,7 @@ def _measure(sources: Sources, options: Timing) -> pd.DataFrame:
             "batch_size": method.copies,
             **method.more,
         }
-        for (method, place, _), seconds in zip(jobs, measured, strict=True)
+        for (method, place, _), seconds in zip(jobs, measured.values(), strict=True)
     ]
     hardware = str(environment().get("cpu") or "unknown processor")
     return pd.DataFrame(rows).assign(threads=1, hardware=hardware)
@@ -182,17 +182,17 @@ def _infer(networks: Sequence[Potential], copies: int, atoms: Atoms) -> None:
 
 
 def interleave(
-    jobs: Sequence[Callable[[], object]],
+    jobs: Mapping[Any, Callable[[], object]],
     repeats: int,
     clock: Callable[[], float] = time.perf_counter,
-) -> list[list[float]]:
+) -> dict[Any, list[float]]:
     """Run every job once unmeasured, then all in turn `repeats` times; return their seconds."""
-    for job in jobs:
+    for job in jobs.values():
         job()
-    seconds: list[list[float]] = [[] for _ in jobs]
+    seconds: dict[Any, list[float]] = {name: [] for name in jobs}
     for _ in range(repeats):
-        for job, own in zip(jobs, seconds, strict=True):
+        for name, job in jobs.items():
             start = clock()
             job()
-            own.append(clock() - start)
+            seconds[name].append(clock() - start)
     return seconds

@@ -14,7 +14,6 @@ from gnnip.artefacts.kinds import ReferenceData
 from gnnip.artefacts.reference_data_figure import reference_data as draw
 from gnnip.artefacts.tables import metric_row
 from gnnip.datasets import engine_sets
-from gnnip.datasets.arrays import load_arrays
 from gnnip.errors import DataError
 from gnnip.sampling import ani, sic
 
@@ -69,7 +68,7 @@ def test_bonds_of_the_cold_crystal(folder):
 
 
 def test_energies_are_above_the_lowest_of_the_same_molecule(folder):
-    frames = load_arrays(folder / "datasets" / "ani.h5")
+    frames = inputs_of(folder, "ani").arrays("ani")
     above = data.relative_energies(frames)
     molecule = frames.column("molecule")
     for name in ("CH4", "NH3"):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from made_up_trainings import training
 
-from gnnip.datasets.arrays import load_arrays
 from gnnip.datasets.assembly import draw_structures
 from gnnip.measurements.charge_probe import hops_between_charges, probe_charges
 from gnnip.measurements.kinds import ChargeProbe
@@ -20,7 +19,7 @@ EXACT = {"species": (11, 17, 3, 9), "charges": (1.0, -1.0, 0.5, -0.5), "trainabl
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("probe")
     data = draw_structures("point_charges", PLAN, folder / "charges.h5")
-    test = np.flatnonzero(load_arrays(data).column("purpose") == "test")
+    test = np.flatnonzero(Sources({"frames": data}).arrays().column("purpose") == "test")
     given = training(folder, build("coulomb", **EXACT).double(), test, "given_charges")
     return Sources({"frames": data}, [given])
 

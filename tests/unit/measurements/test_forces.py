@@ -2,12 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ase import Atoms
 from made_up_trainings import frames_of, sources, training, water_clusters
 
 from gnnip import load_calculator, models
 from gnnip.measurements import force_audit as audit
 from gnnip.measurements.kinds import ForceAudit
+from gnnip.measurements.selection import atoms_of
 
 
 @pytest.fixture
@@ -92,13 +92,11 @@ def test_a_saved_potential_is_asked_for_its_test_frames_only(frames, pair, tmp_p
     assert (table[list(about)].drop_duplicates().to_dict("records")) == [about]
     row = table[(table["predictor"] == "network") & (table["name"] == "all")].iloc[0]
     assert row["n_frames"] == 2
-    calculator, errors = load_calculator(own.folder / "model.json", device="cpu"), []
-    true = frames.forces["large"] + frames.forces["small"]
-    for frame in (1, 2):
-        atoms = frames.atoms(frame)
-        forces = calculator.get_forces(Atoms(frames.numbers[atoms], frames.positions[atoms]))
-        errors.append(forces - true[atoms])
-    rmse = np.sqrt(np.mean(np.square(errors)))
+    calculator = load_calculator(own.folder / "model.json", device="cpu")
+    forces = [calculator.get_forces(atoms_of(frames, frame)) for frame in (1, 2)]
+    test = frames.subset([1, 2]).forces
+    error = np.concatenate(forces) - test["large"] - test["small"]
+    rmse = np.sqrt(np.mean(np.square(error)))
     assert row["force_rmse_ev_per_a"] == pytest.approx(rmse, rel=1e-5)
     one = audit.audit_forces(found, ForceAudit(max_frames=1))
     assert one["n_frames"].max() == 1

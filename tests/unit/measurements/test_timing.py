@@ -20,10 +20,10 @@ def test_jobs_take_turns_and_the_first_round_is_not_measured():
     order = []
     # reading k of the clock is k (k + 1) / 2, so that every measurement is another
     now = itertools.accumulate(itertools.count())
-    jobs = [lambda name=name: order.append(name) for name in "abc"]
+    jobs = {name: lambda name=name: order.append(name) for name in "abc"}
     seconds = timing.interleave(jobs, 2, clock=lambda: float(next(now)))
     assert "".join(order) == "abcabcabc"
-    assert seconds == [[1.0, 7.0], [3.0, 9.0], [5.0, 11.0]]
+    assert seconds == {"a": [1.0, 7.0], "b": [3.0, 9.0], "c": [5.0, 11.0]}
 
 
 def test_frames_are_spread_evenly():
