@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Array = np.ndarray
+Pixels = tuple[slice, slice]
 
 # the light comes from the upper left, in front; the halfway vector makes the highlight (Blinn)
 _LIGHT = np.array([-0.45, 0.60, 0.66], dtype=np.float32)
@@ -38,6 +39,13 @@ class Layer:
             np.ones((height, width, 3), dtype=np.float32),
         )
 
+    def put(self, pixels: Pixels, hit: Array, z: Array, normal: Array, rgb: Array) -> None:
+        """Draw a surface where it is hit and nearer than what is there."""
+        nearer = hit & (z > self.depth[pixels])
+        self.depth[pixels][nearer] = z[nearer]
+        self.normal[pixels][nearer] = normal[nearer]
+        self.colour[pixels][nearer] = rgb
+
 
 class Scene:
     """What is drawn so far: opaque surfaces, and translucent ones to lay over them."""
@@ -53,52 +61,38 @@ class Scene:
         """Open an image of `width` x `height` Å around `centre` (x, y), `scale` pixels per Å."""
         self.supersampling = supersampling
         self.scale = scale * supersampling
-        self.shape = (
-            supersampling * max(1, round(height * scale)),
-            supersampling * max(1, round(width * scale)),
-        )
-        self.left = centre[0] - width / 2
-        self.top = centre[1] + height / 2
+        rows, columns = (max(1, round(length * scale)) for length in (height, width))
+        self.shape = (supersampling * rows, supersampling * columns)
+        self.left, self.top = centre[0] - width / 2, centre[1] + height / 2
         self.opaque = Layer.empty(*self.shape)
         self.ghost = Layer.empty(*self.shape)
 
-    def _window(
-        self, x: tuple[float, float], y: tuple[float, float]
-    ) -> tuple[slice, slice, Array, Array] | None:
+    def _window(self, low: Array, high: Array) -> tuple[Pixels, Array, Array] | None:
         """Return the pixels that cover a box, as slices and coordinates in Å; None if outside."""
         h, w = self.shape
-        i0 = max(0, int((self.top - y[1]) * self.scale) - 1)
-        i1 = min(h, int((self.top - y[0]) * self.scale) + 2)
-        j0 = max(0, int((x[0] - self.left) * self.scale) - 1)
-        j1 = min(w, int((x[1] - self.left) * self.scale) + 2)
+        i0 = max(0, int((self.top - high[1]) * self.scale) - 1)
+        i1 = min(h, int((self.top - low[1]) * self.scale) + 2)
+        j0 = max(0, int((low[0] - self.left) * self.scale) - 1)
+        j1 = min(w, int((high[0] - self.left) * self.scale) + 2)
         if i0 >= i1 or j0 >= j1:
             return None
         ys = self.top - (np.arange(i0, i1) + 0.5) / self.scale
         xs = self.left + (np.arange(j0, j1) + 0.5) / self.scale
-        return slice(i0, i1), slice(j0, j1), xs[None, :], ys[:, None]
-
-    @staticmethod
-    def _put(
-        layer: Layer, rows: slice, columns: slice, hit: Array, z: Array, n: Array, rgb: Array
-    ) -> None:
-        nearer = hit & (z > layer.depth[rows, columns])
-        layer.depth[rows, columns][nearer] = z[nearer]
-        layer.normal[rows, columns][nearer] = n[nearer]
-        layer.colour[rows, columns][nearer] = rgb
+        return (slice(i0, i1), slice(j0, j1)), xs[None, :], ys[:, None]
 
     def sphere(self, centre: Array, radius: float, rgb: Array, ghost: bool = False) -> None:
         """Draw a sphere; a ghost is drawn translucent over everything behind it."""
-        x, y, z = centre
-        window = self._window((x - radius, x + radius), (y - radius, y + radius))
+        window = self._window(centre - radius, centre + radius)
         if window is None:
             return
-        rows, columns, xs, ys = window
+        pixels, xs, ys = window
+        x, y, z = centre
         dx, dy = (xs - x) / radius, (ys - y) / radius
         inside = 1.0 - dx**2 - dy**2
         nz = np.sqrt(np.clip(inside, 0.0, None))
         normal = np.stack(np.broadcast_arrays(dx, dy, nz), axis=-1)
         layer = self.ghost if ghost else self.opaque
-        self._put(layer, rows, columns, inside > 0, z + radius * nz, normal, rgb)
+        layer.put(pixels, inside > 0, z + radius * nz, normal, rgb)
 
     def stick(
         self, start: Array, end: Array, radius: float, rgb: Array, ghost: bool = False
@@ -106,11 +100,10 @@ class Scene:
         """Draw a cylinder without caps between two points."""
         axis = end - start
         length = float(np.linalg.norm(axis))
-        low, high = np.minimum(start, end) - radius, np.maximum(start, end) + radius
-        window = self._window((low[0], high[0]), (low[1], high[1]))
+        window = self._window(np.minimum(start, end) - radius, np.maximum(start, end) + radius)
         if window is None or length == 0.0:
             return
-        rows, columns, xs, ys = window
+        pixels, xs, ys = window
         d = axis / length
         px, py = np.broadcast_arrays(xs - start[0], ys - start[1])
         # |(p + t k) - ((p + t k).d) d|^2 = radius^2 with the ray p + t k along k = z
@@ -126,7 +119,7 @@ class Scene:
         hit = (root > 0) & (s >= 0) & (s <= length)
         normal = np.stack([px - s * d[0], py - s * d[1], t - s * d[2]], axis=-1) / radius
         layer = self.ghost if ghost else self.opaque
-        self._put(layer, rows, columns, hit, start[2] + t, normal, rgb)
+        layer.put(pixels, hit, start[2] + t, normal, rgb)
 
     def dashes(
         self, start: Array, end: Array, radius: float, rgb: Array, ghost: bool = False
@@ -146,9 +139,8 @@ class Scene:
         vertices, normals (v, 3); triangles (t, 3) vertex numbers. Between the sheets a pixel's
         line of sight is inside the mesh; inner folds are not resolved.
         """
-        front = Layer.empty(*self.shape)
-        back = Layer.empty(*self.shape)
-        back.depth[:] = np.inf
+        # the back sheet is the nearest one seen from behind
+        front, back = Layer.empty(*self.shape), Layer.empty(*self.shape)
         for corners in triangles:
             p = vertices[corners]
             area = (p[1, 0] - p[0, 0]) * (p[2, 1] - p[0, 1]) - (p[2, 0] - p[0, 0]) * (
@@ -156,11 +148,10 @@ class Scene:
             )
             if abs(area) < 1e-12:
                 continue
-            low, high = p.min(axis=0), p.max(axis=0)
-            window = self._window((low[0], high[0]), (low[1], high[1]))
+            window = self._window(p.min(axis=0), p.max(axis=0))
             if window is None:
                 continue
-            rows, columns, xs, ys = window
+            pixels, xs, ys = window
             u = ((xs - p[0, 0]) * (p[2, 1] - p[0, 1]) - (p[2, 0] - p[0, 0]) * (ys - p[0, 1])) / area
             v = ((p[1, 0] - p[0, 0]) * (ys - p[0, 1]) - (xs - p[0, 0]) * (p[1, 1] - p[0, 1])) / area
             hit = (u >= -1e-9) & (v >= -1e-9) & (u + v <= 1 + 1e-9)
@@ -169,11 +160,10 @@ class Scene:
             z = p[0, 2] + u * (p[1, 2] - p[0, 2]) + v * (p[2, 2] - p[0, 2])
             m = normals[corners]
             normal = m[0] + u[..., None] * (m[1] - m[0])[None, None] + v[..., None] * (m[2] - m[0])
-            self._put(front, rows, columns, hit, z, normal, np.ones(3))
-            further = hit & (z < back.depth[rows, columns])
-            back.depth[rows, columns][further] = z[further]
-            back.normal[rows, columns][further] = normal[further]
-        back.depth[np.isinf(back.depth)] = -np.inf
+            front.put(pixels, hit, z, normal, np.ones(3))
+            back.put(pixels, hit, -z, normal, np.ones(3))
+        drawn = np.isfinite(back.depth)
+        back.depth[drawn] *= -1.0
         return front, back
 
     def composite(
@@ -205,9 +195,7 @@ class Scene:
                 facing = np.clip(np.abs(n[:, 2]), 0.0, 1.0)
                 alpha = surface_alpha + (0.85 - surface_alpha) * (1.0 - facing) ** 3
                 light = 0.60 + 0.50 * np.clip(n @ _LIGHT, 0.0, 1.0)
-                gloss = np.clip(n @ _HALFWAY, 0.0, 1.0) ** 60
-                if flip < 0:
-                    gloss = gloss * 0.0
+                gloss = (flip > 0) * np.clip(n @ _HALFWAY, 0.0, 1.0) ** 60
                 rgb = np.clip(surface_rgb * light[:, None], 0.0, 1.0)
                 rgb = rgb + (1.0 - rgb) * (0.8 * gloss)[:, None]
                 alpha = np.clip(alpha + 0.6 * gloss, 0.0, 1.0)

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from gnnip.datasets.arrays import FrameArrays
 
 
@@ -24,6 +26,20 @@ def frames_with(arrays: FrameArrays, select: Mapping[str, Any]) -> np.ndarray:
     for column, value in select.items():
         chosen &= arrays.column(column) == value
     return np.flatnonzero(chosen)
+
+
+def atoms_of(arrays: FrameArrays, frame: int) -> Atoms:
+    """Return one frame without its labels."""
+    from ase import Atoms
+
+    positions, numbers, cell, pbc = arrays.structure(frame)
+    return Atoms(numbers, positions, cell=cell, pbc=pbc)
+
+
+def terms_of(arrays: FrameArrays, target: str) -> tuple[str, ...]:
+    """Return the energy terms that add up to what a training is told to learn: one, or all where
+    the target is the total and no term of that name."""
+    return arrays.terms if target == "total" and target not in arrays.terms else (target,)
 
 
 def frame_table(arrays: FrameArrays) -> pd.DataFrame:

@@ -30,19 +30,21 @@ def test_the_nearer_sphere_hides_the_other_in_either_order():
     assert r > 2 * b
 
 
+def drawn(what, *arguments):
+    """Return the depths of one thing that is drawn alone, and its area in square Angstrom."""
+    scene = Scene((0.0, 0.0), 6.0, 6.0, 20.0)
+    getattr(scene, what)(*arguments, BLUE)
+    return scene.opaque.depth, np.isfinite(scene.opaque.depth).sum() / scene.scale**2
+
+
 def test_sphere_and_stick_cover_their_size():
-    scene = Scene((0.0, 0.0), 6.0, 6.0, 20.0)
-    scene.sphere(np.zeros(3), 1.5, RED)
-    area = np.isfinite(scene.opaque.depth).sum() / scene.scale**2
+    depth, area = drawn("sphere", np.zeros(3), 1.5)
     assert area == pytest.approx(np.pi * 1.5**2, rel=0.01)
-    assert scene.opaque.depth.max() == pytest.approx(1.5, abs=0.01)
-    scene = Scene((0.0, 0.0), 6.0, 6.0, 20.0)
-    scene.stick(np.array([-2.0, 0, 0]), np.array([2.0, 0, 1.0]), 0.25, BLUE)
-    area = np.isfinite(scene.opaque.depth).sum() / scene.scale**2
+    assert depth.max() == pytest.approx(1.5, abs=0.01)
+    left, right = np.array([[-2.0, 0, 0], [2.0, 0, 0]])
+    _, area = drawn("stick", left, right + np.array([0, 0, 1.0]), 0.25)
     assert area == pytest.approx(4.0 * 0.5, rel=0.05)
-    scene = Scene((0.0, 0.0), 6.0, 6.0, 20.0)
-    scene.dashes(np.array([-2.0, 0, 0]), np.array([2.0, 0, 0]), 0.25, BLUE)
-    dashed = np.isfinite(scene.opaque.depth).sum() / scene.scale**2
+    _, dashed = drawn("dashes", left, right, 0.25)
     assert 0.5 * area < dashed < 0.75 * area
 
 
