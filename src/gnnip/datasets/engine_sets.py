@@ -139,7 +139,7 @@ def label_again(frames: FrameArrays, frame: int) -> dict[str, Any]:
 
     Raises EngineError when it is not installed, ConvergenceError when it fails.
     """
-    part = frames.atoms(frame)
+    part = frames.atom_slice(frame)
     structure = Frame(
         frames.numbers[part].astype(np.int64),
         frames.positions[part].astype(np.float64),

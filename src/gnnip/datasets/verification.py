@@ -21,13 +21,15 @@ Relabeller = Callable[[FrameArrays, int, float], Mapping[str, Any]]
 def _water_anion(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
     from gnnip.sampling import water_anion
 
-    return water_anion.label(frames.positions[frames.atoms(frame)].astype(np.float64), accuracy)
+    return water_anion.label(
+        frames.positions[frames.atom_slice(frame)].astype(np.float64), accuracy
+    )
 
 
 def _point_charges(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
     from gnnip.sampling import point_charges
 
-    part = frames.atoms(frame)
+    part = frames.atom_slice(frame)
     positions = frames.positions[part].astype(np.float64)
     return point_charges.label_again(positions, frames.numbers[part])
 
@@ -35,7 +37,7 @@ def _point_charges(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[
 def _au_mgo(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
     from gnnip.sampling import au_mgo
 
-    part = frames.atoms(frame)
+    part = frames.atom_slice(frame)
     assert frames.cells is not None
     positions = frames.positions[part].astype(np.float64)
     return au_mgo.label_again(positions, frames.numbers[part], frames.cells[frame])
@@ -116,7 +118,7 @@ def verify_labels(
     rng = np.random.default_rng(seed)
     rows = []
     for frame in np.sort(rng.permutation(frames.n_frames)[:n]):
-        part = frames.atoms(int(frame))
+        part = frames.atom_slice(int(frame))
         fresh = LABELLERS[name](frames, int(frame), accuracy)
         for term in frames.terms:
             stored = float(frames.energies[term][frame])

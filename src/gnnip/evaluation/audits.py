@@ -86,7 +86,7 @@ def symmetry_audit(
     """
     import torch
 
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
 
     trainings = [describe_training(path) for path in models]
     arrays = load_arrays(dataset)

@@ -54,7 +54,7 @@ def probe_charges(
     """
     import torch
 
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
     from gnnip.models import evaluate
 
     about = [training_of(path) for path in models]
@@ -105,7 +105,7 @@ def hops_between_charges(frames: FrameArrays, cutoff: float) -> np.ndarray:
     found = np.full(frames.n_frames, np.nan)
     below = np.nextafter(cutoff, 0.0)  # a graph has no edge of exactly the cutoff
     for frame in np.flatnonzero(frames.column("configuration") == "I"):
-        points = frames.positions[frames.atoms(int(frame))]
+        points = frames.positions[frames.atom_slice(int(frame))]
         i, j = cKDTree(points).query_pairs(below, output_type="ndarray").T
         graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(len(points),) * 2)
         steps = dijkstra(graph, directed=False, indices=0, unweighted=True)[1]

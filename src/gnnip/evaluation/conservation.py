@@ -89,7 +89,7 @@ def measure_conservation(
     """
     import torch
 
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
 
     torch.set_num_threads(threads)
     plan, wanted = Motion.read(motion), Order.read(order or {})

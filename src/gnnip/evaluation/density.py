@@ -104,7 +104,7 @@ def compute_densities(
     indices a, b, c) and `property` (name, value: frame, n_molecules, temperature_k, enclosed,
     energy_ha, gyration_radius_a, level_per_bohr3), each with the state `surface` or `interior`.
     """
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
     from gnnip.reference.electron import ElectronSolver
 
     arrays = load_arrays(dataset)
@@ -112,7 +112,7 @@ def compute_densities(
     solver = ElectronSolver(accuracy=accuracy)
     tables: list[pd.DataFrame] = []
     for state, frame in choose_frames(frames, size).items():
-        atoms = arrays.atoms(frame)
+        atoms = arrays.atom_slice(frame)
         positions = np.asarray(arrays.positions[atoms], dtype=float)
         solution = solver.solve(positions / BOHR, forces=False)
         origin, spacing, density = solver.density(solution)

@@ -97,9 +97,13 @@ class Limits:
 
 def _alike(arrays: FrameArrays, frame: int, selected: np.ndarray) -> np.ndarray:
     """Return those of the `selected` frames that have the elements of `frame`."""
-    own = np.sort(arrays.numbers[arrays.atoms(frame)])
+    own = np.sort(arrays.numbers[arrays.atom_slice(frame)])
     return np.array(
-        [f for f in selected if np.array_equal(np.sort(arrays.numbers[arrays.atoms(int(f))]), own)],
+        [
+            f
+            for f in selected
+            if np.array_equal(np.sort(arrays.numbers[arrays.atom_slice(int(f))]), own)
+        ],
         dtype=np.int64,
     )
 
@@ -264,7 +268,7 @@ def run_dynamics(
     """
     import torch
 
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
     from gnnip.files import sha256
     from gnnip.md import Simulation, add_facts, write_failure
     from gnnip.models.contract import choose_device, model_files

@@ -180,7 +180,7 @@ def compare_dynamics(
     been moved for another time, by another step and from other starts than the potentials: spectra
     are then of pieces as long as the shortest run, everything else is averaged as it is.
     """
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
     from gnnip.md import read_facts, read_trajectory
 
     plan, wanted = Motion.read(motion), Comparison.read(comparison or {})
@@ -794,7 +794,7 @@ def _time_steps(
     """Let all potentials take `steps` steps in turn, `repeats` times, after one unmeasured turn."""
     import torch
 
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
     from gnnip.evaluation.timing import interleave
     from gnnip.provenance import environment
 

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gnnip.datasets.arrays import FrameArrays, load_arrays
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.store import load_arrays
 from gnnip.evaluation.trained import trained_potentials
 
 ERRORS = (

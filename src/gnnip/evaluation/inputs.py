@@ -123,7 +123,7 @@ class Inputs:
 
 @functools.lru_cache(maxsize=2)
 def _load(path: Path) -> FrameArrays:
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
 
     return load_arrays(path)
 

@@ -177,7 +177,7 @@ def tabulate_local_forces(
     """
     import torch
 
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
     from gnnip.evaluation.inputs import training_of
     from gnnip.evaluation.trained import trained_potentials
 

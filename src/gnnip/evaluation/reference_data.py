@@ -124,7 +124,10 @@ def relative_energies(frames: FrameArrays) -> np.ndarray:
         kinds = frames.column("molecule").astype(str)
     else:
         kinds = np.array(
-            [np.sort(frames.numbers[frames.atoms(i)]).tobytes().hex() for i in range(len(energies))]
+            [
+                np.sort(frames.numbers[frames.atom_slice(i)]).tobytes().hex()
+                for i in range(len(energies))
+            ]
         )
     lowest = pd.Series(energies).groupby(kinds).transform("min").to_numpy()
     return np.asarray(energies - lowest)
@@ -188,7 +191,7 @@ def reference_data(inputs: Inputs) -> Result:
                 (dataset, "energy", group, "", int(frame), float(f"{energies[frame]:.6g}"), "")
                 for frame in chosen
             ]
-            part = np.concatenate([forces[frames.atoms(int(frame))] for frame in chosen])
+            part = np.concatenate([forces[frames.atom_slice(int(frame))] for frame in chosen])
             rms = float(np.sqrt(np.mean(np.square(part))))
             rows.append((dataset, "force", group, "rms", None, rms, ""))
     return pd.DataFrame(rows, columns=list(COLUMNS)), metric_table(metrics)

@@ -104,7 +104,7 @@ def _measure(
 ) -> pd.DataFrame:
     import torch
 
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
     from gnnip.models import load
     from gnnip.provenance import environment
     from gnnip.reference import spcf
@@ -150,7 +150,9 @@ def _measure(
     measured = interleave(
         {
             (name, frame): _bind(
-                run, arrays.positions[arrays.atoms(frame)], arrays.numbers[arrays.atoms(frame)]
+                run,
+                arrays.positions[arrays.atom_slice(frame)],
+                arrays.numbers[arrays.atom_slice(frame)],
             )
             for frame in frames
             for name, (run, _) in methods.items()

@@ -13,14 +13,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from gnnip import units
-from gnnip.datasets.arrays import load_arrays
 from gnnip.datasets.imports import importer
 from gnnip.datasets.imports.checks import SeenFrames
 from gnnip.datasets.imports.folder import folder_files, import_folder
 from gnnip.datasets.imports.importer import import_files, read_files
 from gnnip.datasets.imports.settings import FolderSource, ImportSettings
 from gnnip.datasets.splits import make_split
-from gnnip.datasets.store import frame_writer
+from gnnip.datasets.store import frame_writer, load_arrays
 from gnnip.errors import ConfigError, DataError
 from gnnip.strict import validate
 

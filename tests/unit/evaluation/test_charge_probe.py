@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gnnip.datasets.arrays import load_arrays
 from gnnip.datasets.assembly import draw_structures
+from gnnip.datasets.store import load_arrays
 from gnnip.errors import DataError
 from gnnip.evaluation.charge_probe import hops_between_charges, probe_charges
 from gnnip.evaluation.kang2024 import coulomb_force, differences

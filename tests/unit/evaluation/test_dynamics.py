@@ -2,8 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gnnip.datasets.arrays import load_arrays
-from gnnip.datasets.store import write_frames
+from gnnip.datasets.store import load_arrays, write_frames
 from gnnip.errors import ConfigError, DataError
 from gnnip.evaluation import dynamics
 from gnnip.evaluation.dynamics import Motion, run_dynamics

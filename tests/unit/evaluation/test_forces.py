@@ -116,7 +116,7 @@ def test_a_saved_potential_is_asked_for_its_test_frames_only(frames, trained):
     calculator, errors = load_calculator(folder / "model.json", device="cpu"), []
     true = frames.forces["large"] + frames.forces["small"]
     for frame in (1, 2):
-        own = frames.atoms(frame)
+        own = frames.atom_slice(frame)
         atoms = Atoms(frames.numbers[own], frames.positions[own])
         errors.append(calculator.get_forces(atoms) - true[own])
     rmse = np.sqrt(np.mean(np.square(errors)))

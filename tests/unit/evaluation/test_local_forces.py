@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from gnnip.datasets.arrays import FrameArrays, load_arrays
-from gnnip.datasets.store import write_frames
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.store import load_arrays, write_frames
 from gnnip.errors import DataError
 from gnnip.evaluation.local_forces import local_forces, tabulate_local_forces
 from gnnip.graphs import GraphBatch
@@ -150,7 +150,7 @@ def pairs_of(dataset, model_file, frames):
     model, arrays = load(model_file), load_arrays(dataset)
     parts = []
     for frame in frames:
-        atoms = arrays.atoms(frame)
+        atoms = arrays.atom_slice(frame)
         structure = {
             "positions": arrays.positions[atoms],
             "numbers": arrays.numbers[atoms],

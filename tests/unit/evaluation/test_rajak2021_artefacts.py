@@ -152,7 +152,7 @@ def test_the_mean_of_the_ensemble_is_that_of_the_training_frames(runs):
         assert mean.loc[subset, "energy_rmse_mev_per_atom"] == pytest.approx(
             np.sqrt(np.mean(np.square(off)))
         )
-        atoms = np.concatenate([arrays.force("total")[arrays.atoms(i)] for i in frames])
+        atoms = np.concatenate([arrays.force("total")[arrays.atom_slice(i)] for i in frames])
         rms = np.sqrt(np.mean(np.square(atoms)))
         assert mean.loc[subset, "force_rmse_ev_per_a"] == pytest.approx(rms)
         assert mean.loc[subset, "force_r2"] == pytest.approx(0.0)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gnnip.datasets import engine_sets
-from gnnip.datasets.arrays import load_arrays
+from gnnip.datasets.store import load_arrays
 from gnnip.errors import DataError
 from gnnip.evaluation import reference_data as data
 from gnnip.evaluation.inputs import Inputs

@@ -24,7 +24,7 @@ def test_frames_are_spread_evenly():
 
 
 def test_frames_are_selected_by_all_columns(two_sizes):
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
 
     arrays = load_arrays(two_sizes[0])
     assert frames_with(arrays, {"n_molecules": 32}).tolist() == [1]

@@ -11,8 +11,8 @@ import yaml
 
 from gnnip import datasets, md
 from gnnip.datasets import registry
-from gnnip.datasets.arrays import FrameArrays, load_arrays
-from gnnip.datasets.store import write_frames
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.store import load_arrays, write_frames
 from gnnip.errors import ConfigError, DataError
 from gnnip.evaluation.conservation import measure_conservation
 from gnnip.evaluation.dynamics import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gnnip.datasets.arrays import load_arrays
 from gnnip.datasets.assembly import draw_structures
+from gnnip.datasets.store import load_arrays
 from gnnip.datasets.verification import verify_labels
 from gnnip.errors import ConfigError
 from gnnip.reference.charge_equilibration import shipped_parameters
@@ -87,7 +87,7 @@ def test_the_curve_crosses_zero_further_out_when_doped(frames):
         rows = np.flatnonzero(frames.column("trajectory") == f"{support}-curve")
         distances = frames.column("gold_oxygen_a")[rows]
         np.testing.assert_allclose(distances, [2.0, 2.3, 2.6], atol=1e-4)
-        total = [frames.forces["total"][frames.atoms(r)][-2:, 2].sum() for r in rows]
+        total = [frames.forces["total"][frames.atom_slice(r)][-2:, 2].sum() for r in rows]
         assert total[0] > 1.0
         assert total[-1] < 0.0
         zero[support] = np.interp(0.0, total[::-1], distances[::-1])
@@ -130,7 +130,7 @@ def test_the_published_displacements(frames):
             ideal = au_mgo.with_dimer(
                 support, configuration, height + frames.column("path_a")[row], length
             )
-            off = frames.positions[frames.atoms(row)] - ideal.positions
+            off = frames.positions[frames.atom_slice(row)] - ideal.positions
             moves["slab"].append(off[:-2].ravel())
             moves["gold"].append(off[-2:].ravel())
         assert np.concatenate(moves["slab"]).std() == pytest.approx(slab, rel=0.05, abs=1e-5)
@@ -146,7 +146,7 @@ def test_every_pass_has_a_stream_of_its_own(frames):
     name = "doped-wetting-train-0"
     rows = np.flatnonzero(frames.column("trajectory") == name)
     for row, positions in zip(rows, drawn[name], strict=True):
-        np.testing.assert_allclose(frames.positions[frames.atoms(row)], positions, atol=1e-5)
+        np.testing.assert_allclose(frames.positions[frames.atom_slice(row)], positions, atol=1e-5)
     other = np.array(drawn["doped-wetting-train-1"]) - np.array(drawn[name])
     assert np.abs(other).min(axis=(1, 2)).max() > 0.0
 

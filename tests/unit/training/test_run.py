@@ -131,8 +131,8 @@ def hierarchy():
 def spread_of_energies(folder, model=None):
     """What remains of the training energies of `hierarchy` after `model` and a fit on the
     composition."""
-    from gnnip.datasets.arrays import load_arrays
     from gnnip.datasets.splits import make_split
+    from gnnip.datasets.store import load_arrays
     from gnnip.graphs import GraphStore
     from gnnip.models import predict
     from gnnip.models.contract import TargetStatistics
@@ -175,7 +175,7 @@ def test_a_training_waits_for_the_one_it_starts_from(folder, capsys):
 def test_what_is_known_before_is_not_trained_and_not_lost(folder):
     """Two terms are trained beside a frozen one, which reaches farther than they do."""
     write_set(folder / "frames.h5", forces=True)
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
     from gnnip.graphs import GraphStore
     from gnnip.models import load, predict
     from gnnip.training.run import run_one

@@ -340,7 +340,7 @@ def _compositions(frames: FrameArrays) -> np.ndarray:
     names: dict[bytes, str] = {}
     out = []
     for i in range(frames.n_frames):
-        numbers = frames.numbers[frames.atoms(i)]
+        numbers = frames.numbers[frames.atom_slice(i)]
         key = numbers.tobytes()
         if key not in names:
             values, counts = np.unique(numbers, return_counts=True)
@@ -412,7 +412,7 @@ def _finite(frames: FrameArrays) -> np.ndarray:
 
 
 def _what_is_not_finite(frames: FrameArrays, frame: int) -> str:
-    part = frames.atoms(frame)
+    part = frames.atom_slice(frame)
     if not np.isfinite(frames.positions[part]).all():
         return "positions"
     if not all(np.isfinite(v[frame]) for v in frames.energies.values()):
