@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import gnnip
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.datasets.gathering import gather_frames
+from gnnip.datasets.gathering import gather_frames, versions
 from gnnip.datasets.store import write_frames
 from gnnip.errors import DataError
 from gnnip.reference.engines import Engine, evaluate, make_engine, running
@@ -76,30 +74,33 @@ def assemble(
         time_limit_s=time_limit_s,
         progress=progress,
     )
-    sampler = import_module(f"gnnip.sampling.{dataset}")
     arrays = gather(frames, labels, content[0].units)
     attributes: dict[str, str | int | float] = {
-        "title": sampler.TITLE,
+        "title": import_module(f"gnnip.sampling.{dataset}").TITLE,
         "labeller": LABELLER,
         "reference": labels_of.reference,
         **labels_of.provenance(),
         "label_accuracy_ev": label_accuracy(labels_of, int(arrays.n_atoms.max())),
-        "gnnip": gnnip.__version__,
-        "python": platform.python_version(),
-        **{package: metadata.version(package) for package in ("numpy", "ase", "h5py")},
-        "seed": int(content[0].plan["seed"]),
-        "plans": json.dumps([trajectory.plan for trajectory in content]),
-        "lost": json.dumps([event for trajectory in content for event in trajectory.events]),
+        **versions("numpy", "ase", "h5py"),
+        **_story(content),
         "failed": json.dumps(
             [f"{frames[i].columns['trajectory']}: {r}" for i, r in labels.failures.items()]
         ),
-        "sampling_seconds": float(sum(trajectory.seconds for trajectory in content)),
         "labelling_seconds": labels.seconds,
         **(provenance or {}),
     }
     write_frames(out, arrays, attributes=attributes)
     shutil.rmtree(folder, ignore_errors=True)
     return out
+
+
+def _story(content: Sequence[Trajectory]) -> dict[str, str | int | float]:
+    return {
+        "seed": int(content[0].plan["seed"]),
+        "plans": json.dumps([trajectory.plan for trajectory in content]),
+        "lost": json.dumps([event for trajectory in content for event in trajectory.events]),
+        "sampling_seconds": float(sum(trajectory.seconds for trajectory in content)),
+    }
 
 
 def _stated_engine(dataset: str, content: Sequence[Trajectory]) -> str:

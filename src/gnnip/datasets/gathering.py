@@ -1,11 +1,14 @@
-"""Structures of the samplers and their labels as flat arrays."""
+"""Structures of the samplers and their labels as flat arrays, and the versions that made them."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 
 import numpy as np
 
+import gnnip
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.sampling.frames import Frame
 
@@ -42,3 +45,9 @@ def gather_frames(
         pbc=np.repeat(periodic[:, None], 3, axis=1) if periodic.any() else None,
         units=dict(units),
     )
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of gnnip, Python and some packages, as archives record them."""
+    own = {"gnnip": gnnip.__version__, "python": platform.python_version()}
+    return own | {package: metadata.version(package) for package in packages}

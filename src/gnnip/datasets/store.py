@@ -78,7 +78,7 @@ def _contents(
     for term, values in frames.energies.items():
         yield f"energies/{term}", values.astype(np.float64), {"units": units["energies"]}
     for term, values in frames.forces.items():
-        attached = {"units": units["forces"], "scale": force_resolution}
+        attached: dict[str, str | float] = {"units": units["forces"], "scale": force_resolution}
         yield f"forces/{term}", _as_integers(values, force_resolution), attached
     for term, values in frames.stresses.items():
         yield f"stresses/{term}", values.astype(np.float64), {"units": units["stresses"]}

@@ -1,9 +1,9 @@
 """frames.npz: the structures of one finished trajectory, of one or of many sizes, before labelling.
 
-Arrays: positions (n, 3) in Angstrom, numbers (n,), offsets (frames + 1,), cells (frames, 3, 3) in
-Angstrom and pbc (frames, 3), column_<name> (frames,) with what is known of each frame, and the
-plan, the column units and the events as JSON. Beside it, while it is being made, lies
-checkpoint.npz.
+Arrays: positions (n, 3), numbers (n,), offsets (frames + 1,), cells (frames, 3, 3) and pbc (frames,
+3), column_<name> (frames,) with what is known of each frame, and the plan, the units of positions
+(Angstrom where they say nothing) and columns, and the events as JSON. Beside it, while it is being
+made, lies checkpoint.npz.
 """
 
 from __future__ import annotations
@@ -56,6 +56,11 @@ class Trajectory:
     events: list[str] = field(default_factory=list)
     seconds: float = 0.0
     evaluations: int = 0
+
+    @property
+    def name(self) -> str:
+        """Return the name that its frames carry."""
+        return str(self.frames[0].columns["trajectory"])
 
 
 def pack(frames: Sequence[Frame]) -> dict[str, NDArray[Any]]:

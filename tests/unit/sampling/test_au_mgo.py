@@ -8,10 +8,10 @@ import pytest
 from gnnip.datasets.assembly import draw_structures
 from gnnip.datasets.store import load_arrays
 from gnnip.datasets.verification import verify_labels
-from gnnip.errors import ConfigError
 from gnnip.reference.charge_equilibration import shipped_parameters
 from gnnip.sampling import au_mgo
-from gnnip.sampling.au_mgo import ALUMINIUM, GOLD, MAGNESIUM, OXYGEN, Plan
+from gnnip.sampling.au_mgo import ALUMINIUM, GOLD, MAGNESIUM, OXYGEN
+from gnnip.sampling.plans import make_drawing_plan
 
 SMALL = {"passes": 1, "test_passes": 1, "points": 3, "curve_points": 3}
 GROUPS = [(s, c) for s in au_mgo.SUPPORTS for c in au_mgo.CONFIGURATIONS]
@@ -139,7 +139,7 @@ def test_the_published_displacements(frames):
 
 
 def test_every_pass_has_a_stream_of_its_own(frames):
-    more = Plan.read({**SMALL, "passes": 2})
+    more = make_drawing_plan("au_mgo", {**SMALL, "passes": 2})
     drawn = {}
     for frame in au_mgo.structures(more):
         drawn.setdefault(frame.columns["trajectory"], []).append(frame.positions)
@@ -155,19 +155,3 @@ def test_labels_are_verified(path):
     table = verify_labels(path, 2, seed=0)
     assert table["energy_error_ev"].abs().max() < au_mgo.LABEL_ACCURACY_EV
     assert set(table["term"]) == {"total"}
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"pases": 3}, "did you mean 'passes'"),
-        ({"passes": 0}, "passes must be 1 or more"),
-        ({"points": 1}, "a path has two ends"),
-        ({"gold_deviation": -0.1}, "deviation is negative"),
-        ({"path": [0.3, -0.2]}, r"path is \[0.3, -0.2\]; give two ends"),
-        ({"curve": [2.0]}, "curve is .* lower first"),
-    ],
-)
-def test_a_wrong_plan_is_named(values, message):
-    with pytest.raises(ConfigError, match=message):
-        Plan.read(values)
