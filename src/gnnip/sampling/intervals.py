@@ -127,8 +127,8 @@ def run(
             f"{plan.name} {state.interval}/{len(intervals)} {interval.stage} "
             f"{interval.temperature:.0f} K {spent:.1f} s, {told}, {len(state.frames)} frames"
         )
-    told_of = {key: getattr(state, key) for key in ("events", "seconds", "evaluations")}
-    files.write_trajectory(result, plan, state.frames, units=units, **told_of)
+    story = {key: getattr(state, key) for key in ("events", "seconds", "evaluations")}
+    files.write_trajectory(result, plan, state.frames, units=units, **story)
     checkpoint.unlink()
     return result
 
