@@ -375,22 +375,12 @@ class ElectronSolver:
     ) -> ElectronState:
         """Solve on one grid; the state has neither moments nor forces yet."""
         h = _Hamiltonian(grid, self._search_workspace if search else self._workspace)
-        V, dtype = h.potential, h.workspace.dtype
+        V = h.potential
         far = self._search_workspace.array("potential", grid.shape)
         potential(V, grid.origin, grid.spacing, x, fast=self._fast, far=far)
         if confinement is not None:
             V += confinement[0] * np.maximum(0.0, _distance(grid, x.mean(axis=0)) - confinement[1])
-        start: list[NDArray[Any]] = []
-        given = () if guess is None else (guess.coefficients, guess.excited)[: 1 + gap]
-        for vector in given:
-            if guess is None or vector is None:
-                continue
-            if guess.grid.shape == grid.shape and np.array_equal(guess.grid.origin, grid.origin):
-                start.append(vector.reshape(-1).astype(dtype, copy=False))
-            else:
-                start.append(_prolong(guess, vector, h))
-        if guess is None or (gap and guess.excited is None):
-            start += self._start_vectors(h, gap)
+        start = self._start_vectors(h, guess, gap)
         if search:  # the second level only tells whether the first is safely the lowest
             tolerances = [max(self.residual, min(2.0 * self.accuracy, 2e-4)), 0.5 * SAFE_GAP]
         else:
@@ -455,21 +445,40 @@ class ElectronSolver:
             state.forces = f
         return state
 
-    def _start_vectors(self, h: _Hamiltonian, gap: bool) -> list[NDArray[Any]]:
-        """Where the potential is low, smoothed by two Green's functions (and p-like ones)."""
-        V = h.potential
-        weight = np.exp(-20.0 * (V - V.min()))
-        b = h.transform(weight).copy()
-        t = h.kinetic.reshape(-1)
-        start = [b / (t + 0.05) ** 2, b / (t + 0.02)]
-        if gap:
-            for k in range(3):
-                shape = [1, 1, 1]
-                shape[k] = -1
-                axis = (np.arange(h.grid.shape[k]) * h.grid.spacing).astype(V.dtype).reshape(shape)
-                mean = float((weight * axis).sum() / weight.sum())
-                start.append(h.transform(weight * (axis - V.dtype.type(mean))) / (t + 0.05) ** 2)
+    def _start_vectors(
+        self, h: _Hamiltonian, guess: ElectronState | None, gap: bool
+    ) -> list[NDArray[Any]]:
+        """The states of the guess on the grid of `h`, and where one is lacking made-up ones."""
+        if guess is None:
+            return _made_up(h, gap)
+        start: list[NDArray[Any]] = []
+        old, new = guess.grid, h.grid
+        same = old.shape == new.shape and np.array_equal(old.origin, new.origin)
+        for vector in (guess.coefficients, guess.excited)[: 1 + gap]:
+            if vector is None:
+                start += _made_up(h, gap)
+            elif same:
+                start.append(vector.reshape(-1).astype(h.workspace.dtype, copy=False))
+            else:
+                start.append(_prolong(guess, vector, h))
         return start
+
+
+def _made_up(h: _Hamiltonian, gap: bool) -> list[NDArray[Any]]:
+    """Where the potential is low, smoothed by two Green's functions (and p-like ones)."""
+    V = h.potential
+    weight = np.exp(-20.0 * (V - V.min()))
+    b = h.transform(weight).copy()
+    t = h.kinetic.reshape(-1)
+    start = [b / (t + 0.05) ** 2, b / (t + 0.02)]
+    if gap:
+        for k in range(3):
+            shape = [1, 1, 1]
+            shape[k] = -1
+            axis = (np.arange(h.grid.shape[k]) * h.grid.spacing).astype(V.dtype).reshape(shape)
+            mean = float((weight * axis).sum() / weight.sum())
+            start.append(h.transform(weight * (axis - V.dtype.type(mean))) / (t + 0.05) ** 2)
+    return start
 
 
 def _decay(energy: float) -> float:

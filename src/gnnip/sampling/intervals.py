@@ -94,8 +94,7 @@ def run(
     Raises OutOfTimeError at the deadline, CheckpointError for a checkpoint that is damaged or of
     another plan, DataError when `plan.max_attempts` attempts in a row were lost.
     """
-    folder = Path(folder)
-    result, checkpoint = folder / "frames.npz", folder / "checkpoint.npz"
+    result, checkpoint = Path(folder, "frames.npz"), Path(folder, "checkpoint.npz")
     if result.exists():
         files.load(result, plan)
         return result
