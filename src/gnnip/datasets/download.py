@@ -375,11 +375,6 @@ def _ask(file: RemoteFile, target: Path, folder: Path, confirm: str | None) -> N
 # --- archives -------------------------------------------------------------------------------------
 
 
-def is_archive(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a zip or tar archive, by its content."""
-    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
-
-
 def unpack(path: str | os.PathLike[str], members: Sequence[str]) -> list[Path]:
     """Return members of a zip or tar archive, unpacked beside it; patterns as in a shell.
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+
 
 class Workspace:
     """Reusable memory: fresh pages would cost more than the iteration itself."""
@@ -35,9 +37,9 @@ class Workspace:
 class Roots(NamedTuple):
     """Eigenvalues (k,), eigenvectors (k, n), residual norms (k,), products with H, success."""
 
-    values: NDArray[np.float64]
+    values: Floats
     vectors: NDArray[Any]
-    residuals: NDArray[np.float64]
+    residuals: Floats
     applications: int
     converged: bool
 
@@ -86,7 +88,7 @@ class _Basis:
         self.count += 1
         return 1
 
-    def keep(self, rows: NDArray[np.float64], Y: NDArray[Any], values: NDArray[Any]) -> None:
+    def keep(self, rows: Floats, Y: NDArray[Any], values: NDArray[Any]) -> None:
         """Replace the basis by combinations `rows` (m, count); Y and values diagonalise `small`."""
         m, n = len(rows), self.vectors.shape[1]
         for array in (self.vectors, self.products):
@@ -169,9 +171,9 @@ def _correction(
     out -= work
 
 
-def _orthonormal(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _orthonormal(rows: Floats) -> Floats:
     """Orthonormal rows spanning the same space, dependent ones dropped, the order kept."""
-    out: list[NDArray[np.float64]] = []
+    out: list[Floats] = []
     for row in rows:
         v = row.copy()
         for _ in range(2):

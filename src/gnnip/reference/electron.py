@@ -29,6 +29,8 @@ from gnnip.reference.davidson import Workspace, lowest
 from gnnip.reference.pseudopotential import forces_of_density, potential
 from gnnip.reference.spcf import as_water_positions
 
+Floats = NDArray[np.float64]
+
 #: error of E_0 (Hartree) at grid spacing (Bohr): the worst of ten orientations of two surface and
 #: two interior states of 47 and 100 molecules; a relaxed interior state is the hardest
 SPACING_ERRORS = (
@@ -63,22 +65,22 @@ class Grid(NamedTuple):
     The hard walls stand one spacing outside the outermost points.
     """
 
-    origin: NDArray[np.float64]
+    origin: Floats
     spacing: float
     shape: tuple[int, int, int]
 
-    def axis(self, k: int) -> NDArray[np.float64]:
+    def axis(self, k: int) -> Floats:
         """Coordinates (Bohr) of the points along axis k."""
         return self.origin[k] + self.spacing * np.arange(self.shape[k])
 
     @property
-    def walls(self) -> NDArray[np.float64]:
+    def walls(self) -> Floats:
         """Coordinates (2, 3) of the low and high walls (Bohr)."""
         low = self.origin - self.spacing
         return np.stack([low, low + self.lengths])
 
     @property
-    def lengths(self) -> NDArray[np.float64]:
+    def lengths(self) -> Floats:
         """Distances (3,) between opposite walls (Bohr)."""
         return self.spacing * (np.array(self.shape) + 1.0)
 
@@ -95,8 +97,8 @@ class ElectronState:
     """
 
     energy: float
-    forces: NDArray[np.float64] | None
-    centre: NDArray[np.float64]
+    forces: Floats | None
+    centre: Floats
     gyration_radius: float
     gap: float | None
     converged: bool
@@ -109,7 +111,7 @@ class ElectronState:
     excited: NDArray[Any] | None = None
 
 
-def sine_matrix(n: int) -> NDArray[np.float64]:
+def sine_matrix(n: int) -> Floats:
     """Symmetric orthogonal matrix (n, n) between n grid points and n sine functions of a box."""
     k = np.arange(1, n + 1)
     # the argument is reduced first: sin of large multiples of pi loses digits
@@ -163,7 +165,7 @@ class _Hamiltonian:
         np.multiply(vector, self.kinetic.reshape(-1), out=out)
         out += product
 
-    def planes(self, coefficients: NDArray[Any]) -> list[NDArray[np.float64]]:
+    def planes(self, coefficients: NDArray[Any]) -> list[Floats]:
         """Probabilities of the grid's planes perpendicular to each axis."""
         density = self.transform(coefficients).reshape(self.grid.shape) ** 2
         # two passes over the last axis and its sums are enough for all three
@@ -299,9 +301,7 @@ class ElectronSolver:
             "lower accuracy"
         )
 
-    def density(
-        self, state: ElectronState
-    ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    def density(self, state: ElectronState) -> tuple[Floats, float, Floats]:
         """Grid origin (3,), spacing (Bohr) and density (nx, ny, nz) in Bohr^-3 of a state."""
         matrices = tuple(sine_matrix(n) for n in state.grid.shape)
         buffers = (np.empty(state.coefficients.size), np.empty(state.coefficients.size))
@@ -312,7 +312,7 @@ class ElectronSolver:
             (values**2 / state.grid.spacing**3).reshape(state.grid.shape),
         )
 
-    def _keeps(self, grid: Grid, x: NDArray[np.float64]) -> bool:
+    def _keeps(self, grid: Grid, x: Floats) -> bool:
         """Whether a grid of a given margin still surrounds the atoms."""
         return self.margin is None or bool(
             min((x - grid.walls[0]).min(), (grid.walls[1] - x).min()) > 0.7 * self.margin
@@ -320,7 +320,7 @@ class ElectronSolver:
 
     def _search(
         self,
-        x: NDArray[np.float64],
+        x: Floats,
         guess: ElectronState | None,
         confinement: tuple[float, float] | None,
     ) -> ElectronState:
@@ -339,9 +339,7 @@ class ElectronSolver:
         assert state is not None
         return state
 
-    def _walls(
-        self, state: ElectronState, x: NDArray[np.float64], whole: bool
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _walls(self, state: ElectronState, x: Floats, whole: bool) -> tuple[Floats, Floats]:
         """Low and high walls (3,) that together raise E_0 by a fifth of the accuracy.
 
         `whole`: they stay outside the cluster.
@@ -366,7 +364,7 @@ class ElectronSolver:
 
     def _on_grid(
         self,
-        x: NDArray[np.float64],
+        x: Floats,
         grid: Grid,
         guess: ElectronState | None,
         gap: bool,
@@ -420,7 +418,7 @@ class ElectronSolver:
     def _finish(
         self,
         state: ElectronState,
-        x: NDArray[np.float64],
+        x: Floats,
         forces: bool,
         confinement: tuple[float, float] | None,
     ) -> ElectronState:
@@ -486,7 +484,7 @@ def _decay(energy: float) -> float:
     return math.sqrt(2.0 * max(-energy, 1e-3))
 
 
-def _grid(low: NDArray[np.float64], high: NDArray[np.float64], spacing: float) -> Grid:
+def _grid(low: Floats, high: Floats, spacing: float) -> Grid:
     """Smallest grid with walls at or outside `low` and `high` (3,), centred between them."""
     n = np.maximum(np.ceil((high - low) / spacing - 1e-9).astype(int) - 1, 4)
     if float(np.prod(n.astype(float))) > MOST_POINTS:
@@ -498,14 +496,14 @@ def _grid(low: NDArray[np.float64], high: NDArray[np.float64], spacing: float) -
     return Grid(origin, spacing, (int(n[0]), int(n[1]), int(n[2])))
 
 
-def _boundary_error(planes: list[NDArray[np.float64]], spacing: float, kappa: float) -> float:
+def _boundary_error(planes: list[Floats], spacing: float, kappa: float) -> float:
     """Estimate of how much (Hartree) the six walls together raise E_0."""
     ends = (side for p in planes for side in (p, p[::-1]))
     beyond = math.exp(-2.0 * kappa * spacing)
     return float(sum(beyond * _wall_costs(p[:1], spacing, kappa)[0] for p in ends))
 
 
-def _wall_costs(planes: NDArray[np.float64], spacing: float, kappa: float) -> NDArray[np.float64]:
+def _wall_costs(planes: Floats, spacing: float, kappa: float) -> Floats:
     """Rise of E_0 (Hartree) that a wall in each grid plane would cause.
 
     `planes` are the probabilities of the planes, the first one next to the present wall, which
@@ -515,7 +513,7 @@ def _wall_costs(planes: NDArray[np.float64], spacing: float, kappa: float) -> ND
     return kappa * planes / spacing / (1.0 - np.exp(-2.0 * kappa * x)) ** 2
 
 
-def _inset(planes: NDArray[np.float64], spacing: float, kappa: float, allowed: float) -> float:
+def _inset(planes: Floats, spacing: float, kappa: float, allowed: float) -> float:
     """How far (Bohr) a wall may move in, or must move out (negative), to cost `allowed` Hartree."""
     cost = _wall_costs(planes, spacing, kappa)
     if cost[0] > allowed:
@@ -525,14 +523,14 @@ def _inset(planes: NDArray[np.float64], spacing: float, kappa: float, allowed: f
     return spacing * max(int(np.argmax(cost > allowed)), 1)
 
 
-def _distance(grid: Grid, centre: NDArray[np.float64]) -> NDArray[np.float64]:
+def _distance(grid: Grid, centre: Floats) -> Floats:
     dx, dy, dz = (grid.axis(k) - centre[k] for k in range(3))
     return np.sqrt(dx[:, None, None] ** 2 + dy[:, None] ** 2 + dz**2)
 
 
 def _confinement_force(
-    grid: Grid, density: NDArray[Any], centre: NDArray[np.float64], strength: float, radius: float
-) -> NDArray[np.float64]:
+    grid: Grid, density: NDArray[Any], centre: Floats, strength: float, radius: float
+) -> Floats:
     """Force (3,) on the centroid, to be shared by the atoms."""
     r = _distance(grid, centre)
     pull = np.where(r > radius, strength / np.maximum(r, 1e-12), 0.0) * density

@@ -158,9 +158,7 @@ def test_finished_trajectory_is_not_run_again(tmp_path):
 
 def test_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "checkpoint.npz").write_bytes(b"PK\x03\x04 not quite")
-    with pytest.raises(
-        CheckpointError, match=r"checkpoint.npz is damaged .*; delete it"
-    ):
+    with pytest.raises(CheckpointError, match=r"checkpoint.npz is damaged .*; delete it"):
         run_trajectory(smoke_plan(20), tmp_path, silent)
 
 
