@@ -150,9 +150,16 @@ def test_checkpoints_of_another_plan_and_damaged_ones_are_refused(tmp_path):
     aimd.run(PLAN, tmp_path, start, silent)
     with pytest.raises(CheckpointError, match=r"was made with another frames, seed; delete it"):
         run(replace(PLAN, seed=9, frames=5), tmp_path)
-    (tmp_path / "frames.npz").write_bytes(b"PK")
-    with pytest.raises(CheckpointError, match="is damaged or no trajectory of ours"):
-        run(PLAN, tmp_path)
+    stamp = (tmp_path / "frames.npz").stat().st_mtime_ns
+    run(PLAN, tmp_path)
+    assert (tmp_path / "frames.npz").stat().st_mtime_ns == stamp
+    (tmp_path / "unfinished").mkdir()
+    for file in (tmp_path / "frames.npz", tmp_path / "unfinished" / "checkpoint.npz"):
+        file.write_bytes(b"PK")
+        with pytest.raises(
+            CheckpointError, match=rf"{file.name} is damaged or no trajectory of ours; delete it"
+        ):
+            run(PLAN, file.parent)
     with pytest.raises(DataError, match="is damaged or no trajectory of ours"):
         frames.read_trajectory(tmp_path / "frames.npz")
     with pytest.raises(DataError, match="is missing; run its trajectory first"):

@@ -1,5 +1,3 @@
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -8,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gnnip.errors import CheckpointError, DataError
+from gnnip.errors import DataError
 from gnnip.reference import spcf
 from gnnip.reference.electron import ElectronSolver
 from gnnip.sampling import clusters, langevin, water_anion
@@ -118,48 +116,9 @@ def test_run_stopped_at_every_interval_equals_an_uninterrupted_one(surface, tmp_
         np.testing.assert_array_equal(again[key], surface[key])
 
 
-def test_killed_process_resumes_to_identical_frames(surface, tmp_path):
-    folder = tmp_path / "n020-r0"
-    program = (
-        "from gnnip.sampling import water_anion as w; import sys;"
-        "w.run_trajectory(w.smoke_plan(20), sys.argv[1], lambda line: print(line, flush=True))"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, env=environment
-    )
-    for line in process.stdout:
-        if b" capture " in line:
-            break
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert (folder / "checkpoint.npz").exists()
-    assert not (folder / "frames.npz").exists()
-    lines = []
-    again = frames_of(run_trajectory(smoke_plan(20), folder, lines.append))
-    assert "continues at interval" in lines[0]
-    for key in SCIENCE:
-        np.testing.assert_array_equal(again[key], surface[key])
-
-
 def test_deadline_stops_and_says_how_to_continue(tmp_path):
     with pytest.raises(OutOfTimeError, match="run the same command again"):
         run_trajectory(smoke_plan(20), tmp_path, silent, deadline=time.time() - 1)
-
-
-def test_finished_trajectory_is_not_run_again(tmp_path):
-    plan = replace(smoke_plan(20), frames=1, temperatures=(200.0,), anneal_fs=20.0, stride_fs=2.0)
-    first = run_trajectory(plan, tmp_path, silent)
-    stamp = first.stat().st_mtime_ns
-    assert run_trajectory(plan, tmp_path, silent).stat().st_mtime_ns == stamp
-    with pytest.raises(CheckpointError, match=r"made with another stride_fs; delete it"):
-        run_trajectory(replace(plan, stride_fs=4.0), tmp_path, silent)
-
-
-def test_damaged_checkpoint_is_named(tmp_path):
-    (tmp_path / "checkpoint.npz").write_bytes(b"PK\x03\x04 not quite")
-    with pytest.raises(CheckpointError, match=r"checkpoint.npz is damaged .*; delete it"):
-        run_trajectory(smoke_plan(20), tmp_path, silent)
 
 
 def test_lost_cluster_starts_again_with_the_next_seed(tmp_path, monkeypatch):
