@@ -30,6 +30,16 @@ from gnnip.sampling.plans import make_drawing_plan
 
 TERMS = ("atomic", "electronic")
 _SCALARS = ("electron_gyration_radius", "electron_offset", "gap")
+UNITS = {
+    "positions": "Bohr",
+    "energies": "Hartree",
+    "forces": "Hartree/Bohr",
+    "temperature_k": "K",
+    "time_fs": "fs",
+    "electron_gyration_radius": "Bohr",
+    "electron_offset": "Bohr",
+    "gap": "Hartree",
+}
 
 
 def assemble(
@@ -154,7 +164,8 @@ def draw_structures(dataset: str, plan: Mapping[str, Any], out: str | os.PathLik
         frames.append(replace(frame, positions=stored, columns={**frame.columns, **more}))
         energies.append(labels[energy])
         forces.append(labels[force])
-    arrays = gather_frames(frames, sampler.TERM, np.array(energies), forces, sampler.UNITS)
+    term = sampler.TERM
+    arrays = gather_frames(frames, {term: energies}, {term: forces}, sampler.UNITS)
     attributes: dict[str, str | int | float] = {
         "title": sampler.TITLE,
         "labeller": dataset,
@@ -200,7 +211,7 @@ def _label_trajectory(positions: np.ndarray, accuracy: float, path: Path) -> Non
 
 
 def _gather(content: Sequence[Trajectory], paths: Sequence[Path]) -> FrameArrays:
-    labels: dict[str, list[np.ndarray]] = {}
+    labels: dict[str, list[Any]] = {}
     for trajectory, path in zip(content, paths, strict=True):
         with np.load(path, allow_pickle=False) as found:
             if not found["bound"].all():
@@ -209,36 +220,17 @@ def _gather(content: Sequence[Trajectory], paths: Sequence[Path]) -> FrameArrays
                     "not bound; run it with another seed."
                 )
             for key in found.files:
-                labels.setdefault(key, []).append(found[key])
-    frames = [frame for trajectory in content for frame in trajectory.frames]
-    column = {key: np.concatenate(labels[key]) for key in ("state", *_SCALARS)}
-    sampled = {
-        key: np.array([frame.columns[key] for frame in frames])
-        for key in ("temperature_k", "trajectory", "replica", "time_fs")
-    }
-    counts = np.array([len(frame.numbers) for frame in frames])
-    return FrameArrays(
-        positions=np.concatenate([_positions(t).reshape(-1, 3) for t in content]),
-        numbers=np.concatenate([frame.numbers for frame in frames]).astype(np.uint8),
-        offsets=np.concatenate([[0], np.cumsum(counts)]),
-        energies={t: np.concatenate(labels[f"energy_{t}"]) for t in TERMS},
-        forces={
-            t: np.concatenate([f.reshape(-1, 3) for f in labels[f"forces_{t}"]]) for t in TERMS
-        },
-        metadata={
-            "n_molecules": (counts // 3).astype(np.int32),
-            **sampled,
-            "replica": sampled["replica"].astype(np.int32),
-            **column,
-        },
-        units={
-            "positions": "Bohr",
-            "energies": "Hartree",
-            "forces": "Hartree/Bohr",
-            "temperature_k": "K",
-            "time_fs": "fs",
-            "electron_gyration_radius": "Bohr",
-            "electron_offset": "Bohr",
-            "gap": "Hartree",
-        },
-    )
+                labels.setdefault(key, []).extend(found[key])
+    frames = []
+    for i, frame in enumerate(frame for trajectory in content for frame in trajectory.frames):
+        columns = {
+            "n_molecules": np.int32(len(frame.numbers) // 3),
+            **{key: frame.columns[key] for key in ("temperature_k", "trajectory")},
+            "replica": np.int32(frame.columns["replica"]),
+            "time_fs": frame.columns["time_fs"],
+            **{key: labels[key][i] for key in ("state", *_SCALARS)},
+        }
+        frames.append(replace(frame, positions=frame.positions.astype(np.float32), columns=columns))
+    energies = {term: labels[f"energy_{term}"] for term in TERMS}
+    forces = {term: labels[f"forces_{term}"] for term in TERMS}
+    return gather_frames(frames, energies, forces, UNITS)

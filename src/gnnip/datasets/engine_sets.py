@@ -125,11 +125,10 @@ def gather(frames: Sequence[Frame], labels: Labels, column_units: Mapping[str, s
     stresses = labels.stresses[good]
     return gather_frames(
         [frames[i] for i in good],
-        TERM,
-        labels.energies[good],
-        [labels.forces[i] for i in good],
+        {TERM: labels.energies[good]},
+        {TERM: [labels.forces[i] for i in good]},
         {**UNITS, **column_units},
-        stresses if np.isfinite(stresses).all() else None,
+        {TERM: stresses} if np.isfinite(stresses).all() else None,
     )
 
 
@@ -140,18 +139,8 @@ def label_again(frames: FrameArrays, frame: int) -> dict[str, Any]:
 
     Raises EngineError when it is not installed, ConvergenceError when it fails.
     """
-    part = frames.atom_slice(frame)
-    structure = Frame(
-        frames.numbers[part].astype(np.int64),
-        frames.positions[part].astype(np.float64),
-        None if frames.pbc is None or not frames.pbc[frame].any() else _cell(frames, frame),
-        {},
-    )
+    positions, numbers, cell, _ = frames.structure(frame)
+    structure = Frame(numbers.astype(np.int64), positions, cell, {})
     with running(make_engine(str(frames.attributes["engine"])).again()) as calculator:
         found = evaluate(calculator, structure.atoms())
     return {f"energy_{TERM}": found.energy, f"forces_{TERM}": found.forces}
-
-
-def _cell(frames: FrameArrays, frame: int) -> np.ndarray:
-    assert frames.cells is not None
-    return frames.cells[frame]

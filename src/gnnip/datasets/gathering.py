@@ -10,39 +10,35 @@ import numpy as np
 
 import gnnip
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.sampling.frames import Frame
+from gnnip.sampling.frames import Frame, pack
 
 
 def gather_frames(
     frames: Sequence[Frame],
-    term: str,
-    energies: np.ndarray,
-    forces: Sequence[np.ndarray],
+    energies: Mapping[str, Sequence[float] | np.ndarray],
+    forces: Mapping[str, Sequence[np.ndarray]],
     units: Mapping[str, str],
-    stresses: np.ndarray | None = None,
+    stresses: Mapping[str, np.ndarray] | None = None,
 ) -> FrameArrays:
-    """Return frames with the labels of one term.
+    """Return frames with their labels, by term, in the `units`.
 
-    energies (frames,), forces one (n, 3) per frame, stresses (frames, 3, 3), in the `units`. The
-    columns become metadata. A frame with a cell is periodic in three directions; where none has
-    one, the set has no cells.
+    energies (frames,), forces one (n, 3) per frame, stresses (frames, 3, 3). The columns become
+    metadata. A frame with a cell is periodic in three directions; where none has one, the set has
+    no cells.
     """
-    counts = [len(frame.numbers) for frame in frames]
-    periodic = np.array([frame.cell is not None for frame in frames])
+    flat = pack(frames)
+    periodic = flat["pbc"].any()
+    columns = frames[0].columns
     return FrameArrays(
-        positions=np.concatenate([frame.positions for frame in frames]),
-        numbers=np.concatenate([frame.numbers for frame in frames]),
-        offsets=np.concatenate([[0], np.cumsum(counts)]),
-        energies={term: np.asarray(energies)},
-        forces={term: np.concatenate(list(forces))},
-        stresses={} if stresses is None else {term: stresses},
-        metadata={
-            name: np.array([frame.columns[name] for frame in frames]) for name in frames[0].columns
-        },
-        cells=np.array([np.zeros((3, 3)) if f.cell is None else f.cell for f in frames])
-        if periodic.any()
-        else None,
-        pbc=np.repeat(periodic[:, None], 3, axis=1) if periodic.any() else None,
+        positions=flat["positions"],
+        numbers=flat["numbers"],
+        offsets=flat["offsets"],
+        energies={term: np.asarray(values) for term, values in energies.items()},
+        forces={term: np.concatenate(list(values)) for term, values in forces.items()},
+        stresses=dict(stresses or {}),
+        metadata={name: flat[f"column_{name}"] for name in columns},
+        cells=flat["cells"] if periodic else None,
+        pbc=flat["pbc"] if periodic else None,
         units=dict(units),
     )
 

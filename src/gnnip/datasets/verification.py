@@ -135,12 +135,10 @@ def _label_again(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[st
     if labeller == engine_sets.LABELLER:
         return engine_sets.label_again(frames, frame)
     sampler = import_module(f"gnnip.sampling.{labeller}")
-    part = frames.atom_slice(frame)
-    positions = frames.positions[part].astype(np.float64)
+    positions, numbers, cell, _ = frames.structure(frame)
     if labeller == "water_anion":
         return sampler.label(positions, accuracy)
-    box = () if frames.cells is None else (frames.cells[frame],)
-    return sampler.label_again(positions, frames.numbers[part], *box)
+    return sampler.label_again(positions, numbers, *(() if cell is None else (cell,)))
 
 
 def _missing_program(frames: FrameArrays) -> str:
