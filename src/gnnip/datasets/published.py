@@ -29,7 +29,7 @@ class PublishedFile(Strict):
     name: str
     """Name in the folder of downloads and in a mirror; may begin with a folder."""
     url: str | None = None
-    """Address; `doi:<doi>` asks the repository behind it; null: to be got by hand."""
+    """Address; `doi:<doi>` asks the repository behind it; null: a person has to fetch it."""
     checksum: str
     """sha256:..., md5:..., git:... (the blob that the repository lists), or unknown: then the user
     confirms what was downloaded."""
@@ -126,8 +126,8 @@ def import_published(
 ) -> ImportReport:
     """Write the archive `out` of a published set; `files` are fetched when they are not given.
 
-    Raises DataError for files that cannot be had or read, or hold another number of frames than the
-    registry says.
+    Raises DataError for files that cannot be fetched or read, or hold another number of frames
+    than the registry says.
     """
     entry = find_published(name, path)
     found = fetch_published(entry, progress=progress) if files is None else files

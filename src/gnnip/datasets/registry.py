@@ -141,7 +141,7 @@ def register(
     joined by the seed and the versions that the file itself records. Trajectories are registered by
     `gnnip.evaluation.dynamics.register_trajectory`.
 
-    Raises DataError for a file that is not in the registry's folder or is no archive of ours.
+    Raises DataError for a file that is not in the registry's folder or of another format.
     """
     said = {"title": title, "reference": reference, "licence": licence, "made": made}
     check_place(archive, path)

@@ -207,7 +207,8 @@ def read_frames(path: str | os.PathLike[str]) -> FrameArrays:
             frames = _read(file, path)
     except (OSError, KeyError, RuntimeError) as error:
         raise DataError(
-            f"{path} is truncated or no HDF5 archive of ours; delete it and fetch or make it again."
+            f"{path} is truncated or not an HDF5 archive of gnnip; delete it, then fetch or make "
+            "it again."
         ) from error
     frames.check()
     return frames
@@ -215,7 +216,9 @@ def read_frames(path: str | os.PathLike[str]) -> FrameArrays:
 
 def _read(file: h5py.File, path: Path) -> FrameArrays:
     if file.attrs.get("format") != FORMAT:
-        raise DataError(f"{path} is HDF5 but no gnnip archive; give a file made by write_frames.")
+        raise DataError(
+            f"{path} is an HDF5 file but not an archive of gnnip; give a file made by write_frames."
+        )
     if file.attrs["version"] > VERSION:
         raise DataError(
             f"{path} has format version {file.attrs['version']}, this gnnip reads up to "

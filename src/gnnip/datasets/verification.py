@@ -90,7 +90,7 @@ def _units_and_accuracy(
     """Return the suffixes of energies and forces and the stated accuracy of the energies."""
     name, known = str(frames.attributes.get("labeller", "")), [*OWN_MODELS, engine_sets.LABELLER]
     if name not in known:
-        raise DataError(f"{path} names no known labeller ('{name}'){nearest(name, known)}.")
+        raise DataError(f"{path} names an unknown labeller ('{name}'){nearest(name, known)}.")
     units = [frames.units.get(quantity, "") for quantity in ("energies", "forces")]
     for unit in units:
         if unit not in _SUFFIXES:

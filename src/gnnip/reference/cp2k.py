@@ -54,7 +54,7 @@ class Cp2k(Engine):
     ranks: int = 1
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for numbers that make no sense."""
+        """Raise ConfigError for a number out of its range."""
         check_positive(
             self,
             "cutoff",

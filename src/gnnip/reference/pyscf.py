@@ -37,7 +37,7 @@ class Pyscf(Engine):
     multiplicity: int = 1
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for numbers that make no sense."""
+        """Raise ConfigError for a number out of its range."""
         check_positive(self, "convergence", "max_iterations", "multiplicity")
         if not 0 <= self.grid <= 9:
             raise ConfigError(f"The engine 'pyscf' cannot use grid={self.grid}; give 0 to 9.")

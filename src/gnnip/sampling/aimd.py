@@ -51,7 +51,7 @@ class Plan:
     where the atoms start at rest in a crystal, which takes half of it).  hydrogen_mass : amu, 0 for
     its own.  interval_steps : steps between checkpoints.
 
-    Raises ConfigError for values that cannot be run.
+    Raises ConfigError for a number out of its range.
     """
 
     system: str
@@ -78,7 +78,7 @@ class Plan:
     max_attempts: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse plans that cannot be run."""
+        """Raise ConfigError for a number out of its range."""
         object.__setattr__(self, "temperatures", tuple(float(t) for t in self.temperatures))
         check_temperatures(self.temperatures)
         positive = ("size", "frames", "stride_fs", "timestep_fs", "friction_per_fs", "boost")

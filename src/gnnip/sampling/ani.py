@@ -61,7 +61,7 @@ class Plan:
     labels the conformations.  molecules : names out of `MOLECULES[size]`, all
     when empty.
 
-    Raises ConfigError for values that cannot be run.
+    Raises ConfigError for a number out of its range.
     """
 
     size: int
@@ -84,7 +84,7 @@ class Plan:
         unknown = [name for name in self.molecules if name not in MOLECULES[self.size]]
         if unknown:
             raise ConfigError(
-                f"'{unknown[0]}' is no molecule of {self.size} heavy atoms; known are "
+                f"'{unknown[0]}' is not a molecule of {self.size} heavy atoms; known are "
                 f"{', '.join(MOLECULES[self.size])}."
             )
         check_plan(self, "conformations", "temperature")

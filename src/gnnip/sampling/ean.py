@@ -58,7 +58,9 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
 
     n, rest = divmod(plan.size, 15)
     if rest:
-        raise ConfigError(f"{plan.size} atoms are no whole number of ion pairs; give 30, 225, ...")
+        raise ConfigError(
+            f"{plan.size} atoms are not a whole number of ion pairs; give 30, 225, ..."
+        )
     edge = plan.lattice or (n * VOLUME_PER_PAIR) ** (1 / 3)
     # cations and anions in turn, so that none is left for the corners
     radii = [np.array([RADII[s] for s in ion]) for ion in (CATION, ANION)]

@@ -125,7 +125,7 @@ def _load(path: Path, error: type[Exception]) -> dict[str, NDArray[Any]]:
         json.loads(str(content["plan"]))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as cause:
         raise error(
-            f"{path} is damaged or no trajectory of ours; delete it and run it again."
+            f"{path} is damaged or not a trajectory file of gnnip; delete it and run it again."
         ) from cause
     return content
 
@@ -171,7 +171,7 @@ def read_trajectory(path: str | Path) -> Trajectory:
         )
     except (KeyError, ValueError, IndexError) as cause:
         raise DataError(
-            f"{path} is damaged or no trajectory of ours; delete it and run it again."
+            f"{path} is damaged or not a trajectory file of gnnip; delete it and run it again."
         ) from cause
     if not trajectory.frames:
         raise DataError(f"{path} holds no frames; run it with at least one.")

@@ -34,7 +34,7 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
     n, rest = divmod(plan.size, 4)
     if rest:
         raise ConfigError(
-            f"{plan.size} atoms are no whole number of P4 molecules; give 16, 64, ..."
+            f"{plan.size} atoms are not a whole number of P4 molecules; give 16, 64, ..."
         )
     edge = plan.lattice or (n * VOLUME_PER_MOLECULE) ** (1 / 3)
     bodies = pack_box([molecule()] * n, [edge] * 3, MINIMUM_DISTANCE, rng)

@@ -89,7 +89,7 @@ class Plan:
     stretch). spacing (Bohr), wall_accuracy and residual (Hartree), precision: the electron solver
     while moving.
 
-    Raises ConfigError for values that cannot be run.
+    Raises ConfigError for a number out of its range.
     """
 
     size: int
@@ -121,7 +121,7 @@ class Plan:
     max_attempts: int = 6
 
     def __post_init__(self) -> None:
-        """Fill in the start and refuse plans that cannot be run."""
+        """Fill in the start; raise ConfigError for a number out of its range."""
         object.__setattr__(self, "temperatures", tuple(float(t) for t in self.temperatures))
         if not self.start:
             object.__setattr__(self, "start", seeded_state(self.size, self.replica))

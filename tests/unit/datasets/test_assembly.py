@@ -132,7 +132,9 @@ def test_bad_trajectories_are_named(trajectories, tmp_path):
         assembly.assemble_water_anion([], tmp_path / "x.h5")
     damaged = tmp_path / "frames.npz"
     damaged.write_bytes(b"PK half")
-    with pytest.raises(DataError, match=r"frames\.npz is damaged or no trajectory of ours"):
+    with pytest.raises(
+        DataError, match=r"frames\.npz is damaged or not a trajectory file of gnnip"
+    ):
         assembly.assemble_water_anion([damaged], tmp_path / "x.h5")
     with np.load(trajectories[0], allow_pickle=False) as whole:
         arrays = dict(whole)

@@ -182,17 +182,17 @@ def test_damaged_files_are_named(tmp_path, made_frames):
     store.write_frames(path, made_frames(), attributes={})
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match="truncated or no HDF5 archive of ours; delete it"):
+    with pytest.raises(DataError, match="truncated or not an HDF5 archive of gnnip; delete it"):
         store.read_frames(path)
     path.write_text("not HDF5")
-    with pytest.raises(DataError, match="truncated or no HDF5 archive"):
+    with pytest.raises(DataError, match="truncated or not an HDF5 archive"):
         store.read_frames(path)
 
 
 def test_other_and_newer_formats_are_refused(tmp_path, made_frames):
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["x"] = 1
-    with pytest.raises(DataError, match="no gnnip archive"):
+    with pytest.raises(DataError, match="not an archive of gnnip"):
         store.read_frames(tmp_path / "b.h5")
     store.write_frames(tmp_path / "a.h5", made_frames(), attributes={})
     with h5py.File(tmp_path / "a.h5", "r+") as file:

@@ -41,7 +41,10 @@ def test_settings_are_read_by_their_kind():
         ("xtb method=GFN3-xTB", r"'xtb' has no method 'GFN3-xTB', did you mean"),
         ("xtb accuracy=fine", r"cannot use accuracy=fine; it must be a number"),
         ("xtb accuracy=0", r"cannot use accuracy=0\.0; give > 0"),
-        ("xtb accuracy", r"'accuracy' in the engine 'xtb accuracy' is no setting; write key=value"),
+        (
+            "xtb accuracy",
+            r"'accuracy' in the engine 'xtb accuracy' is not a setting; write key=value",
+        ),
         ("pyscf grid=10", r"cannot use grid=10; give 0 to 9"),
         ("pyscf cartesian=maybe", r"cartesian=maybe; it must be true or false"),
         ("cp2k ranks=1.5", r"cannot use ranks=1\.5; it must be a whole number"),

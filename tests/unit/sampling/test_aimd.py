@@ -157,10 +157,11 @@ def test_checkpoints_of_another_plan_and_damaged_ones_are_refused(tmp_path):
     for file in (tmp_path / "frames.npz", tmp_path / "unfinished" / "checkpoint.npz"):
         file.write_bytes(b"PK")
         with pytest.raises(
-            CheckpointError, match=rf"{file.name} is damaged or no trajectory of ours; delete it"
+            CheckpointError,
+            match=rf"{file.name} is damaged or not a trajectory file of gnnip; delete it",
         ):
             run(PLAN, file.parent)
-    with pytest.raises(DataError, match="is damaged or no trajectory of ours"):
+    with pytest.raises(DataError, match="is damaged or not a trajectory file of gnnip"):
         frames.read_trajectory(tmp_path / "frames.npz")
     with pytest.raises(DataError, match="is missing; run its trajectory first"):
         frames.read_trajectory(tmp_path / "gone.npz")

@@ -33,7 +33,7 @@ def test_cards_change_a_preset():
         ("water_anion", 20, {"frames": 0}, "frames = 0"),
         ("water_anion", 20, {"temperatures": ()}, "at least one temperature"),
         ("ani", 4, {}, "no molecules of 4 heavy atoms; give"),
-        ("ani", 2, {"molecules": ["CH4"]}, "'CH4' is no molecule of 2 .*; known are C2H6"),
+        ("ani", 2, {"molecules": ["CH4"]}, "'CH4' is not a molecule of 2 .*; known are C2H6"),
         ("ani", 1, {"conformations": 0}, r"conformations = 0; it must be > 0"),
     ],
 )
