@@ -37,10 +37,7 @@ class _Model(Calculator):
     implemented_properties: list[str] = ["energy", "free_energy", "forces"]  # noqa: RUF012
 
     def calculate(
-        self,
-        atoms: Any = None,
-        properties: Any = ("energy",),
-        system_changes: Any = all_changes,
+        self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
     ) -> None:
         """Compute everything; raises what the class says."""
         super().calculate(atoms, properties, system_changes)

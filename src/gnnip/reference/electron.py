@@ -319,10 +319,7 @@ class ElectronSolver:
         )
 
     def _search(
-        self,
-        x: Floats,
-        guess: ElectronState | None,
-        confinement: tuple[float, float] | None,
+        self, x: Floats, guess: ElectronState | None, confinement: tuple[float, float] | None
     ) -> ElectronState:
         """First state, on a coarse grid in a box that grows until the electron is clearly bound."""
         if guess is not None and guess.bound and guess.boundary_error < 1e-3:
@@ -416,11 +413,7 @@ class ElectronSolver:
         )
 
     def _finish(
-        self,
-        state: ElectronState,
-        x: Floats,
-        forces: bool,
-        confinement: tuple[float, float] | None,
+        self, state: ElectronState, x: Floats, forces: bool, confinement: tuple[float, float] | None
     ) -> ElectronState:
         """Add the moments of the density, and the forces."""
         h = _Hamiltonian(state.grid, Workspace(state.coefficients.dtype))

@@ -27,10 +27,7 @@ class PyscfCalculator(Calculator):
         self._solved: Any = None
 
     def calculate(
-        self,
-        atoms: Any = None,
-        properties: Any = ("energy",),
-        system_changes: Any = all_changes,
+        self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
     ) -> None:
         """Compute what is asked for.
 

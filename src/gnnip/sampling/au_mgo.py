@@ -229,9 +229,7 @@ def label(
 
 
 def label_again(
-    positions: NDArray[np.float64],
-    numbers: NDArray[np.integer[Any]],
-    cell: NDArray[np.float64],
+    positions: NDArray[np.float64], numbers: NDArray[np.integer[Any]], cell: NDArray[np.float64]
 ) -> dict[str, float | NDArray[np.float64]]:
     """Return what `label` returns, with a longer sum over reciprocal vectors."""
     return label(positions, numbers, cell, accuracy=FINER)

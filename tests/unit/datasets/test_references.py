@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from gnnip.datasets import registry, store
 from gnnip.datasets.assembly import draw_structures
@@ -22,6 +23,24 @@ SETS = {
     "water_anion": "exact",
 }
 SHIPPED = sorted(SETS.keys() - {"point_charges"})
+
+
+def uses_in_cards():
+    """Return (name, use) of every data set that a card names, also where a tier changes it."""
+    uses = []
+    for path in (registry.registry_path().parents[1] / "papers").rglob("*.yaml"):
+        card = yaml.safe_load(path.read_text(encoding="utf-8"))
+        sets = card.get("datasets", {})
+        uses += list(sets.items())
+        for tier in card.get("tiers", {}).values():
+            uses += [(n, {**sets[n], **c}) for n, c in tier.get("datasets", {}).items() if c]
+    return uses
+
+
+def test_every_data_set_of_the_cards_has_its_reference():
+    assert {name for name, _ in uses_in_cards()} == set(SETS)
+    for name, use in uses_in_cards():
+        assert reference_of(name, use["source"], plan=use.get("plan")) == SETS[name]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
