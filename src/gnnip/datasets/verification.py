@@ -47,15 +47,12 @@ def verify_labels(
     Labels of a program that no pip installs (CP2K) are compared where it is found; elsewhere the
     table has one row without numbers whose `note` says so.
 
-    Returns
-    -------
-    One row per frame and term: frame, n_atoms, term, energy_stored_<unit>,
+    Returns one row per frame and term: frame, n_atoms, term, energy_stored_<unit>,
     energy_recomputed_<unit>, energy_error_<unit>, force_error_<unit> (largest component), with
     units as ev and ev_per_a or hartree and hartree_per_bohr.
 
-    Raises
-    ------
-    DataError : an unknown labeller or unit, no stated accuracy, labels beyond the tolerance.
+    Raises DataError for an unknown labeller or unit, no stated accuracy, or labels beyond the
+    tolerance.
     """
     frames = read_frames(path)
     energy, force, stated = _units_and_accuracy(frames, path)

@@ -72,22 +72,14 @@ class TuriBorgis(_Model):
     """Ground state E_0 of the excess electron of a water cluster, atoms O H H O H H ...
 
     Add it to :class:`SPCF` (``ase.calculators.mixing.SumCalculator``) for the anion's energy.
-
-    Parameters
-    ----------
-    accuracy_hartree : error of E_0 allowed (Hartree)
-    gap : also solve for the first excited state
+    `accuracy_hartree` is the error of E_0 allowed; `gap` also solves for the first excited state.
 
     `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), energy_hartree,
     gyration_radius (Angstrom), centre (3,) (Angstrom), gap_hartree (None unless asked for),
     converged.
 
-    Raises
-    ------
-    StructureError
-        Anything but an isolated water cluster.
-    ConvergenceError
-        The solver failed, or the cluster does not bind an electron.
+    Raises StructureError for anything but an isolated water cluster, ConvergenceError when the
+    solver fails or the cluster does not bind an electron.
     """
 
     def __init__(self, accuracy_hartree: float = 1e-4, gap: bool = False, **kwargs: Any) -> None:
@@ -133,11 +125,7 @@ class WaterAnion(_Model):
     """V_SPC/F + E_0 of a water cluster anion, atoms O H H O H H ...
 
     It remembers the electron from call to call, as :class:`TuriBorgis` does: give every trajectory
-    a calculator of its own. Raises as that does.
-
-    Parameters
-    ----------
-    accuracy_hartree : error of E_0 allowed (Hartree)
+    a calculator of its own. Raises as that does. `accuracy_hartree` is the error of E_0 allowed.
 
     `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), atomic_energy and
     electronic_energy (eV), and gyration_radius (Angstrom) of the electron.
@@ -166,9 +154,7 @@ class WaterAnion(_Model):
 class AuMgO(_Model):
     """Stand-in for DFT of Au2 on MgO and on Al-doped MgO, periodic in three directions.
 
-    Parameters
-    ----------
-    accuracy : neglected factor in the sum over reciprocal vectors
+    `accuracy` is the neglected factor in the sum over reciprocal vectors.
 
     `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), charges (n,) (e). Raises
     StructureError for a structure that is not periodic in all directions, has other elements than

@@ -51,12 +51,8 @@ def check_charges(positions: ArrayLike, charges: ArrayLike) -> tuple[Floats, Flo
 def energy_and_forces(positions: ArrayLike, charges: ArrayLike) -> tuple[float, Floats]:
     """Return the energy (eV) and the forces (n, 3) (eV/Angstrom) of point charges.
 
-    Args:
-        positions: (n, 3), Angstrom.
-        charges: (n,), elementary charges.
-
-    Raises:
-        StructureError: as `check_charges`, and for two charges at one point.
+    `positions` (n, 3) in Angstrom, `charges` (n,) in elementary charges. Raises StructureError as
+    `check_charges`, and for two charges at one point.
     """
     energies, forces = _sums(*check_charges(positions, charges))
     return float(energies.sum()), forces

@@ -111,8 +111,6 @@ def lowest(
 ) -> Roots:
     """Lowest eigenpairs, one for each of `tolerances` (residual norms).
 
-    Parameters
-    ----------
     apply : writes H x of its first argument (n,) into its second
     kinetic : (n,) diagonal of T, not negative, in the units of the eigenvalues
     start : vectors (n,) to begin with, at least as many as roots

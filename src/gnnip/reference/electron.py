@@ -192,8 +192,6 @@ def _prolong(state: ElectronState, vector: NDArray[Any], h: _Hamiltonian) -> NDA
 class ElectronSolver:
     """Solver for the excess electron; keeps its memory between calls (not thread-safe).
 
-    Parameters
-    ----------
     accuracy : error of E_0 allowed (Hartree), 1e-7 to 1e-2; chooses spacing, walls and residual
     spacing : of the grid (Bohr), instead of the one from the accuracy
     margin : from the outermost atom to the walls (Bohr), the same on all sides, instead of walls
@@ -202,10 +200,7 @@ class ElectronSolver:
     precision : "double", or "single" for molecular dynamics (E_0 to 3e-6 Hartree, 2-3 times faster)
     max_applications : products H psi after which to give up
 
-    Raises
-    ------
-    ConfigError
-        A setting outside its range.
+    Raises ConfigError for a setting outside its range.
     """
 
     def __init__(
@@ -255,8 +250,6 @@ class ElectronSolver:
     ) -> ElectronState:
         """Ground state for `positions` (3N, 3) in Bohr, atoms O H H O H H ...
 
-        Parameters
-        ----------
         guess : state of a nearby geometry, to start from
         forces : compute the Hellmann-Feynman forces (exact on a fixed grid)
         gap : solve for the first excited state too (one above the vacuum is a level of the box)
@@ -265,13 +258,10 @@ class ElectronSolver:
         fixed_grid : stay on the grid of `guess` as long as its walls do not disturb the state
             (with `margin` given: as long as the atoms keep 0.7 of it)
 
-        Raises
-        ------
-        StructureError
-            Positions that are not (3N, 3), not finite, or too far spread for the largest grid.
-        ConvergenceError
-            The residual was not reached, or the state is bound too weakly for the largest box.
-            An electron that is not bound at all is not an error: `bound` is False.
+        Raises StructureError for positions that are not (3N, 3), not finite, or too far spread for
+        the largest grid; ConvergenceError when the residual is not reached, or the state is bound
+        too weakly for the largest box. An electron that is not bound at all is not an error:
+        `bound` is False.
         """
         x = as_water_positions(positions)
         if guess is not None:

@@ -59,15 +59,8 @@ def _closest_pair(positions: Floats) -> tuple[float, int, int]:
 def check_water(positions: ArrayLike, numbers: ArrayLike) -> None:
     """Refuse anything but a cluster of water molecules given as O H H O H H ...
 
-    Parameters
-    ----------
-    positions : (3N, 3) Bohr
-    numbers : (3N,) atomic numbers
-
-    Raises
-    ------
-    StructureError
-        No atoms, wrong shape or order, a coordinate that is not finite, or two atoms at one point.
+    `positions` (3N, 3) in Bohr, `numbers` (3N,) atomic numbers. Raises StructureError for no atoms,
+    a wrong shape or order, a coordinate that is not finite, or two atoms at one point.
     """
     x = np.asarray(positions, dtype=np.float64)
     z = np.asarray(numbers)
@@ -230,10 +223,7 @@ def energy_and_forces(positions: ArrayLike) -> tuple[float, Floats]:
     `positions` (3N, 3) in Bohr, atoms O H H O H H ...; equation and source in the module docstring.
     Use :func:`check_water` first on structures that come from outside.
 
-    Raises
-    ------
-    StructureError
-        Shape other than (3N, 3), or a coordinate that is not finite.
+    Raises StructureError for a shape other than (3N, 3), or a coordinate that is not finite.
     """
     x = as_water_positions(positions)
     forces = np.zeros_like(x)
