@@ -18,14 +18,14 @@ import numpy as np
 
 from gnnip import reference, units
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.datasets.gathering import gather_frames, versions
+from gnnip.datasets.gathering import gather_frames, read_trajectories, story, versions
 from gnnip.datasets.store import write_frames
 from gnnip.errors import DataError
 from gnnip.files import atomic_path
 from gnnip.reference.engines import THREADS
 from gnnip.sampling import water_anion
 from gnnip.sampling.clusters import fragments
-from gnnip.sampling.frames import Progress, Trajectory, read_trajectory
+from gnnip.sampling.frames import Progress, Trajectory
 from gnnip.sampling.plans import make_drawing_plan
 
 TERMS = ("atomic", "electronic")
@@ -80,12 +80,13 @@ def assemble_water_anion(
     Raises DataError for a missing trajectory file, a frame that is not an intact cluster with a
     bound electron.
     """
-    if not trajectories:
-        raise DataError(
-            "There are no trajectories to assemble; run 'python -m gnnip.sampling.water_anion'."
-        )
-    content = [_read(Path(path)) for path in trajectories]
-    content.sort(key=lambda t: (t.plan["size"], t.plan["replica"]))
+    content = read_trajectories("water_anion", trajectories)
+    for trajectory in content:
+        if any(len(fragments(frame.positions)) > 1 for frame in trajectory.frames):
+            raise DataError(
+                f"{trajectory.name} has a frame with an evaporated molecule; run it with another "
+                "seed."
+            )
     out = Path(out)
     folder = Path(cache) if cache is not None else out.with_name(out.name + ".labels")
     labels = [folder / f"{_key(_positions(t), accuracy)}.npz" for t in content]
@@ -98,11 +99,9 @@ def assemble_water_anion(
         "bohr_in_angstrom": units.BOHR,
         "hartree_in_ev": units.HARTREE,
         **versions("numpy", "scipy", "numba", "h5py"),
-        "seed": content[0].plan["seed"],
-        "plans": json.dumps([t.plan for t in content]),
+        **story(content),
         # attempts that were abandoned: evaporated molecules, unbound electrons
         "lost": json.dumps({t.name: t.events for t in content}),
-        "sampling_seconds": float(sum(t.seconds for t in content)),
         "electron_solves": sum(t.evaluations for t in content),
         **(provenance or {}),
     }
@@ -177,15 +176,6 @@ def draw_structures(dataset: str, plan: Mapping[str, Any], out: str | os.PathLik
     }
     write_frames(out, arrays, attributes=attributes)
     return Path(out)
-
-
-def _read(path: Path) -> Trajectory:
-    trajectory = read_trajectory(path)
-    if any(len(fragments(frame.positions)) > 1 for frame in trajectory.frames):
-        raise DataError(
-            f"{path} has a frame with an evaporated molecule; run it with another seed."
-        )
-    return trajectory
 
 
 def _positions(trajectory: Trajectory) -> np.ndarray:

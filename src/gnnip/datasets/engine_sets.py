@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.datasets.gathering import gather_frames, versions
+from gnnip.datasets.gathering import gather_frames, read_trajectories, story, versions
 from gnnip.datasets.store import write_frames
 from gnnip.errors import DataError
 from gnnip.reference.engines import Engine, evaluate, make_engine, running
 from gnnip.reference.labelling import Labels, label_frames
-from gnnip.sampling.frames import Frame, Trajectory, read_trajectory
+from gnnip.sampling.frames import Frame, Trajectory
 
 TERM = "total"  #: name of the one energy term
 LABELLER = "engine"
@@ -58,10 +58,7 @@ def assemble(
     labelled by different engines, or when no frame could be labelled; EngineError for an engine
     that is not installed.
     """
-    if not trajectories:
-        raise DataError(f"There are no trajectories of {dataset} to assemble; run some first.")
-    content = [read_trajectory(path) for path in sorted(map(Path, trajectories))]
-    content.sort(key=lambda t: (t.plan["size"], t.plan["replica"]))
+    content = read_trajectories(dataset, trajectories)
     labels_of = make_engine(engine or _stated_engine(dataset, content))
     out = Path(out)
     folder = Path(cache) if cache is not None else out.with_name(out.name + ".labels")
@@ -82,7 +79,8 @@ def assemble(
         **labels_of.provenance(),
         "label_accuracy_ev": label_accuracy(labels_of, int(arrays.n_atoms.max())),
         **versions("numpy", "ase", "h5py"),
-        **_story(content),
+        **story(content),
+        "lost": json.dumps([event for trajectory in content for event in trajectory.events]),
         "failed": json.dumps(
             [f"{frames[i].columns['trajectory']}: {r}" for i, r in labels.failures.items()]
         ),
@@ -92,15 +90,6 @@ def assemble(
     write_frames(out, arrays, attributes=attributes)
     shutil.rmtree(folder, ignore_errors=True)
     return out
-
-
-def _story(content: Sequence[Trajectory]) -> dict[str, str | int | float]:
-    return {
-        "seed": int(content[0].plan["seed"]),
-        "plans": json.dumps([trajectory.plan for trajectory in content]),
-        "lost": json.dumps([event for trajectory in content for event in trajectory.events]),
-        "sampling_seconds": float(sum(trajectory.seconds for trajectory in content)),
-    }
 
 
 def _stated_engine(dataset: str, content: Sequence[Trajectory]) -> str:

@@ -1,16 +1,20 @@
-"""Structures of the samplers and their labels as flat arrays, and the versions that made them."""
+"""Structures of the samplers with their labels as flat arrays, and how they were made."""
 
 from __future__ import annotations
 
+import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 
 import gnnip
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.sampling.frames import Frame, pack
+from gnnip.errors import DataError
+from gnnip.sampling.frames import Frame, Trajectory, pack, read_trajectory
 
 
 def gather_frames(
@@ -41,6 +45,26 @@ def gather_frames(
         pbc=flat["pbc"] if periodic else None,
         units=dict(units),
     )
+
+
+def read_trajectories(dataset: str, paths: Sequence[str | os.PathLike[str]]) -> list[Trajectory]:
+    """Return finished trajectories, ordered by size and replica.
+
+    Raises DataError when there are none, or one is missing or damaged.
+    """
+    if not paths:
+        raise DataError(f"There are no trajectories of {dataset} to assemble; run some first.")
+    found = [read_trajectory(path) for path in sorted(map(Path, paths))]
+    return sorted(found, key=lambda t: (t.plan["size"], t.plan["replica"]))
+
+
+def story(trajectories: Sequence[Trajectory]) -> dict[str, str | int | float]:
+    """Return seed, plans and seconds of sampling, as archives record them."""
+    return {
+        "seed": int(trajectories[0].plan["seed"]),
+        "plans": json.dumps([trajectory.plan for trajectory in trajectories]),
+        "sampling_seconds": float(sum(trajectory.seconds for trajectory in trajectories)),
+    }
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -106,7 +106,7 @@ def test_unknown_labeller_is_an_error(archive, tmp_path):
 
 def test_interrupted_assembly_continues_from_its_cache(trajectories, tmp_path, archive):
     cache = tmp_path / "cache"
-    content = assembly._read(trajectories[0])
+    content = read_trajectory(trajectories[0])
     positions = assembly._positions(content)
     path = cache / f"{assembly._key(positions, 1e-5)}.npz"
     assembly._label_trajectory(positions, 1e-5, path)
@@ -128,7 +128,7 @@ def test_interrupted_assembly_continues_from_its_cache(trajectories, tmp_path, a
 def test_bad_trajectories_are_named(trajectories, tmp_path):
     with pytest.raises(DataError, match=r"gone\.npz is missing"):
         assembly.assemble_water_anion([tmp_path / "gone.npz"], tmp_path / "x.h5")
-    with pytest.raises(DataError, match="no trajectories to assemble"):
+    with pytest.raises(DataError, match="no trajectories of water_anion to assemble"):
         assembly.assemble_water_anion([], tmp_path / "x.h5")
     damaged = tmp_path / "frames.npz"
     damaged.write_bytes(b"PK half")
