@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import hashlib
-import json
 import os
 import shutil
 import stat
@@ -238,8 +237,8 @@ class _PassingError(Exception):
 
 def _read_note(path: Path) -> dict[str, Any]:
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        note = read_json(path)
+    except (DataError, OSError, UnicodeDecodeError):
         return {}
     return note if isinstance(note, dict) else {}
 
@@ -339,15 +338,11 @@ def git_blob(path: str | os.PathLike[str]) -> str:
 
 
 def _matches(path: Path, checksum: str) -> bool:
-    kind, _, digits = checksum.partition(":")
-    if kind == "git":
-        return git_blob(path) == digits
-    if kind == "sha256":
-        return sha256(path) == digits
-    if kind == "md5":
-        with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, "md5").hexdigest() == digits
-    return True
+    from pooch.hashes import hash_matches
+
+    if checksum.startswith("git:"):
+        return git_blob(path) == checksum.removeprefix("git:")
+    return checksum == UNKNOWN or hash_matches(path, checksum)
 
 
 def _confirmed(folder: Path) -> dict[str, str]:
