@@ -1,172 +1,41 @@
-"""Where a result comes from: hashes of the code behind it, and the machine that made it."""
+"""Where a result comes from: commit, packages, machine and cost; and its small files, recorded."""
 
 from __future__ import annotations
 
-import ast
 import csv
-import functools
-import hashlib
-import json
 import os
 import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from gnnip.errors import ConfigError
-from gnnip.files import atomic_path, sha256
+from gnnip.files import atomic_path, read_json, sha256
 
-_PACKAGE = "gnnip"
-_SOURCE = Path(__file__).parent
-#: neither can change a number, and nearly everything imports them
-_IGNORED = (_PACKAGE, f"{_PACKAGE}.errors")
 _LARGEST_RECORDED = 5_000_000  #: bytes
 #: packages whose versions are recorded
 _RECORDED = (
-    "numpy",
-    "scipy",
-    "numba",
-    "torch",
-    "torch-geometric",
-    "e3nn",
-    "vesin",
-    "ase",
-    "h5py",
-    "pandas",
-    "matplotlib",
-    "pydantic",
-    "snakemake",
-    "tblite",
-    "pyscf",
+    *("numpy", "scipy", "numba", "torch", "torch-geometric", "e3nn", "vesin", "ase", "h5py"),
+    *("pandas", "matplotlib", "pydantic", "snakemake", "tblite", "pyscf"),
 )
 
 
-def code_hash(modules: Iterable[str]) -> str:
-    """Return a hash of the library modules named and of all that they import from the library.
-
-    The imports are read from the source, nothing is executed. Comments and docstrings do not count,
-    so that wording never costs a training. In a package's `__init__` only imports at module level
-    are followed: those inside functions are lazy, and following them would tie every model to every
-    other. ConfigError for a module that does not exist.
-
-    Args:
-        modules: full names, e.g. `gnnip.training`; a package stands for its `__init__`.
-
-    Returns:
-        16 hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    for name in code_closure(modules):
-        path = _file(name)
-        assert path is not None
-        digest.update(f"{name}\0{_normalised(path)}\0".encode())
-    return digest.hexdigest()[:16]
-
-
-def code_closure(modules: Iterable[str]) -> list[str]:
-    """Return the sorted names of the modules that :func:`code_hash` covers."""
-    pending, seen = list(modules), set()
-    for name in pending:
-        if _file(name) is None:
-            raise ConfigError(f"There is no library module '{name}'.")
-    while pending:
-        name = pending.pop()
-        path = _file(name)
-        if name in seen or name in _IGNORED or path is None:
-            continue
-        seen.add(name)
-        pending += [parent for parent in [name.rpartition(".")[0]] if parent]
-        pending += _imports(path, name)
-    return sorted(seen)
-
-
-@functools.cache
-def _file(module: str) -> Path | None:
-    """Return the source file of a library module, None when it is not one."""
-    head, *rest = module.split(".")
-    if head != _PACKAGE:
+def _answer(*command: str) -> str | None:
+    """Return what a program prints; None where it is not installed or fails."""
+    if shutil.which(command[0]) is None:
         return None
-    base = _SOURCE.joinpath(*rest)
-    for path in (
-        (base.with_suffix(".py"), base / "__init__.py") if rest else (base / "__init__.py",)
-    ):
-        if path.exists():
-            return path
-    return None
-
-
-@functools.cache
-def _normalised(path: Path) -> str:
-    """Return the source without comments and docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [item for item in node.body if not _is_text(item)] or [ast.Pass()]
-    return ast.unparse(tree)
-
-
-def _is_text(node: ast.stmt) -> bool:
-    """Tell a docstring (or any other string standing alone)."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
-
-
-@functools.cache
-def _imports(path: Path, module: str) -> tuple[str, ...]:
-    """Return the library modules that `module`, whose source is `path`, imports."""
-    is_package = path.name == "__init__.py"
-    package = module if is_package else module.rpartition(".")[0]
-    found: list[str] = []
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in _import_nodes(tree.body, inside_functions=not is_package):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if _file(alias.name)]
-            continue
-        base = node.module or ""
-        if node.level:
-            anchor = package.split(".")[: len(package.split(".")) - node.level + 1]
-            base = ".".join([*anchor, base] if base else anchor)
-        if _file(base) is not None:
-            names = [f"{base}.{alias.name}" for alias in node.names]
-            found += [base, *(name for name in names if _file(name))]
-    return tuple(found)
-
-
-def _import_nodes(
-    body: Iterable[ast.AST], inside_functions: bool
-) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Yield the import statements of a list of statements and of the blocks inside them."""
-    for node in body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node
-        elif not _is_skipped(node, inside_functions):
-            for block in ("body", "orelse", "handlers", "finalbody"):
-                inner = getattr(node, block, None)
-                if isinstance(inner, list):
-                    yield from _import_nodes(inner, inside_functions)
-
-
-def _is_skipped(node: ast.AST, inside_functions: bool) -> bool:
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return not inside_functions
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else None
 
 
 def gpu_names() -> list[str]:
     """Return the names of the NVIDIA GPUs and their driver, without importing torch."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False)
-    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+    query = ("--query-gpu=name,driver_version", "--format=csv,noheader")
+    return (_answer("nvidia-smi", *query) or "").splitlines()
 
 
 def _cpu_model() -> str:
@@ -186,20 +55,12 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git(*arguments: str) -> str | None:
-    if shutil.which("git") is None:
-        return None
-    answer = subprocess.run(
-        ["git", "-C", str(_SOURCE), *arguments], capture_output=True, text=True, check=False
-    )
-    return answer.stdout.strip() if answer.returncode == 0 else None
-
-
 def environment() -> dict[str, Any]:
     """Return the commit, the package versions and the hardware of this machine."""
-    changed = _git("status", "--porcelain", "--untracked-files=no")
+    git = ("git", "-C", str(Path(__file__).parent))
+    changed = _answer(*git, "status", "--porcelain", "--untracked-files=no")
     return {
-        "git_commit": _git("rev-parse", "HEAD"),
+        "git_commit": _answer(*git, "rev-parse", "HEAD"),
         "git_changed_files": None if changed is None else len(changed.splitlines()),
         "python": platform.python_version(),
         "packages": {name: version for name in _RECORDED if (version := _version(name))},
@@ -238,21 +99,17 @@ def _number(text: str | None) -> float:
 
 def summarise_trainings(summaries: Iterable[str | Path]) -> dict[str, Any]:
     """Sum the summary.json files of trainings: count, devices, wall_s, peak_memory_mb, resumed."""
-    wall, peak, resumed, count = 0.0, 0.0, 0, 0
-    devices: set[str] = set()
-    for path in summaries:
-        summary = json.loads(Path(path).read_text(encoding="utf-8"))
-        count += 1
-        wall += float(summary.get("wall_s") or 0.0)
-        peak = max(peak, float(summary.get("peak_memory_mb") or 0.0))
-        resumed += int(summary.get("resumed") or 0)
-        devices.add(str(summary.get("device_name") or summary.get("device")))
+    found = [read_json(path) for path in summaries]
+
+    def numbers(key: str) -> list[float]:
+        return [summary.get(key) or 0 for summary in found]
+
     return {
-        "count": count,
-        "devices": sorted(devices),
-        "wall_s": round(wall, 2),
-        "peak_memory_mb": round(peak, 1),
-        "resumed": resumed,
+        "count": len(found),
+        "devices": sorted({str(one.get("device_name") or one.get("device")) for one in found}),
+        "wall_s": round(float(sum(numbers("wall_s"))), 2),
+        "peak_memory_mb": round(float(max(numbers("peak_memory_mb"), default=0)), 1),
+        "resumed": sum(numbers("resumed")),
     }
 
 

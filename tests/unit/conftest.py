@@ -11,11 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gnnip.cards import TrainingGroup, expand, plan_training, resolve
+from gnnip.artefacts.inputs import Inputs
+from gnnip.config.resolve import resolve
+from gnnip.config.schema import TrainingGroup
+from gnnip.config.trainings import describe as plan_training
+from gnnip.config.trainings import expand
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.datasets.splits import make_split
 from gnnip.datasets.store import write_frames
-from gnnip.evaluation.inputs import Inputs
 from gnnip.units import HARTREE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -230,7 +233,7 @@ FORCE_ERRORS = {
 
 def made_up_force_audit(frames: FrameArrays, card: dict[str, Any]) -> pd.DataFrame:
     """Errors of forces with Gaussian noise, on a few frames of every size and state."""
-    from gnnip.evaluation.forces import measure
+    from gnnip.measurements.force_audit import measure
 
     rng = np.random.default_rng(12)
     few = frames.subset(np.arange(0, frames.n_frames, 16))
@@ -252,7 +255,7 @@ def made_up_force_audit(frames: FrameArrays, card: dict[str, Any]) -> pd.DataFra
 
 def made_up_dynamics(n_replicas: int = 4) -> pd.DataFrame:
     """What `compare_dynamics` writes: a network like the reference, and pairs that fail early."""
-    from gnnip.evaluation.dynamics import COLUMNS
+    from gnnip.measurements.dynamics import COLUMNS
 
     rng = np.random.default_rng(13)
     rows: list[tuple[object, ...]] = []
@@ -316,7 +319,7 @@ def made_up_dynamics(n_replicas: int = 4) -> pd.DataFrame:
 
 def made_up_densities(n_molecules: int = 20) -> pd.DataFrame:
     """Two clusters on a lattice with a Gaussian electron at the side and in the middle."""
-    from gnnip.evaluation import density
+    from gnnip.measurements import electron_density as density
 
     rng = np.random.default_rng(3)
     axis = np.arange(-9.0, 9.1, 1.0)

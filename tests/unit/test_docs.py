@@ -71,14 +71,14 @@ def test_readme_example_runs(root, monkeypatch, capsys):
 
 
 def test_documented_measures_are_those_of_the_tables(pages, root):
-    from gnnip.evaluation.gijon2023 import SCORES
+    from gijon2023.tables import SCORES
 
     named = set(re.findall(r"^\| `(\w+)` \|", pages[root / "docs" / "metrics.md"], re.MULTILINE))
     assert set(SCORES) <= named
 
 
 def test_verdicts_are_all_documented(pages, root):
-    from gnnip.evaluation.verdicts import VERDICTS
+    from gnnip.verdicts.judge import VERDICTS
 
     text = pages[root / "docs" / "metrics.md"]
     for verdict in VERDICTS:

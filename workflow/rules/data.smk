@@ -13,8 +13,8 @@ rule generate_trajectory:
         mem_mb=2000,
         runtime=720,
     params:
-        plan=sampling_plan,
-        code=sampling_code,
+        plan=ask(RUN.sampling_plan),
+        code=ask(RUN.sampling_code),
     message:
         "Sampling {wildcards.dataset}, size {wildcards.size}, replica {wildcards.replica}"
     script:
@@ -23,7 +23,7 @@ rule generate_trajectory:
 
 rule assemble_dataset:
     input:
-        trajectories=trajectory_files,
+        trajectories=ask(RUN.trajectories),
     output:
         archive="results/{tier}/generated/{dataset}.h5",
     log:
@@ -31,13 +31,13 @@ rule assemble_dataset:
     benchmark:
         "results/{tier}/datasets/benchmarks/assemble_dataset/{dataset}.tsv"
     wildcard_constraints:
-        dataset=SAMPLED,
+        dataset=RUN.datasets(drawn=False),
     threads: ALL_CORES
     resources:
         mem_mb=4000,
         runtime=120,
     params:
-        code=code_of("gnnip.datasets.assembly"),
+        code=ask(RUN.code("assemble_dataset")),
     message:
         "Labelling the frames of {wildcards.dataset}"
     script:
@@ -52,14 +52,14 @@ rule draw_structures:
     benchmark:
         "results/{tier}/datasets/benchmarks/draw_structures/{dataset}.tsv"
     wildcard_constraints:
-        dataset=DRAWN,
+        dataset=RUN.datasets(drawn=True),
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
     params:
-        plan=sampling_plan,
-        code=sampling_code,
+        plan=ask(RUN.sampling_plan),
+        code=ask(RUN.sampling_code),
     message:
         "Drawing and labelling the structures of {wildcards.dataset}"
     script:
@@ -80,7 +80,8 @@ rule download_dataset:
         mem_mb=1000,
         runtime=600,
     params:
-        published=published_entry,
+        published=ask(RUN.published_entry),
+        code=ask(RUN.code("download_dataset")),
     message:
         "Downloading the published data set {params.published[name]}"
     script:
@@ -89,7 +90,7 @@ rule download_dataset:
 
 rule import_dataset:
     input:
-        frames=frames_to_import,
+        frames=ancient(ask(RUN.frames_to_import)),
     output:
         archive="results/{tier}/imported/{dataset}.h5",
         findings="results/{tier}/imported/{dataset}.findings.json",
@@ -107,8 +108,8 @@ rule import_dataset:
         mem_mb=4000,
         runtime=240,
     params:
-        source=import_source,
-        code=code_of("gnnip.datasets.published", "gnnip.datasets.imports.folder"),
+        source=ask(RUN.import_source),
+        code=ask(RUN.code("import_dataset")),
     message:
         "Importing the frames of {wildcards.dataset}"
     script:
@@ -117,7 +118,8 @@ rule import_dataset:
 
 rule provide_dataset:
     input:
-        source=dataset_source,
+        made=ask(RUN.dataset_made),
+        archive=ancient(ask(RUN.dataset_archive)),
     output:
         archive="results/{tier}/datasets/{dataset}.h5",
     log:
@@ -129,9 +131,10 @@ rule provide_dataset:
         mem_mb=500,
         runtime=10,
     params:
-        origin=dataset_origin,
+        origin=ask(RUN.dataset_origin),
+        code=ask(RUN.code("provide_dataset")),
     message:
-        "Taking {wildcards.dataset} from {input.source}"
+        "Taking {wildcards.dataset} from {input}"
     script:
         "../scripts/provide_dataset.py"
 
@@ -154,8 +157,8 @@ rule verify_labels:
         mem_mb=2000,
         runtime=30,
     params:
-        frames=frames_to_verify,
-        code=code_of("gnnip.datasets.verification"),
+        frames=ask(RUN.frames_to_verify),
+        code=ask(RUN.verification_code),
     message:
         "Recomputing {params.frames} labels of {wildcards.dataset} with the reference"
     script:

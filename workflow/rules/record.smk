@@ -4,7 +4,7 @@
 rule collect_provenance:
     input:
         verdicts="results/{tier}/{card}/verdicts.json",
-        summaries=summary_files,
+        summaries=ask(RUN.summaries),
     output:
         json="results/{tier}/{card}/provenance.json",
     log:
@@ -16,7 +16,7 @@ rule collect_provenance:
         mem_mb=500,
         runtime=10,
     params:
-        card=resolved_card,
+        card=ask(RUN.resolved_card),
         config=CONFIG.model_dump(mode="json"),
         benchmarks="results/{tier}/{card}/benchmarks",
         data_benchmarks="results/{tier}/datasets/benchmarks",
@@ -28,10 +28,11 @@ rule collect_provenance:
 
 rule record_results:
     input:
-        figures=artefact_files(["png", "svg"]),
-        tables=artefact_files(["csv", "metrics.csv"]),
+        figures=ask(RUN.artefact_files("png", "svg")),
+        tables=ask(RUN.artefact_files("csv", "metrics.csv")),
         verdicts="results/{tier}/{card}/verdicts.csv",
         verdicts_json="results/{tier}/{card}/verdicts.json",
+        claims="results/{tier}/{card}/claims.csv",
         provenance="results/{tier}/{card}/provenance.json",
     output:
         # the copies are no outputs: a recorded table must never be remade on its own
@@ -46,7 +47,8 @@ rule record_results:
         runtime=10,
     params:
         folder="results/recorded/{tier}/{card}",
-        card=whole_card,
+        card=ask(RUN.whole_card),
+        claims=ask(RUN.claims_module),
         chosen=CONFIG.artefacts,
     message:
         "Recording {wildcards.card} under {params.folder}"
@@ -56,4 +58,4 @@ rule record_results:
 
 rule record:
     input:
-        expand("results/{tier}/{card}/recorded.json", tier=CONFIG.tier, card=CARDS),
+        expand("results/{tier}/{card}/recorded.json", tier=CONFIG.tier, card=RUN.cards),

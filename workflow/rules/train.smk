@@ -3,8 +3,8 @@
 
 rule train_model:
     input:
-        dataset=training_dataset,
-        initial=training_initial,
+        dataset=ask(RUN.training_dataset),
+        initial=ask(RUN.training_initial),
     output:
         model="results/{tier}/{card}/trainings/{group}/{cell}/seed-{seed}/model.safetensors",
         description="results/{tier}/{card}/trainings/{group}/{cell}/seed-{seed}/model.json",
@@ -21,8 +21,8 @@ rule train_model:
         runtime=480,
         gpu=USES_GPU,
     params:
-        training=training_entry,
-        code=training_code,
+        training=ask(RUN.training_entry),
+        code=ask(RUN.training_code),
         device=CONFIG.device,
     message:
         "Training {wildcards.card} {wildcards.group}/{wildcards.cell}, seed {wildcards.seed}"

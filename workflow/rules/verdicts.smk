@@ -3,10 +3,11 @@
 
 rule judge_card:
     input:
-        metrics=artefact_files("metrics.csv"),
+        metrics=ask(RUN.artefact_files("metrics.csv")),
     output:
         csv="results/{tier}/{card}/verdicts.csv",
         json="results/{tier}/{card}/verdicts.json",
+        claims="results/{tier}/{card}/claims.csv",
     log:
         "logs/{tier}/{card}/judge_card.log",
     benchmark:
@@ -16,8 +17,9 @@ rule judge_card:
         mem_mb=1000,
         runtime=10,
     params:
-        card=resolved_card,
-        code=verdict_code,
+        card=ask(RUN.resolved_card),
+        claims=ask(RUN.claims_module),
+        code=ask(RUN.judging_code),
     message:
         "Judging {wildcards.card}"
     script:
@@ -26,7 +28,7 @@ rule judge_card:
 
 rule collect_verdicts:
     input:
-        verdicts=card_verdicts,
+        verdicts=ask(RUN.card_verdicts),
     output:
         csv=report(
             "results/{tier}/verdicts.csv",
@@ -49,6 +51,8 @@ rule collect_verdicts:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        code=ask(RUN.code("collect_verdicts")),
     message:
         "Collecting the verdicts of tier {wildcards.tier}"
     script:

@@ -1,10 +1,10 @@
 """Label the frames of all trajectories and write them as one archive."""
 
-from gnnip.logs import job_log
+from gnnip.jobs import job
 
 # labels are computed in processes of their own, which import this file again
 if __name__ == "__main__":
-    with job_log(snakemake.log[0]):
+    with job(snakemake):
         from gnnip.datasets.assembly import assemble
 
         assemble(

@@ -1,10 +1,10 @@
 """Write down the commit, versions, hardware, settings and cost of a card's run."""
 
 from gnnip.files import write_json
-from gnnip.logs import job_log
+from gnnip.jobs import job
 from gnnip.provenance import describe_run
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     run = describe_run(
         snakemake.params.card,
         snakemake.params.config,

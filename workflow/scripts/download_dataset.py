@@ -2,8 +2,8 @@
 
 from gnnip.datasets.published import fetch_published, find_published
 from gnnip.files import write_json
-from gnnip.logs import job_log
+from gnnip.jobs import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     files = fetch_published(find_published(snakemake.params.published["name"]))
     write_json(snakemake.output.files, [str(path) for path in files])

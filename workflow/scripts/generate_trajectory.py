@@ -4,10 +4,10 @@ from importlib import import_module
 from pathlib import Path
 
 from gnnip.checkpoints import keep_only_if_same
-from gnnip.logs import job_log
+from gnnip.jobs import job
 from gnnip.sampling.plans import make_plan
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     dataset, size, replica = (snakemake.wildcards[key] for key in ("dataset", "size", "replica"))
     folder = Path(snakemake.output.frames).parent
     plan = make_plan(dataset, int(size), int(replica), snakemake.params.plan)

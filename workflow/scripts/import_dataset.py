@@ -6,14 +6,14 @@ from gnnip.datasets.imports.folder import import_folder
 from gnnip.datasets.imports.settings import FolderSource
 from gnnip.datasets.published import import_published
 from gnnip.files import read_json, write_json, write_text
-from gnnip.logs import job_log
+from gnnip.jobs import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     source, output = snakemake.params.source, snakemake.output
     if "folder" in source:
         found = import_folder(FolderSource.model_validate(source["folder"]), output.archive)
     else:
-        files = [Path(path) for path in read_json(snakemake.input.frames)]
+        files = [Path(path) for path in read_json(snakemake.input.frames[0])]
         found = import_published(source["published"], output.archive, files=files)
     sentences = "\n".join(found.sentences())
     print(sentences)

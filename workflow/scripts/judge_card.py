@@ -1,16 +1,14 @@
-"""Join the published values of a card with its metrics."""
+"""Join the published values of a card with its metrics, and test its claims."""
 
 from pathlib import Path
 
-from gnnip.cards import ResolvedCard
-from gnnip.evaluation import verdicts
-from gnnip.files import write_json, write_text
-from gnnip.logs import job_log
+from gnnip.config.resolve import ResolvedCard
+from gnnip.jobs import job
+from gnnip.verdicts import judge, show
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     card = ResolvedCard.model_validate(snakemake.params.card)
-    folder = Path(snakemake.output.csv).parent / "artefacts"
-    rows = verdicts.judge(card, verdicts.read_metrics(folder, list(card.artefacts)))
-    write_text(snakemake.output.csv, verdicts.to_frame(rows).to_csv(index=False))
-    write_json(snakemake.output.json, verdicts.to_json(rows))
-    print(verdicts.count(rows))
+    folder = Path(snakemake.output.csv).parent
+    rows, claims = judge.judge_folder(card, folder / "artefacts", snakemake.params.claims)
+    judge.write_verdicts(folder, rows, claims)
+    print(show.count(rows))

@@ -4,11 +4,11 @@ import shutil
 
 from gnnip.datasets.registry import check_archive
 from gnnip.files import atomic_path
-from gnnip.logs import job_log
+from gnnip.jobs import job
 
-with job_log(snakemake.log[0]):
-    source = snakemake.input.source
-    if snakemake.params.origin == "archive":
+with job(snakemake):
+    source = snakemake.input[0]
+    if snakemake.params.origin["source"] == "archive":
         source = check_archive(snakemake.wildcards.dataset)
     with atomic_path(snakemake.output.archive) as temporary:
         shutil.copyfile(source, temporary)

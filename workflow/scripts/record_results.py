@@ -3,16 +3,17 @@
 from pathlib import Path
 
 from gnnip.files import write_json
-from gnnip.logs import job_log
+from gnnip.jobs import job
 
-with job_log(snakemake.log[0]):
-    from gnnip.cards import ResolvedCard
-    from gnnip.evaluation.record import record
+with job(snakemake):
+    from gnnip.config.resolve import ResolvedCard
+    from gnnip.verdicts.record import record
 
     manifest = record(
         [Path(path) for path in snakemake.input],
         snakemake.params.folder,
         ResolvedCard.model_validate(snakemake.params.card),
+        snakemake.params.claims,
         snakemake.params.chosen,
     )
     write_json(snakemake.output.manifest, manifest)

@@ -1,9 +1,9 @@
 """Move the replicas of one model; checkpoints beside the output let a killed job continue."""
 
-from gnnip.logs import job_log
+from gnnip.jobs import job
 
-with job_log(snakemake.log[0]):
-    from gnnip.evaluation.dynamics import run_dynamics
+with job(snakemake):
+    from gnnip.measurements.dynamics import run_dynamics
 
     run_dynamics(
         snakemake.input.dataset,

@@ -3,10 +3,10 @@ names; checkpoints beside the output let a killed job continue."""
 
 from pathlib import Path
 
-from gnnip.logs import job_log
+from gnnip.jobs import job
 
-with job_log(snakemake.log[0]):
-    from gnnip.evaluation.dynamics import (
+with job(snakemake):
+    from gnnip.measurements.dynamics import (
         REFERENCE,
         motion_of_reference,
         run_dynamics,

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from gnnip.checkpoints import keep_only_if_same
-from gnnip.logs import job_log
+from gnnip.jobs import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from gnnip.training.run import run_one
 
     training = dict(snakemake.params.training)

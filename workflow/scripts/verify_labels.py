@@ -2,8 +2,8 @@
 
 from gnnip.datasets.verification import verify_labels
 from gnnip.files import write_text
-from gnnip.logs import job_log
+from gnnip.jobs import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     table = verify_labels(snakemake.input.archive, snakemake.params.frames, seed=0)
     write_text(snakemake.output.table, table.to_csv(index=False))

@@ -139,7 +139,7 @@ def register(
 
     Size, checksum, frames and atoms are those of the file; `made` (rule, command, cost, ...) is
     joined by the seed and the versions that the file itself records. Trajectories are registered by
-    `gnnip.evaluation.dynamics.register_trajectory`.
+    `gnnip.measurements.dynamics.register_trajectory`.
 
     Raises DataError for a file that is not in the registry's folder or of another format.
     """

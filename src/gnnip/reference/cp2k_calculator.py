@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ase.calculators.cp2k import CP2K
 from ase.units import Rydberg
 
 from gnnip.errors import ConvergenceError
-from gnnip.reference.cp2k import Cp2k
+
+if TYPE_CHECKING:
+    from gnnip.reference.cp2k import Cp2k
 
 _NOT_CONVERGED = "SCF run NOT converged"
 

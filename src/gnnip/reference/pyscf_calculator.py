@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ase.calculators.calculator import Calculator, all_changes
 from pyscf import dft, gto
 
 from gnnip.errors import ConvergenceError, StructureError
-from gnnip.reference.pyscf import Pyscf
 from gnnip.units import HARTREE, HARTREE_PER_BOHR
+
+if TYPE_CHECKING:
+    from gnnip.reference.pyscf import Pyscf
 
 
 class PyscfCalculator(Calculator):

@@ -1,0 +1,307 @@
+"""Panels about the dynamics of several potentials, from the tidy tables of `compare_dynamics` and
+`measure_conservation`.
+
+Every function draws one panel into given axes. `Look` says in which order, colour and words
+potentials appear; the reference is drawn first and widest, as what the others are held against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from gnnip.artefacts import style
+
+REFERENCE, NOISE_FLOOR = "reference", "noise_floor"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Label and colour of each potential, in drawing order; the reference's name is fixed."""
+
+    labels: Mapping[str, str]
+    colours: Mapping[str, str]
+
+    def width(self, name: str) -> float:
+        """Return the line width of a potential in points."""
+        return 2.6 if name == REFERENCE else 1.1
+
+    def stroke(self, name: str) -> dict[str, Any]:
+        """Return colour, width and opacity of a potential's curve."""
+        alpha = 0.45 if name == REFERENCE else 1.0
+        return {"color": self.colours[name], "lw": self.width(name), "alpha": alpha}
+
+    def present(self, rows: pd.DataFrame) -> list[str]:
+        """Return the potentials that `rows` knows, in drawing order."""
+        known = set(rows["potential"])
+        return [name for name in self.labels if name in known]
+
+
+def series(ax: Axes, tidy: pd.DataFrame, look: Look, name: str) -> None:
+    """Draw a time series: the mean over replicas, and their range as a band."""
+    rows = tidy[(tidy["record"] == "series") & (tidy["name"] == name)]
+    for potential in look.present(rows):
+        wide = rows[rows["potential"] == potential].pivot_table(
+            index="x", columns="replica", values="value"
+        )
+        time = wide.index.to_numpy() / 1000.0
+        low, high = wide.min(axis=1), wide.max(axis=1)
+        colour = look.colours[potential]
+        ax.fill_between(time, low, high, color=colour, alpha=0.15, lw=0)
+        ax.plot(time, wide.mean(axis=1), color=colour, lw=0.6 * look.width(potential) + 0.3)
+    ax.set_xlim(0.0, rows["x"].max() / 1000.0 or None)
+    ax.set_xlabel("time (ps)")
+
+
+def temperature(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw kinetic temperatures and the thermostat's."""
+    series(ax, tidy, look, "temperature_k")
+    run = tidy[(tidy["record"] == "run") & (tidy["name"] == "target_temperature_k")]
+    if len(run):
+        ax.axhline(run["value"].iloc[0], color=style.INK, lw=0.7, ls=(0, (4, 2)))
+    ax.set_ylim(bottom=0.0)
+    ax.set_ylabel("kinetic temperature (K)")
+
+
+def conservation(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw the conserved energy per atom of each replica against its start."""
+    chosen = (tidy["record"] == "series") & (tidy["name"] == "conserved_energy_ev")
+    run = tidy[(tidy["record"] == "run") & (tidy["name"] == "n_atoms")]
+    atoms = run.set_index(["potential", "replica"])["value"]
+    for potential in look.present(tidy[chosen]):
+        rows = tidy[chosen & (tidy["potential"] == potential)]
+        for replica, part in rows.groupby("replica"):
+            energy = 1000.0 * part["value"].to_numpy() / atoms[potential, replica]
+            ax.plot(
+                part["x"] / 1000.0,
+                energy - energy[0],
+                color=look.colours[potential],
+                lw=0.7,
+                alpha=0.8,
+            )
+    ax.axhline(0.0, color=style.INK, lw=0.5)
+    ax.set_xlim(0.0, tidy.loc[chosen, "x"].max() / 1000.0 or None)
+    ax.set(xlabel="time (ps)", ylabel="conserved energy\n(meV/atom, from the start)")
+
+
+def survival(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw the share of replicas alive against time, with its 95 % band."""
+    rows = tidy[tidy["record"] == "survival"]
+    for potential in look.present(rows):
+        wide = rows[rows["potential"] == potential].pivot_table(
+            index="x", columns="name", values="value"
+        )
+        time, colour = wide.index.to_numpy() / 1000.0, look.colours[potential]
+        ax.fill_between(
+            time,
+            wide["survival_low"],
+            wide["survival_high"],
+            step="post",
+            color=colour,
+            alpha=0.15,
+            lw=0,
+        )
+        width = 0.6 * look.width(potential) + 0.6
+        ax.step(time, wide["survival"], where="post", color=colour, lw=width)
+    ax.set_xlim(0.0, rows["x"].max() / 1000.0 or None)
+    ax.set_ylim(0.0, 1.05)
+    ax.set(xlabel="time (ps)", ylabel="share of replicas alive")
+
+
+#: marks of what becomes of replicas (`gnnip.md.KINDS`)
+KIND_MARKERS = {
+    "collapse": "o",
+    "explosion": "^",
+    "melting": "s",
+    "non-finite": "X",
+    "refused": "D",
+}
+
+
+def autopsy(ax: Axes, tidy: pd.DataFrame, look: Look, name: str = "pair_distance_a") -> None:
+    """Draw each failure at its time and the distance of its closest pair (or another number of its
+    autopsy): colour by potential, mark by kind, the pair in letters where it changes.
+    """
+    rows = tidy[tidy["record"] == "autopsy"]
+    by_replica = ["potential", "replica"]
+    kinds, values = rows[rows["name"] == "kind"], rows[rows["name"] == name]
+    found = pd.merge(kinds, values, on=by_replica, suffixes=("_kind", ""))
+    seen, labelled = set(), set()
+    for potential in look.present(found):
+        own, colour = found[found["potential"] == potential], look.colours[potential]
+        for time, kind, value, pair in zip(
+            own["value_kind"] / 1000.0, own["text_kind"], own["value"], own["text"], strict=True
+        ):
+            marker = KIND_MARKERS.get(kind, "P")
+            ax.plot(time, value, marker, color=colour, ms=4.5, mec="white", mew=0.4)
+            seen.add(kind)
+            # one name for all failures of a potential by one pair
+            if (potential, pair) not in labelled:
+                labelled.add((potential, pair))
+                ax.annotate(
+                    pair,
+                    (time, value),
+                    xytext=(0, 5),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=6.3,
+                    color=colour,
+                )
+    for kind in (kind for kind in KIND_MARKERS if kind in seen):
+        ax.plot([], [], KIND_MARKERS[kind], color=style.GREY, ms=4, label=kind)
+    if seen:
+        ax.legend(loc="best", handletextpad=0.1)
+    else:
+        ax.axis("off")
+        ax.text(0.5, 0.5, "no replica failed", transform=ax.transAxes, ha="center", va="center")
+    last, top = found["value_kind"].max() / 1000.0, found["value"].max()
+    # room for the marks and the names of the pairs
+    ax.set_xlim(0.0, 1.1 * last if last > 0 else 1.0)
+    ax.set_ylim(0.0, 1.15 * top if top > 0 else 1.0)
+    ax.set(xlabel="time of the failure (ps)", ylabel="closest pair (Å)")
+
+
+def angles(ax: Axes, tidy: pd.DataFrame, look: Look, name: str) -> None:
+    """Draw the distribution of one angle of all potentials, named end-centre-end."""
+    distribution(ax, tidy, look, name, "adf")
+    ax.set_xlim(0.0, 180.0)
+    ax.set_xticks([0, 60, 120, 180])
+    first, centre, last = name.split("-")
+    ax.set(xlabel=f"angle {first}–{centre}–{last} (degrees)", ylabel="density (1/degree)")
+
+
+def energy_order(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw the fluctuation of the energy against the time step: mean and range over replicas, a
+    line of slope 2 beside them, and the fitted order of each potential in words.
+    """
+    rows = tidy[(tidy["record"] == "conservation") & (tidy["name"] == "fluctuation_mev_per_atom")]
+    rows = rows.dropna(subset=["value"])
+    # replicas have an exponent each, the mean and its interval stand once
+    once = (tidy["record"] == "order") & (tidy["name"] != "exponent")
+    order = tidy[once].set_index(["potential", "name"])["value"]
+    lines = []
+    for potential in look.present(tidy[tidy["record"] == "order"]):
+        colour = look.colours[potential]
+        by_step = rows[rows["potential"] == potential].groupby("x")["value"]
+        if len(by_step):
+            mean = by_step.mean()
+            spread = [mean - by_step.min(), by_step.max() - mean]
+            ax.errorbar(mean.index, mean, yerr=spread, fmt="o-", color=colour, ms=3.5, capsize=2)
+        mean_order = float(order[potential, "exponent_mean"])
+        half = 0.5 * (order[potential, "exponent_high"] - order[potential, "exponent_low"])
+        text = f"{mean_order:.2f} ± {half:.2f}" if np.isfinite(half) else f"{mean_order:.2f}"
+        known = text if np.isfinite(mean_order) else "failed"
+        lines.append((f"{look.labels[potential]}: {known}", colour))
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    if len(rows):
+        steps = np.sort(rows["x"].unique())
+        low = rows.groupby("x")["value"].min().iloc[0]
+        guide = 0.5 * low * (steps / steps[0]) ** 2
+        ax.plot(steps, guide, color=style.INK, lw=0.7, ls=(0, (4, 2)))
+        ax.set_ylim(0.5 * guide[0], 30.0 * rows["value"].max())
+        ax.set_xticks(steps, [f"{step:g}" for step in steps])
+        ax.minorticks_off()
+    write_lines(ax, lines)
+    ax.set(xlabel="time step (fs)", ylabel="energy fluctuation\n(meV/atom)")
+
+
+def distribution(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: str = "rdf") -> None:
+    """Draw g(r), or a profile, of all potentials with their errors and the noise floor."""
+    rows = tidy[(tidy["record"] == record) & (tidy["name"] == name)]
+    for potential in look.present(rows):
+        part = rows[rows["potential"] == potential]
+        ax.plot(
+            part["x"],
+            part["value"],
+            **look.stroke(potential),
+        )
+    if len(rows):
+        # room above the curves for the errors in words
+        ax.set_ylim(0.0, 1.3 * rows["value"].max() or None)
+        ax.set_xlim(0.0, rows["x"].max())
+
+
+def errors_text(
+    tidy: pd.DataFrame, look: Look, name: str, record: str, unit: str = "%"
+) -> list[tuple[str, str]]:
+    """Return (line, colour) of every error of one distribution, the noise floor last."""
+    rows = tidy[(tidy["record"] == f"{record}_error") & (tidy["name"] == name)]
+    value = rows.set_index("potential")["value"]
+    lines = [
+        (f"{look.labels[p]}: {value[p]:.2g} {unit}", look.colours[p])
+        for p in look.labels
+        if p in value.index
+    ]
+    if NOISE_FLOOR in value.index:
+        lines.append((f"noise floor: {value[NOISE_FLOOR]:.2g} {unit}", style.GREY))
+    return lines
+
+
+def write_lines(ax: Axes, lines: list[tuple[str, str]], x: float = 0.97, y: float = 0.97) -> None:
+    """Write coloured lines below each other, flush right at (x, y) in units of the axes."""
+    step = 8.6 / (ax.get_window_extent().height / ax.figure.dpi * 72.0)
+    for i, (text, colour) in enumerate(lines):
+        ax.text(
+            x,
+            y - i * step,
+            text,
+            transform=ax.transAxes,
+            ha="right",
+            va="top",
+            fontsize=6.3,
+            color=colour,
+        )
+
+
+def spectrum(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw vibrational densities of states against the wavenumber."""
+    rows = tidy[tidy["record"] == "vdos"]
+    # 1 THz is 33.35641 per centimetre
+    for potential in look.present(rows):
+        part = rows[rows["potential"] == potential]
+        ax.plot(
+            33.35641 * part["x"],
+            part["value"],
+            **look.stroke(potential),
+        )
+    power = rows.groupby("x")["value"].max()
+    busy = power[power > 0.01 * power.max()].index if len(power) else []
+    ax.set_xlim(0.0, 33.35641 * (max(busy) * 1.1 if len(busy) else 1.0))
+    ax.set_ylim(0.0, (1.35 * power.max() if len(power) else None) or None)
+    ax.set(xlabel="wavenumber (cm$^{-1}$)", ylabel="vibrational density\nof states (1/THz)")
+
+
+def on_path(ax: Axes, tidy: pd.DataFrame, look: Look, name: str) -> None:
+    """Draw what the reference says of frames along the way: mean and range over replicas."""
+    rows = tidy[(tidy["record"] == "relabel") & (tidy["name"] == name)]
+    for potential in look.present(rows):
+        wide = rows[rows["potential"] == potential].pivot_table(
+            index="x", columns="replica", values="value"
+        )
+        if wide.empty:
+            continue
+        time, colour = wide.index.to_numpy() / 1000.0, look.colours[potential]
+        ax.fill_between(time, wide.min(axis=1), wide.max(axis=1), color=colour, alpha=0.15, lw=0)
+        ax.plot(time, wide.mean(axis=1), color=colour, lw=0.5 * look.width(potential) + 0.6)
+    ax.set_xlim(left=0.0)
+    ax.set_xlabel("time (ps)")
+
+
+def seconds_per_step(tidy: pd.DataFrame, name: str, how: str = "alone") -> float:
+    """Return the seconds that a step of one replica took; NaN when it was not timed."""
+    rows = tidy[(tidy["record"] == "speed") & (tidy["potential"] == name)]
+    value = rows.loc[rows["name"] == f"{how}_seconds_per_step", "value"]
+    return float(value.iloc[0]) if len(value) else float("nan")
+
+
+def failures(tidy: pd.DataFrame, name: str) -> tuple[int, int]:
+    """Return how many replicas of a potential failed, and how many there were."""
+    rows = tidy[(tidy["record"] == "run") & (tidy["name"] == "failed")]
+    values = rows.loc[rows["potential"] == name, "value"]
+    return int(np.nansum(values)), len(values)

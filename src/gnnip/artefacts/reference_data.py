@@ -1,0 +1,258 @@
+"""What the frames of a data set look like: structure against known values, energies, forces.
+
+Behind the artefact `reference_data` of every card whose data come from an engine, and behind
+`python -m gnnip.artefacts.reference_checks data/*.h5`.
+
+Known values are measured ones. 3C-SiC: a = 4.360 Angstrom, so Si-C 1.888. GeSe2: Ge-Se 2.36
+Angstrom, Ge fourfold. Amorphous HfO2: Hf-O 2.13 Angstrom, Hf six- to sevenfold. P4: 2.21 Angstrom,
+three bonds. Nitrate: N-O 1.25 Angstrom; ethylammonium: C-N 1.50 Angstrom. Molecules: C-H of methane
+1.09 Angstrom. MgO: a = 4.21 Angstrom, so Mg-O 2.106, sixfold inside; Au2: 2.47 Angstrom.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from gnnip.artefacts.inputs import Inputs
+from gnnip.artefacts.tables import Result, metric_row, metric_table
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.errors import DataError, nearest
+from gnnip.measurements.selection import spread_evenly
+
+COLUMNS = ("dataset", "record", "group", "name", "x", "value", "text")
+R_MAX, BINS = 6.0, 150  #: Angstrom and bins of the radial distributions
+#: frames of a group that go into structure, spread over it
+MOST_FRAMES = 60
+
+
+class Bond(NamedTuple):
+    """A bond to look for: elements, farthest distance that counts (Angstrom), known length and
+    number of neighbours, a mean over all atoms of the first one (NaN where it depends on the
+    phase)."""
+
+    first: str
+    second: str
+    cutoff: float
+    length: float
+    neighbours: float
+
+    @property
+    def name(self) -> str:
+        """Both elements, e.g. Si-C."""
+        return f"{self.first}-{self.second}"
+
+
+class Known(NamedTuple):
+    """What is known of a data set: its bonds, and the columns that tell ensembles apart."""
+
+    bonds: tuple[Bond, ...]
+    groups: tuple[str, ...] = ("phase", "temperature_k")
+
+
+KNOWN: dict[str, Known] = {
+    "sic": Known((Bond("Si", "C", 2.5, 1.888, 4.0),)),
+    "gese2": Known((Bond("Ge", "Se", 3.0, 2.36, 4.0),)),
+    "hfo2": Known((Bond("Hf", "O", 2.8, 2.13, 6.5),)),
+    "p4": Known((Bond("P", "P", 2.7, 2.21, 3.0),)),
+    "ean": Known((Bond("N", "O", 1.6, 1.25, 1.5), Bond("C", "N", 1.8, 1.50, 0.5))),
+    "ani": Known((Bond("C", "H", 1.4, 1.09, np.nan),), ("n_heavy",)),
+    "au_mgo": Known(
+        (Bond("Mg", "O", 2.6, 2.106, np.nan), Bond("Au", "Au", 3.2, 2.47, 1.0)),
+        ("support", "configuration"),
+    ),
+}
+
+
+class Bonds(NamedTuple):
+    """What was found of one bond in the frames of one group."""
+
+    first_peak: float  #: Angstrom
+    neighbours: float  #: of an atom of the first element
+    closest: float  #: Angstrom, of any two atoms
+
+
+def known_of(dataset: str) -> Known:
+    """Return what is known of a data set; DataError for one whose bonds are not listed."""
+    if dataset not in KNOWN:
+        raise DataError(f"No bonds are known of '{dataset}'{nearest(dataset, KNOWN)}.")
+    return KNOWN[dataset]
+
+
+def groups(frames: FrameArrays, columns: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the name of each group of frames (values of the columns that are there) and the frames,
+    in ascending order of the values."""
+    present = [name for name in columns if name in frames.metadata]
+    keys = list(zip(*(frames.column(name).tolist() for name in present), strict=True))
+    for key in sorted(set(keys)):
+        name = " ".join(
+            f"{value:.0f} K"
+            if column == "temperature_k"
+            else f"{value} heavy atom{'s' if value > 1 else ''}"
+            if column == "n_heavy"
+            else str(value).replace("_", "-")
+            for column, value in zip(present, key, strict=True)
+        )
+        yield name.strip(), np.array([i for i, k in enumerate(keys) if k == key])
+
+
+def bonds(frames: FrameArrays, chosen: np.ndarray, bond: Bond) -> Bonds:
+    """Return length and number of a bond, and the closest pair of atoms, over the frames."""
+    lengths, neighbours, closest = [], [], np.inf
+    for frame in chosen:
+        distances, one, two = _distances(frames, int(frame), bond)
+        closest = min(closest, float(distances.min()))
+        block = distances[np.ix_(one, two)]
+        lengths.append(block[block < bond.cutoff])
+        if one.any():
+            neighbours.append((block < bond.cutoff).sum() / one.sum())
+    found = float(np.mean(neighbours)) if neighbours else float("nan")
+    return Bonds(_peak(np.concatenate(lengths), bond.cutoff), found, closest)
+
+
+def relative_energies(frames: FrameArrays) -> np.ndarray:
+    """Return the energy of each frame (n,) above the lowest of the same molecule, or of the same
+    composition, meV/atom."""
+    (term,) = frames.terms
+    energies = frames.energies[term] * 1000.0 / frames.n_atoms
+    if "molecule" in frames.metadata:
+        kinds = frames.column("molecule").astype(str)
+    else:
+        kinds = np.array(
+            [
+                np.sort(frames.numbers[frames.atom_slice(i)]).tobytes().hex()
+                for i in range(len(energies))
+            ]
+        )
+    lowest = pd.Series(energies).groupby(kinds).transform("min").to_numpy()
+    return np.asarray(energies - lowest)
+
+
+def reference_data(inputs: Inputs) -> Result:
+    """Structure, energies and forces of the data sets that the artefact names, by ensemble.
+
+    Tidy: dataset, record, group, name, x, value, text. By record:
+
+    about : title, engine, n_frames, n_atoms, n_trajectories of the set, and failed, the frames that
+        could not be labelled.
+    rdf : g(r) of the bond in `name`, x in Angstrom; of molecules the probability density of the
+        distance, 1/Angstrom.
+    bond : first_peak (Angstrom), neighbours, known_length and known_neighbours of the bond in
+        `text`, by `name`; closest, the shortest distance of any two atoms.
+    energy : per frame, x its place in the set, above the lowest of the composition or molecule,
+        meV/atom.
+    force : root mean square of the components, eV/Angstrom.
+    """
+    rows: list[tuple[Any, ...]] = []
+    metrics = []
+    for dataset in inputs.card["artefacts"]["reference_data"]["datasets"]:
+        frames, known = inputs.arrays(dataset), known_of(dataset)
+        for name, value, text in _about(frames):
+            rows.append((dataset, "about", "", name, None, value, text))
+        metrics.append(
+            metric_row(inputs, "reference_data", f"{dataset}_n_frames", "", frames.n_frames)
+        )
+        energies = relative_energies(frames)
+        (forces,) = (frames.forces[term] for term in frames.terms)
+        for number, (group, chosen) in enumerate(groups(frames, known.groups)):
+            some = spread_evenly(chosen, MOST_FRAMES)
+            for bond in known.bonds:
+                r, g = _distribution(frames, some, bond)
+                rows += [
+                    (dataset, "rdf", group, bond.name, float(f"{x:.6g}"), float(f"{y:.5g}"), "")
+                    for x, y in zip(r, g, strict=True)
+                ]
+                found = bonds(frames, some, bond)
+                values = found._asdict() | {
+                    "known_length": bond.length,
+                    "known_neighbours": bond.neighbours,
+                }
+                rows += [
+                    (dataset, "bond", group, name, None, value, bond.name)
+                    for name, value in values.items()
+                ]
+                if number == 0:
+                    metrics.append(
+                        metric_row(
+                            inputs,
+                            "reference_data",
+                            f"{dataset}_{bond.name}_first_peak",
+                            "A",
+                            found.first_peak,
+                            baseline=bond.length,
+                        )
+                    )
+            rows += [
+                (dataset, "energy", group, "", int(frame), float(f"{energies[frame]:.6g}"), "")
+                for frame in chosen
+            ]
+            part = np.concatenate([forces[frames.atom_slice(int(frame))] for frame in chosen])
+            rms = float(np.sqrt(np.mean(np.square(part))))
+            rows.append((dataset, "force", group, "rms", None, rms, ""))
+    return pd.DataFrame(rows, columns=list(COLUMNS)), metric_table(metrics)
+
+
+def _about(frames: FrameArrays) -> Iterator[tuple[str, float, str]]:
+    facts = frames.attributes
+    trajectories = frames.metadata.get("trajectory")
+    yield "title", np.nan, str(facts.get("title", ""))
+    yield "engine", np.nan, _engine(facts)
+    yield "n_frames", frames.n_frames, ""
+    yield "n_atoms", int(frames.n_atoms.max()), ""
+    if trajectories is not None:
+        yield "n_trajectories", len(np.unique(trajectories)), ""
+    yield "failed", len(json.loads(str(facts.get("failed", "[]")))), ""
+
+
+def _engine(facts: Mapping[str, Any]) -> str:
+    """Return engine and level of theory in a few words, e.g. GFN1-xTB (xtb)."""
+    name, *settings = shlex.split(str(facts.get("engine", facts.get("labeller", ""))))
+    values = dict(setting.split("=", 1) for setting in settings)
+    level = "/".join(values[key] for key in ("method", "functional", "basis") if key in values)
+    return f"{level} ({name})" if level else name
+
+
+def _distribution(
+    frames: FrameArrays, chosen: np.ndarray, bond: Bond
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centres of the bins and the radial distribution of one pair of elements."""
+    from ase.data import atomic_numbers
+
+    from gnnip.md import mean_radial_distribution
+
+    first, second = sorted(atomic_numbers[s] for s in (bond.first, bond.second))
+    structures = [frames.structure(int(frame)) for frame in chosen]
+    # a molecule without the bond says nothing about it
+    with_both = [s for s in structures if {first, second} <= set(s[1].tolist())]
+    if not with_both:
+        middles = (np.arange(BINS) + 0.5) * (R_MAX / BINS)
+        return middles, np.zeros(BINS)
+    found = mean_radial_distribution(with_both, r_max=R_MAX, bins=BINS)
+    return found.r, found.g[first, second]
+
+
+def _distances(
+    frames: FrameArrays, frame: int, bond: Bond
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    from ase import Atoms
+
+    positions, numbers, cell, pbc = frames.structure(frame)
+    atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=pbc)
+    distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
+    np.fill_diagonal(distances, np.inf)
+    return distances, atoms.symbols == bond.first, atoms.symbols == bond.second
+
+
+def _peak(lengths: np.ndarray, cutoff: float) -> float:
+    """Return where the radial distribution is highest, Angstrom; bins of 0.02 Angstrom."""
+    if not len(lengths):
+        return float("nan")
+    counts, edges = np.histogram(lengths, bins=np.arange(0.5, cutoff, 0.02))
+    middles = 0.5 * (edges[1:] + edges[:-1])
+    smooth = np.convolve(counts / middles**2, np.ones(3) / 3, mode="same")
+    return float(middles[np.argmax(smooth)])

@@ -1,0 +1,105 @@
+"""The frames that the potentials of a card learn from: bonds and energies, one row per data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gnnip.artefacts import style
+
+ROW = 52.0  #: height of a row, mm
+
+
+@style.styled
+def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any]) -> Figure:
+    """Radial distribution of the bonds, with their known lengths dotted, and the energies of the
+    frames in the order of the set; one colour per ensemble."""
+    tidy = tidy.fillna({"group": "", "text": "", "name": ""})
+    datasets = list(dict.fromkeys(tidy["dataset"]))
+    height = ROW * len(datasets) + 8.0
+    fig = style.figure(style.DOUBLE, height)
+    for row, dataset in enumerate(datasets):
+        part = tidy[tidy["dataset"] == dataset]
+        bottom = height - ROW * (row + 1) + 10.0
+        size = (54.0, ROW - 23.0)
+        left, right = (style.place(fig, x, bottom, *size) for x in (12.0, 83.0))
+        colours = _colours(part)
+        _distribution(left, part, colours)
+        _energies(right, part, colours)
+        facts = part[part["record"] == "about"].set_index("name")
+        number = int(facts["value"]["n_frames"])
+        about = f"{number} frames of up to {int(facts['value']['n_atoms'])} atoms"
+        if "n_trajectories" in facts.index:
+            about += f", {int(facts['value']['n_trajectories'])} trajectories"
+        fig.text(
+            12.0 / style.DOUBLE,
+            (bottom + size[1] + 6.5) / height,
+            f"{dataset}: {facts['text']['title']}",
+            fontweight="bold",
+        )
+        fig.text(
+            12.0 / style.DOUBLE,
+            (bottom + size[1] + 2.5) / height,
+            f"{about}; labels: {facts['text']['engine']}",
+            fontsize=6.5,
+            color=style.GREY,
+        )
+        handles = [left.plot([], [], color=c, lw=1.6, label=g)[0] for g, c in colours.items()]
+        fig.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(140.0 / style.DOUBLE, (bottom + size[1] + 1.0) / height),
+            borderaxespad=0.0,
+            fontsize=6,
+            labelspacing=0.25,
+        )
+    style.footer(
+        fig,
+        info,
+        tidy,
+        "dotted: measured bond length; energies above the lowest; labels as stated above each row",
+    )
+    return fig
+
+
+def _colours(part: pd.DataFrame) -> dict[str, Any]:
+    """Return one colour per ensemble, ordered as the table orders them."""
+    names = list(dict.fromkeys(part.loc[part["group"] != "", "group"]))
+    shades = colormaps[style.ORDERED](np.linspace(0.05, 0.88, len(names)))
+    return dict(zip(names, shades, strict=True))
+
+
+def _distribution(ax: Axes, part: pd.DataFrame, colours: Mapping[str, Any]) -> None:
+    curves = part[part["record"] == "rdf"]
+    bonds = list(dict.fromkeys(curves["name"]))
+    known = part[(part["record"] == "bond") & (part["name"] == "known_length")]
+    for bond, dashes in zip(bonds, ("-", (0, (3, 1.2))), strict=False):
+        for group, colour in colours.items():
+            rows = curves[(curves["name"] == bond) & (curves["group"] == group)]
+            ax.plot(rows["x"], rows["value"], color=colour, lw=0.9, ls=dashes)
+        length = known.loc[known["text"] == bond, "value"]
+        if len(length):
+            ax.axvline(length.iloc[0], color=style.INK, lw=0.7, ls=":")
+    ax.set_xlim(1.0 if curves.loc[curves["value"] > 0, "x"].min() > 1.0 else 0.8, 6.0)
+    ax.set_ylim(0.0, 1.08 * curves["value"].max() or None)
+    dash = {0: "", 1: " (dashed)"}
+    names = ", ".join(f"{bond}{dash[i]}" for i, bond in enumerate(bonds[:2]))
+    ax.set_xlabel(f"distance {names} (Å)")
+    open_system = part["group"].str.contains("heavy").any()
+    ax.set_ylabel("density (1/Å)" if open_system else "$g(r)$")
+
+
+def _energies(ax: Axes, part: pd.DataFrame, colours: Mapping[str, Any]) -> None:
+    rows = part[part["record"] == "energy"]
+    for group, colour in colours.items():
+        of = rows[rows["group"] == group]
+        ax.plot(of["x"], of["value"], ".", ms=2.2, color=colour)
+    ax.set_xlim(-0.02 * rows["x"].max(), 1.02 * rows["x"].max())
+    ax.set_ylim(bottom=0.0)
+    ax.set(xlabel="frame", ylabel="energy (meV/atom)")

@@ -1,0 +1,44 @@
+"""What all tables share: the columns of metrics and how a row of them is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from gnnip.artefacts.inputs import Inputs
+
+#: of every {artefact}.metrics.csv
+COLUMNS = ("artefact", "quantity", "variant", "unit", "seed", "value", "baseline", "reference")
+#: a tidy table, and the metrics that verdicts are made of
+Result = tuple[pd.DataFrame, pd.DataFrame]
+
+
+def metric_row(
+    inputs: Inputs,
+    quantity: str,
+    unit: str,
+    value: float,
+    *,
+    seed: Any = None,
+    baseline: float = float("nan"),
+    variant: str = "as_described",
+    dataset: str | None = None,
+) -> dict[str, Any]:
+    """Return one row of metrics; its reference is that of `dataset`, by default of all data."""
+    return {
+        "artefact": inputs.artefact,
+        "quantity": quantity,
+        "variant": variant,
+        "unit": unit,
+        "seed": seed,
+        "value": float(value),
+        "baseline": baseline,
+        "reference": inputs.reference(dataset),
+    }
+
+
+def metric_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Return rows of metrics as a table with the agreed columns."""
+    return pd.DataFrame(list(rows), columns=list(COLUMNS))

@@ -1,0 +1,420 @@
+"""What follows from config and cards: the files of the workflow and what its jobs are told.
+
+`Pipeline` answers the rules. A method that takes `wildcards` answers for one job; every name that
+it returns is a path below the project's folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gnnip import reference
+from gnnip.config import papers
+from gnnip.config.data_jobs import DataJobs, archive
+from gnnip.config.resolve import ResolvedCard
+from gnnip.config.schema import TIERS
+from gnnip.config.trainings import Cell, TrainingSpec
+from gnnip.errors import ConfigError
+from gnnip.receipts import content_hash
+
+#: name of the reference among the potentials of dynamics
+REFERENCE = "reference"
+RECORDED = Path("results/recorded")
+FIGURES = ("png", "svg")
+#: the files of a training, all of which are made again when one is lost
+TRAINED = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
+
+
+class Pipeline(DataJobs):
+    """Everything that the rules ask for."""
+
+    def folder(self, card: str) -> Path:
+        """Return the folder of a paper."""
+        return papers.find(card, self.config.cards)
+
+    def constraints(self) -> dict[str, str]:
+        """Return what each wildcard may be."""
+        return {
+            "tier": "|".join(TIERS),
+            "card": "|".join(map(re.escape, papers.folders(self.config.cards))),
+            "dataset": "[a-z][a-z0-9_]*",
+            "group": "[a-z][a-z0-9_]*",
+            "artefact": "[a-z][a-z0-9_]*",
+            "measurement": "[a-z][a-z0-9_]*",
+            "cell": Cell.pattern,
+            "seed": "[0-9]+",
+            "size": "[0-9]+",
+            "replica": "[0-9]+",
+            "potential": f"[a-z][a-z0-9_]*/{Cell.pattern}/seed-[0-9]+",
+        }
+
+    # --- trainings --------------------------------------------------------------------------------
+
+    @functools.cache  # noqa: B019 (one pipeline lives as long as the process)
+    def _cells(self, card: str, tier: str, group: str) -> dict[str, Cell]:
+        return {cell.name: cell for cell in self.card_at(card, tier).cells(group)}
+
+    def training_of(self, card: str, tier: str, group: str, name: str) -> TrainingSpec:
+        """Return one training; ConfigError for one that the card does not have at that tier."""
+        resolved = self.card_at(card, tier)
+        cell = self._cells(card, tier, group).get(name) if group in resolved.trainings else None
+        if cell is None:
+            raise ConfigError(f"Card {card} has no training {group}/{name} at tier {tier}.")
+        return resolved.training(group, cell)
+
+    def _training(self, w: Any) -> TrainingSpec:
+        return self.training_of(w.card, w.tier, w.group, w.cell)
+
+    def training_dataset(self, wildcards: Any) -> str:
+        """Return the data set of a training."""
+        return f"results/{wildcards.tier}/datasets/{self._training(wildcards).dataset}.h5"
+
+    def training_entry(self, wildcards: Any) -> dict[str, Any]:
+        """Return the training as the trainer reads it, without folder and device, which it is free
+        of, and without settings that are left at their defaults."""
+        data, trainings = self.training_dataset(wildcards), trainings_of(wildcards)
+        return self._training(wildcards).entry("", data, int(wildcards.seed), trainings)
+
+    def training_initial(self, wildcards: Any) -> list[str]:
+        """Return the weights that a training starts from: earlier trainings of the same seed."""
+        place, seed = trainings_of(wildcards), wildcards.seed
+        return [
+            f"{place}/{group}/{cell}/seed-{seed}/{name}"
+            for group, cell in self.card(wildcards).earlier(self._training(wildcards))
+            for name in ("model.safetensors", "model.json")
+        ]
+
+    def training_code(self, wildcards: Any) -> str:
+        """Hash the trainer and the one model that is trained: other models do not matter."""
+        modules = self.card(wildcards).modules(self._training(wildcards))
+        return self.code_of("train_model", *modules)
+
+    def training_folders(
+        self,
+        card: str,
+        tier: str,
+        groups: Sequence[str],
+        cells: Mapping[str, Sequence[Any]] | None = None,
+        first_seed: bool = False,
+    ) -> list[tuple[str, Cell, int, str]]:
+        """Return group, cell, seed and folder of the trainings of groups, optionally of some cells
+        and of the first seed only."""
+        resolved = self.card_at(card, tier)
+        found = []
+        for group in groups:
+            for cell in self._cells(card, tier, group).values():
+                own = dict(cell.values)
+                wanted = {k: list(v) for k, v in (cells or {}).items() if k in own}
+                if not cell.matches(wanted):
+                    continue
+                for seed in [0] if first_seed else resolved.seeds(group):
+                    folder = f"results/{tier}/{card}/trainings/{group}/{cell.name}/seed-{seed}"
+                    found.append((group, cell, seed, folder))
+        return found
+
+    def training_files(self, wildcards: Any) -> list[str]:
+        """Return all files of all trainings of a card."""
+        groups = list(self.card(wildcards).trainings)
+        folders = self.training_folders(wildcards.card, wildcards.tier, groups)
+        return [f"{folder}/{name}" for _, _, _, folder in folders for name in TRAINED]
+
+    def summaries(self, wildcards: Any) -> list[str]:
+        """Return the summary of every training of a card."""
+        return [name for name in self.training_files(wildcards) if name.endswith("summary.json")]
+
+    # --- measurements -----------------------------------------------------------------------------
+
+    def _measured(self, w: Any) -> list[tuple[str, Cell, int, str]]:
+        stated = self.card(w).measurements[w.measurement]
+        first = stated.seeds == "first"
+        return self.training_folders(w.card, w.tier, stated.trainings, stated.cells, first)
+
+    def _kind(self, wildcards: Any) -> Any:
+        return self.card(wildcards).measurement_kind(wildcards.measurement)
+
+    def measured_datasets(self, wildcards: Any) -> list[str]:
+        """Return the data sets of a measurement."""
+        names = self.card(wildcards).datasets_measured(wildcards.measurement)
+        return [f"results/{wildcards.tier}/datasets/{name}.h5" for name in names]
+
+    def measured_models(self, wildcards: Any) -> list[str]:
+        """Return the files of the trained models of a measurement that are read."""
+        names = ("model.safetensors", "model.json", "predictions.csv")
+        return [f"{folder}/{n}" for _, _, _, folder in self._measured(wildcards) for n in names]
+
+    def measurement(self, wildcards: Any) -> dict[str, Any]:
+        """Return a measurement as `gnnip.measurements` reads it: kind, options and sources."""
+        card = self.card(wildcards)
+        stated = card.measurements[wildcards.measurement]
+        names = card.datasets_measured(wildcards.measurement)
+        return {
+            "kind": stated.kind,
+            "options": asdict(self._kind(wildcards)),
+            "datasets": dict(zip(names, self.measured_datasets(wildcards), strict=True)),
+            "trainings": [
+                {
+                    "folder": folder,
+                    "group": group,
+                    "cell": cell.name,
+                    "seed": seed,
+                    "dataset": card.trainings[group].dataset,
+                    "keys": dict(cell.values),
+                }
+                for group, cell, seed, folder in self._measured(wildcards)
+            ],
+        }
+
+    def measurement_code(self, wildcards: Any) -> str:
+        """Hash what measures, the models that are measured and the references that are run."""
+        kind = self._kind(wildcards)
+        run = [reference.calculator_module(text) for text in kind.references()]
+        return self.code_of("measure", *kind.modules(), *self._models(wildcards), *run)
+
+    def _models(self, wildcards: Any) -> list[str]:
+        card = self.card(wildcards)
+        cells = {(group, cell.name): cell for group, cell, _, _ in self._measured(wildcards)}
+        found = {
+            module
+            for (group, _), cell in cells.items()
+            for module in card.modules(card.training(group, cell))
+        }
+        return sorted(found)
+
+    def measurement_threads(self, cores: int) -> Any:
+        """Return the input function of the threads: all cores where a clock runs, else one."""
+        return lambda wildcards: cores if self._kind(wildcards).clock else 1
+
+    def measurement_gpu(self, gpus: int) -> Any:
+        """Return the input function of the GPUs of a measurement."""
+        return lambda wildcards: gpus if self._kind(wildcards).on_gpu else 0
+
+    def measurement_memory(self, wildcards: Any) -> int:
+        """Return the memory of a measurement, MB."""
+        return int(self._kind(wildcards).memory)
+
+    def measurement_runtime(self, wildcards: Any) -> int:
+        """Return the longest time of a measurement, minutes."""
+        return int(self._kind(wildcards).runtime)
+
+    # --- dynamics: every potential is a job, named by the folder of its training ------------------
+
+    def moved_trajectories(self, wildcards: Any) -> list[str]:
+        """Return the trajectories of a measurement of dynamics; of any other kind none."""
+        if self.card(wildcards).measurements[wildcards.measurement].kind != "dynamics":
+            return []
+        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{wildcards.measurement}"
+        names = [f"{g}/{cell.name}/seed-{seed}" for g, cell, seed, _ in self._measured(wildcards)]
+        names += [REFERENCE] if self._kind(wildcards).reference else []
+        return [f"{place}/{name}/trajectory.h5" for name in names]
+
+    def motion(self, wildcards: Any) -> dict[str, Any]:
+        """Return how replicas are moved."""
+        return dict(self._kind(wildcards).motion)
+
+    def moving_dataset(self, wildcards: Any) -> str:
+        """Return the data set whose frames replicas start from."""
+        return self.measured_datasets(wildcards)[0]
+
+    def moving_code(self, wildcards: Any) -> str:
+        """Hash the engine and the one model that moves the atoms."""
+        group, name, _ = wildcards.potential.split("/")
+        training = self.training_of(wildcards.card, wildcards.tier, group, name)
+        return self.code_of("run_dynamics", *self.card(wildcards).modules(training))
+
+    def reference_options(self, wildcards: Any) -> dict[str, Any]:
+        """Return those options that decide how the reference moves."""
+        options = self.card(wildcards).measurements[wildcards.measurement].options
+        keys = ("reference", "reference_archive", "motion", "reference_motion")
+        return {key: options[key] for key in keys if key in options}
+
+    def reference_archive(self, wildcards: Any) -> list[str]:
+        """Return the file of the reference's trajectories where a registered one is named."""
+        name = self._kind(wildcards).reference_archive
+        return [archive(name)] if name else []
+
+    def reference_code(self, wildcards: Any) -> str:
+        """Hash the engine and the reference; an archive is what it is, whatever the code."""
+        kind = self._kind(wildcards)
+        if kind.reference_archive:
+            return content_hash(*self.reference_archive(wildcards))
+        return self.code_of("run_reference", reference.calculator_module(kind.reference))
+
+    # --- artefacts --------------------------------------------------------------------------------
+
+    def artefact_files(self, *suffixes: str) -> Any:
+        """Return the input function that gives these files of every artefact of a card."""
+
+        def files(w: Any) -> list[str]:
+            folder = f"results/{w.tier}/{w.card}/artefacts"
+            return [f"{folder}/{a}.{s}" for a in self.card(w).artefacts for s in suffixes]
+
+        return files
+
+    def artefact_inputs(self, wildcards: Any) -> list[str]:
+        """Return what an artefact is made of: trainings, measurements and data sets."""
+        card, tier = self.card(wildcards), wildcards.tier
+        made_of = card.artefacts[wildcards.artefact]
+        folders = self.training_folders(wildcards.card, tier, made_of.trainings)
+        names = ("predictions.csv", "history.csv", "summary.json")
+        own = {card.trainings[g].dataset for g in made_of.trainings} | set(made_of.datasets)
+        place = f"results/{tier}/{wildcards.card}/measurements"
+        return [
+            *(f"{folder}/{name}" for _, _, _, folder in folders for name in names),
+            *(f"{place}/{name}.csv" for name in made_of.measurements),
+            *(f"results/{tier}/datasets/{name}.h5" for name in sorted(map(str, own))),
+        ]
+
+    def artefact_facts(self, wildcards: Any) -> dict[str, Any]:
+        """Return what an artefact may know of the card, so that other edits do not redo it."""
+        card, name = self.card(wildcards), wildcards.artefact
+        made_of = card.artefacts[name]
+        return {
+            "id": card.id,
+            "tier": card.tier,
+            "artefact": name,
+            "kind": made_of.kind,
+            "function": made_of.function or name,
+            "options": _options(card, name),
+            "datasets": made_of.datasets,
+            "references": {d: card.reference_of(d) for d in card.datasets_of(name)},
+            "trainings": {g: self._group_facts(card, g) for g in made_of.trainings},
+            "measurements": {
+                m: card.measurements[m].model_dump(mode="json") for m in made_of.measurements
+            },
+            "published": [
+                block.model_dump(mode="json", include={"artefact", "unit", "values"})
+                for block in card.published
+                if block.artefact == name
+            ],
+        }
+
+    def _group_facts(self, card: ResolvedCard, group: str) -> dict[str, Any]:
+        """Return a training group with its cells, each with its matrix values and its split."""
+        cells = [(cell, card.training(group, cell)) for cell in card.cells(group)]
+        return card.trainings[group].model_dump(mode="json") | {
+            "cells": [
+                {"name": cell.name, "keys": dict(cell.values), "split": training.split}
+                for cell, training in cells
+            ]
+        }
+
+    def artefact_code(self, wildcards: Any) -> str:
+        """Hash what makes the tables of an artefact."""
+        return self._artefact_code(wildcards, "tabulate_artefact", "tables")
+
+    def figure_code(self, wildcards: Any) -> str:
+        """Hash what draws the figure of an artefact."""
+        return self._artefact_code(wildcards, "plot_artefact", "figures")
+
+    def _artefact_code(self, wildcards: Any, rule: str, part: str) -> str:
+        kind = self.card(wildcards).artefact_kind(wildcards.artefact)
+        if kind is None:
+            return self.code_of(rule, f"{wildcards.card}.{part}")
+        return self.code_of(rule, *(kind.modules() if part == "tables" else kind.figure_modules()))
+
+    def figure_info(self, wildcards: Any) -> dict[str, Any]:
+        """Return what is written on a figure, and what draws it."""
+        card, name = self.card(wildcards), wildcards.artefact
+        artefact = card.artefacts[name]
+        groups = card.trainings
+        return {
+            "card": card.id,
+            "tier": card.tier,
+            "artefact": name,
+            "kind": artefact.kind,
+            "function": artefact.function or name,
+            "options": _options(card, name),
+            "reference": self._reference_line(card, name),
+            "label": artefact.label,
+            "title": artefact.title,
+            "looks": {
+                g: {"label": groups[g].label or g, "colour": groups[g].colour} for g in groups
+            },
+            "claims": [claim.text for claim in card.claims.values() if name in claim.artefacts],
+        }
+
+    def _reference_line(self, card: ResolvedCard, artefact: str) -> str:
+        """Return the reference behind an artefact, by data set where they differ."""
+        words = {d: card.reference_of(d) for d in card.datasets_of(artefact)}
+        if len(set(words.values())) <= 1:
+            return next(iter(words.values()), "")
+        return ", ".join(f"{word} ({dataset})" for dataset, word in words.items())
+
+    # --- verdicts and what is asked for -----------------------------------------------------------
+
+    def judging_code(self, wildcards: Any) -> str:
+        """Hash what judges a card."""
+        own = papers.module(self.folder(wildcards.card), "claims")
+        return self.code_of("judge_card", *([own] if own else []))
+
+    def claims_module(self, wildcards: Any) -> str | None:
+        """Return the module with the paper's own tests of claims, None if it has none."""
+        return papers.module(self.folder(wildcards.card), "claims")
+
+    def card_verdicts(self, wildcards: Any) -> list[str]:
+        """Return the verdicts of the selected cards."""
+        return [f"results/{wildcards.tier}/{name}/verdicts.json" for name in self.config.papers]
+
+    def verification_files(self) -> list[str]:
+        """Return the tables of recomputed labels; imported ones have nothing to recompute with."""
+        names = {
+            name
+            for card in self.cards.values()
+            for name in card.used_datasets()
+            if card.datasets[name].source in ("archive", "generate")
+        }
+        tier = self.config.tier
+        return [f"results/{tier}/datasets/{name}.verification.csv" for name in sorted(names)]
+
+    def final_files(self) -> list[str]:
+        """Return everything that `snakemake` makes when nothing else is asked for: all that lasts,
+        so that a file that was lost is made again even where nothing else needs it."""
+        tier = self.config.tier
+        files = [*self.verification_files(), f"results/{tier}/verdicts.csv"]
+        for name, card in self.cards.items():
+            root, groups = f"results/{tier}/{name}", list(card.trainings)
+            files += [
+                f"{folder}/{file}"
+                for _, _, _, folder in self.training_folders(name, tier, groups)
+                for file in TRAINED
+            ]
+            files += [f"{root}/measurements/{m}.csv" for m in card.measurements]
+            files += [
+                f"{root}/artefacts/{artefact}.{suffix}"
+                for artefact in card.artefacts
+                for suffix in ("csv", "metrics.csv", *FIGURES)
+            ]
+            files += [f"{root}/{f}" for f in ("verdicts.csv", "claims.csv", "provenance.json")]
+        return files
+
+    def recorded_content(self, wildcards: Any) -> str:
+        """Hash the recorded table that a figure is redrawn from."""
+        w = wildcards
+        return content_hash(RECORDED / w.tier / w.card / f"{w.artefact}.csv")
+
+    def recorded_figures(self, *_: Any) -> list[str]:
+        """Return every figure that the recorded tables allow to redraw."""
+        files = []
+        for table in sorted(RECORDED.glob("*/*/*.csv")):
+            named = table.stem in ("verdicts", "claims", "labels")
+            if named or table.name.endswith(".metrics.csv"):
+                continue
+            stem = table.relative_to(RECORDED).with_suffix("")
+            files += [f"results/figures/{stem}.{suffix}" for suffix in FIGURES]
+        return files
+
+
+def _options(card: ResolvedCard, artefact: str) -> dict[str, Any]:
+    """Return the options of an artefact with the defaults of its kind."""
+    kind = card.artefact_kind(artefact)
+    return dict(card.artefacts[artefact].options) if kind is None else asdict(kind)
+
+
+def trainings_of(wildcards: Any) -> str:
+    """Return the folder of all trainings of a card."""
+    return f"results/{wildcards.tier}/{wildcards.card}/trainings"

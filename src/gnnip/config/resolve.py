@@ -1,0 +1,409 @@
+"""A card, a tier and the user's choices become the one description that the pipeline runs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gnnip import catalogue, kinds
+from gnnip.artefacts import kinds as artefacts
+from gnnip.artefacts.kinds import ArtefactKind
+from gnnip.config import papers
+from gnnip.config.schema import Artefact, Card, Config, DatasetUse, Tier, TrainingSettings
+from gnnip.config.trainings import Cell, TrainingSpec, earlier, expand, resolve_training
+from gnnip.datasets.imports.settings import FolderSource
+from gnnip.datasets.references import reference_of
+from gnnip.errors import ConfigError, nearest
+from gnnip.measurements import kinds as measurements
+from gnnip.measurements.kinds import MeasurementKind
+from gnnip.strict import explain, full_stop, validate
+from gnnip.verdicts import kinds as claims
+
+#: tiers that start from what another one changes
+_FOUNDATIONS = {"long": "quick"}
+
+
+class ResolvedCard(Card):
+    """A card with the tier's overrides and the user's choices worked in."""
+
+    tier: Tier
+    artefacts: dict[str, Artefact] = {}
+    """None where the tier leaves all of them out."""
+    comparable: bool = True
+    note: str = ""
+    skipped: dict[str, str] = {}
+    """Artefacts that the tier leaves out, and why."""
+    references: dict[str, str] = {}
+    """What labelled the data behind each artefact, those that are left out too."""
+    reference_archives: list[str] = []
+    """Trajectories of references that the measurements name, whether taken or made anew."""
+
+    def used_datasets(self) -> list[str]:
+        """Return the data sets behind the artefacts, in the card's order."""
+        used = {name for artefact in self.artefacts for name in self.datasets_of(artefact)}
+        return [name for name in self.datasets if name in used]
+
+    def datasets_of(self, artefact: str) -> list[str]:
+        """Return the data sets behind one artefact, in the card's order."""
+        made_of = self.artefacts[artefact]
+        used = set(made_of.datasets) | {self.trainings[g].dataset for g in made_of.trainings}
+        for name in made_of.measurements:
+            used.update(self.datasets_measured(name))
+        return [name for name in self.datasets if name in used]
+
+    def datasets_measured(self, measurement: str) -> list[str]:
+        """Return the data sets of a measurement: those it states, else those of its trainings."""
+        stated = self.measurements[measurement]
+        if stated.datasets:
+            return list(stated.datasets)
+        own = [self.trainings[group].dataset for group in stated.trainings]
+        return list(dict.fromkeys(name for name in own if name))
+
+    def reference_of(self, dataset: str) -> str:
+        """Return what labels a data set: exact, published, dft or xtb."""
+        return _label(dataset, self.datasets[dataset])
+
+    def measurement_kind(self, name: str) -> MeasurementKind:
+        """Return the kind of a measurement, filled with its options."""
+        stated = self.measurements[name]
+        where = f"measurements.{name}"
+        found = kinds.find(stated.kind, measurements.KINDS, "kind of measurement")
+        filled: MeasurementKind = kinds.read(found, stated.options, where)
+        return filled
+
+    def artefact_kind(self, name: str) -> ArtefactKind | None:
+        """Return the kind of an artefact, filled with its options; None for the paper's own."""
+        stated = self.artefacts[name]
+        if stated.kind is None:
+            return None
+        found = kinds.find(stated.kind, artefacts.KINDS, "kind of artefact")
+        filled: ArtefactKind = kinds.read(found, stated.options, f"artefacts.{name}")
+        return filled
+
+    def cells(self, group: str) -> list[Cell]:
+        """Return the cells of a training group, in the order of its matrix."""
+        return expand(self.trainings[group])
+
+    def training(self, group: str, cell: Cell) -> TrainingSpec:
+        """Return one training, with the cells of the trainings that it starts from."""
+        return resolve_training(self.trainings, group, cell)
+
+    def earlier(self, training: TrainingSpec) -> list[tuple[str, str]]:
+        """Return the group and the cell of each training that one starts from."""
+        return [(e["training"], e["cell"]) for e in earlier(training.hyperparameters)]
+
+    def modules(self, training: TrainingSpec) -> list[str]:
+        """Return the modules of a training's model and of those that it starts from."""
+        found = set(catalogue.model_modules(training.model, training.hyperparameters))
+        for group, name in self.earlier(training):
+            cell = next(cell for cell in self.cells(group) if cell.name == name)
+            found.update(self.modules(self.training(group, cell)))
+        return sorted(found)
+
+    def seeds(self, group: str) -> list[int]:
+        """Return the seeds of a training group."""
+        return list(range(self.trainings[group].seeds))
+
+    def seeds_of_artefact(self, artefact: str) -> int:
+        """Return how many seeds a complete run of `artefact` has (1 when nothing is trained)."""
+        groups = self.artefacts[artefact].trainings
+        return max((self.trainings[g].seeds for g in groups), default=1)
+
+
+def merge(base: Any, override: Any, keep_null: bool = False) -> Any:
+    """Return `base` with `override` worked in: mappings by key, the rest replaces, null removes.
+
+    With `keep_null` a null stays where it is, for an override that is itself worked in later.
+    """
+    if not (isinstance(base, Mapping) and isinstance(override, Mapping)):
+        return copy.deepcopy(override)
+    merged = {k: copy.deepcopy(v) for k, v in base.items()}
+    for key, value in override.items():
+        if value is None and not keep_null:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge(merged.get(key), value, keep_null)
+    return merged
+
+
+def resolve(
+    name: str, tier: str, config: Config | None = None, folder: str | Path = papers.FOLDER
+) -> ResolvedCard:
+    """Return the card as it is run at `tier`, with the user's seeds and sources worked in.
+
+    Groups and measurements that the tier removes take the artefacts that need them along; those are
+    listed in `skipped`. A ConfigError names whatever does not fit together.
+    """
+    place = papers.find(name, config.cards if config else None, folder)
+    papers.make_importable(place)
+    papers.load_card(place)  # complaints about the card itself come first, with their own place
+    path = place / papers.CARD
+    raw = papers.read_yaml(path)
+    override = _override(raw.get("tiers") or {}, tier)
+    raw = {k: v for k, v in raw.items() if k != "tiers"}
+    note, comparable = override.pop("note", ""), override.pop("comparable", True)
+    merged = merge(raw, override)
+    defaults = merged.get("training_defaults") or {}
+    merged["trainings"] = {
+        group: merge(_defaults_for(values or {}, defaults), values or {})
+        for group, values in (merged.get("trainings") or {}).items()
+    }
+    extra = {
+        "tier": tier,
+        "note": note,
+        "comparable": comparable,
+        "skipped": {a: f"left out at tier {tier}" for a in _lost_artefacts(raw, merged)},
+    }
+    merged["artefacts"] = {
+        a: entry for a, entry in merged["artefacts"].items() if a not in extra["skipped"]
+    }
+    where = f"{path} (tier {tier})"
+    card = validate(ResolvedCard, merged | extra, where)
+    _find_folders(card, place)
+    if config is not None:
+        _work_in(card, config, where)
+    check(card, place, where)
+    card.references = _references(card, papers.load_card(place), defaults)
+    return card
+
+
+def _references(card: ResolvedCard, written: Card, defaults: Mapping[str, Any]) -> dict[str, str]:
+    """Return what labels the data behind every artefact of the card as it is written."""
+    datasets = {**written.datasets, **card.datasets}
+    found = {}
+    for name, artefact in {**written.artefacts, **card.artefacts}.items():
+        readers = [written.measurements[m] for m in artefact.measurements]
+        groups = [*artefact.trainings, *(g for m in readers for g in m.trainings if not m.datasets)]
+        trained = [written.trainings[g].dataset or defaults.get("dataset") for g in groups]
+        used = {*artefact.datasets, *(d for m in readers for d in m.datasets), *trained}
+        words = [_label(d, use) for d, use in datasets.items() if d in used]
+        found[name] = "+".join(dict.fromkeys(words))
+    return found
+
+
+def _find_folders(card: ResolvedCard, place: Path) -> None:
+    """Let a card name frames that lie beside it."""
+    for use in card.datasets.values():
+        if use.folder is not None and (place / use.folder.path).exists():
+            beside = str((place / use.folder.path).resolve())
+            use.folder = use.folder.model_copy(update={"path": beside})
+
+
+def _label(dataset: str, use: DatasetUse) -> str:
+    """Return what labels a data set: exact, published, dft or xtb."""
+    chosen = {"published": use.published, "folder": use.folder, "plan": use.plan}
+    return reference_of(dataset, use.source, **chosen)
+
+
+def _lost_artefacts(raw: Mapping[str, Any], merged: Mapping[str, Any]) -> list[str]:
+    """Return the artefacts that a tier removes, by name or with what they need."""
+    lost = []
+    for artefact, was in raw["artefacts"].items():
+        now = merged["artefacts"].get(artefact)
+        # what the tier itself says that the artefact is made of comes first
+        made_of = was if now is None else now
+        needs = [*(made_of.get("trainings") or []), *(made_of.get("measurements") or [])]
+        known = {*merged["trainings"], *(merged.get("measurements") or {})}
+        removed = {*(raw.get("trainings") or {}), *(raw.get("measurements") or {})} - known
+        if now is None or removed & set(needs):
+            lost.append(artefact)
+    return lost
+
+
+def _override(tiers: Mapping[str, Any], tier: str) -> dict[str, Any]:
+    """Return what a tier changes, with what the tier changes that it starts from."""
+    own = tiers.get(tier) or {}
+    if tier not in _FOUNDATIONS:
+        return dict(own)
+    return dict(merge(tiers.get(_FOUNDATIONS[tier]) or {}, own, keep_null=True))
+
+
+def _defaults_for(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of a group: hyper-parameters are those of the defaults' own model."""
+    other = group.get("model") not in (None, defaults.get("model"))
+    return {k: v for k, v in defaults.items() if not (other and k == "hyperparameters")}
+
+
+# --- the user's choices ---------------------------------------------------------------------------
+
+#: option of dynamics that names a registered trajectory of its reference
+REFERENCE_ARCHIVE = "reference_archive"
+
+
+def _work_in(card: ResolvedCard, config: Config, where: str) -> None:
+    """Change a card as the user's config says."""
+    _select_artefacts(card, config.artefacts)
+    for group in card.trainings.values():
+        group.seeds = config.seeds or group.seeds
+    for dataset, use in card.datasets.items():
+        chosen = config.sources.get(dataset, use.source)
+        if isinstance(chosen, FolderSource):
+            use.folder, chosen = chosen, "folder"
+        use.source = chosen
+    _choose_references(card, config, where)
+    _choose_reference_dynamics(card, config, where)
+
+
+def _choose_references(card: ResolvedCard, config: Config, where: str) -> None:
+    """Label data sets with the engines that the user names."""
+    if not config.references:
+        return
+    from gnnip.reference.engines import make_engine
+    from gnnip.sampling.plans import make_plan
+
+    for name, use in card.datasets.items():
+        text = config.references.get(name)
+        if text is None:
+            continue
+        engine = make_engine(text)
+        if config.sources.get(name, "generate") != "generate":
+            raise ConfigError(
+                f"{where}: '{name}' is asked for from {config.sources[name]} and by another "
+                "reference; only what is generated has a choice of references."
+            )
+        if not use.sizes or not hasattr(make_plan(name, use.sizes[0], 0, {}), "label_engine"):
+            raise ConfigError(
+                f"{where}: '{name}' is labelled by a model of its own; references cannot be chosen."
+            )
+        use.source, use.plan = "generate", {**use.plan, "label_engine": engine.text}
+
+
+def _choose_reference_dynamics(card: ResolvedCard, config: Config, where: str) -> None:
+    """Let the reference run where the user says so, instead of taking its trajectories."""
+    for measurement in card.measurements.values():
+        name = measurement.options.get(REFERENCE_ARCHIVE)
+        card.reference_archives += [name] if name else []
+        source = config.sources.get(name, "archive") if name else "archive"
+        if source == "generate":
+            del measurement.options[REFERENCE_ARCHIVE]
+        elif source != "archive":
+            raise ConfigError(
+                f"{where}: the reference's trajectory '{name}' has the source archive or generate, "
+                "no other."
+            )
+
+
+def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
+    """Leave out the artefacts that the user did not choose, and what only they need.
+
+    Measurements take the groups that the chosen artefacts read; an artefact that names no groups
+    needs all of a measurement.
+    """
+    if chosen is None:
+        return
+    for name in list(card.artefacts):
+        if name not in chosen:
+            del card.artefacts[name]
+            card.skipped[name] = "not among the artefacts chosen for this run"
+    kept = {name for artefact in card.artefacts.values() for name in artefact.measurements}
+    card.measurements = {name: m for name, m in card.measurements.items() if name in kept}
+    for name, measurement in card.measurements.items():
+        readers = [a.trainings for a in card.artefacts.values() if name in a.measurements]
+        if all(readers):
+            read = {group for groups in readers for group in groups}
+            measurement.trainings = [g for g in measurement.trainings if g in read]
+    groups = {g for a in card.artefacts.values() for g in a.trainings}
+    groups |= {g for m in card.measurements.values() for g in m.trainings}
+    pending = [name for name in groups if name in card.trainings]
+    while pending:  # and what they start from
+        for initial in earlier(card.trainings[pending.pop()].hyperparameters):
+            before = str(initial.get("training"))
+            if before in card.trainings and before not in groups:
+                groups.add(before)
+                pending.append(before)
+    card.trainings = {name: group for name, group in card.trainings.items() if name in groups}
+    datasets = {g.dataset for g in card.trainings.values()}
+    datasets |= {name for m in card.measurements.values() for name in m.datasets}
+    datasets |= {name for artefact in card.artefacts.values() for name in artefact.datasets}
+    card.datasets = {name: use for name, use in card.datasets.items() if name in datasets}
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+
+def check(card: ResolvedCard, place: Path, where: str) -> None:
+    """Raise ConfigError for a name that the card does not define, or an option that is none."""
+    for name, use in card.datasets.items():
+        if use.source == "folder" and use.folder is None:
+            raise ConfigError(
+                f"{where}: datasets.{name} has the source folder, but no folder; write "
+                "{path: ..., format: ...}."
+            )
+    for kind, used, defined in _names_used(card):
+        if used not in defined:
+            raise ConfigError(f"{where}: {kind} '{used}' is not defined{nearest(used, defined)}.")
+    for group_name, group in card.trainings.items():
+        try:
+            for cell in expand(group):
+                training = card.training(group_name, cell)
+                catalogue.check_hyperparameters(training.model, training.hyperparameters)
+                TrainingSettings.model_validate(training.settings)
+        except ValidationError as error:
+            raise explain(error, f"{where}: trainings.{group_name}") from None
+        except ConfigError as error:
+            sentence = f"{where}: trainings.{group_name}: {error}"
+            raise ConfigError(full_stop(sentence)) from None
+    try:
+        for name in card.measurements:
+            card.measurement_kind(name)
+        for name in card.artefacts:
+            card.artefact_kind(name)
+        for name, claim in card.claims.items():
+            if claim.test is not None:
+                claims.read(claim.test, f"claims.{name}")
+    except ConfigError as error:
+        raise ConfigError(full_stop(f"{where}: {error}")) from None
+    own = [name for name, artefact in card.artefacts.items() if artefact.kind is None]
+    for part in ("tables", "figures"):
+        if own and papers.module(place, part) is None:
+            raise ConfigError(
+                f"{where}: artefacts.{own[0]} states no kind, and the paper has no {part}.py."
+            )
+
+
+def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
+    datasets, groups = list(card.datasets), list(card.trainings)
+    made = [*card.artefacts, *card.skipped]
+    for group in card.trainings.values():
+        if group.dataset:
+            yield "data set", group.dataset, datasets
+    readers = [*card.measurements.values(), *card.artefacts.values()]
+    for reader in readers:
+        yield from (("data set", name, datasets) for name in reader.datasets)
+        yield from (("training group", name, groups) for name in reader.trainings)
+    for artefact in card.artefacts.values():
+        yield from (
+            ("measurement", name, list(card.measurements)) for name in artefact.measurements
+        )
+    for block in card.published:
+        yield "artefact", block.artefact, made
+    for claim in card.claims.values():
+        yield from (("artefact", name, made) for name in claim.artefacts)
+
+
+def resolve_all(
+    config: Config, folder: str | Path = papers.FOLDER, tier: str | None = None
+) -> dict[str, ResolvedCard]:
+    """Return the resolved cards that `config` names, and complain about sources nobody uses."""
+    cards = {name: resolve(name, tier or config.tier, config, folder) for name in config.papers}
+    offered = sorted({a for card in cards.values() for a in (*card.artefacts, *card.skipped)})
+    for artefact in config.artefacts or []:
+        if artefact not in offered:
+            raise ConfigError(
+                f"config.yaml: artefacts: no selected card has '{artefact}'"
+                f"{nearest(artefact, offered)}"
+            )
+    cards = {name: card for name, card in cards.items() if card.artefacts}
+    known = sorted({n for c in cards.values() for n in (*c.datasets, *c.reference_archives)})
+    chosen = [("sources", name) for name in config.sources]
+    chosen += [("references", name) for name in config.references]
+    for key, dataset in chosen:
+        if dataset not in known:
+            raise ConfigError(
+                f"config.yaml: {key}: no card uses '{dataset}'{nearest(dataset, known)}."
+            )
+    return cards

@@ -1,0 +1,309 @@
+"""What the user may write: `config.yaml` and one card per paper, as typed models.
+
+The models reject unknown keys; the JSON schemas that editors use are generated from them. Only
+pydantic is needed here, so that a dry-run starts fast.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from gnnip.datasets.imports.settings import FolderSource
+from gnnip.strict import Strict
+from gnnip.training.block import TrainingSettings
+from gnnip.verdicts.published import Claim, Published
+
+Tier = Literal["smoke", "quick", "long", "paper"]
+Source = Literal["archive", "generate", "download", "folder"]
+Scalar = bool | int | float | str
+TIERS: tuple[str, ...] = get_args(Tier)
+
+
+def _as_list(value: Any) -> Any:
+    """Accept `papers=gijon2023` and `papers=a,b` from the command line."""
+    if isinstance(value, str):
+        return [item for item in re.split(r"[,\s]+", value) if item]
+    return value
+
+
+def name_of(text: str) -> str:
+    """Return the paper that `gijon2023`, `papers/gijon2023` or a path of its card stands for."""
+    path = Path(text)
+    return path.parent.name if path.name == "card.yaml" else path.name.removesuffix(".yaml")
+
+
+def _as_names(value: Any) -> Any:
+    names = _as_list(value)
+    return [name_of(str(n)) for n in names] if isinstance(names, list) else names
+
+
+# a name, or a folder written out; tags in brackets are left out of complaints
+SourceChoice = Annotated[
+    Annotated[Source, Tag("(name)")] | Annotated[FolderSource, Tag("(folder)")],
+    Discriminator(lambda v: "(folder)" if isinstance(v, Mapping | FolderSource) else "(name)"),
+]
+
+
+class Config(Strict):
+    """The user's few choices (`config.yaml`, or `snakemake --config key=value`)."""
+
+    tier: Tier = "quick"
+    """How much is run: smoke (plumbing only), quick (the default), long (an hour or more without a
+    GPU) or paper (as published)."""
+    papers: Annotated[list[str], BeforeValidator(_as_names)] = Field(
+        default=["gijon2023", "rajak2021", "cho2023", "kang2024", "hoedl2022"], min_length=1
+    )
+    """The cards to run, by the names of their folders."""
+    cards: str | None = None
+    """A folder of your own papers, or of one, used beside papers/."""
+    artefacts: Annotated[list[str], BeforeValidator(_as_list)] | None = Field(
+        default=None, min_length=1
+    )
+    """The artefacts to make, by name, with what they need; null makes all of the cards."""
+    seeds: int | None = Field(default=None, ge=1, le=100)
+    """Trainings per model with different seeds; null takes the number that the card states."""
+    sources: dict[str, SourceChoice] = {}
+    """Where a data set comes from, by name: archive (shipped with the repository), generate,
+    download (published by others), or a folder of your own frames, {path: ..., format: ...}."""
+    references: dict[str, str] = {}
+    """What labels a data set instead of its plan's engine, by name, e.g. {sic: cp2k cutoff=250};
+    the data set is then generated."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks are trained; auto takes a GPU when there is one."""
+
+
+class DatasetUse(Strict):
+    """A data set that the card reads, and how it is made when its source is `generate`."""
+
+    source: Source = "archive"
+    """archive: the file that the registry names; generate: made by the pipeline's own rules;
+    download: published by others; folder: the user's own frames."""
+    published: str | None = None
+    """Name of the published set (`download` only); null takes the data set's own name."""
+    folder: FolderSource | None = None
+    """Where the user's frames are and how they are read (`folder` only)."""
+    verify_frames: int = Field(default=3, ge=1)
+    """Frames whose labels are recomputed with the reference and compared, in every run."""
+    plan: dict[str, Scalar | list[float] | list[int]] = {}
+    """Fields of the sampling plan that differ from its defaults (used by `generate` only)."""
+    sizes: list[int] = Field(default=[], min_length=0)
+    """System sizes to sample, one trajectory each, e.g. water molecules per cluster; without any
+    the structures are independent of each other and drawn in one job."""
+    replicas: int = Field(default=1, ge=1)
+    """Independent trajectories per size."""
+
+
+class Split(Strict):
+    """How frames are divided into train, validation and test sets."""
+
+    scheme: Literal["random", "trajectory", "size", "columns"] = "random"
+    """random: frame by frame, as the paper; trajectory: whole trajectories held out; size: train on
+    small systems, test on large ones; columns: by values of the data set's columns."""
+    where: dict[str, list[Scalar]] = {}
+    """Keep only frames with these values of the data set's columns, e.g. distance_a: [4, 6]."""
+    sizes: list[int] | None = None
+    """Keep only these system sizes; null keeps all."""
+    max_frames: int | None = Field(default=None, ge=10)
+    """Keep at most so many frames, drawn evenly over the ensembles; null keeps all."""
+    test_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Scheme random: share of the frames in the test set."""
+    validation_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Schemes random and columns: share of the training frames set aside to choose the best
+    epoch."""
+    largest_train_size: int | None = Field(default=None, ge=1)
+    """Scheme size: train on systems up to this size."""
+    smallest_test_size: int | None = Field(default=None, ge=1)
+    """Scheme size: test on systems from this size."""
+    train_where: dict[str, list[Scalar]] | None = None
+    """Scheme columns: values of the columns of training (and validation) frames."""
+    test_where: dict[str, list[Scalar]] | None = None
+    """Scheme columns: values of the columns of test frames."""
+    together: str | None = None
+    """Scheme columns: frames with one value of this column are not divided between training and
+    validation."""
+
+    def stated(self) -> dict[str, Any]:
+        """Return the scheme and those options that it takes, without the ones left at null."""
+        schemes = {
+            "test_fraction": ("random",),
+            "validation_fraction": ("random", "columns"),
+            "largest_train_size": ("size",),
+            "smallest_test_size": ("size",),
+            "train_where": ("columns",),
+            "test_where": ("columns",),
+            "together": ("columns",),
+        }
+        stated = self.model_dump(exclude_none=True)
+        return {
+            k: v
+            for k, v in stated.items()
+            if self.scheme in schemes.get(k, (self.scheme,)) and (k != "where" or v)
+        }
+
+
+class TrainingGroup(Strict):
+    """A family of trainings: one model, and a matrix of choices that opens into cells."""
+
+    title: str = ""
+    """What the group is for, in words."""
+    label: str = ""
+    """Its name in figures."""
+    colour: str = ""
+    """Its colour in figures, a name of `gnnip.artefacts.style`."""
+    variant: str = "as_described"
+    """as_described, as_coded or corrected: which reading of the paper its numbers belong to."""
+    dataset: str | None = None
+    """Name of the data set."""
+    model: str | None = None
+    """Name of the model, as `gnnip.models.names()` lists it."""
+    target: str | None = None
+    """The energy term that is learned, e.g. atomic or electronic."""
+    matrix: dict[str, list[Scalar]] = {}
+    """Choices to combine: each key is target, model, split, a training setting, a column of
+    split.where (one value at a time) or a hyper-parameter."""
+    hyperparameters: dict[str, Scalar | list[Any] | dict[str, Any] | None] = {}
+    """Hyper-parameters of the model, by the names it gives them."""
+    settings: TrainingSettings = TrainingSettings()
+    """How it is trained."""
+    split: Split = Split()
+    """How the frames are divided."""
+    seeds: int = Field(default=1, ge=1)
+    """Trainings per cell, with different seeds for the split, the weights and the batches."""
+
+    @model_validator(mode="after")
+    def _positive_cutoffs(self) -> TrainingGroup:
+        values = [self.hyperparameters.get("cutoff"), *self.matrix.get("cutoff", [])]
+        for value in values:
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise ValueError(f"cutoff is {value!r}; it must be a positive length")
+        for key, choices in self.matrix.items():
+            if not choices:
+                raise ValueError(
+                    f"matrix.{key} is empty; list at least one value or remove the key"
+                )
+        return self
+
+
+class EarlierTraining(Strict):
+    """Where a term of a sum gets its weights: `initial: {training: <group>}`, of the same seed."""
+
+    training: str
+    """A training group of the card."""
+    cell: str | None = None
+    """One of its cells, by name; null takes the one that agrees with the cell that starts from it,
+    in the keys that both matrices have."""
+
+
+class Measurement(Strict):
+    """A measurement that is not a training: its table is `measurements/<name>.csv`."""
+
+    kind: str
+    """What is measured: a kind of `gnnip.measurements.kinds`, or package.module:Class of yours."""
+    datasets: list[str] = []
+    """Data sets whose frames it uses; those of its trainings when empty."""
+    trainings: list[str] = []
+    """Training groups whose models it measures."""
+    cells: dict[str, list[Scalar]] = {}
+    """Keep only the cells with these values."""
+    seeds: Literal["first", "all"] = "first"
+    """Which seeds of every cell it measures."""
+    options: dict[str, Any] = {}
+    """Options of the kind."""
+
+
+class Artefact(Strict):
+    """A figure, table or audit, and what it is made of."""
+
+    label: str
+    """Its name in the paper, e.g. Table 1."""
+    title: str
+    """What it shows, in one line."""
+    kind: str | None = None
+    """A kind of `gnnip.artefacts.kinds`, or package.module:Class of yours; null takes the functions
+    of this name in the paper's tables.py and figures.py."""
+    function: str | None = None
+    """Without a kind: the name of these functions, where it is not that of the artefact."""
+    options: dict[str, Any] = {}
+    """Options of the kind, or arguments of the paper's own functions."""
+    trainings: list[str] = []
+    """Training groups that it reads."""
+    measurements: list[str] = []
+    """Measurements that it reads."""
+    datasets: list[str] = []
+    """Data sets that it reads, besides those of its trainings."""
+    beyond: bool = False
+    """True when the paper has no such artefact."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Artefact:
+        if self.kind and self.function:
+            raise ValueError("an artefact states a kind or a function of the paper, not both")
+        return self
+
+
+class TierOverride(Strict):
+    """What a tier changes: merged into the card key by key; a list replaces, null removes.
+
+    The changes of `long` come on top of those of `quick`."""
+
+    note: str = ""
+    """In words what is reduced; ends up in every verdict's reason."""
+    comparable: bool = True
+    """False when the tier is too small for its numbers to be judged."""
+    datasets: dict[str, Any] = {}
+    """Overrides of `datasets`."""
+    training_defaults: dict[str, Any] = {}
+    """Overrides of `training_defaults`."""
+    trainings: dict[str, Any] = {}
+    """Overrides of `trainings`; null leaves a group and the artefacts that need it out."""
+    measurements: dict[str, Any] = {}
+    """Overrides of `measurements`; null leaves one and the artefacts that need it out."""
+    artefacts: dict[str, Any] = {}
+    """Overrides of `artefacts`; null leaves one out."""
+
+
+class Card(Strict):
+    """One paper: what is trained and measured, what it published, and what counts as agreement."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """Short name: the name of the folder."""
+    title: str
+    """Title of the paper."""
+    authors: list[str] = Field(min_length=1)
+    """Its authors."""
+    citation: str
+    """Journal or proceedings, year, pages."""
+    doi: str
+    """Digital object identifier."""
+    datasets: dict[str, DatasetUse] = Field(min_length=1)
+    """Data sets, by name."""
+    training_defaults: TrainingGroup = TrainingGroup()
+    """What the training groups share; hyper-parameters only where a group states no other model."""
+    trainings: dict[str, TrainingGroup] = {}
+    """Training groups, by name."""
+    measurements: dict[str, Measurement] = {}
+    """Measurements, by name."""
+    artefacts: dict[str, Artefact] = Field(min_length=1)
+    """Figures, tables and audits, by name."""
+    published: list[Published] = []
+    """Published numbers."""
+    claims: dict[str, Claim] = {}
+    """Published claims, by id."""
+    tiers: dict[Tier, TierOverride] = {}
+    """What each tier changes."""
+
+
+def schemas() -> dict[str, str]:
+    """Return the JSON schemas of config and card as text, by file name."""
+    models: dict[str, type[BaseModel]] = {"config": Config, "card": Card}
+    return {
+        f"{name}.schema.json": json.dumps(model.model_json_schema(), indent=2, sort_keys=True)
+        + "\n"
+        for name, model in models.items()
+    }

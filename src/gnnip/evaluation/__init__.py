@@ -1,1 +1,0 @@
-"""From predictions and measurements to metrics, artefacts, claims and verdicts."""

@@ -1,0 +1,173 @@
+"""Errors of the forces of trained potentials, by element and kind of frame, and of one term alone.
+
+A force field of two terms, a large and a small one, looks good when it has learned the large one.
+How much of the small term's force F_t it resolves is asked here of its total force f and the
+reference F:
+
+    resolved = 1 - sum |f - F|^2 / sum |F_t|^2
+
+It is 1 for the exact force and 0 for somebody who knows the rest exactly and nothing of the term.
+Correlating f - (F - F_t) with F_t instead would mislead: in equilibrium the rest balances the term
+on average, so that even no force at all, f = 0, has a slope of about 1 against F_t.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.store import load_arrays
+from gnnip.measurements.trained import trained_potentials
+
+ERRORS = (
+    "force_rmse_ev_per_a",
+    "force_mae_ev_per_a",
+    "force_r2",
+    "force_rms_reference_ev_per_a",
+    "term_rms_ev_per_a",
+    "resolved",
+)
+#: groups of atoms, by how large the term's force on them is, of a curve
+_BINS = 10
+
+
+def audit_forces(
+    dataset: str | os.PathLike[str],
+    models: Sequence[str | os.PathLike[str]],
+    predictions: Sequence[str | os.PathLike[str]],
+    *,
+    term: str | None = None,
+    columns: Sequence[str] = (),
+    max_frames: int | None = None,
+    batch_size: int = 16,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Return force errors of trained potentials on their test frames.
+
+    Parameters
+    ----------
+    dataset : the archive of frames.
+    models, predictions : model.safetensors and predictions.csv of the same trainings, in folders
+        .../{group}/{cell}/seed-{seed}/.
+    term : the small term of the energy that has to be resolved; None for none.
+    columns : metadata by whose values errors are given as well, e.g. state.
+    max_frames : test frames that are used, evenly spread; None for all.
+
+    Returns
+    -------
+    Columns group, model, target, seed, predictor, record, name, x, n_frames, n_atoms, and the
+    errors. Predictor is network, zero (no force), or without_term (the exact forces without the
+    term, where the target has it). Record `error`: over the components of the atoms of `name`: all,
+    an element's symbol, or column=value. Record `curve`: atoms in ten groups of equal number by the
+    size of the term's force x (eV/Angstrom, the group's mean).
+
+    Raises
+    ------
+    DataError : predictions without test frames, frames without forces.
+    """
+    import torch
+
+    from gnnip.models import predict
+
+    arrays = load_arrays(dataset)
+    rows = []
+    for model_file, one in zip(
+        models, trained_potentials(arrays, models, predictions, device, max_frames), strict=True
+    ):
+        model = one.model
+        with torch.no_grad():
+            found = predict(model, one.store, batch_size=batch_size, forces=True)
+        target = str(model.training_record["term"])
+        about = {
+            "group": Path(model_file).resolve().parents[2].name,
+            "model": str(model.training_record["model"]),
+            "target": target,
+            "seed": int(model.training_record["seed"]),
+        }
+        measured = measure(one.test, target, found["forces"], term, columns)
+        rows += [{**about, **row} for row in measured]
+    return pd.DataFrame(rows)
+
+
+def measure(
+    frames: FrameArrays,
+    target: str,
+    forces: np.ndarray,
+    term: str | None = None,
+    columns: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Return the rows of one potential, from its forces (n, 3) in eV/Angstrom; see audit_forces."""
+    terms = frames.terms if target == "total" and target not in frames.terms else (target,)
+    true = np.sum([frames.force(t) for t in terms], axis=0)
+    part = frames.force(term) if term is not None and term in terms else None
+    predictors = {"network": forces, "zero": np.zeros_like(true)}
+    if part is not None and len(terms) > 1:
+        predictors["without_term"] = true - part
+    rows = []
+    for predictor, guess in predictors.items():
+        for name, chosen in _selections(frames, columns):
+            errors = force_errors(
+                true[chosen], guess[chosen], None if part is None else part[chosen]
+            )
+            owners = np.repeat(np.arange(frames.n_frames), frames.n_atoms)[chosen]
+            counts = {"n_frames": len(np.unique(owners)), "n_atoms": int(chosen.sum())}
+            about = {"predictor": predictor, "record": "error", "name": name, "x": np.nan}
+            rows.append({**about, **counts, **errors})
+        if part is not None:
+            rows += [{"predictor": predictor, **row} for row in _curve(true, guess, part)]
+    return rows
+
+
+def force_errors(
+    true: np.ndarray, guess: np.ndarray, part: np.ndarray | None = None
+) -> dict[str, float]:
+    """Return the errors of forces (n, 3), and how much of the term `part` of them is resolved.
+
+    R2 is 1 - sum |f - F|^2 / sum |F|^2: forces have no mean to be predicted.
+    """
+    error = guess - true
+    square, power = float(np.square(error).sum()), float(np.square(true).sum())
+    found = {
+        "force_rmse_ev_per_a": float(np.sqrt(square / error.size)),
+        "force_mae_ev_per_a": float(np.abs(error).mean()),
+        "force_r2": 1.0 - square / power if power > 0 else np.nan,
+        "force_rms_reference_ev_per_a": float(np.sqrt(power / true.size)),
+    }
+    size = np.nan if part is None else float(np.square(part).sum())
+    return {
+        **found,
+        "term_rms_ev_per_a": float(np.sqrt(size / error.size)),
+        "resolved": 1.0 - square / size if size > 0 else np.nan,
+    }
+
+
+def _selections(frames: FrameArrays, columns: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    from ase.data import chemical_symbols
+
+    yield "all", np.ones(len(frames.numbers), dtype=bool)
+    for z in np.unique(frames.numbers):
+        yield str(chemical_symbols[int(z)]), frames.numbers == z
+    for column in columns:
+        values = frames.column(column)
+        for value in np.unique(values):
+            yield f"{column}={value}", np.repeat(values == value, frames.n_atoms)
+
+
+def _curve(true: np.ndarray, guess: np.ndarray, part: np.ndarray) -> Iterator[dict[str, Any]]:
+    size = np.linalg.norm(part, axis=1)
+    order = np.argsort(size, kind="stable")
+    for group in np.array_split(order, min(_BINS, len(order))):
+        yield {
+            "record": "curve",
+            "name": "term",
+            "x": float(size[group].mean()),
+            "n_frames": np.nan,
+            "n_atoms": len(group),
+            **force_errors(true[group], guess[group], part[group]),
+        }

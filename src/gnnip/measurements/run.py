@@ -1,0 +1,35 @@
+"""Runs a measurement, by the function of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gnnip import kinds
+from gnnip.measurements.kinds import KINDS
+from gnnip.measurements.sources import Sources
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def measure(measurement: Mapping[str, Any], device: str = "cpu", threads: int = 1) -> pd.DataFrame:
+    """Return the table of a measurement, described as `gnnip.config.pipeline` does.
+
+    Args:
+        measurement: its kind, the options, and the data sets and trainings that it reads.
+        device: auto, cpu or cuda; a kind that takes the CPU alone has no say in it.
+        threads: of torch.
+    """
+    import torch
+
+    from gnnip.models.contract import choose_device
+
+    kind = kinds.find(measurement["kind"], KINDS, "kind of measurement")
+    options = kinds.read(kind, measurement["options"], "options")
+    torch.set_num_threads(1 if kind.clock else threads)
+    chosen = str(choose_device(device)) if kind.on_gpu else "cpu"
+    table: pd.DataFrame = kinds.work(kind.function)(
+        Sources.read(measurement, chosen, threads), options
+    )
+    return table

@@ -1,0 +1,41 @@
+"""Which frames a measurement takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from gnnip.datasets.arrays import FrameArrays
+
+
+def spread_evenly(values: np.ndarray, count: int) -> np.ndarray:
+    """Return `count` of the values at even distances, all of them when there are fewer."""
+    chosen = np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int))
+    return values[chosen]
+
+
+def frames_with(arrays: FrameArrays, select: Mapping[str, Any]) -> np.ndarray:
+    """Return the frames whose metadata columns have all the values of `select`, ascending."""
+    chosen = np.ones(arrays.n_frames, dtype=bool)
+    for column, value in select.items():
+        chosen &= arrays.column(column) == value
+    return np.flatnonzero(chosen)
+
+
+def frame_table(arrays: FrameArrays) -> pd.DataFrame:
+    """Return metadata and energies, one row per frame, of a `gnnip.datasets.arrays.FrameArrays`."""
+    offsets = arrays.offsets
+    table = pd.DataFrame(
+        {
+            "frame": range(len(offsets) - 1),
+            "n_atoms": offsets[1:] - offsets[:-1],
+            **{name: values for name, values in arrays.metadata.items() if name != "frame"},
+        }
+    )
+    for term, energies in arrays.energies.items():
+        table[f"energy_{term}_ev"] = energies
+    return table

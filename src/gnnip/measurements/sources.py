@@ -1,0 +1,148 @@
+"""What a measurement reads: data sets and trained potentials, each with its own test frames."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gnnip.errors import DataError
+from gnnip.measurements.selection import spread_evenly
+
+if TYPE_CHECKING:
+    from gnnip.datasets.arrays import FrameArrays
+    from gnnip.graphs import GraphStore
+    from gnnip.models.contract import Potential
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training.
+
+    folder : where its files are.  group, cell, seed : its place in the card.  keys : the values of
+    the group's matrix.  dataset : name of the data set that it was trained on.
+    """
+
+    folder: Path
+    group: str
+    cell: str
+    seed: int
+    dataset: str
+    keys: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return group/cell/seed-n, which names the potential in tables of dynamics."""
+        return f"{self.group}/{self.cell}/seed-{self.seed}"
+
+    @property
+    def model(self) -> Path:
+        """Return the file of the weights."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return group, cell and seed, as columns of a table."""
+        return {"group": self.group, "cell": self.cell, "seed": self.seed}
+
+    def test_frames(self) -> np.ndarray:
+        """Return the numbers of its test frames, ascending; DataError when it has none."""
+        table = read_csv(self.folder / "predictions.csv")
+        frames = np.sort(table.loc[table["subset"] == "test", "frame"].to_numpy(dtype=int))
+        if not len(frames):
+            raise DataError(
+                f"{self.folder / 'predictions.csv'} holds no test frames; train again with a test "
+                "set."
+            )
+        return frames
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A potential, the numbers of its test frames in the data set, these frames, their graphs."""
+
+    training: Training
+    model: Potential
+    frames: np.ndarray
+    test: FrameArrays
+    store: GraphStore
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Data sets by name and trained potentials, and where the work is done."""
+
+    datasets: Mapping[str, Path]
+    trainings: Sequence[Training] = ()
+    device: str = "cpu"
+    threads: int = 1
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], device: str = "cpu", threads: int = 1) -> Sources:
+        """Build from the plain values that `gnnip.config.pipeline` gives a job."""
+        return cls(
+            {name: Path(path) for name, path in values["datasets"].items()},
+            [Training(**{**t, "folder": Path(t["folder"])}) for t in values["trainings"]],
+            device,
+            threads,
+        )
+
+    def arrays(self, dataset: str | None = None) -> FrameArrays:
+        """Return the frames of a data set (eV, Angstrom); of the first one by default."""
+        return load_frames(self.datasets[dataset or next(iter(self.datasets))])
+
+    def potentials(self, max_frames: int | None = None) -> Iterator[Trained]:
+        """Yield each potential with its test frames, evenly thinned out to `max_frames`.
+
+        DataError for predictions without test frames.
+        """
+        from gnnip.graphs import GraphStore
+        from gnnip.models import load
+
+        stores: dict[tuple[Any, ...], GraphStore] = {}
+        for training in self.trainings:
+            frames = training.test_frames()
+            if max_frames is not None:
+                frames = spread_evenly(frames, max_frames)
+            model = load(training.model, device=self.device)
+            test = self.arrays(training.dataset).subset(frames)
+            key = (training.dataset, model.cutoff, model.dtype, frames.tobytes())
+            if key not in stores:
+                stores.clear()  # one test set at a time: large ones fill the memory
+                stores[key] = GraphStore.from_flat(
+                    test.positions,
+                    test.numbers,
+                    test.offsets,
+                    model.cutoff,
+                    cells=test.cells,
+                    pbc=test.pbc,
+                    device=str(model.device),
+                    dtype=model.dtype,
+                )
+            yield Trained(training, model, frames, test, stores[key])
+
+
+@functools.lru_cache(maxsize=2)
+def load_frames(path: Path) -> FrameArrays:
+    """Return the frames of an archive (eV, Angstrom); read once."""
+    from gnnip.datasets.store import load_arrays
+
+    return load_arrays(path)
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a table of the pipeline; a missing or empty one is a DataError that names it."""
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path} does not exist: run the workflow to the end before tabulating, "
+            "no table is made of a partial run."
+        ) from error
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path} is empty: delete it and run the workflow again.") from error

@@ -1,0 +1,76 @@
+"""The checks of engines against known values, on cases whose answers are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+
+from gnnip.artefacts import reference_checks as checks
+from gnnip.datasets import engine_sets
+from gnnip.errors import DataError
+from gnnip.reference.engines import make_engine
+from gnnip.sampling import aimd, sic
+
+
+def test_the_lattice_constant_of_copper():
+    calculator = make_engine("ase:emt").calculator()
+    a, modulus = checks.equation_of_state(
+        lambda a: bulk("Cu", a=a, cubic=True), (3.50, 3.55, 3.60, 3.65, 3.70), calculator
+    )
+    # those of the potential, as published with it
+    assert a == pytest.approx(3.59, abs=0.01)
+    assert modulus == pytest.approx(135, abs=15)
+    with pytest.raises(DataError, match=r"lowest at the end of the constants, 3\.6 Å; widen"):
+        checks.equation_of_state(
+            lambda a: bulk("Cu", a=a, cubic=True), (3.60, 3.65, 3.70, 3.75), calculator
+        )
+
+
+@pytest.mark.parametrize("nearest", [0.8, 2.0])
+def test_two_molecules_at_a_distance(nearest):
+    water = molecule("H2O")
+    two = checks.molecules_apart(water, nearest)
+    distances = two.get_all_distances()
+    assert distances[:3, 3:].min() == pytest.approx(nearest)
+    assert distances[3:, 3:] == pytest.approx(distances[:3, :3])
+    assert two.positions[3:, 0].mean() > water.positions[:, 0].mean()
+
+
+def test_structure_of_an_archive(tmp_path):
+    plan = replace(
+        sic.smoke_plan(64),
+        engine="ase:lj sigma=1.68 epsilon=0.01 rc=3.0",
+        label_engine="",
+        temperatures=(30.0, 60.0),
+        boost=1.0,
+    )
+    path = aimd.run(plan, tmp_path / "t", sic.start, str)
+    out = engine_sets.assemble("sic", [path], tmp_path / "sic.h5", progress=str)
+    found = checks.archive(out)
+    assert [check.system for check in found[::3]] == [
+        "sic crystal 30 K (3 frames)",
+        "sic crystal 60 K (3 frames)",
+    ]
+    peak, neighbours, closest = (check.found for check in found[:3])
+    # cold and hardly moved: the perfect crystal
+    assert peak == pytest.approx(sic.LATTICE * 3**0.5 / 4, abs=0.03)
+    assert neighbours == pytest.approx(4.0)
+    assert closest == pytest.approx(peak, abs=0.05)
+    lines = checks.table(found).splitlines()
+    assert len(lines) == 2 + len(found)
+    assert "| Si-C first peak |" in lines[2]
+    other = tmp_path / "other.h5"
+    other.write_bytes(out.read_bytes())
+    with pytest.raises(DataError, match=r"No bonds are known of 'other'"):
+        checks.archive(other)
+
+
+def test_numbers_without_a_known_value_have_no_deviation():
+    rows = [
+        checks.Check("a", "b", "Å", "e", 2.02, 2.0),
+        checks.Check("a", "c", "", "e", 1.0, np.nan),
+    ]
+    first, second = checks.table(rows).splitlines()[2:]
+    assert first == "| a | b | e | 2.02 Å | 2 Å | +1.0 % |"
+    assert second == "| a | c | e | 1 |  |  |"

@@ -1,0 +1,113 @@
+"""Tables and figures of what the potentials learn from, on frames whose structure is known."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gnnip.artefacts import reference_data as data
+from gnnip.artefacts import style
+from gnnip.artefacts.inputs import Inputs
+from gnnip.artefacts.reference_data_figure import reference_data as draw
+from gnnip.datasets import engine_sets
+from gnnip.datasets.store import load_arrays
+from gnnip.errors import DataError
+from gnnip.sampling import aimd, ani, sic
+
+CARD = {"id": "rajak2021", "reference": "xtb", "datasets": ["sic", "ani"]}
+
+
+def tabulate(inputs, datasets):
+    artefacts = {"reference_data": {"datasets": datasets}}
+    card = inputs.card | {"artefacts": artefacts}
+    return data.reference_data(replace(inputs, card=card))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A cold crystal of SiC and a few molecules, labelled by toy potentials."""
+    folder = tmp_path_factory.mktemp("run")
+    plan = replace(
+        sic.smoke_plan(64),
+        engine="ase:lj sigma=1.68 epsilon=0.01 rc=3.0",
+        label_engine="",
+        temperatures=(30.0, 60.0),
+        boost=1.0,
+    )
+    path = aimd.run(plan, folder / "t", sic.start, str)
+    out = folder / "smoke" / "datasets"
+    out.mkdir(parents=True)
+    engine_sets.assemble("sic", [path], out / "sic.h5", progress=str)
+    molecules = replace(
+        ani.smoke_plan(1), molecules=("CH4", "NH3"), label_engine="xtb method=GFN1-xTB"
+    )
+    path = ani.run_trajectory(molecules, folder / "m", str)
+    engine_sets.assemble("ani", [path], out / "ani.h5", progress=str)
+    return Inputs(folder / "smoke" / "rajak2021", CARD, "smoke")
+
+
+def test_bonds_of_the_cold_crystal(inputs):
+    tidy, metrics = tabulate(inputs, ["sic"])
+    assert list(dict.fromkeys(tidy.loc[tidy["record"] == "bond", "group"])) == [
+        "crystal 30 K",
+        "crystal 60 K",
+    ]
+    found = tidy[(tidy["record"] == "bond") & (tidy["group"] == "crystal 30 K")]
+    found = found.set_index("name")["value"]
+    length = sic.LATTICE * 3**0.5 / 4
+    assert found["first_peak"] == pytest.approx(length, abs=0.03)
+    assert found["neighbours"] == pytest.approx(4.0)
+    assert found["closest"] == pytest.approx(length, abs=0.1)
+    curve = tidy[(tidy["record"] == "rdf") & (tidy["group"] == "crystal 60 K")]
+    assert curve.loc[curve["value"].idxmax(), "x"] == pytest.approx(length, abs=0.05)
+    # four neighbours lie under the first peak
+    near = curve[curve["x"] < 2.5]
+    density = 32 / (2 * sic.LATTICE) ** 3
+    shell = 4 * np.pi * near["x"] ** 2 * (data.R_MAX / data.BINS)
+    assert (near["value"] * shell).sum() * density == pytest.approx(4.0, rel=0.02)
+    row = metrics.set_index("quantity").loc["sic_Si-C_first_peak"]
+    assert row["baseline"] == data.KNOWN["sic"].bonds[0].length
+    assert metrics.set_index("quantity").loc["sic_n_frames", "value"] == 6
+
+
+def test_energies_are_above_the_lowest_of_the_same_molecule(inputs):
+    frames = load_arrays(inputs.dataset_path("ani"))
+    above = data.relative_energies(frames)
+    molecule = frames.column("molecule")
+    for name in ("CH4", "NH3"):
+        own = above[molecule == name]
+        assert own.min() == 0.0
+        assert own.max() > 0.0
+    tidy, _ = tabulate(inputs, ["ani"])
+    assert set(tidy.loc[tidy["record"] == "energy", "group"]) == {"1 heavy atom"}
+    peak = tidy[(tidy["record"] == "bond") & (tidy["name"] == "first_peak")]["value"].iloc[0]
+    assert 0.8 < peak < 1.5
+
+
+def test_the_engine_in_a_few_words():
+    assert data._engine({"engine": "xtb method=GFN1-xTB accuracy=1.0"}) == "GFN1-xTB (xtb)"
+    pyscf = {"engine": "pyscf functional=wb97x basis='6-31g*' grid=3"}
+    assert data._engine(pyscf) == "wb97x/6-31g* (pyscf)"
+    assert data._engine({"labeller": "point_charges"}) == "point_charges"
+
+
+def test_a_set_without_known_bonds_is_named():
+    with pytest.raises(DataError, match="No bonds are known of 'sik', did you mean 'sic'"):
+        data.known_of("sik")
+
+
+def test_figure(inputs):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    tidy, _ = tabulate(inputs, ["sic", "ani"])
+    tidy = pd.read_csv(io.StringIO(tidy.to_csv(index=False)))
+    fig = draw(tidy, {"card": "rajak2021", "tier": "smoke", "reference": "xtb"})
+    assert round(fig.get_figwidth() / style.MM) == style.DOUBLE
+    assert len(fig.axes) == 4
+    FigureCanvasAgg(fig).draw()
+    words = " ".join(t.get_text() for t in fig.texts)
+    assert "6 frames of up to 64 atoms, 1 trajectories; labels: ase:lj" in words
+    lines = [line for line in fig.axes[0].lines if line.get_linestyle() == ":"]
+    assert lines[0].get_xdata()[0] == pytest.approx(1.888)

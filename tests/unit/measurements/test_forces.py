@@ -1,0 +1,135 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.store import write_frames
+from gnnip.errors import DataError
+from gnnip.measurements import force_audit as audit
+
+
+@pytest.fixture
+def frames():
+    """Three water-like frames whose small term pushes more on some atoms than on others."""
+    rng = np.random.default_rng(0)
+    n = 12
+    water = np.tile([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]], (4, 1))
+    place = 3.0 * np.repeat(np.stack(np.meshgrid([0, 1], [0, 1], [0]), -1).reshape(-1, 3), 3, 0)
+    return FrameArrays(
+        positions=np.concatenate([water + place + 0.02 * rng.normal(size=(n, 3)) for _ in "abc"]),
+        numbers=np.tile([8, 1, 1], 12),
+        offsets=np.array([0, n, 2 * n, 3 * n]),
+        energies={"large": rng.normal(size=3), "small": rng.normal(size=3)},
+        forces={
+            "large": rng.normal(size=(3 * n, 3)),
+            "small": np.linspace(0.01, 0.2, 3 * n)[:, None] * rng.normal(size=(3 * n, 3)),
+        },
+        metadata={"state": np.array(["in", "out", "out"])},
+        units={"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"},
+    )
+
+
+def test_errors_of_a_hand_made_case():
+    true = np.array([[3.0, 0.0, 4.0], [0.0, 0.0, 0.0]])
+    found = audit.force_errors(true, np.zeros_like(true))
+    assert found["force_rmse_ev_per_a"] == pytest.approx(5 / np.sqrt(6))
+    assert found["force_rms_reference_ev_per_a"] == pytest.approx(5 / np.sqrt(6))
+    assert found["force_mae_ev_per_a"] == pytest.approx(7 / 6)
+    assert found["force_r2"] == 0.0
+    assert np.isnan(found["resolved"])
+    assert audit.force_errors(true, true)["force_r2"] == 1.0
+
+
+def test_resolved_is_one_for_the_truth_and_zero_for_who_lacks_the_term(frames):
+    true, part = frames.forces["large"] + frames.forces["small"], frames.forces["small"]
+    assert audit.force_errors(true, true, part)["resolved"] == 1.0
+    assert audit.force_errors(true, true - part, part)["resolved"] == pytest.approx(0.0)
+    # half of the term is three quarters of its square
+    assert audit.force_errors(true, true - 0.5 * part, part)["resolved"] == pytest.approx(0.75)
+    # whoever misses the large term by more than the small one is worse than without it
+    assert audit.force_errors(true, 0.5 * true, part)["resolved"] < 0
+
+
+def test_rows_by_element_column_and_size_of_the_term(frames):
+    rows = pd.DataFrame(
+        audit.measure(frames, "total", np.zeros((36, 3)), term="small", columns=["state"])
+    )
+    assert set(rows["predictor"]) == {"network", "zero", "without_term"}
+    errors = rows[(rows["record"] == "error") & (rows["predictor"] == "network")]
+    counts = errors.set_index("name")[["n_frames", "n_atoms"]]
+    assert counts.loc["all"].tolist() == [3, 36]
+    assert counts.loc["O"].tolist() == [3, 12]
+    assert counts.loc["H"].tolist() == [3, 24]
+    assert counts.loc["state=out"].tolist() == [2, 24]
+    curve = rows[(rows["record"] == "curve") & (rows["predictor"] == "without_term")]
+    assert curve["n_atoms"].sum() == 36
+    assert curve["x"].is_monotonic_increasing
+    # without the term the error is the term itself
+    np.testing.assert_allclose(curve["force_rmse_ev_per_a"], curve["term_rms_ev_per_a"])
+    np.testing.assert_allclose(curve["resolved"], 0.0, atol=1e-12)
+
+
+def test_a_term_that_is_no_part_of_the_target_is_not_asked_for(frames):
+    rows = audit.measure(frames, "large", frames.forces["large"], term="small")
+    assert {r["predictor"] for r in rows} == {"network", "zero"}
+    assert all(np.isnan(r["resolved"]) for r in rows)
+    alone = audit.measure(frames, "small", frames.forces["small"], term="small")
+    assert {r["predictor"] for r in alone} == {"network", "zero"}
+    assert {r["resolved"] for r in alone if r["predictor"] == "network"} == {1.0}
+
+
+@pytest.fixture
+def trained(frames, tmp_path):
+    """A pair potential with weights, saved as the trainer does, and its predictions."""
+    import torch
+
+    from gnnip import models
+
+    torch.manual_seed(0)
+    model = models.build("pair", species=[8, 1], cutoff=4.0)
+    torch.nn.init.normal_(model.coefficients)
+    model.species = (1, 8)
+    model.training_record = {"term": "total", "model": "pair", "seed": 2}
+    folder = tmp_path / "trainings" / "forces" / "all" / "seed-2"
+    folder.mkdir(parents=True)
+    models.save(model, folder / "model")
+    subsets = {"frame": [0, 1, 2], "subset": ["validation", "test", "test"]}
+    pd.DataFrame(subsets).to_csv(folder / "predictions.csv", index=False)
+    write_frames(tmp_path / "frames.h5", frames, attributes={})
+    return tmp_path / "frames.h5", folder
+
+
+def test_a_saved_potential_is_asked_for_its_test_frames_only(frames, trained):
+    from ase import Atoms
+
+    from gnnip import load_calculator
+
+    dataset, folder = trained
+    table = audit.audit_forces(
+        dataset, [folder / "model.safetensors"], [folder / "predictions.csv"], term="small"
+    )
+    assert set(table["group"]) == {"forces"}
+    assert set(table["model"]) == {"pair"}
+    assert set(table["seed"]) == {2}
+    row = table[(table["predictor"] == "network") & (table["name"] == "all")].iloc[0]
+    assert row["n_frames"] == 2
+    calculator, errors = load_calculator(folder / "model.json", device="cpu"), []
+    true = frames.forces["large"] + frames.forces["small"]
+    for frame in (1, 2):
+        own = frames.atom_slice(frame)
+        atoms = Atoms(frames.numbers[own], frames.positions[own])
+        errors.append(calculator.get_forces(atoms) - true[own])
+    rmse = np.sqrt(np.mean(np.square(errors)))
+    assert row["force_rmse_ev_per_a"] == pytest.approx(rmse, rel=1e-5)
+    one = audit.audit_forces(
+        dataset, [folder / "model.safetensors"], [folder / "predictions.csv"], max_frames=1
+    )
+    assert one["n_frames"].max() == 1
+
+
+def test_predictions_without_test_frames_are_refused(trained):
+    dataset, folder = trained
+    table = pd.read_csv(folder / "predictions.csv")
+    table[table["subset"] != "test"].to_csv(folder / "predictions.csv", index=False)
+    with pytest.raises(DataError, match="holds no test frames"):
+        audit.audit_forces(dataset, [folder / "model.safetensors"], [folder / "predictions.csv"])

@@ -1,9 +1,0 @@
-"""Solve the excess electron of the frames that figure 1 shows."""
-
-from gnnip.evaluation.density import compute_densities
-from gnnip.files import write_text
-from gnnip.logs import job_log
-
-with job_log(snakemake.log[0]):
-    table = compute_densities(snakemake.input.dataset, **snakemake.params.options)
-    write_text(snakemake.output.table, table.to_csv(index=False))
