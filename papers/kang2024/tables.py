@@ -164,7 +164,7 @@ def fig1a(inputs: Inputs) -> Result:
     medium = arrays.column("medium")[candidates[0]]
     parts = []
     for frame in candidates[arrays.column("medium")[candidates] == medium]:
-        part = arrays.atoms(int(frame))
+        part = arrays.atom_slice(int(frame))
         x, y, z = arrays.positions[part].T
         parts.append(
             pd.DataFrame(

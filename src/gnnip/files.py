@@ -62,6 +62,19 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         ) from error
 
 
+def read_yaml(path: str | os.PathLike[str]) -> Any:
+    """Read YAML that is part of the repository; an empty mapping for an empty file.
+
+    Raises DataError for a file that is missing or no YAML.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"{path} cannot be read as YAML ({error}); restore it from git.") from error
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     with open(path, "rb") as stream:

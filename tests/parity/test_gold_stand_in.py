@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gnnip.datasets import fit_charge_equilibration as fitting
 from gnnip.reference import charge_equilibration
-from gnnip.reference import fit_charge_equilibration as fitting
 from gnnip.sampling import au_mgo
 
 

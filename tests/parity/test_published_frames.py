@@ -13,11 +13,12 @@ import pytest
 
 from gnnip import units
 from gnnip.datasets import published
-from gnnip.datasets.arrays import FrameArrays, load_arrays
+from gnnip.datasets.arrays import FrameArrays
 from gnnip.datasets.imports import runner
 from gnnip.datasets.imports.importer import read_files
 from gnnip.datasets.imports.settings import ImportSettings
 from gnnip.datasets.splits import make_split
+from gnnip.datasets.store import load_arrays
 from gnnip.errors import DataError
 
 #: name of a file in the mirror, where it begins -> where it lies
@@ -96,7 +97,7 @@ def shortest(frames: FrameArrays, frame: int, one: int, two: int) -> float:
     """The shortest distance (Å) between two elements of a frame, periodic images included."""
     import ase
 
-    part = frames.atoms(frame)
+    part = frames.atom_slice(frame)
     atoms = ase.Atoms(
         frames.numbers[part], frames.positions[part], cell=frames.cells[frame], pbc=True
     )
@@ -173,14 +174,14 @@ def test_displaced_gold_frames(data, imported):
 def test_runner_forces_pull_displaced_atoms_back(imported):
     """The sign of the forces: opposite to the displacement from the relaxed slab."""
     frames, relaxed = imported["au_mgo_examples"], imported["au_mgo_relaxed"]
-    slab = relaxed.numbers[relaxed.atoms(0)] != 79
+    slab = relaxed.numbers[relaxed.atom_slice(0)] != 79
     place = {source: i for i, source in enumerate(relaxed.metadata["source"])}
     for frame in range(frames.n_frames):
-        part = frames.atoms(frame)
+        part = frames.atom_slice(frame)
         name = "1-doped.data" if (frames.numbers[part] == 13).any() else "1-undoped.data"
-        start = relaxed.positions[relaxed.atoms(place[name])]
+        start = relaxed.positions[relaxed.atom_slice(place[name])]
         np.testing.assert_array_equal(
-            frames.numbers[part], relaxed.numbers[relaxed.atoms(place[name])]
+            frames.numbers[part], relaxed.numbers[relaxed.atom_slice(place[name])]
         )
         moved = (frames.positions[part] - start)[slab]
         assert np.abs(moved).max() < 0.2
@@ -193,7 +194,7 @@ def test_gradients_become_forces(data, imported):
     energy, force = frames.energies["total"], frames.forces["total"]
     ratios = []
     for i in range(frames.n_frames - 1):
-        one, two = frames.atoms(i), frames.atoms(i + 1)
+        one, two = frames.atom_slice(i), frames.atom_slice(i + 1)
         if frames.metadata["trajectory"][i] != frames.metadata["trajectory"][i + 1]:
             continue
         step = frames.positions[two] - frames.positions[one]
@@ -267,7 +268,7 @@ def test_ionic_liquid(data):
     assert np.abs(force).max() == pytest.approx(7.06, abs=0.005)
     np.testing.assert_allclose(frames.cells, np.eye(3)[None] * np.full((38, 1, 1), 12.9))
     # the elements, which the file does not hold: the first N-H and the N-O of the anions are bonds
-    numbers = frames.numbers[frames.atoms(0)].reshape(-1)
+    numbers = frames.numbers[frames.atom_slice(0)].reshape(-1)
     assert (numbers[:2].tolist(), numbers[165:167].tolist()) == ([7, 1], [7, 8])
     for first, second, low, high in ((0, 1, 0.9, 1.6), (165, 166, 1.1, 1.6)):
         step = (

@@ -84,7 +84,7 @@ def test_a_download_is_a_source(project, files):
     confirmed = project.run("gnnip", "download", "water_anion", "--confirm", digits)
     assert confirmed.returncode == 0, confirmed.stderr
     project.snakemake(*choice)
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
 
     frames = load_arrays(project.folder / TARGET)
     assert frames.n_frames == 4

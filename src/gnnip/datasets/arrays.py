@@ -1,8 +1,7 @@
-"""Frames as flat arrays: what archives hold and what training reads. Needs numpy and h5py only."""
+"""Frames as flat arrays: what archives hold and what training reads. Needs numpy only."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -52,7 +51,7 @@ class FrameArrays:
         """Return the names of the energy terms."""
         return tuple(self.energies)
 
-    def atoms(self, frame: int) -> slice:
+    def atom_slice(self, frame: int) -> slice:
         """Return the slice of the atoms of one frame."""
         return slice(int(self.offsets[frame]), int(self.offsets[frame + 1]))
 
@@ -61,7 +60,7 @@ class FrameArrays:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Return positions (n, 3) in double precision, numbers (n,), cell (3, 3), pbc (3,) of one
         frame; the latter two are None where nothing is periodic."""
-        atoms, frame = self.atoms(int(frame)), int(frame)
+        atoms, frame = self.atom_slice(int(frame)), int(frame)
         positions = np.asarray(self.positions[atoms], dtype=np.float64)
         if self.cells is None or self.pbc is None or not self.pbc[frame].any():
             return positions, self.numbers[atoms], None, None
@@ -77,23 +76,21 @@ class FrameArrays:
 
     def force(self, term: str) -> np.ndarray:
         """Return the forces (n, 3) of one term; DataError when the frames have none."""
-        self.energy(term)
-        if term not in self.forces:
-            raise DataError(
-                f"The frames have no forces of the term '{term}'; train on energies only "
-                "(force_weight 0) or choose a data set with forces."
-            )
-        return self.forces[term]
+        return self._label("forces", term, "train on energies only (force_weight 0)")
 
     def stress(self, term: str) -> np.ndarray:
         """Return the stresses (frames, 3, 3) of one term; DataError when the frames have none."""
+        return self._label("stresses", term, "train without them (stress_weight 0)")
+
+    def _label(self, kind: str, term: str, cure: str) -> np.ndarray:
         self.energy(term)
-        if term not in self.stresses:
+        labels: dict[str, np.ndarray] = getattr(self, kind)
+        if term not in labels:
             raise DataError(
-                f"The frames have no stresses of the term '{term}'; train without them "
-                "(stress_weight 0) or choose a data set with stresses."
+                f"The frames have no {kind} of the term '{term}'; {cure} or choose a data set "
+                f"with {kind}."
             )
-        return self.stresses[term]
+        return labels[term]
 
     def column(self, name: str) -> np.ndarray:
         """Return a metadata column (frames,); DataError for an unknown one."""
@@ -151,17 +148,6 @@ class FrameArrays:
                 f"The {name} of frame {int(frame[np.argmax(bad)])} are not finite; remove the "
                 "frame or label it again."
             )
-
-
-def load_arrays(path: str | os.PathLike[str]) -> FrameArrays:
-    """Return the frames of an archive in eV, Angstrom, eV/Angstrom and eV/Angstrom^3, float64.
-
-    Raises DataError for a file that is missing, damaged or no archive of ours, and for labels that
-    are not finite.
-    """
-    from gnnip.datasets.store import read_frames
-
-    return in_project_units(read_frames(path))
 
 
 def in_project_units(frames: FrameArrays) -> FrameArrays:

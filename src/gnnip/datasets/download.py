@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import hashlib
-import json
 import os
 import shutil
 import stat
@@ -30,7 +29,7 @@ from gnnip.errors import DataError, nearest
 from gnnip.files import atomic_path, read_json, sha256, write_json
 
 DOWNLOADS, MIRROR = "GNNIP_DOWNLOADS", "GNNIP_MIRROR"
-UNKNOWN = "unknown"  #: the checksum of a file that nobody has told us
+UNKNOWN = "unknown"  #: stands for a checksum that is not known
 CONFIRMED = "confirmed.json"  #: checksums that the user confirmed, in the folder of downloads
 ATTEMPTS = 6  #: transfers of one file that may fail in a row without a byte gained
 _BLOCK = 1 << 16
@@ -42,7 +41,7 @@ _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to be had: name in the folder, address, checksum, and where that can be looked up.
+    """A file to fetch: name in the folder, address, checksum, and the page that states it.
 
     `checksum` is sha256:..., md5:..., git:... (the name of the file's blob in git) or unknown;
     `url` is an address, doi:<doi> to ask the repository behind it, or None for a file that only a
@@ -75,7 +74,7 @@ def fetch(
     failure without progress the wait doubles, from `wait` seconds. A checksum that nobody knows
     must be confirmed once: `confirm` is the beginning of the file's SHA-256, and is recorded.
 
-    Raises DataError when the file cannot be had, is not what its checksum says, or has none.
+    Raises DataError when the file cannot be fetched, does not match its checksum, or has none.
     """
     import pooch
     import requests
@@ -91,7 +90,7 @@ def fetch(
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target, progress):
         if target.is_file() and not _matches(target, checksum):
-            progress(f"{target} is not what its checksum says, it is got again")
+            progress(f"{target} does not match its checksum; it is fetched again")
             target.unlink()
         try:
             pooch.retrieve(
@@ -137,7 +136,7 @@ class _Transfer:
             url = f"{mirror.rstrip('/')}/{self.file.name}"
         if not url:
             raise DataError(
-                f"{self.file.name} has no address that a program can read: get it by hand from "
+                f"{self.file.name} has no address that a program can read: fetch it by hand from "
                 f"{self.file.record} and put it into {self.target.parent}."
             )
         self._download(_resolve(url, self.file) if url.startswith("doi:") else url)
@@ -238,8 +237,8 @@ class _PassingError(Exception):
 
 def _read_note(path: Path) -> dict[str, Any]:
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        note = read_json(path)
+    except (DataError, OSError, UnicodeDecodeError):
         return {}
     return note if isinstance(note, dict) else {}
 
@@ -300,7 +299,7 @@ def _alone(target: Path, progress: Callable[[str], object]) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            progress(f"{target.name} is being got by another process, waiting for it")
+            progress(f"{target.name} is being fetched by another process; waiting for it")
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
@@ -339,15 +338,11 @@ def git_blob(path: str | os.PathLike[str]) -> str:
 
 
 def _matches(path: Path, checksum: str) -> bool:
-    kind, _, digits = checksum.partition(":")
-    if kind == "git":
-        return git_blob(path) == digits
-    if kind == "sha256":
-        return sha256(path) == digits
-    if kind == "md5":
-        with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, "md5").hexdigest() == digits
-    return True
+    from pooch.hashes import hash_matches
+
+    if checksum.startswith("git:"):
+        return git_blob(path) == checksum.removeprefix("git:")
+    return checksum == UNKNOWN or hash_matches(path, checksum)
 
 
 def _confirmed(folder: Path) -> dict[str, str]:
@@ -373,11 +368,6 @@ def _ask(file: RemoteFile, target: Path, folder: Path, confirm: str | None) -> N
 
 
 # --- archives -------------------------------------------------------------------------------------
-
-
-def is_archive(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a zip or tar archive, by its content."""
-    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
 
 
 def unpack(path: str | os.PathLike[str], members: Sequence[str]) -> list[Path]:
@@ -412,7 +402,8 @@ def unpack(path: str | os.PathLike[str], members: Sequence[str]) -> list[Path]:
         LZMAError,
     ) as error:
         raise DataError(
-            f"{path} is damaged or no zip or tar archive ({error}); delete it and get it again."
+            f"{path} is damaged or not a zip or tar archive ({error}); delete it and fetch it "
+            "again."
         ) from error
 
 
@@ -498,5 +489,7 @@ def _extract(archive: _Archive, name: str, size: int, folder: Path) -> Path:
         with open(temporary, "wb") as stream:
             shutil.copyfileobj(source, stream, _BLOCK)
         if temporary.stat().st_size != size:
-            raise DataError(f"The member '{name}' is shorter than the archive says; get it again.")
+            raise DataError(
+                f"The member '{name}' is shorter than the archive says; fetch it again."
+            )
     return target

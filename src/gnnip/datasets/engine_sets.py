@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import gnnip
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.datasets.gathering import gather_frames
+from gnnip.datasets.gathering import gather_frames, read_trajectories, story, versions
 from gnnip.datasets.store import write_frames
 from gnnip.errors import DataError
 from gnnip.reference.engines import Engine, evaluate, make_engine, running
 from gnnip.reference.labelling import Labels, label_frames
-from gnnip.sampling.frames import Frame, Trajectory, read_trajectory
+from gnnip.sampling.frames import Frame, Trajectory
 
 TERM = "total"  #: name of the one energy term
 LABELLER = "engine"
@@ -60,10 +58,7 @@ def assemble(
     labelled by different engines, or when no frame could be labelled; EngineError for an engine
     that is not installed.
     """
-    if not trajectories:
-        raise DataError(f"There are no trajectories of {dataset} to assemble; run some first.")
-    content = [read_trajectory(path) for path in sorted(map(Path, trajectories))]
-    content.sort(key=lambda t: (t.plan["size"], t.plan["replica"]))
+    content = read_trajectories(dataset, trajectories)
     labels_of = make_engine(engine or _stated_engine(dataset, content))
     out = Path(out)
     folder = Path(cache) if cache is not None else out.with_name(out.name + ".labels")
@@ -76,24 +71,19 @@ def assemble(
         time_limit_s=time_limit_s,
         progress=progress,
     )
-    sampler = import_module(f"gnnip.sampling.{dataset}")
     arrays = gather(frames, labels, content[0].units)
     attributes: dict[str, str | int | float] = {
-        "title": sampler.TITLE,
+        "title": import_module(f"gnnip.sampling.{dataset}").TITLE,
         "labeller": LABELLER,
         "reference": labels_of.reference,
         **labels_of.provenance(),
         "label_accuracy_ev": label_accuracy(labels_of, int(arrays.n_atoms.max())),
-        "gnnip": gnnip.__version__,
-        "python": platform.python_version(),
-        **{package: metadata.version(package) for package in ("numpy", "ase", "h5py")},
-        "seed": int(content[0].plan["seed"]),
-        "plans": json.dumps([trajectory.plan for trajectory in content]),
+        **versions("numpy", "ase", "h5py"),
+        **story(content),
         "lost": json.dumps([event for trajectory in content for event in trajectory.events]),
         "failed": json.dumps(
             [f"{frames[i].columns['trajectory']}: {r}" for i, r in labels.failures.items()]
         ),
-        "sampling_seconds": float(sum(trajectory.seconds for trajectory in content)),
         "labelling_seconds": labels.seconds,
         **(provenance or {}),
     }
@@ -124,11 +114,10 @@ def gather(frames: Sequence[Frame], labels: Labels, column_units: Mapping[str, s
     stresses = labels.stresses[good]
     return gather_frames(
         [frames[i] for i in good],
-        TERM,
-        labels.energies[good],
-        [labels.forces[i] for i in good],
+        {TERM: labels.energies[good]},
+        {TERM: [labels.forces[i] for i in good]},
         {**UNITS, **column_units},
-        stresses if np.isfinite(stresses).all() else None,
+        {TERM: stresses} if np.isfinite(stresses).all() else None,
     )
 
 
@@ -139,18 +128,8 @@ def label_again(frames: FrameArrays, frame: int) -> dict[str, Any]:
 
     Raises EngineError when it is not installed, ConvergenceError when it fails.
     """
-    part = frames.atoms(frame)
-    structure = Frame(
-        frames.numbers[part].astype(np.int64),
-        frames.positions[part].astype(np.float64),
-        None if frames.pbc is None or not frames.pbc[frame].any() else _cell(frames, frame),
-        {},
-    )
+    positions, numbers, cell, _ = frames.structure(frame)
+    structure = Frame(numbers.astype(np.int64), positions, cell, {})
     with running(make_engine(str(frames.attributes["engine"])).again()) as calculator:
         found = evaluate(calculator, structure.atoms())
     return {f"energy_{TERM}": found.energy, f"forces_{TERM}": found.forces}
-
-
-def _cell(frames: FrameArrays, frame: int) -> np.ndarray:
-    assert frames.cells is not None
-    return frames.cells[frame]

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import yaml
 from pydantic import Field, field_validator
 
 from gnnip.datasets import download
@@ -18,6 +17,7 @@ from gnnip.datasets.imports.importer import ImportReport, import_files
 from gnnip.datasets.imports.settings import ImportSettings
 from gnnip.datasets.registry import registry_path
 from gnnip.errors import DataError, nearest
+from gnnip.files import read_yaml
 from gnnip.strict import Strict, validate
 
 FILE = "published.yaml"
@@ -29,7 +29,7 @@ class PublishedFile(Strict):
     name: str
     """Name in the folder of downloads and in a mirror; may begin with a folder."""
     url: str | None = None
-    """Address; `doi:<doi>` asks the repository behind it; null: to be got by hand."""
+    """Address; `doi:<doi>` asks the repository behind it; null: a person has to fetch it."""
     checksum: str
     """sha256:..., md5:..., git:... (the blob that the repository lists), or unknown: then the user
     confirms what was downloaded."""
@@ -81,10 +81,7 @@ def load_published(path: str | os.PathLike[str] | None = None) -> dict[str, Publ
     that is missing or no YAML.
     """
     path = registry_path().with_name(FILE) if path is None else Path(path)
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise DataError(f"{path} cannot be read as YAML ({error}); restore it from git.") from error
+    entries = read_yaml(path)
     return {name: validate(PublishedSet, e, f"{path.name}: {name}") for name, e in entries.items()}
 
 
@@ -129,8 +126,8 @@ def import_published(
 ) -> ImportReport:
     """Write the archive `out` of a published set; `files` are fetched when they are not given.
 
-    Raises DataError for files that cannot be had or read, or hold another number of frames than the
-    registry says.
+    Raises DataError for files that cannot be fetched or read, or hold another number of frames
+    than the registry says.
     """
     entry = find_published(name, path)
     found = fetch_published(entry, progress=progress) if files is None else files

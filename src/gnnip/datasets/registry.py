@@ -14,7 +14,7 @@ import yaml
 
 from gnnip.datasets.store import read_frames
 from gnnip.errors import DataError, nearest
-from gnnip.files import sha256, write_text
+from gnnip.files import read_yaml, sha256, write_text
 
 #: attributes of an archive that its entry repeats
 RECORDED = (
@@ -62,10 +62,7 @@ def load_registry(path: str | os.PathLike[str] | None = None) -> dict[str, dict[
     Raises DataError for invalid YAML or an entry without one of `REQUIRED`.
     """
     path = registry_path() if path is None else Path(path)
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise DataError(f"{path} cannot be read as YAML ({error}); restore it from git.") from error
+    entries = read_yaml(path)
     for name, entry in entries.items():
         missing = [key for key in REQUIRED if key not in (entry or {})]
         if missing:
@@ -144,7 +141,7 @@ def register(
     joined by the seed and the versions that the file itself records. Trajectories are registered by
     `gnnip.measurements.dynamics.register_trajectory`.
 
-    Raises DataError for a file that is not in the registry's folder or is no archive of ours.
+    Raises DataError for a file that is not in the registry's folder or of another format.
     """
     said = {"title": title, "reference": reference, "licence": licence, "made": made}
     check_place(archive, path)

@@ -23,7 +23,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.arrays import FrameArrays, in_project_units
 from gnnip.errors import DataError
 from gnnip.files import atomic_path
 
@@ -31,7 +31,7 @@ FORMAT = "gnnip frames"
 VERSION = 1
 FORCE_RESOLUTION = 1e-6  #: of stored forces, in their own unit
 _FAST = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
-_COMPRESSION = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+_SMALL = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
 
 
 def write_frames(
@@ -58,35 +58,35 @@ def write_frames(
         )
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({"format": FORMAT, "version": VERSION, **frames.attributes, **attributes})
-
-        def put(name: str, values: np.ndarray, unit: str | None = None, **extra: float) -> None:
-            if values.dtype.kind in "US":
-                values = values.astype(h5py.string_dtype())
-            dataset = file.create_dataset(name, data=values, **_COMPRESSION)
-            if unit is not None:
-                dataset.attrs["units"] = unit
-            dataset.attrs.update(extra)
-
-        put("positions", frames.positions.astype(np.float32), frames.units["positions"])
-        put("numbers", frames.numbers.astype(np.uint8))
-        put("offsets", frames.offsets.astype(np.int64))
-        for term, values in frames.energies.items():
-            put(f"energies/{term}", values.astype(np.float64), frames.units["energies"])
-        for term, values in frames.forces.items():
-            put(
-                f"forces/{term}",
-                _as_integers(values, force_resolution),
-                frames.units["forces"],
-                scale=force_resolution,
-            )
-        for term, values in frames.stresses.items():
-            put(f"stresses/{term}", values.astype(np.float64), frames.units["stresses"])
-        for column, values in frames.metadata.items():
-            put(f"metadata/{column}", np.asarray(values), frames.units.get(column))
+        for name, values, attached in _contents(frames, force_resolution):
+            file.create_dataset(name, data=values, **_SMALL).attrs.update(attached)
         if frames.cells is not None:
-            put("cells", frames.cells.astype(np.float64), frames.units["positions"])
+            cells = file.create_dataset("cells", data=frames.cells.astype(np.float64), **_SMALL)
+            cells.attrs["units"] = frames.units["positions"]
         if frames.pbc is not None:
-            put("pbc", frames.pbc.astype(bool))
+            file.create_dataset("pbc", data=frames.pbc.astype(bool), **_SMALL)
+
+
+def _contents(
+    frames: FrameArrays, force_resolution: float
+) -> Iterator[tuple[str, np.ndarray, dict[str, str | float]]]:
+    """Yield name, values and attributes of what an archive holds of frames, but cells and pbc."""
+    units = frames.units
+    yield "positions", frames.positions.astype(np.float32), {"units": units["positions"]}
+    yield "numbers", frames.numbers.astype(np.uint8), {}
+    yield "offsets", frames.offsets.astype(np.int64), {}
+    for term, values in frames.energies.items():
+        yield f"energies/{term}", values.astype(np.float64), {"units": units["energies"]}
+    for term, values in frames.forces.items():
+        attached: dict[str, str | float] = {"units": units["forces"], "scale": force_resolution}
+        yield f"forces/{term}", _as_integers(values, force_resolution), attached
+    for term, values in frames.stresses.items():
+        yield f"stresses/{term}", values.astype(np.float64), {"units": units["stresses"]}
+    for column, values in frames.metadata.items():
+        values = np.asarray(values)
+        if values.dtype.kind in "US":
+            values = values.astype(h5py.string_dtype())
+        yield f"metadata/{column}", values, {"units": units[column]} if column in units else {}
 
 
 @contextlib.contextmanager
@@ -122,24 +122,14 @@ class FrameWriter:
         """Add frames; DataError for arrays that do not fit together or to those before."""
         frames.check()
         if self.n_frames == 0:
-            self._extend("offsets", np.zeros(1, dtype=np.int64))
-        unit = frames.units
-        self._extend("positions", frames.positions.astype(np.float32), unit["positions"])
-        self._extend("numbers", frames.numbers.astype(np.uint8))
-        self._extend("offsets", self.n_atoms + frames.offsets[1:].astype(np.int64))
-        for term, values in frames.energies.items():
-            self._extend(f"energies/{term}", values.astype(np.float64), unit["energies"])
-        for term, values in frames.forces.items():
-            integers = _as_integers(values, self._resolution)
-            self._extend(f"forces/{term}", integers, unit["forces"], scale=self._resolution)
-        for term, values in frames.stresses.items():
-            self._extend(f"stresses/{term}", values.astype(np.float64), unit["stresses"])
-        for column, values in frames.metadata.items():
-            self._extend(f"metadata/{column}", np.asarray(values), unit.get(column))
+            self._extend("offsets", np.zeros(1, dtype=np.int64), {})
+        for name, values, attached in _contents(frames, self._resolution):
+            added = self.n_atoms + values[1:] if name == "offsets" else values
+            self._extend(name, added, attached)
         cells = np.zeros((frames.n_frames, 3, 3)) if frames.cells is None else frames.cells
         pbc = np.zeros((frames.n_frames, 3), dtype=bool) if frames.pbc is None else frames.pbc
-        self._extend("cells", cells.astype(np.float64), unit["positions"])
-        self._extend("pbc", pbc.astype(bool))
+        self._extend("cells", cells.astype(np.float64), {"units": frames.units["positions"]})
+        self._extend("pbc", pbc.astype(bool), {})
         self._periodic |= bool(pbc.any())
         self.n_frames += frames.n_frames
         self.n_atoms += int(frames.offsets[-1])
@@ -148,11 +138,7 @@ class FrameWriter:
         """Forget the forces written so far: the set has energies only."""
         self._file.pop("forces", None)
 
-    def _extend(
-        self, name: str, values: np.ndarray, unit: str | None = None, **extra: float
-    ) -> None:
-        if values.dtype.kind in "US":
-            values = values.astype(h5py.string_dtype())
+    def _extend(self, name: str, values: np.ndarray, attached: Mapping[str, str | float]) -> None:
         if name not in self._file:
             if self.n_frames:
                 raise DataError(
@@ -162,9 +148,7 @@ class FrameWriter:
             dataset = self._file.create_dataset(
                 name, data=values, maxshape=(None, *values.shape[1:]), chunks=True, **_FAST
             )
-            if unit is not None:
-                dataset.attrs["units"] = unit
-            dataset.attrs.update(extra)
+            dataset.attrs.update(attached)
             return
         dataset = self._file[name]
         before = len(dataset)
@@ -199,6 +183,14 @@ def _as_integers(forces: np.ndarray, resolution: float) -> np.ndarray:
     return scaled.astype(np.int32)
 
 
+def load_arrays(path: str | os.PathLike[str]) -> FrameArrays:
+    """Return the frames of an archive in eV, Angstrom, eV/Angstrom and eV/Angstrom^3, float64.
+
+    Raises DataError as `read_frames` does.
+    """
+    return in_project_units(read_frames(path))
+
+
 def read_frames(path: str | os.PathLike[str]) -> FrameArrays:
     """Return the frames of an archive in the units of the file.
 
@@ -215,7 +207,8 @@ def read_frames(path: str | os.PathLike[str]) -> FrameArrays:
             frames = _read(file, path)
     except (OSError, KeyError, RuntimeError) as error:
         raise DataError(
-            f"{path} is truncated or no HDF5 archive of ours; delete it and fetch or make it again."
+            f"{path} is truncated or not an HDF5 archive of gnnip; delete it, then fetch or make "
+            "it again."
         ) from error
     frames.check()
     return frames
@@ -223,7 +216,9 @@ def read_frames(path: str | os.PathLike[str]) -> FrameArrays:
 
 def _read(file: h5py.File, path: Path) -> FrameArrays:
     if file.attrs.get("format") != FORMAT:
-        raise DataError(f"{path} is HDF5 but no gnnip archive; give a file made by write_frames.")
+        raise DataError(
+            f"{path} is an HDF5 file but not an archive of gnnip; give a file made by write_frames."
+        )
     if file.attrs["version"] > VERSION:
         raise DataError(
             f"{path} has format version {file.attrs['version']}, this gnnip reads up to "

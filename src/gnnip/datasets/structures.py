@@ -12,8 +12,9 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from gnnip.datasets.arrays import FrameArrays, load_arrays
+from gnnip.datasets.arrays import FrameArrays
 from gnnip.datasets.registry import check_archive
+from gnnip.datasets.store import load_arrays
 
 
 def archive_path(name_or_path: str | os.PathLike[str]) -> Path:
@@ -35,7 +36,7 @@ def load_structures(
 
 
 def _structure(frames: FrameArrays, frame: int, terms: list[str]) -> ase.Atoms:
-    part = frames.atoms(frame)
+    part = frames.atom_slice(frame)
     atoms = ase.Atoms(
         numbers=frames.numbers[part],
         positions=frames.positions[part],

@@ -3,57 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from gnnip.datasets import engine_sets
 from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.references import OWN_MODELS
 from gnnip.datasets.store import FORCE_RESOLUTION, read_frames
 from gnnip.errors import DataError, nearest
-
-#: relabel(frames, frame, accuracy) -> energy_<term>, forces_<term> in the units of the data set
-Relabeller = Callable[[FrameArrays, int, float], Mapping[str, Any]]
-
-
-def _water_anion(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
-    from gnnip.sampling import water_anion
-
-    return water_anion.label(frames.positions[frames.atoms(frame)].astype(np.float64), accuracy)
-
-
-def _point_charges(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
-    from gnnip.sampling import point_charges
-
-    part = frames.atoms(frame)
-    positions = frames.positions[part].astype(np.float64)
-    return point_charges.label_again(positions, frames.numbers[part])
-
-
-def _au_mgo(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
-    from gnnip.sampling import au_mgo
-
-    part = frames.atoms(frame)
-    assert frames.cells is not None
-    positions = frames.positions[part].astype(np.float64)
-    return au_mgo.label_again(positions, frames.numbers[part], frames.cells[frame])
-
-
-def _engine(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
-    from gnnip.datasets import engine_sets
-
-    return engine_sets.label_again(frames, frame)
-
-
-#: by the attribute `labeller` of the data set
-LABELLERS: dict[str, Relabeller] = {
-    "water_anion": _water_anion,
-    "point_charges": _point_charges,
-    "au_mgo": _au_mgo,
-    "engine": _engine,
-}
+from gnnip.reference.engines import EngineError, make_engine
 
 #: unit -> suffix of column names
 _SUFFIXES = {
@@ -84,58 +47,24 @@ def verify_labels(
     Labels of a program that no pip installs (CP2K) are compared where it is found; elsewhere the
     table has one row without numbers whose `note` says so.
 
-    Returns
-    -------
-    One row per frame and term: frame, n_atoms, term, energy_stored_<unit>,
+    Returns one row per frame and term: frame, n_atoms, term, energy_stored_<unit>,
     energy_recomputed_<unit>, energy_error_<unit>, force_error_<unit> (largest component), with
     units as ev and ev_per_a or hartree and hartree_per_bohr.
 
-    Raises
-    ------
-    DataError : an unknown labeller or unit, no stated accuracy, labels beyond the tolerance.
+    Raises DataError for an unknown labeller or unit, no stated accuracy, or labels beyond the
+    tolerance.
     """
     frames = read_frames(path)
-    name = str(frames.attributes.get("labeller", ""))
-    if name not in LABELLERS:
-        raise DataError(f"{path} names no known labeller ('{name}'){nearest(name, LABELLERS)}.")
-    energy_unit, force_unit = (frames.units.get(q, "") for q in ("energies", "forces"))
-    for unit in (energy_unit, force_unit):
-        if unit not in _SUFFIXES:
-            raise DataError(f"{path} has the unit '{unit}'{nearest(unit, _SUFFIXES)}.")
-    energy, force = _SUFFIXES[energy_unit], _SUFFIXES[force_unit]
-    stated = frames.attributes.get(f"label_accuracy_{energy}")
-    if stated is None:
-        raise DataError(f"{path} does not say how exact its labels are (label_accuracy_{energy}).")
+    energy, force, stated = _units_and_accuracy(frames, path)
     missing = _missing_program(frames)
     if missing:
         return pd.DataFrame([{"frame": np.nan, "note": f"not verified: {missing}"}])
-    accuracy = max(0.1 * float(stated), 1e-7) if accuracy is None else accuracy
-    energy_tolerance = float(stated) if energy_tolerance is None else energy_tolerance
+    accuracy = max(0.1 * stated, 1e-7) if accuracy is None else accuracy
+    energy_tolerance = stated if energy_tolerance is None else energy_tolerance
     if force_tolerance is None:
         force_tolerance = max(5.0 * energy_tolerance, FORCE_RESOLUTION)
-    rng = np.random.default_rng(seed)
-    rows = []
-    for frame in np.sort(rng.permutation(frames.n_frames)[:n]):
-        part = frames.atoms(int(frame))
-        fresh = LABELLERS[name](frames, int(frame), accuracy)
-        for term in frames.terms:
-            stored = float(frames.energies[term][frame])
-            force_error = (
-                float(np.abs(frames.forces[term][part] - fresh[f"forces_{term}"]).max())
-                if term in frames.forces
-                else np.nan
-            )
-            rows.append(
-                {
-                    "frame": int(frame),
-                    "n_atoms": int(frames.n_atoms[frame]),
-                    "term": term,
-                    f"energy_stored_{energy}": stored,
-                    f"energy_recomputed_{energy}": float(fresh[f"energy_{term}"]),
-                    f"energy_error_{energy}": stored - float(fresh[f"energy_{term}"]),
-                    f"force_error_{force}": force_error,
-                }
-            )
+    chosen = np.sort(np.random.default_rng(seed).permutation(frames.n_frames)[:n])
+    rows = [row for i in chosen for row in _compare(frames, int(i), accuracy, energy, force)]
     table = pd.DataFrame(rows)
     wrong = table[
         (table[f"energy_error_{energy}"].abs() > energy_tolerance)
@@ -146,18 +75,73 @@ def verify_labels(
         raise DataError(
             f"{Path(path).name}: {len(wrong)} of {len(table)} labels differ from the reference, "
             f"first the '{worst['term']}' term of frame {worst['frame']} by "
-            f"{worst[f'energy_error_{energy}']:.1e} {energy_unit} and "
-            f"{worst[f'force_error_{force}']:.1e} {force_unit}; label the set again."
+            f"{worst[f'energy_error_{energy}']:.1e} {frames.units['energies']} and "
+            f"{worst[f'force_error_{force}']:.1e} {frames.units['forces']}; label the set again."
         )
     return table
+
+
+def _units_and_accuracy(
+    frames: FrameArrays, path: str | os.PathLike[str]
+) -> tuple[str, str, float]:
+    """Return the suffixes of energies and forces and the stated accuracy of the energies."""
+    name, known = str(frames.attributes.get("labeller", "")), [*OWN_MODELS, engine_sets.LABELLER]
+    if name not in known:
+        raise DataError(f"{path} names an unknown labeller ('{name}'){nearest(name, known)}.")
+    units = [frames.units.get(quantity, "") for quantity in ("energies", "forces")]
+    for unit in units:
+        if unit not in _SUFFIXES:
+            raise DataError(f"{path} has the unit '{unit}'{nearest(unit, _SUFFIXES)}.")
+    energy, force = (_SUFFIXES[unit] for unit in units)
+    stated = frames.attributes.get(f"label_accuracy_{energy}")
+    if stated is None:
+        raise DataError(f"{path} does not say how exact its labels are (label_accuracy_{energy}).")
+    return energy, force, float(stated)
+
+
+def _compare(
+    frames: FrameArrays, frame: int, accuracy: float, energy: str, force: str
+) -> list[dict[str, Any]]:
+    """Return one row per term of a frame, its labels computed again."""
+    fresh = _label_again(frames, frame, accuracy)
+    part = frames.atom_slice(frame)
+    rows = []
+    for term in frames.terms:
+        stored, again = float(frames.energies[term][frame]), float(fresh[f"energy_{term}"])
+        force_error = np.nan
+        if term in frames.forces:
+            difference = frames.forces[term][part] - fresh[f"forces_{term}"]
+            force_error = float(np.abs(difference).max())
+        rows.append(
+            {
+                "frame": frame,
+                "n_atoms": int(frames.n_atoms[frame]),
+                "term": term,
+                f"energy_stored_{energy}": stored,
+                f"energy_recomputed_{energy}": again,
+                f"energy_error_{energy}": stored - again,
+                f"force_error_{force}": force_error,
+            }
+        )
+    return rows
+
+
+def _label_again(frames: FrameArrays, frame: int, accuracy: float) -> Mapping[str, Any]:
+    """Return energy_<term> and forces_<term> in the units of the data set."""
+    labeller = str(frames.attributes["labeller"])
+    if labeller == engine_sets.LABELLER:
+        return engine_sets.label_again(frames, frame)
+    sampler = import_module(f"gnnip.sampling.{labeller}")
+    positions, numbers, cell, _ = frames.structure(frame)
+    if labeller == "water_anion":
+        return sampler.label(positions, accuracy)
+    return sampler.label_again(positions, numbers, *(() if cell is None else (cell,)))
 
 
 def _missing_program(frames: FrameArrays) -> str:
     """Return why the labels' program cannot be asked here; nothing for what pip installs."""
     if "engine" not in frames.attributes:
         return ""
-    from gnnip.reference.engines import EngineError, make_engine
-
     engine = make_engine(str(frames.attributes["engine"]))
     try:
         engine.version()

@@ -106,7 +106,7 @@ def measure_conservation(
     import pandas as pd
     import torch
 
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
 
     torch.set_num_threads(threads)
     moved, wanted = Motion.read(motion), Order.read(order or {})

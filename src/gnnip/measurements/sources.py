@@ -166,7 +166,7 @@ def _graphs(frames: FrameArrays, model: Potential) -> GraphStore:
 @functools.lru_cache(maxsize=2)
 def load_frames(path: Path) -> FrameArrays:
     """Return the frames of an archive (eV, Angstrom); read once."""
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
 
     return load_arrays(path)
 

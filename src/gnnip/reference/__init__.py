@@ -42,8 +42,8 @@ def make_calculator(text: str) -> Any:
     """Return a new ASE calculator for a text such as `water_anion accuracy_hartree=1e-3`, or that
     of an engine, `xtb method=GFN1-xTB` (see `gnnip.reference.engines`).
 
-    Raises ConfigError for an unknown name and for a setting that cannot be, EngineError for an
-    engine that is not installed.
+    Raises ConfigError for an unknown name or a wrong setting, EngineError for an engine that is
+    not installed.
     """
     if _is_engine(text):
         from gnnip.reference.engines import make_engine
@@ -57,12 +57,12 @@ def make_calculator(text: str) -> Any:
             settings[key] = float(value)
         except ValueError:
             raise ConfigError(
-                f"'{word}' in the reference '{text}' is no setting; write key=number."
+                f"'{word}' in the reference '{text}' is not a setting; write key=number."
             ) from None
     try:
         return getattr(import_module(module), cls)(**settings)
     except TypeError as error:
-        raise ConfigError(f"The reference '{text}' cannot be made: {error}.") from None
+        raise ConfigError(f"The reference '{text}' has a wrong setting: {error}.") from None
 
 
 def origin(text: str) -> dict[str, str]:

@@ -31,47 +31,56 @@ def _water_positions(atoms: Any) -> np.ndarray:
     return positions
 
 
-class SPCF(Calculator):
-    """V_SPC/F of a water cluster, atoms in the order O H H O H H ...
-
-    `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), energy_hartree.
-    """
+class _Model(Calculator):
+    """A calculator that computes all its results at once, whichever are asked for."""
 
     implemented_properties: list[str] = ["energy", "free_energy", "forces"]  # noqa: RUF012
 
     def calculate(
-        self,
-        atoms: Any = None,
-        properties: Any = ("energy",),
-        system_changes: Any = all_changes,
+        self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
     ) -> None:
-        """Compute everything; raises StructureError for anything but water clusters."""
+        """Compute everything; raises what the class says."""
         super().calculate(atoms, properties, system_changes)
-        energy, forces = energy_and_forces(_water_positions(self.atoms))
-        self.results = {
-            "energy": energy * HARTREE,
-            "free_energy": energy * HARTREE,
-            "forces": forces * HARTREE_PER_BOHR,
-            "energy_hartree": energy,
-        }
+        self.results = self._results(self.atoms)
+
+    def _results(self, atoms: Any) -> dict[str, Any]:
+        raise NotImplementedError
 
 
-class TuriBorgis(Calculator):
+def _in_ev(energy: float, forces: np.ndarray) -> dict[str, Any]:
+    """Return energy (eV), free_energy, forces (eV/Angstrom) and energy_hartree of atomic units."""
+    return {
+        "energy": energy * HARTREE,
+        "free_energy": energy * HARTREE,
+        "forces": forces * HARTREE_PER_BOHR,
+        "energy_hartree": energy,
+    }
+
+
+class SPCF(_Model):
+    """V_SPC/F of a water cluster, atoms in the order O H H O H H ...
+
+    `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), energy_hartree. Raises
+    StructureError for anything but an isolated water cluster.
+    """
+
+    def _results(self, atoms: Any) -> dict[str, Any]:
+        return _in_ev(*energy_and_forces(_water_positions(atoms)))
+
+
+class TuriBorgis(_Model):
     """Ground state E_0 of the excess electron of a water cluster, atoms O H H O H H ...
 
     Add it to :class:`SPCF` (``ase.calculators.mixing.SumCalculator``) for the anion's energy.
-
-    Parameters
-    ----------
-    accuracy_hartree : error of E_0 allowed (Hartree)
-    gap : also solve for the first excited state
+    `accuracy_hartree` is the error of E_0 allowed; `gap` also solves for the first excited state.
 
     `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), energy_hartree,
     gyration_radius (Angstrom), centre (3,) (Angstrom), gap_hartree (None unless asked for),
     converged.
-    """
 
-    implemented_properties: list[str] = ["energy", "free_energy", "forces"]  # noqa: RUF012
+    Raises StructureError for anything but an isolated water cluster, ConvergenceError when the
+    solver fails or the cluster does not bind an electron.
+    """
 
     def __init__(self, accuracy_hartree: float = 1e-4, gap: bool = False, **kwargs: Any) -> None:
         """See the class."""
@@ -80,23 +89,8 @@ class TuriBorgis(Calculator):
         self.gap = bool(gap)
         self._last: tuple[np.ndarray, ElectronState] | None = None
 
-    def calculate(
-        self,
-        atoms: Any = None,
-        properties: Any = ("energy",),
-        system_changes: Any = all_changes,
-    ) -> None:
-        """Compute everything.
-
-        Raises
-        ------
-        StructureError
-            Anything but an isolated water cluster.
-        ConvergenceError
-            The solver failed, or the cluster does not bind an electron.
-        """
-        super().calculate(atoms, properties, system_changes)
-        positions = _water_positions(self.atoms)
+    def _results(self, atoms: Any) -> dict[str, Any]:
+        positions = _water_positions(atoms)
         guess = self._guess(positions)
         # on one grid energies and forces of neighbouring geometries match to rounding
         state = self.solver.solve(
@@ -111,11 +105,8 @@ class TuriBorgis(Calculator):
             )
         assert state.forces is not None
         self._last = (positions, state)
-        self.results = {
-            "energy": state.energy * HARTREE,
-            "free_energy": state.energy * HARTREE,
-            "forces": state.forces * HARTREE_PER_BOHR,
-            "energy_hartree": state.energy,
+        return {
+            **_in_ev(state.energy, state.forces),
             "gyration_radius": state.gyration_radius * BOHR,
             "centre": state.centre * BOHR,
             "gap_hartree": state.gap,
@@ -130,21 +121,15 @@ class TuriBorgis(Calculator):
         return self._last[1] if step < 0.5 else None
 
 
-class WaterAnion(Calculator):
+class WaterAnion(_Model):
     """V_SPC/F + E_0 of a water cluster anion, atoms O H H O H H ...
 
     It remembers the electron from call to call, as :class:`TuriBorgis` does: give every trajectory
-    a calculator of its own.
-
-    Parameters
-    ----------
-    accuracy_hartree : error of E_0 allowed (Hartree)
+    a calculator of its own. Raises as that does. `accuracy_hartree` is the error of E_0 allowed.
 
     `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), atomic_energy and
     electronic_energy (eV), and gyration_radius (Angstrom) of the electron.
     """
-
-    implemented_properties: list[str] = ["energy", "free_energy", "forces"]  # noqa: RUF012
 
     def __init__(self, accuracy_hartree: float = 1e-4) -> None:
         """See the class."""
@@ -160,19 +145,12 @@ class WaterAnion(Calculator):
         electron = self.electron.solver.solve(positions, forces=False)
         return float((water + electron.energy) * HARTREE)
 
-    def calculate(
-        self,
-        atoms: Any = None,
-        properties: Any = ("energy",),
-        system_changes: Any = all_changes,
-    ) -> None:
-        """Compute everything; raises as :class:`TuriBorgis` does."""
-        super().calculate(atoms, properties, system_changes)
+    def _results(self, atoms: Any) -> dict[str, Any]:
         for term in (self.water, self.electron):
-            term.calculate(self.atoms)
+            term.calculate(atoms)
         water, electron = self.water.results, self.electron.results
         energy = water["energy"] + electron["energy"]
-        self.results = {
+        return {
             "energy": energy,
             "free_energy": energy,
             "forces": water["forces"] + electron["forces"],
@@ -182,14 +160,14 @@ class WaterAnion(Calculator):
         }
 
 
-class AuMgO(Calculator):
+class AuMgO(_Model):
     """Stand-in for DFT of Au2 on MgO and on Al-doped MgO, periodic in three directions.
 
-    Parameters
-    ----------
-    accuracy : neglected factor in the sum over reciprocal vectors
+    `accuracy` is the neglected factor in the sum over reciprocal vectors.
 
-    `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), charges (n,) (e).
+    `results`: energy (eV), free_energy, forces (n, 3) (eV/Angstrom), charges (n,) (e). Raises
+    StructureError for a structure that is not periodic in all directions, has other elements than
+    O, Mg, Al and Au, or atoms at one place.
     """
 
     implemented_properties: list[str] = ["energy", "free_energy", "forces", "charges"]  # noqa: RUF012
@@ -202,28 +180,16 @@ class AuMgO(Calculator):
         self.accuracy = float(accuracy)
         self.model = charge_equilibration.shipped_parameters()
 
-    def calculate(
-        self,
-        atoms: Any = None,
-        properties: Any = ("energy",),
-        system_changes: Any = all_changes,
-    ) -> None:
-        """Compute everything; raises StructureError for a structure that is not periodic in all
-        directions, has other elements than O, Mg, Al and Au, or atoms at one place."""
-        super().calculate(atoms, properties, system_changes)
-        if not self.atoms.pbc.all():
+    def _results(self, atoms: Any) -> dict[str, Any]:
+        if not atoms.pbc.all():
             raise StructureError(
                 "The structure is not periodic in all three directions; give the slab a cell with "
                 "vacuum and set atoms.pbc = True."
             )
         found = charge_equilibration.evaluate(
-            self.model,
-            self.atoms.numbers,
-            self.atoms.positions,
-            np.array(self.atoms.cell),
-            accuracy=self.accuracy,
+            self.model, atoms.numbers, atoms.positions, np.array(atoms.cell), accuracy=self.accuracy
         )
-        self.results = {
+        return {
             "energy": found.energy,
             "free_energy": found.energy,
             "forces": found.forces,

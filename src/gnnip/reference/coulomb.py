@@ -1,4 +1,4 @@
-"""Exact Coulomb energies, forces and per-particle energies of charges in open boundaries.
+"""Exact Coulomb energies and forces of charges in open boundaries.
 
     E = k sum_{i<j} q_i q_j / r_ij,    F_i = k q_i sum_j q_j (r_i - r_j) / r_ij^3
 
@@ -17,13 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from gnnip.errors import StructureError
 from gnnip.units import COULOMB_CONSTANT
 
+Floats = NDArray[np.float64]
+
 CLOSEST = 1e-3  #: two charges nearer than this are one point (Angstrom)
 _BLOCK = 512
 
 
-def check_charges(
-    positions: ArrayLike, charges: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def check_charges(positions: ArrayLike, charges: ArrayLike) -> tuple[Floats, Floats]:
     """Return positions (n, 3) and charges (n,) as float64 arrays.
 
     Raises StructureError for no particles, shapes that do not fit together and values that are not
@@ -48,33 +48,17 @@ def check_charges(
     return points, values
 
 
-def energy_and_forces(
-    positions: ArrayLike, charges: ArrayLike
-) -> tuple[float, NDArray[np.float64]]:
+def energy_and_forces(positions: ArrayLike, charges: ArrayLike) -> tuple[float, Floats]:
     """Return the energy (eV) and the forces (n, 3) (eV/Angstrom) of point charges.
 
-    Args:
-        positions: (n, 3), Angstrom.
-        charges: (n,), elementary charges.
-
-    Raises:
-        StructureError: as `check_charges`, and for two charges at one point.
+    `positions` (n, 3) in Angstrom, `charges` (n,) in elementary charges. Raises StructureError as
+    `check_charges`, and for two charges at one point.
     """
     energies, forces = _sums(*check_charges(positions, charges))
     return float(energies.sum()), forces
 
 
-def particle_energies(positions: ArrayLike, charges: ArrayLike) -> NDArray[np.float64]:
-    """Return the energy of every particle (n,), eV: half of each pair it belongs to.
-
-    They add up to the total energy. Arguments and errors are those of `energy_and_forces`.
-    """
-    return _sums(*check_charges(positions, charges))[0]
-
-
-def _sums(
-    points: NDArray[np.float64], charges: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _sums(points: Floats, charges: Floats) -> tuple[Floats, Floats]:
     """Return particle energies (n,) and forces (n, 3), by blocks of rows to bound the memory."""
     n = len(points)
     energies, forces = np.empty(n), np.empty((n, 3))
@@ -97,7 +81,7 @@ def _sums(
     return energies, forces
 
 
-def direct_sum(positions: ArrayLike, charges: ArrayLike) -> tuple[float, NDArray[np.float64]]:
+def direct_sum(positions: ArrayLike, charges: ArrayLike) -> tuple[float, Floats]:
     """Return energy (eV) and forces (n, 3) (eV/Angstrom) by a loop over pairs, extended precision.
 
     Slow and independent of `energy_and_forces`. Errors are those of `check_charges`.

@@ -19,14 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gnnip.errors import ConvergenceError
 from gnnip.reference.engines import Engine, EngineError, check_positive, one_thread
 
 #: programs by preference; those named psmp and popt are started by mpirun
 PROGRAMS = ("cp2k.psmp", "cp2k.popt", "cp2k.ssmp", "cp2k.sopt")
 #: where packages put the basis sets, when CP2K_DATA_DIR does not say it
 _DATA = ("/usr/share/cp2k", "/usr/share/cp2k-data")
-_NOT_CONVERGED = "SCF run NOT converged"
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Cp2k(Engine):
     ranks: int = 1
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for numbers that make no sense."""
+        """Raise ConfigError for a number out of its range."""
         check_positive(
             self,
             "cutoff",
@@ -79,66 +77,15 @@ class Cp2k(Engine):
         """Start CP2K in a folder of its own, which `close` removes."""
         program = _program()
         one_thread()
-        from ase.calculators.cp2k import CP2K
-        from ase.units import Rydberg
+        from gnnip.reference.cp2k_calculator import Cp2kCalculator
 
-        folder = tempfile.mkdtemp(prefix="cp2k-")
         if "CP2K_DATA_DIR" not in os.environ:
             found = next((p for p in _DATA if Path(p, "BASIS_MOLOPT").exists()), None)
             if found is not None:
                 os.environ["CP2K_DATA_DIR"] = found
-        label = str(Path(folder, "run"))
-
-        class Cp2kCalculator(CP2K):
-            """ASE's calculator, which notices a field that did not converge and cleans up."""
-
-            def calculate(self, *arguments: Any, **keywords: Any) -> None:
-                """Compute energy, forces and stress; ConvergenceError when the field fails."""
-                output = Path(f"{label}.out")
-                before = output.stat().st_size if output.exists() else 0
-                super().calculate(*arguments, **keywords)
-                with open(output, encoding="utf-8", errors="replace") as stream:
-                    stream.seek(before)
-                    if _NOT_CONVERGED in stream.read():
-                        raise ConvergenceError("the field of CP2K is not self-consistent")
-
-            def close(self) -> None:
-                """End the program and remove its files."""
-                shell, self._shell, self._force_env_id = self._shell, None, None
-                child = None if shell is None else shell._child
-                if child is not None and not shell.isready:
-                    # in the middle of something: mpirun passes the signal on to its processes
-                    child.terminate()
-                    try:
-                        child.wait(timeout=10)
-                    except subprocess.TimeoutExpired:
-                        child.kill()
-                        child.wait()
-                    child.stdin.close()
-                    child.stdout.close()
-                    shell._child = None
-                    shell.isready = False
-                elif child is not None:
-                    shell.close()
-                shutil.rmtree(folder, ignore_errors=True)
-
+        folder = tempfile.mkdtemp(prefix="cp2k-")
         try:
-            return Cp2kCalculator(
-                command=self._command(program),
-                label=label,
-                inp=self._input(),
-                xc=self.functional,
-                basis_set=self.basis,
-                basis_set_file="BASIS_MOLOPT",
-                potential_file="GTH_POTENTIALS",
-                cutoff=self.cutoff * Rydberg,
-                max_scf=self.max_iterations,
-                charge=self.charge,
-                multiplicity=self.multiplicity,
-                uks=self.multiplicity > 1,
-                stress_tensor=True,
-                print_level="LOW",
-            )
+            return Cp2kCalculator(folder, self._command(program), self._input(), self)
         except Exception as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise EngineError(

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+
 
 class Workspace:
     """Reusable memory: fresh pages would cost more than the iteration itself."""
@@ -35,11 +37,66 @@ class Workspace:
 class Roots(NamedTuple):
     """Eigenvalues (k,), eigenvectors (k, n), residual norms (k,), products with H, success."""
 
-    values: NDArray[np.float64]
+    values: Floats
     vectors: NDArray[Any]
-    residuals: NDArray[np.float64]
+    residuals: Floats
     applications: int
     converged: bool
+
+
+class _Basis:
+    """Orthonormal vectors, their products with H, and H between them."""
+
+    def __init__(
+        self,
+        apply: Callable[[NDArray[Any], NDArray[Any]], None],
+        n: int,
+        size: int,
+        workspace: Workspace,
+    ) -> None:
+        self.apply, self.size, self.workspace = apply, size, workspace
+        self.vectors = workspace.array("basis", (size, n))
+        self.products = workspace.array("products", (size, n))
+        self.small = np.zeros((size, size))
+        self.count = self.applications = 0
+        self._work = workspace.array("work", (n,))
+
+    def extend(self, vector: NDArray[Any]) -> int:
+        """Orthonormalise a vector against the basis and take it in; return 1 unless dependent."""
+        k = self.count
+        u = self.vectors[k]
+        u[:] = vector
+        norm = np.sqrt(np.dot(u, u))
+        if not norm > 0.0:
+            return 0
+        u /= norm
+        total = norm = 1.0
+        while k:
+            np.dot(self.vectors[:k] @ u, self.vectors[:k], out=self._work)
+            u -= self._work
+            norm = np.sqrt(np.dot(u, u))
+            u /= max(norm, 1e-30)
+            total *= norm
+            if total < 1e-5:
+                return 0
+            if norm > 0.5:  # otherwise cancellation calls for another pass
+                break
+        self.apply(u, self.products[k])
+        self.applications += 1
+        self.small[k, : k + 1] = self.products[: k + 1] @ u
+        self.small[: k + 1, k] = self.small[k, : k + 1]
+        self.count += 1
+        return 1
+
+    def keep(self, rows: Floats, Y: NDArray[Any], values: NDArray[Any]) -> None:
+        """Replace the basis by combinations `rows` (m, count); Y and values diagonalise `small`."""
+        m, n = len(rows), self.vectors.shape[1]
+        for array in (self.vectors, self.products):
+            new = self.workspace.array("kept", (m, n))
+            np.dot(rows.astype(array.dtype), array[: self.count], out=new)
+            array[:m] = new
+        self.small[:m, :m] = (rows @ Y) @ np.diag(values) @ (rows @ Y).T
+        self.count = m
 
 
 def lowest(
@@ -54,93 +111,67 @@ def lowest(
 ) -> Roots:
     """Lowest eigenpairs, one for each of `tolerances` (residual norms).
 
-    Parameters
-    ----------
     apply : writes H x of its first argument (n,) into its second
     kinetic : (n,) diagonal of T, not negative, in the units of the eigenvalues
     start : vectors (n,) to begin with, at least as many as roots
     size : most basis vectors held
     """
     n, roots = kinetic.size, len(tolerances)
-    size = max(size, 3 * roots + len(start) + 1)
-    U = workspace.array("basis", (size, n))
-    HU = workspace.array("products", (size, n))
+    basis = _Basis(apply, n, max(size, 3 * roots + len(start) + 1), workspace)
     X = workspace.array("ritz", (roots, n))
     R = workspace.array("residual", (roots, n))
-    d = workspace.array("correction", (n,))
     work = workspace.array("work", (n,))
-    small = np.zeros((size, size))
-    k = applications = 0
-
-    def extend(vector: NDArray[Any]) -> int:
-        """Orthonormalise a vector against the basis and take it in; return 1 unless dependent."""
-        nonlocal k, applications
-        u = U[k]
-        u[:] = vector
-        norm = np.sqrt(np.dot(u, u))
-        if not norm > 0.0:
-            return 0
-        u /= norm
-        total = norm = 1.0
-        while k:
-            np.dot(U[:k] @ u, U[:k], out=work)
-            u -= work
-            norm = np.sqrt(np.dot(u, u))
-            u /= max(norm, 1e-30)
-            total *= norm
-            if total < 1e-5:
-                return 0
-            if norm > 0.5:  # otherwise cancellation calls for another pass
-                break
-        apply(u, HU[k])
-        applications += 1
-        small[k, : k + 1] = HU[: k + 1] @ u
-        small[: k + 1, k] = small[k, : k + 1]
-        k += 1
-        return 1
-
     for vector in start:
-        extend(vector)
+        basis.extend(vector)
     previous = np.zeros((0, 0))
     while True:
-        values, Y = np.linalg.eigh(small[:k, :k])
+        k, scalar = basis.count, basis.vectors.dtype.type
+        values, Y = np.linalg.eigh(basis.small[:k, :k])
         ritz = np.ascontiguousarray(Y[:, :roots].T)
-        np.dot(ritz.astype(U.dtype), U[:k], out=X)
-        np.dot(ritz.astype(U.dtype), HU[:k], out=R)
+        np.dot(ritz.astype(scalar), basis.vectors[:k], out=X)
+        np.dot(ritz.astype(scalar), basis.products[:k], out=R)
         for root in range(roots):
-            np.multiply(X[root], U.dtype.type(values[root]), out=work)
+            np.multiply(X[root], scalar(values[root]), out=work)
             R[root] -= work
         residuals = np.sqrt([float(np.dot(row, row)) for row in R])
         pending = [root for root in range(roots) if not residuals[root] < tolerances[root]]
+        applications = basis.applications
         if not pending or applications >= max_applications:
             return Roots(values[:roots], X.copy(), residuals, applications, not pending)
-        if k + len(pending) > size:
+        if k + len(pending) > basis.size:
             older = np.zeros((len(previous), k))
             older[:, : previous.shape[1]] = previous
-            kept = _orthonormal(np.concatenate([Y[:, : 2 * roots + 1].T, older]))
-            m = len(kept)
-            for array in (U, HU):
-                new = workspace.array("kept", (m, n))
-                np.dot(kept.astype(U.dtype), array[:k], out=new)
-                array[:m] = new
-            small[:m, :m] = (kept @ Y) @ np.diag(values) @ (kept @ Y).T
-            k, ritz = m, np.eye(roots, m)
+            basis.keep(_orthonormal(np.concatenate([Y[:, : 2 * roots + 1].T, older])), Y, values)
+            ritz = np.eye(roots, basis.count)
         previous = ritz
+        d = workspace.array("correction", (n,))
         grown = 0
         for root in pending:
-            np.add(kinetic, U.dtype.type(max(-float(values[root]), 0.02)), out=work)
-            np.divide(R[root], work, out=d)
-            np.divide(X[root], work, out=work)
-            work *= np.dot(X[root], d) / np.dot(X[root], work)
-            d -= work
-            grown += extend(d)
+            _correction(kinetic, float(values[root]), X[root], R[root], d, work)
+            grown += basis.extend(d)
         if not grown:  # rounding: the basis holds all that the corrections could add
             return Roots(values[:roots], X.copy(), residuals, applications, False)
 
 
-def _orthonormal(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _correction(
+    kinetic: NDArray[Any],
+    value: float,
+    x: NDArray[Any],
+    residual: NDArray[Any],
+    out: NDArray[Any],
+    work: NDArray[Any],
+) -> None:
+    """Write the step of Olsen et al. for one root into `out` (n,)."""
+    np.add(kinetic, out.dtype.type(max(-value, 0.02)), out=work)
+    np.divide(residual, work, out=out)
+    np.divide(x, work, out=work)
+    work *= np.dot(x, out) / np.dot(x, work)
+    out -= work
+
+
+def _orthonormal(rows: Floats) -> Floats:
     """Orthonormal rows spanning the same space, dependent ones dropped, the order kept."""
-    out: list[NDArray[np.float64]] = []
+    out: list[Floats] = []
     for row in rows:
         v = row.copy()
         for _ in range(2):

@@ -29,6 +29,8 @@ from gnnip.reference.davidson import Workspace, lowest
 from gnnip.reference.pseudopotential import forces_of_density, potential
 from gnnip.reference.spcf import as_water_positions
 
+Floats = NDArray[np.float64]
+
 #: error of E_0 (Hartree) at grid spacing (Bohr): the worst of ten orientations of two surface and
 #: two interior states of 47 and 100 molecules; a relaxed interior state is the hardest
 SPACING_ERRORS = (
@@ -63,22 +65,22 @@ class Grid(NamedTuple):
     The hard walls stand one spacing outside the outermost points.
     """
 
-    origin: NDArray[np.float64]
+    origin: Floats
     spacing: float
     shape: tuple[int, int, int]
 
-    def axis(self, k: int) -> NDArray[np.float64]:
+    def axis(self, k: int) -> Floats:
         """Coordinates (Bohr) of the points along axis k."""
         return self.origin[k] + self.spacing * np.arange(self.shape[k])
 
     @property
-    def walls(self) -> NDArray[np.float64]:
+    def walls(self) -> Floats:
         """Coordinates (2, 3) of the low and high walls (Bohr)."""
         low = self.origin - self.spacing
         return np.stack([low, low + self.lengths])
 
     @property
-    def lengths(self) -> NDArray[np.float64]:
+    def lengths(self) -> Floats:
         """Distances (3,) between opposite walls (Bohr)."""
         return self.spacing * (np.array(self.shape) + 1.0)
 
@@ -95,8 +97,8 @@ class ElectronState:
     """
 
     energy: float
-    forces: NDArray[np.float64] | None
-    centre: NDArray[np.float64]
+    forces: Floats | None
+    centre: Floats
     gyration_radius: float
     gap: float | None
     converged: bool
@@ -109,7 +111,7 @@ class ElectronState:
     excited: NDArray[Any] | None = None
 
 
-def sine_matrix(n: int) -> NDArray[np.float64]:
+def sine_matrix(n: int) -> Floats:
     """Symmetric orthogonal matrix (n, n) between n grid points and n sine functions of a box."""
     k = np.arange(1, n + 1)
     # the argument is reduced first: sin of large multiples of pi loses digits
@@ -163,7 +165,7 @@ class _Hamiltonian:
         np.multiply(vector, self.kinetic.reshape(-1), out=out)
         out += product
 
-    def planes(self, coefficients: NDArray[Any]) -> list[NDArray[np.float64]]:
+    def planes(self, coefficients: NDArray[Any]) -> list[Floats]:
         """Probabilities of the grid's planes perpendicular to each axis."""
         density = self.transform(coefficients).reshape(self.grid.shape) ** 2
         # two passes over the last axis and its sums are enough for all three
@@ -190,8 +192,6 @@ def _prolong(state: ElectronState, vector: NDArray[Any], h: _Hamiltonian) -> NDA
 class ElectronSolver:
     """Solver for the excess electron; keeps its memory between calls (not thread-safe).
 
-    Parameters
-    ----------
     accuracy : error of E_0 allowed (Hartree), 1e-7 to 1e-2; chooses spacing, walls and residual
     spacing : of the grid (Bohr), instead of the one from the accuracy
     margin : from the outermost atom to the walls (Bohr), the same on all sides, instead of walls
@@ -200,10 +200,7 @@ class ElectronSolver:
     precision : "double", or "single" for molecular dynamics (E_0 to 3e-6 Hartree, 2-3 times faster)
     max_applications : products H psi after which to give up
 
-    Raises
-    ------
-    ConfigError
-        A setting outside its range.
+    Raises ConfigError for a setting outside its range.
     """
 
     def __init__(
@@ -253,8 +250,6 @@ class ElectronSolver:
     ) -> ElectronState:
         """Ground state for `positions` (3N, 3) in Bohr, atoms O H H O H H ...
 
-        Parameters
-        ----------
         guess : state of a nearby geometry, to start from
         forces : compute the Hellmann-Feynman forces (exact on a fixed grid)
         gap : solve for the first excited state too (one above the vacuum is a level of the box)
@@ -263,13 +258,10 @@ class ElectronSolver:
         fixed_grid : stay on the grid of `guess` as long as its walls do not disturb the state
             (with `margin` given: as long as the atoms keep 0.7 of it)
 
-        Raises
-        ------
-        StructureError
-            Positions that are not (3N, 3), not finite, or too far spread for the largest grid.
-        ConvergenceError
-            The residual was not reached, or the state is bound too weakly for the largest box.
-            An electron that is not bound at all is not an error: `bound` is False.
+        Raises StructureError for positions that are not (3N, 3), not finite, or too far spread for
+        the largest grid; ConvergenceError when the residual is not reached, or the state is bound
+        too weakly for the largest box. An electron that is not bound at all is not an error:
+        `bound` is False.
         """
         x = as_water_positions(positions)
         if guess is not None:
@@ -299,9 +291,7 @@ class ElectronSolver:
             "lower accuracy"
         )
 
-    def density(
-        self, state: ElectronState
-    ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    def density(self, state: ElectronState) -> tuple[Floats, float, Floats]:
         """Grid origin (3,), spacing (Bohr) and density (nx, ny, nz) in Bohr^-3 of a state."""
         matrices = tuple(sine_matrix(n) for n in state.grid.shape)
         buffers = (np.empty(state.coefficients.size), np.empty(state.coefficients.size))
@@ -312,17 +302,14 @@ class ElectronSolver:
             (values**2 / state.grid.spacing**3).reshape(state.grid.shape),
         )
 
-    def _keeps(self, grid: Grid, x: NDArray[np.float64]) -> bool:
+    def _keeps(self, grid: Grid, x: Floats) -> bool:
         """Whether a grid of a given margin still surrounds the atoms."""
         return self.margin is None or bool(
             min((x - grid.walls[0]).min(), (grid.walls[1] - x).min()) > 0.7 * self.margin
         )
 
     def _search(
-        self,
-        x: NDArray[np.float64],
-        guess: ElectronState | None,
-        confinement: tuple[float, float] | None,
+        self, x: Floats, guess: ElectronState | None, confinement: tuple[float, float] | None
     ) -> ElectronState:
         """First state, on a coarse grid in a box that grows until the electron is clearly bound."""
         if guess is not None and guess.bound and guess.boundary_error < 1e-3:
@@ -339,9 +326,7 @@ class ElectronSolver:
         assert state is not None
         return state
 
-    def _walls(
-        self, state: ElectronState, x: NDArray[np.float64], whole: bool
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _walls(self, state: ElectronState, x: Floats, whole: bool) -> tuple[Floats, Floats]:
         """Low and high walls (3,) that together raise E_0 by a fifth of the accuracy.
 
         `whole`: they stay outside the cluster.
@@ -366,7 +351,7 @@ class ElectronSolver:
 
     def _on_grid(
         self,
-        x: NDArray[np.float64],
+        x: Floats,
         grid: Grid,
         guess: ElectronState | None,
         gap: bool,
@@ -375,22 +360,12 @@ class ElectronSolver:
     ) -> ElectronState:
         """Solve on one grid; the state has neither moments nor forces yet."""
         h = _Hamiltonian(grid, self._search_workspace if search else self._workspace)
-        V, dtype = h.potential, h.workspace.dtype
+        V = h.potential
         far = self._search_workspace.array("potential", grid.shape)
         potential(V, grid.origin, grid.spacing, x, fast=self._fast, far=far)
         if confinement is not None:
             V += confinement[0] * np.maximum(0.0, _distance(grid, x.mean(axis=0)) - confinement[1])
-        start: list[NDArray[Any]] = []
-        given = () if guess is None else (guess.coefficients, guess.excited)[: 1 + gap]
-        for vector in given:
-            if guess is None or vector is None:
-                continue
-            if guess.grid.shape == grid.shape and np.array_equal(guess.grid.origin, grid.origin):
-                start.append(vector.reshape(-1).astype(dtype, copy=False))
-            else:
-                start.append(_prolong(guess, vector, h))
-        if guess is None or (gap and guess.excited is None):
-            start += self._start_vectors(h, gap)
+        start = self._start_vectors(h, guess, gap)
         if search:  # the second level only tells whether the first is safely the lowest
             tolerances = [max(self.residual, min(2.0 * self.accuracy, 2e-4)), 0.5 * SAFE_GAP]
         else:
@@ -428,11 +403,7 @@ class ElectronSolver:
         )
 
     def _finish(
-        self,
-        state: ElectronState,
-        x: NDArray[np.float64],
-        forces: bool,
-        confinement: tuple[float, float] | None,
+        self, state: ElectronState, x: Floats, forces: bool, confinement: tuple[float, float] | None
     ) -> ElectronState:
         """Add the moments of the density, and the forces."""
         h = _Hamiltonian(state.grid, Workspace(state.coefficients.dtype))
@@ -455,21 +426,40 @@ class ElectronSolver:
             state.forces = f
         return state
 
-    def _start_vectors(self, h: _Hamiltonian, gap: bool) -> list[NDArray[Any]]:
-        """Where the potential is low, smoothed by two Green's functions (and p-like ones)."""
-        V = h.potential
-        weight = np.exp(-20.0 * (V - V.min()))
-        b = h.transform(weight).copy()
-        t = h.kinetic.reshape(-1)
-        start = [b / (t + 0.05) ** 2, b / (t + 0.02)]
-        if gap:
-            for k in range(3):
-                shape = [1, 1, 1]
-                shape[k] = -1
-                axis = (np.arange(h.grid.shape[k]) * h.grid.spacing).astype(V.dtype).reshape(shape)
-                mean = float((weight * axis).sum() / weight.sum())
-                start.append(h.transform(weight * (axis - V.dtype.type(mean))) / (t + 0.05) ** 2)
+    def _start_vectors(
+        self, h: _Hamiltonian, guess: ElectronState | None, gap: bool
+    ) -> list[NDArray[Any]]:
+        """The states of the guess on the grid of `h`, and where one is lacking made-up ones."""
+        if guess is None:
+            return _made_up(h, gap)
+        start: list[NDArray[Any]] = []
+        old, new = guess.grid, h.grid
+        same = old.shape == new.shape and np.array_equal(old.origin, new.origin)
+        for vector in (guess.coefficients, guess.excited)[: 1 + gap]:
+            if vector is None:
+                start += _made_up(h, gap)
+            elif same:
+                start.append(vector.reshape(-1).astype(h.workspace.dtype, copy=False))
+            else:
+                start.append(_prolong(guess, vector, h))
         return start
+
+
+def _made_up(h: _Hamiltonian, gap: bool) -> list[NDArray[Any]]:
+    """Where the potential is low, smoothed by two Green's functions (and p-like ones)."""
+    V = h.potential
+    weight = np.exp(-20.0 * (V - V.min()))
+    b = h.transform(weight).copy()
+    t = h.kinetic.reshape(-1)
+    start = [b / (t + 0.05) ** 2, b / (t + 0.02)]
+    if gap:
+        for k in range(3):
+            shape = [1, 1, 1]
+            shape[k] = -1
+            axis = (np.arange(h.grid.shape[k]) * h.grid.spacing).astype(V.dtype).reshape(shape)
+            mean = float((weight * axis).sum() / weight.sum())
+            start.append(h.transform(weight * (axis - V.dtype.type(mean))) / (t + 0.05) ** 2)
+    return start
 
 
 def _decay(energy: float) -> float:
@@ -477,7 +467,7 @@ def _decay(energy: float) -> float:
     return math.sqrt(2.0 * max(-energy, 1e-3))
 
 
-def _grid(low: NDArray[np.float64], high: NDArray[np.float64], spacing: float) -> Grid:
+def _grid(low: Floats, high: Floats, spacing: float) -> Grid:
     """Smallest grid with walls at or outside `low` and `high` (3,), centred between them."""
     n = np.maximum(np.ceil((high - low) / spacing - 1e-9).astype(int) - 1, 4)
     if float(np.prod(n.astype(float))) > MOST_POINTS:
@@ -489,14 +479,14 @@ def _grid(low: NDArray[np.float64], high: NDArray[np.float64], spacing: float) -
     return Grid(origin, spacing, (int(n[0]), int(n[1]), int(n[2])))
 
 
-def _boundary_error(planes: list[NDArray[np.float64]], spacing: float, kappa: float) -> float:
+def _boundary_error(planes: list[Floats], spacing: float, kappa: float) -> float:
     """Estimate of how much (Hartree) the six walls together raise E_0."""
     ends = (side for p in planes for side in (p, p[::-1]))
     beyond = math.exp(-2.0 * kappa * spacing)
     return float(sum(beyond * _wall_costs(p[:1], spacing, kappa)[0] for p in ends))
 
 
-def _wall_costs(planes: NDArray[np.float64], spacing: float, kappa: float) -> NDArray[np.float64]:
+def _wall_costs(planes: Floats, spacing: float, kappa: float) -> Floats:
     """Rise of E_0 (Hartree) that a wall in each grid plane would cause.
 
     `planes` are the probabilities of the planes, the first one next to the present wall, which
@@ -506,7 +496,7 @@ def _wall_costs(planes: NDArray[np.float64], spacing: float, kappa: float) -> ND
     return kappa * planes / spacing / (1.0 - np.exp(-2.0 * kappa * x)) ** 2
 
 
-def _inset(planes: NDArray[np.float64], spacing: float, kappa: float, allowed: float) -> float:
+def _inset(planes: Floats, spacing: float, kappa: float, allowed: float) -> float:
     """How far (Bohr) a wall may move in, or must move out (negative), to cost `allowed` Hartree."""
     cost = _wall_costs(planes, spacing, kappa)
     if cost[0] > allowed:
@@ -516,14 +506,14 @@ def _inset(planes: NDArray[np.float64], spacing: float, kappa: float, allowed: f
     return spacing * max(int(np.argmax(cost > allowed)), 1)
 
 
-def _distance(grid: Grid, centre: NDArray[np.float64]) -> NDArray[np.float64]:
+def _distance(grid: Grid, centre: Floats) -> Floats:
     dx, dy, dz = (grid.axis(k) - centre[k] for k in range(3))
     return np.sqrt(dx[:, None, None] ** 2 + dy[:, None] ** 2 + dz**2)
 
 
 def _confinement_force(
-    grid: Grid, density: NDArray[Any], centre: NDArray[np.float64], strength: float, radius: float
-) -> NDArray[np.float64]:
+    grid: Grid, density: NDArray[Any], centre: Floats, strength: float, radius: float
+) -> Floats:
     """Force (3,) on the centroid, to be shared by the atoms."""
     r = _distance(grid, centre)
     pull = np.where(r > radius, strength / np.maximum(r, 1e-12), 0.0) * density

@@ -155,7 +155,7 @@ def _find(text: str) -> tuple[tuple[str, str], str, dict[str, str]]:
         key, separator, value = word.partition("=")
         if not separator:
             raise ConfigError(
-                f"'{word}' in the engine '{text}' is no setting; write key=value, separated by "
+                f"'{word}' in the engine '{text}' is not a setting; write key=value, separated by "
                 "spaces."
             )
         settings[key] = value

@@ -18,9 +18,12 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gnnip.reference.spcf import CHARGE_H, CHARGE_O
+
+Floats = NDArray[np.float64]
+Array = NDArray[Any]  #: of float64, or of float32 for speed
 
 POLARISABILITY = 9.7446  #: alpha of oxygen (Bohr^3)
 POLARISATION_RADIUS = 4.4  #: C1 of oxygen (Bohr)
@@ -39,9 +42,9 @@ class Tables(NamedTuple):
     last, of the interval's coordinate in [-1/2, 1/2]; slope is V'(r)/r.
     """
 
-    radius: NDArray[np.float64]
-    potential: NDArray[np.float64]
-    slope: NDArray[np.float64]
+    radius: Floats
+    potential: Floats
+    slope: Floats
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -74,7 +77,7 @@ def _far(species: int, s: float) -> tuple[float, float]:
 
 
 @numba.njit(cache=True)
-def _sample(species: int, s: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
+def _sample(species: int, s: Floats, radius: float) -> Floats:
     out = np.empty((2, s.size))
     v, w = _far(species, radius * radius)
     for i in range(s.size):
@@ -98,40 +101,9 @@ def tables(single: bool) -> Tables:
     return Tables(radius, result[0], result[1])
 
 
-@numba.njit(cache=True)
-def _exact_potential(
-    positions: NDArray[np.float64], points: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    out = np.zeros(len(points))
-    for p in range(len(points)):
-        for i in range(len(positions)):
-            s = 0.0
-            for k in range(3):
-                d = points[p, k] - positions[i, k]
-                s += d * d
-            # V is even and smooth in r: at the nucleus the limit is reached long before 1e-6 Bohr
-            out[p] += _exact(0 if i % 3 == 0 else 1, max(math.sqrt(s), 1e-6))[0]
-    return out
-
-
-def exact_potential(positions: ArrayLike, points: ArrayLike) -> NDArray[np.float64]:
-    """Potential (Hartree) at `points` (p, 3) with exact error functions: slow, for checks.
-
-    `positions` (3N, 3) in Bohr, atoms O H H ...
-    """
-    x = np.ascontiguousarray(positions, dtype=np.float64)
-    return _exact_potential(x, np.ascontiguousarray(points, dtype=np.float64))
-
-
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _add_far(
-    V: NDArray[Any],
-    x: NDArray[Any],
-    y: NDArray[Any],
-    z: NDArray[Any],
-    positions: NDArray[Any],
-    constants: NDArray[Any],
-    squares: NDArray[Any],
+    V: Array, x: Array, y: Array, z: Array, positions: Array, constants: Array, squares: Array
 ) -> None:
     """Far part of whole molecules; every array of one float type (literals would promote)."""
     nx, plane = V.shape
@@ -178,12 +150,7 @@ def _add_far(
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _add_near(
-    V: NDArray[Any],
-    origin: NDArray[np.float64],
-    spacing: float,
-    positions: NDArray[np.float64],
-    radii: NDArray[np.float64],
-    tables: NDArray[np.float64],
+    V: Array, origin: Floats, spacing: float, positions: Floats, radii: Floats, tables: Floats
 ) -> None:
     nx, ny, nz = V.shape
     for i in range(len(positions)):
@@ -218,11 +185,18 @@ def _add_near(
                     )
 
 
+def _constants(table: Tables, polarisability: float, kind: np.dtype[Any]) -> Array:
+    """Return the squared radii (O, H), the charges (O, H), the polarisability and C1 squared."""
+    charges = (CHARGE_O, CHARGE_H)
+    values = [*(table.radius**2), *charges, polarisability, POLARISATION_RADIUS**2]
+    return np.array(values).astype(kind)
+
+
 def potential(
-    V: NDArray[Any],
-    origin: NDArray[np.float64],
+    V: Array,
+    origin: Floats,
     spacing: float,
-    positions: NDArray[np.float64],
+    positions: Floats,
     *,
     fast: bool = False,
     far: NDArray[np.float32] | None = None,
@@ -237,15 +211,7 @@ def potential(
     kind = np.dtype(np.float32 if fast else np.float64)
     table = tables(fast)
     ny, nz = V.shape[1:]
-    c = np.array(
-        [
-            *(table.radius**2),
-            CHARGE_O,
-            CHARGE_H,
-            0.5 * POLARISABILITY,
-            POLARISATION_RADIUS**2,
-        ]
-    ).astype(kind)
+    c = _constants(table, 0.5 * POLARISABILITY, kind)
     x, y, z = ((np.arange(n) * spacing).astype(kind) for n in V.shape)
     target = V
     if kind != V.dtype:
@@ -260,9 +226,7 @@ def potential(
 
 
 @numba.njit(cache=True)
-def _compact(
-    density: NDArray[Any], spacing: float, threshold: float, like: NDArray[Any]
-) -> NDArray[Any]:
+def _compact(density: Array, spacing: float, threshold: float, like: Array) -> Array:
     nx, ny, nz = density.shape
     count = 0
     for ix in range(nx):
@@ -285,7 +249,7 @@ def _compact(
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _far_force_o(
-    x: Any, y: Any, z: Any, points: NDArray[Any], cut: Any, q: Any, alpha2: Any, c2: Any
+    x: Any, y: Any, z: Any, points: Array, cut: Any, q: Any, alpha2: Any, c2: Any
 ) -> tuple[Any, Any, Any]:
     fx = fy = fz = cut - cut
     px, py, pz, weight = points[0], points[1], points[2], points[3]
@@ -304,9 +268,7 @@ def _far_force_o(
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _far_force_h(
-    x: Any, y: Any, z: Any, points: NDArray[Any], cut: Any, q: Any
-) -> tuple[Any, Any, Any]:
+def _far_force_h(x: Any, y: Any, z: Any, points: Array, cut: Any, q: Any) -> tuple[Any, Any, Any]:
     fx = fy = fz = cut - cut
     px, py, pz, weight = points[0], points[1], points[2], points[3]
     for k in range(points.shape[1]):
@@ -321,9 +283,7 @@ def _far_force_h(
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _far_forces(
-    forces: NDArray[np.float64], positions: NDArray[Any], points: NDArray[Any], c: NDArray[Any]
-) -> None:
+def _far_forces(forces: Floats, positions: Array, points: Array, c: Array) -> None:
     for i in range(len(positions)):
         x, y, z = positions[i, 0], positions[i, 1], positions[i, 2]
         if i % 3 == 0:
@@ -337,12 +297,12 @@ def _far_forces(
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _near_forces(
-    forces: NDArray[np.float64],
-    density: NDArray[Any],
+    forces: Floats,
+    density: Array,
     spacing: float,
-    positions: NDArray[np.float64],
-    radii: NDArray[np.float64],
-    tables: NDArray[np.float64],
+    positions: Floats,
+    radii: Floats,
+    tables: Floats,
     threshold: float,
 ) -> None:
     nx, ny, nz = density.shape
@@ -397,13 +357,8 @@ def _near_forces(
 
 
 def forces_of_density(
-    density: NDArray[Any],
-    origin: NDArray[np.float64],
-    spacing: float,
-    positions: NDArray[np.float64],
-    *,
-    fast: bool = False,
-) -> NDArray[np.float64]:
+    density: Array, origin: Floats, spacing: float, positions: Floats, *, fast: bool = False
+) -> Floats:
     """Hellmann-Feynman forces (3N, 3), Hartree/Bohr: F_i = int rho V'(r_i)/r_i (r - R_i) dr.
 
     `density` (nx, ny, nz) is the probability of each grid point (its sum is 1), of either float
@@ -415,15 +370,7 @@ def forces_of_density(
     table = tables(fast)
     threshold = (1e-6 if fast else 1e-9) / density.size
     points = _compact(density, spacing, threshold, np.empty(0, kind))
-    c = np.array(
-        [
-            *(table.radius**2),
-            CHARGE_O,
-            CHARGE_H,
-            2.0 * POLARISABILITY,
-            POLARISATION_RADIUS**2,
-        ]
-    ).astype(kind)
+    c = _constants(table, 2.0 * POLARISABILITY, kind)
     forces = np.zeros((len(positions), 3))
     relative = positions - origin
     _far_forces(forces, relative.astype(kind), points, c)

@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from gnnip.errors import ConfigError, ConvergenceError, StructureError
+from gnnip.errors import ConfigError
 from gnnip.reference.engines import Engine, check_positive, one_thread, package_version
-from gnnip.units import HARTREE, HARTREE_PER_BOHR
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Pyscf(Engine):
     multiplicity: int = 1
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for numbers that make no sense."""
+        """Raise ConfigError for a number out of its range."""
         check_positive(self, "convergence", "max_iterations", "multiplicity")
         if not 0 <= self.grid <= 9:
             raise ConfigError(f"The engine 'pyscf' cannot use grid={self.grid}; give 0 to 9.")
@@ -55,86 +54,6 @@ class Pyscf(Engine):
         """Return a calculator of energies and analytic forces, each computed when asked for."""
         self.version()
         one_thread()
-        return _calculator_class()(self)
+        from gnnip.reference.pyscf_calculator import PyscfCalculator
 
-
-def _calculator_class() -> type:
-    """Define the calculator where ASE and PySCF are sure to be there."""
-    from ase.calculators.calculator import Calculator, all_changes
-    from pyscf import dft, gto
-
-    class PyscfCalculator(Calculator):
-        """Kohn-Sham energies and forces of isolated molecules, every geometry from scratch.
-
-        `results` also holds energy_hartree.
-        """
-
-        implemented_properties: list[str] = ["energy", "free_energy", "forces"]  # noqa: RUF012
-
-        def __init__(self, engine: Pyscf) -> None:
-            super().__init__()
-            self.engine = engine
-            self._solved: Any = None
-
-        def calculate(
-            self,
-            atoms: Any = None,
-            properties: Any = ("energy",),
-            system_changes: Any = all_changes,
-        ) -> None:
-            """Compute what is asked for.
-
-            Raises StructureError for a periodic structure and for electrons that do not fit the
-            multiplicity, ConvergenceError when the field does not become self-consistent.
-            """
-            super().calculate(atoms, properties, system_changes)
-            if system_changes or self._solved is None:
-                self._solved = None
-                self._solved = self._solve()
-                energy = float(self._solved.e_tot)
-                self.results = {
-                    "energy": energy * HARTREE,
-                    "free_energy": energy * HARTREE,
-                    "energy_hartree": energy,
-                }
-            if "forces" in properties and "forces" not in self.results:
-                gradient = self._solved.nuc_grad_method()
-                gradient.verbose = 0
-                self.results["forces"] = -gradient.kernel() * HARTREE_PER_BOHR
-
-        def _solve(self) -> Any:
-            if self.atoms.pbc.any():
-                raise StructureError(
-                    "The structure is periodic, but the engine 'pyscf' is for isolated molecules; "
-                    "set atoms.pbc = False or take 'cp2k'."
-                )
-            settings = self.engine
-            electrons = int(self.atoms.numbers.sum()) - settings.charge
-            if (electrons - settings.multiplicity + 1) % 2 or electrons < settings.multiplicity - 1:
-                raise StructureError(
-                    f"{self.atoms.symbols} with charge {settings.charge} has {electrons} "
-                    f"electrons, which cannot have multiplicity {settings.multiplicity}; set "
-                    "charge or multiplicity."
-                )
-            molecule = gto.M(
-                atom=list(zip(self.atoms.symbols, self.atoms.positions, strict=True)),
-                unit="Angstrom",
-                basis=settings.basis,
-                cart=settings.cartesian,
-                charge=settings.charge,
-                spin=settings.multiplicity - 1,
-                verbose=0,
-            )
-            field = (dft.RKS if settings.multiplicity == 1 else dft.UKS)(molecule)
-            field.xc = settings.functional
-            field.grids.level = settings.grid
-            field.conv_tol = settings.convergence
-            field.max_cycle = settings.max_iterations
-            field.kernel()
-            if not field.converged:
-                raise ConvergenceError(
-                    f"the field is not self-consistent after {settings.max_iterations} iterations"
-                )
-            return field
-
-    return PyscfCalculator
+        return PyscfCalculator(self)

@@ -20,6 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gnnip.errors import StructureError
 
+Floats = NDArray[np.float64]
+
 _BOHR_A = 0.529177
 _HARTREE_EV = 2.0 * 13.60580
 _KELVIN = 1.0 / 11604.45 / _HARTREE_EV
@@ -41,7 +43,7 @@ CLOSEST = 0.1  #: two atoms nearer than this are one point (Bohr)
 
 
 @numba.njit(cache=True)
-def _closest_pair(positions: NDArray[np.float64]) -> tuple[float, int, int]:
+def _closest_pair(positions: Floats) -> tuple[float, int, int]:
     best, a, b = np.inf, -1, -1
     for i in range(len(positions)):
         for j in range(i):
@@ -57,15 +59,8 @@ def _closest_pair(positions: NDArray[np.float64]) -> tuple[float, int, int]:
 def check_water(positions: ArrayLike, numbers: ArrayLike) -> None:
     """Refuse anything but a cluster of water molecules given as O H H O H H ...
 
-    Parameters
-    ----------
-    positions : (3N, 3) Bohr
-    numbers : (3N,) atomic numbers
-
-    Raises
-    ------
-    StructureError
-        No atoms, wrong shape or order, a coordinate that is not finite, or two atoms at one point.
+    `positions` (3N, 3) in Bohr, `numbers` (3N,) atomic numbers. Raises StructureError for no atoms,
+    a wrong shape or order, a coordinate that is not finite, or two atoms at one point.
     """
     x = np.asarray(positions, dtype=np.float64)
     z = np.asarray(numbers)
@@ -98,7 +93,7 @@ def check_water(positions: ArrayLike, numbers: ArrayLike) -> None:
         )
 
 
-def as_water_positions(positions: ArrayLike) -> NDArray[np.float64]:
+def as_water_positions(positions: ArrayLike) -> Floats:
     """Return positions as contiguous (3N, 3) float64; StructureError for another shape or NaN."""
     x: NDArray[Any] = np.ascontiguousarray(positions, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] != 3 or len(x) == 0 or len(x) % 3:
@@ -111,7 +106,7 @@ def as_water_positions(positions: ArrayLike) -> NDArray[np.float64]:
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _intramolecular(positions: NDArray[np.float64], forces: NDArray[np.float64]) -> float:
+def _intramolecular(positions: Floats, forces: Floats) -> float:
     energy = 0.0
     for o in range(0, len(positions), 3):
         u1, u2, u3 = np.empty(3), np.empty(3), np.empty(3)
@@ -140,14 +135,7 @@ def _intramolecular(positions: NDArray[np.float64], forces: NDArray[np.float64])
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _coulomb_row(
-    xi: float,
-    yi: float,
-    zi: float,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    z: NDArray[np.float64],
-    start: int,
-    stop: int,
+    xi: float, yi: float, zi: float, x: Floats, y: Floats, z: Floats, start: int, stop: int
 ) -> tuple[float, float, float, float]:
     """Sum of 1/r and of (r_i - r_j)/r^3 over the sites start..stop of one species."""
     e = fx = fy = fz = 0.0
@@ -165,14 +153,7 @@ def _coulomb_row(
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _lennard_jones_row(
-    xi: float,
-    yi: float,
-    zi: float,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    z: NDArray[np.float64],
-    start: int,
-    stop: int,
+    xi: float, yi: float, zi: float, x: Floats, y: Floats, z: Floats, start: int, stop: int
 ) -> tuple[float, float, float, float]:
     """Lennard-Jones plus O-O Coulomb of one oxygen with the oxygens start..stop."""
     e = fx = fy = fz = 0.0
@@ -194,7 +175,7 @@ def _lennard_jones_row(
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _intermolecular(positions: NDArray[np.float64], forces: NDArray[np.float64]) -> float:
+def _intermolecular(positions: Floats, forces: Floats) -> float:
     # each pair is visited from both ends: no scattered writes, so every inner loop vectorises
     n = len(positions) // 3
     ox, oy, oz = np.empty(n), np.empty(n), np.empty(n)
@@ -236,16 +217,13 @@ def _intermolecular(positions: NDArray[np.float64], forces: NDArray[np.float64])
     return energy
 
 
-def energy_and_forces(positions: ArrayLike) -> tuple[float, NDArray[np.float64]]:
+def energy_and_forces(positions: ArrayLike) -> tuple[float, Floats]:
     """Energy (Hartree) and forces (3N, 3) (Hartree/Bohr) of V_SPC/F.
 
     `positions` (3N, 3) in Bohr, atoms O H H O H H ...; equation and source in the module docstring.
     Use :func:`check_water` first on structures that come from outside.
 
-    Raises
-    ------
-    StructureError
-        Shape other than (3N, 3), or a coordinate that is not finite.
+    Raises StructureError for a shape other than (3N, 3), or a coordinate that is not finite.
     """
     x = as_water_positions(positions)
     forces = np.zeros_like(x)

@@ -36,7 +36,7 @@ class Xtb(Engine):
     max_iterations: int = 250
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for an unknown method or a number that makes no sense."""
+        """Raise ConfigError for an unknown method or a number out of its range."""
         if self.method not in METHODS:
             raise ConfigError(
                 f"The engine 'xtb' has no method '{self.method}'{nearest(self.method, METHODS)}."

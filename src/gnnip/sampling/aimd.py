@@ -4,11 +4,8 @@ A trajectory is one independent story of one system: its own start, velocities a
 molten and cooled; then at each temperature of the ladder a time to settle and frames. Frames of one
 trajectory are related, frames of different trajectories are not: split data by trajectory.
 
-The work is a list of intervals. Each begins from positions, momenta and the random generator's
-state alone, with a calculator that knows nothing of the one before, and ends with an atomic
-checkpoint: a run that was killed continues to the same frames. A calculation that fails, or atoms
-that fly apart, end the attempt; it is recorded in `events` and the trajectory starts again with the
-next seed.
+The work is a list of intervals (`gnnip.sampling.intervals`), each with a calculator that knows
+nothing of the one before. A calculation that fails, or atoms that fly apart, end an attempt.
 
 Configurations of the canonical ensemble do not depend on masses, so hydrogen may be made heavy for
 longer time steps (`hydrogen_mass`); the vibrations are then no longer those of the material.
@@ -16,21 +13,22 @@ longer time steps (`hydrogen_mass`); the vibrations are then no longer those of 
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gnnip.errors import ConfigError, ConvergenceError, DataError
+from gnnip.errors import ConfigError, ConvergenceError
 from gnnip.reference.engines import evaluate, make_engine, running
-from gnnip.sampling import frames as files
+from gnnip.sampling import intervals
 from gnnip.sampling.atomic_units import FEMTOSECOND
-from gnnip.sampling.frames import Frame
+from gnnip.sampling.frames import Frame, Progress
+from gnnip.sampling.intervals import LostError, State
 from gnnip.sampling.langevin import Langevin, kinetic_temperature, maxwell_momenta
+from gnnip.sampling.plans import check_plan, check_temperatures
 from gnnip.units import AMU_ELECTRON_MASSES, BOHR, HARTREE_PER_BOHR
 
 #: units of the columns of a frame
@@ -53,7 +51,7 @@ class Plan:
     where the atoms start at rest in a crystal, which takes half of it).  hydrogen_mass : amu, 0 for
     its own.  interval_steps : steps between checkpoints.
 
-    Raises ConfigError for values that cannot be run.
+    Raises ConfigError for a number out of its range.
     """
 
     system: str
@@ -80,37 +78,18 @@ class Plan:
     max_attempts: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse plans that cannot be run."""
+        """Raise ConfigError for a number out of its range."""
         object.__setattr__(self, "temperatures", tuple(float(t) for t in self.temperatures))
-        for name in (
-            "size",
-            "frames",
-            "stride_fs",
-            "timestep_fs",
-            "friction_per_fs",
-            "boost",
+        check_temperatures(self.temperatures)
+        positive = ("size", "frames", "stride_fs", "timestep_fs", "friction_per_fs", "boost")
+        times = ("equilibration_fs", "settling_fs", "melt_fs", "quench_fs")
+        check_plan(
+            self,
+            *positive,
             "interval_steps",
             "max_attempts",
-        ):
-            if not getattr(self, name) > 0:
-                raise ConfigError(
-                    f"A trajectory cannot use {name} = {getattr(self, name)}; it must be > 0."
-                )
-        for name in (
-            "lattice",
-            "equilibration_fs",
-            "settling_fs",
-            "melt_kelvin",
-            "melt_fs",
-            "quench_fs",
-            "hydrogen_mass",
-        ):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(
-                    f"A trajectory cannot use {name} = {getattr(self, name)}; it must be >= 0."
-                )
-        if not self.temperatures or min(self.temperatures) <= 0:
-            raise ConfigError("A trajectory needs at least one temperature, all above 0 K.")
+            not_negative=(*times, "lattice", "melt_kelvin", "hydrogen_mass"),
+        )
         if self.melt_kelvin == 0 and self.melt_fs + self.quench_fs > 0:
             raise ConfigError(
                 "The plan melts for some time but states no melt_kelvin; give the temperature."
@@ -132,7 +111,7 @@ class _Interval:
 
 def schedule(plan: Plan) -> list[_Interval]:
     """Return the intervals of a plan, in order."""
-    intervals: list[_Interval] = []
+    found: list[_Interval] = []
 
     def add(stage: str, begin: float, end: float, length_fs: float, record_every: int = 0) -> None:
         total = round(length_fs / plan.timestep_fs)
@@ -143,7 +122,7 @@ def schedule(plan: Plan) -> list[_Interval]:
                 chunk = max(1, chunk // record_every) * record_every
             steps = min(chunk, total - done)
             middle = begin + (end - begin) * (done + 0.5 * steps) / total
-            intervals.append(_Interval(stage, middle, steps, record_every))
+            found.append(_Interval(stage, middle, steps, record_every))
             done += steps
 
     first = plan.temperatures[0]
@@ -163,105 +142,84 @@ def schedule(plan: Plan) -> list[_Interval]:
             plan.frames * stride * plan.timestep_fs,
             record_every=stride,
         )
-    return intervals
+    return found
 
 
-@dataclass
-class _Progress:
-    """What a checkpoint holds: everything the next interval depends on, and the frames so far."""
-
-    positions: np.ndarray  # (n, 3), Bohr
-    momenta: np.ndarray  # (n, 3), atomic units
-    rng: np.random.Generator
-    attempt: int = 0
-    interval: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    events: list[str] = field(default_factory=list)
-    frames: list[Frame] = field(default_factory=list)
+#: makes the first structure (`ase.Atoms`, Angstrom) of a trajectory from its plan
+Start = Callable[[Plan, np.random.Generator], Any]
 
 
-class _LostError(Exception):
-    """The trajectory cannot go on."""
+@dataclass(frozen=True)
+class System:
+    """A material that is sampled by dynamics: how it starts, and the plans of its data set.
+
+    name : of the data set.  Fields of a `Plan`: settings, those of all its plans; paper, further
+    ones of the shipped set; smoke, of a trajectory of seconds for tests; both with the size.
+    in_turn : what the replicas of the shipped set differ in; after the last the first comes again.
+    """
+
+    name: str
+    start: Start
+    settings: Mapping[str, Any]
+    paper: Mapping[str, Any]
+    smoke: Mapping[str, Any]
+    in_turn: Sequence[Mapping[str, Any]] = ({},)
+
+    def paper_plan(self, size: int | None = None, replica: int = 0, seed: int = 1) -> Plan:
+        """Return the plan of one trajectory of the shipped data set, or of another size."""
+        own = self.in_turn[replica % len(self.in_turn)]
+        return self._plan({**self.paper, **own}, size, replica, seed)
+
+    def smoke_plan(self, size: int | None = None, replica: int = 0, seed: int = 1) -> Plan:
+        """Return a plan of a few seconds."""
+        return self._plan(self.smoke, size, replica, seed)
+
+    def _plan(self, preset: Mapping[str, Any], size: int | None, replica: int, seed: int) -> Plan:
+        values = {**self.settings, **preset, "replica": replica, "seed": seed}
+        return Plan(self.name, **(values if size is None else {**values, "size": size}))
+
+    def run_trajectory(self, plan: Plan, folder: str | Path, progress: Progress = print) -> Path:
+        """Run or continue one trajectory, as `run`."""
+        return run(plan, folder, self.start, progress)
 
 
-def run(
-    plan: Plan,
-    folder: str | Path,
-    start: Callable[[Plan, np.random.Generator], Any],
-    progress: files.Progress = print,
-) -> Path:
+def run(plan: Plan, folder: str | Path, start: Start, progress: Progress = print) -> Path:
     """Run or continue a trajectory and return the path of its frames.npz.
-
-    `folder` belongs to this trajectory alone; it holds checkpoint.npz while running and frames.npz
-    (see `gnnip.sampling.frames`) at the end. `start` makes the first structure (`ase.Atoms`,
-    Angstrom) from the plan and a random generator. `progress` gets one line per interval.
 
     Columns of the frames: trajectory, replica, phase, temperature_k, time_fs since the start,
     kinetic_temperature_k.
 
-    Raises CheckpointError for a checkpoint that is damaged or of another plan, EngineError for an
-    engine that is not installed, DataError when `plan.max_attempts` attempts in a row were lost.
+    Raises EngineError for an engine that is not installed, and as `intervals.run` does.
     """
-    folder = Path(folder)
-    result, checkpoint = folder / "frames.npz", folder / "checkpoint.npz"
-    if result.exists():
-        files.load(result, plan)
-        return result
     engine = make_engine(plan.engine)
-    engine.version()
-    intervals = schedule(plan)
-    attempt = 0
-    if checkpoint.exists():
-        content = files.load(checkpoint, plan)
-        attempt = int(content["attempt"])
-    atoms = start(plan, _generator(plan, attempt))
-    if checkpoint.exists():
-        state = _restored(content)
-        progress(f"{plan.name} continues at interval {state.interval} of {len(intervals)}")
-    else:
-        state = _begin(plan, atoms, 0)
-    while state.interval < len(intervals):
-        interval = intervals[state.interval]
-        began = time.perf_counter()
+
+    @functools.cache
+    def atoms(attempt: int) -> Any:
+        return start(plan, _generator(plan, attempt))
+
+    def begin(attempt: int) -> State:
+        engine.version()
+        return _begin(plan, atoms(attempt), attempt)
+
+    def advance(interval: _Interval, state: State) -> str:
         try:
             with running(engine) as calculator:
-                _run_interval(plan, interval, state, atoms, calculator)
-        except (_LostError, ConvergenceError) as lost:
-            event = f"attempt {state.attempt}, interval {state.interval} ({interval.stage}): {lost}"
-            progress(f"{plan.name} {event}; starting again with the next seed")
-            if state.attempt + 1 == plan.max_attempts:
-                raise DataError(
-                    f"{plan.name}: {plan.max_attempts} attempts in a row were lost (last: {lost}); "
-                    "lower the temperatures or the time step, or take another engine."
-                ) from None
-            events, spent = [*state.events, event], state.seconds + time.perf_counter() - began
-            atoms = start(plan, _generator(plan, state.attempt + 1))
-            state = _begin(plan, atoms, state.attempt + 1)
-            state.events, state.seconds = events, spent
-            continue
-        spent = time.perf_counter() - began
-        state.interval += 1
-        state.steps += interval.steps
-        state.seconds += spent
-        _write_checkpoint(checkpoint, plan, state)
-        kinetic = kinetic_temperature(state.momenta[None], _masses(plan, atoms))
-        progress(
-            f"{plan.name} {state.interval}/{len(intervals)} {interval.stage} "
-            f"{interval.temperature:.0f} K, T {kinetic:.0f} K, "
-            f"{spent / interval.steps:.2f} s/step, {len(state.frames)} frames"
-        )
-    files.write_trajectory(
-        result,
+                _run_interval(plan, interval, state, atoms(state.attempt), calculator)
+        except ConvergenceError as error:
+            raise LostError(str(error)) from error
+        masses = _masses(plan, atoms(state.attempt))
+        return f"T {kinetic_temperature(state.momenta[None], masses):.0f} K"
+
+    return intervals.run(
         plan,
-        state.frames,
+        folder,
+        schedule(plan),
+        begin,
+        advance,
         units=UNITS,
-        events=state.events,
-        seconds=state.seconds,
-        evaluations=state.steps,
+        cure="lower the temperatures or the time step, or take another engine",
+        progress=progress,
     )
-    checkpoint.unlink()
-    return result
 
 
 def _generator(plan: Plan, attempt: int) -> np.random.Generator:
@@ -275,18 +233,18 @@ def _masses(plan: Plan, atoms: Any) -> np.ndarray:
     return masses * AMU_ELECTRON_MASSES
 
 
-def _begin(plan: Plan, atoms: Any, attempt: int) -> _Progress:
+def _begin(plan: Plan, atoms: Any, attempt: int) -> State:
     # a stream of its own: the start may have drawn any number of values
     rng = np.random.default_rng([plan.seed, plan.size, plan.replica, attempt, 1])
     masses = _masses(plan, atoms)
     first = plan.melt_kelvin if plan.melt_kelvin > 0 else plan.temperatures[0]
     momenta = maxwell_momenta(masses, plan.boost * first, 1, rng)[0]
     momenta -= masses[:, None] * (momenta.sum(axis=0) / masses.sum())
-    return _Progress(atoms.get_positions() / BOHR, momenta, rng, attempt)
+    return State(atoms.get_positions() / BOHR, momenta, rng, attempt)
 
 
 def _run_interval(
-    plan: Plan, interval: _Interval, state: _Progress, atoms: Any, calculator: Any
+    plan: Plan, interval: _Interval, state: State, atoms: Any, calculator: Any
 ) -> None:
     """Advance `state` by one interval; leave it as it was when the interval fails."""
     masses = _masses(plan, atoms)
@@ -313,7 +271,7 @@ def _run_interval(
         x, p, f, _ = dynamics.advance(x, p, f, forces, rng)
         kinetic = kinetic_temperature(p, masses)
         if not kinetic < hottest:
-            raise _LostError(f"the atoms fly apart, {kinetic:.0f} K")
+            raise LostError(f"the atoms fly apart, {kinetic:.0f} K")
         if interval.record_every and step % interval.record_every == 0:
             recorded.append(
                 Frame(
@@ -331,43 +289,16 @@ def _run_interval(
                 )
             )
     state.positions, state.momenta, state.rng = x[0], p[0], rng
+    state.steps += interval.steps
+    state.evaluations += interval.steps
     state.frames += recorded
 
 
 def _check_distances(atoms: Any, interval: _Interval) -> None:
     if not np.isfinite(atoms.positions).all():
-        raise _LostError("positions are not finite")
+        raise LostError("positions are not finite")
     if len(atoms) > 1:
         distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
         np.fill_diagonal(distances, np.inf)
         if distances.min() < CLOSEST:
-            raise _LostError(f"two atoms are {distances.min():.2f} Å apart")
-
-
-def _write_checkpoint(path: Path, plan: Plan, state: _Progress) -> None:
-    files.save(
-        path,
-        plan,
-        state_positions=state.positions,
-        state_momenta=state.momenta,
-        rng=json.dumps(state.rng.bit_generator.state),
-        events=json.dumps(state.events),
-        **{k: getattr(state, k) for k in ("attempt", "interval", "steps", "seconds")},
-        **files.pack(state.frames),
-    )
-
-
-def _restored(content: dict[str, np.ndarray]) -> _Progress:
-    rng = np.random.default_rng()
-    rng.bit_generator.state = json.loads(str(content["rng"]))
-    return _Progress(
-        positions=content["state_positions"],
-        momenta=content["state_momenta"],
-        rng=rng,
-        attempt=int(content["attempt"]),
-        interval=int(content["interval"]),
-        steps=int(content["steps"]),
-        seconds=float(content["seconds"]),
-        events=json.loads(str(content["events"])),
-        frames=files.unpack(content),
-    )
+            raise LostError(f"two atoms are {distances.min():.2f} Å apart")

@@ -19,6 +19,7 @@ from gnnip.reference.engines import make_engine, running
 from gnnip.sampling import frames as files
 from gnnip.sampling import normal_modes
 from gnnip.sampling.frames import Frame, Progress
+from gnnip.sampling.plans import check_plan
 
 TITLE = "Molecules of 1 to 3 heavy atoms (H C N O), normal-mode sampling"
 #: by number of heavy atoms, names as in ASE's G2 collection; H2NCHO is not among them
@@ -60,7 +61,7 @@ class Plan:
     labels the conformations.  molecules : names out of `MOLECULES[size]`, all
     when empty.
 
-    Raises ConfigError for values that cannot be run.
+    Raises ConfigError for a number out of its range.
     """
 
     size: int
@@ -83,14 +84,10 @@ class Plan:
         unknown = [name for name in self.molecules if name not in MOLECULES[self.size]]
         if unknown:
             raise ConfigError(
-                f"'{unknown[0]}' is no molecule of {self.size} heavy atoms; known are "
+                f"'{unknown[0]}' is not a molecule of {self.size} heavy atoms; known are "
                 f"{', '.join(MOLECULES[self.size])}."
             )
-        if self.conformations < 1 or self.temperature <= 0:
-            raise ConfigError(
-                f"Conformations ({self.conformations}) and temperature ({self.temperature} K) must "
-                "be > 0."
-            )
+        check_plan(self, "conformations", "temperature")
 
     @property
     def name(self) -> str:
@@ -98,7 +95,7 @@ class Plan:
         return f"ani-n{self.size:03d}-r{self.replica}"
 
 
-def paper_plan(size: int, replica: int = 0, seed: int = 1) -> Plan:
+def paper_plan(size: int = 1, replica: int = 0, seed: int = 1) -> Plan:
     """Return the plan of the shipped data set: 400, 66 and 12 conformations per molecule."""
     return Plan(size, replica, seed, conformations={1: 400, 2: 66}.get(size, 12))
 

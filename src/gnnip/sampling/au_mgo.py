@@ -16,7 +16,7 @@ Every pass has a random stream of its own, so that it does not depend on what el
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -28,6 +28,7 @@ from gnnip.reference import charge_equilibration
 from gnnip.reference.charge_equilibration import Solution, shipped_parameters
 from gnnip.sampling.displacements import around_path
 from gnnip.sampling.frames import Frame
+from gnnip.sampling.plans import check_plan
 
 OXYGEN, MAGNESIUM, ALUMINIUM, GOLD = 8, 12, 13, 79
 SUPPORTS = ("undoped", "doped")
@@ -77,28 +78,15 @@ class Plan:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
-        if min(self.passes, self.test_passes, self.curve_points) < 0 or self.passes < 1:
-            raise ConfigError("Au on MgO: passes must be 1 or more, the other counts 0 or more.")
+        """Raise ConfigError for numbers that describe no structure."""
+        deviations = ("slab_deviation", "gold_deviation")
+        check_plan(self, "passes", not_negative=("test_passes", "curve_points", *deviations))
         if self.points < 2:
             raise ConfigError(f"Au on MgO: points is {self.points}; a path has two ends.")
-        if not 0 <= min(self.slab_deviation, self.gold_deviation) < np.inf:
-            raise ConfigError("Au on MgO: a deviation is negative; give Angstrom, 0 or more.")
         for name in ("path", "curve"):
             ends = getattr(self, name)
             if len(ends) != 2 or not ends[0] < ends[1]:
                 raise ConfigError(f"Au on MgO: {name} is {list(ends)}; give two ends, lower first.")
-
-    @classmethod
-    def read(cls, values: dict[str, Any]) -> Plan:
-        """Build from plain values, as a card states them; ConfigError for an unknown name."""
-        from gnnip.errors import nearest
-
-        known = [f.name for f in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise ConfigError(f"A plan of Au on MgO has no '{name}'{nearest(name, known)}.")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})  # type: ignore[arg-type]
 
 
 def slab(support: str) -> Any:
@@ -241,9 +229,7 @@ def label(
 
 
 def label_again(
-    positions: NDArray[np.float64],
-    numbers: NDArray[np.integer[Any]],
-    cell: NDArray[np.float64],
+    positions: NDArray[np.float64], numbers: NDArray[np.integer[Any]], cell: NDArray[np.float64]
 ) -> dict[str, float | NDArray[np.float64]]:
     """Return what `label` returns, with a longer sum over reciprocal vectors."""
     return label(positions, numbers, cell, accuracy=FINER)

@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 
 from gnnip.errors import StructureError
 from gnnip.sampling.atomic_units import ANGSTROM, MASS_HYDROGEN, MASS_OXYGEN
+from gnnip.sampling.packing import random_rotation
 
 MOLECULE_VOLUME = 29.9 * ANGSTROM**3  #: Bohr^3 per molecule at 1 g/cm^3
 OXYGEN_DISTANCE = 2.5 * ANGSTROM  #: closest O-O of a random start
@@ -52,18 +53,6 @@ def fragments(positions: np.ndarray, distance: float = DETACHED) -> list[int]:
     return sorted(np.bincount(label).tolist(), reverse=True)
 
 
-def _random_rotation(rng: np.random.Generator) -> np.ndarray:
-    # a uniform unit quaternion is a uniform rotation
-    w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
 def random_cluster(n_molecules: int, rng: np.random.Generator) -> np.ndarray:
     """Return positions (3N, 3) in Bohr of a random drop of water at about 1 g/cm^3.
 
@@ -86,7 +75,7 @@ def random_cluster(n_molecules: int, rng: np.random.Generator) -> np.ndarray:
     while len(placed) < 3 * n_molecules:
         direction = rng.normal(size=3)
         point = direction / np.linalg.norm(direction) * sphere * rng.uniform() ** (1.0 / 3.0)
-        molecule = point + arm @ _random_rotation(rng).T
+        molecule = point + arm @ random_rotation(rng).T
         if len(placed):
             close = cdist(molecule, placed)
             if close.min() < CONTACT or close[0, ::3].min() < OXYGEN_DISTANCE:

@@ -76,10 +76,7 @@ def displace(atoms: Any, deviation: float | ArrayLike, rng: np.random.Generator)
 
 
 def around_path(
-    structures: Sequence[Any],
-    count: int,
-    deviation: float | ArrayLike,
-    rng: np.random.Generator,
+    structures: Sequence[Any], count: int, deviation: float | ArrayLike, rng: np.random.Generator
 ) -> Iterator[tuple[float, Any]]:
     """Yield `count` times (place from 0 to 1, displaced structure), the places evenly spaced.
 

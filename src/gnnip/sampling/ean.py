@@ -6,15 +6,12 @@ O O).
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gnnip.errors import ConfigError
 from gnnip.sampling import aimd
-from gnnip.sampling.frames import Progress
 from gnnip.sampling.packing import pack_box
 
 TITLE = "Ethylammonium nitrate, 15 ion pairs, 300 to 500 K"
@@ -61,7 +58,9 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
 
     n, rest = divmod(plan.size, 15)
     if rest:
-        raise ConfigError(f"{plan.size} atoms are no whole number of ion pairs; give 30, 225, ...")
+        raise ConfigError(
+            f"{plan.size} atoms are not a whole number of ion pairs; give 30, 225, ..."
+        )
     edge = plan.lattice or (n * VOLUME_PER_PAIR) ** (1 / 3)
     # cations and anions in turn, so that none is left for the corners
     radii = [np.array([RADII[s] for s in ion]) for ion in (CATION, ANION)]
@@ -74,53 +73,37 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
     )
 
 
-#: what every plan of the system has
-_plan = partial(
-    aimd.Plan,
+#: hydrogen weighs 4 amu for steps of 2 fs: configurations do not depend on it
+SYSTEM = aimd.System(
     "ean",
-    phase="liquid",
-    engine="xtb method=GFN1-xTB accuracy=10",
-    label_engine="xtb method=GFN1-xTB",
-    timestep_fs=2.0,
-    hydrogen_mass=4.0,
+    start,
+    settings={
+        "phase": "liquid",
+        "engine": "xtb method=GFN1-xTB accuracy=10",
+        "label_engine": "xtb method=GFN1-xTB",
+        "timestep_fs": 2.0,
+        "hydrogen_mass": 4.0,
+    },
+    paper={
+        "size": 225,
+        "temperatures": (500.0, 400.0, 300.0),
+        "frames": 34,
+        "stride_fs": 6.0,
+        "equilibration_fs": 300.0,
+        "settling_fs": 60.0,
+        "friction_per_fs": 0.03,
+        "interval_steps": 24,
+    },
+    smoke={
+        "size": 30,
+        "lattice": 8.5,
+        "temperatures": (300.0,),
+        "frames": 3,
+        "stride_fs": 3.0,
+        "equilibration_fs": 6.0,
+        "friction_per_fs": 0.1,
+        "interval_steps": 4,
+    },
 )
-
-
-def paper_plan(size: int = 225, replica: int = 0, seed: int = 1) -> aimd.Plan:
-    """Return the plan of the shipped data set: 34 frames at each of three temperatures.
-
-    Hydrogen weighs 4 amu for steps of 2 fs: configurations do not depend on it.
-    """
-    return _plan(
-        size,
-        replica,
-        seed,
-        temperatures=(500.0, 400.0, 300.0),
-        frames=34,
-        stride_fs=6.0,
-        equilibration_fs=300.0,
-        settling_fs=60.0,
-        friction_per_fs=0.03,
-        interval_steps=24,
-    )
-
-
-def smoke_plan(size: int = 30, replica: int = 0, seed: int = 1) -> aimd.Plan:
-    """Return a plan of a few seconds in a wider box."""
-    return _plan(
-        size,
-        replica,
-        seed,
-        lattice=8.5,
-        temperatures=(300.0,),
-        frames=3,
-        stride_fs=3.0,
-        equilibration_fs=6.0,
-        friction_per_fs=0.1,
-        interval_steps=4,
-    )
-
-
-def run_trajectory(plan: aimd.Plan, folder: str | Path, progress: Progress = print) -> Path:
-    """Run or continue one trajectory, as `aimd.run`."""
-    return aimd.run(plan, folder, start, progress)
+paper_plan, smoke_plan = SYSTEM.paper_plan, SYSTEM.smoke_plan
+run_trajectory = SYSTEM.run_trajectory

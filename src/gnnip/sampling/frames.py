@@ -1,9 +1,9 @@
 """frames.npz: the structures of one finished trajectory, of one or of many sizes, before labelling.
 
-Arrays: positions (n, 3) in Angstrom, numbers (n,), offsets (frames + 1,), cells (frames, 3, 3) in
-Angstrom and pbc (frames, 3), column_<name> (frames,) with what is known of each frame, and the
-plan, the column units and the events as JSON. Beside it, while it is being made, lies
-checkpoint.npz.
+Arrays: positions (n, 3), numbers (n,), offsets (frames + 1,), cells (frames, 3, 3) and pbc (frames,
+3), column_<name> (frames,) with what is known of each frame, and the plan, the units of positions
+(Angstrom where they say nothing) and columns, and the events as JSON. Beside it, while it is being
+made, lies checkpoint.npz.
 """
 
 from __future__ import annotations
@@ -56,6 +56,11 @@ class Trajectory:
     events: list[str] = field(default_factory=list)
     seconds: float = 0.0
     evaluations: int = 0
+
+    @property
+    def name(self) -> str:
+        """Return the name that its frames carry."""
+        return str(self.frames[0].columns["trajectory"])
 
 
 def pack(frames: Sequence[Frame]) -> dict[str, NDArray[Any]]:
@@ -120,7 +125,7 @@ def _load(path: Path, error: type[Exception]) -> dict[str, NDArray[Any]]:
         json.loads(str(content["plan"]))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as cause:
         raise error(
-            f"{path} is damaged or no trajectory of ours; delete it and run it again."
+            f"{path} is damaged or not a trajectory file of gnnip; delete it and run it again."
         ) from cause
     return content
 
@@ -166,7 +171,7 @@ def read_trajectory(path: str | Path) -> Trajectory:
         )
     except (KeyError, ValueError, IndexError) as cause:
         raise DataError(
-            f"{path} is damaged or no trajectory of ours; delete it and run it again."
+            f"{path} is damaged or not a trajectory file of gnnip; delete it and run it again."
         ) from cause
     if not trajectory.frames:
         raise DataError(f"{path} holds no frames; run it with at least one.")

@@ -6,22 +6,18 @@ on 4a, Se on 8d): the layered phase has edge-sharing tetrahedra too, which come 
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gnnip.errors import ConfigError
 from gnnip.sampling import aimd
-from gnnip.sampling.frames import Progress
 
 TITLE = "GeSe2: crystal, network and melt, 1100 to 1800 K"
 LATTICE = 5.7835  #: a, Angstrom; with c = 1.8847 a 4.20 g/cm^3
 _C_BY_A = 10.900 / 5.7835
 _X_SE = 0.2203
 _REPEATS = {12: (1, 1, 1), 48: (2, 2, 1), 72: (2, 3, 1), 96: (2, 2, 2), 384: (4, 4, 2)}
-PHASES = ("crystal", "network", "melt", "melt")
 
 
 def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
@@ -42,67 +38,55 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
     return atoms * _REPEATS[plan.size]
 
 
-#: what every plan of the system has
-_plan = partial(
-    aimd.Plan,
+#: of four replicas of the shipped set one starts from the crystal, one from a network shaken at
+#: 2500 K, and two from a melt at 3500 K; those are cooled
+_LADDER = (1100.0, 1450.0, 1800.0)
+_MELT = {
+    "phase": "melt",
+    "temperatures": _LADDER[::-1],
+    "melt_kelvin": 3500.0,
+    "melt_fs": 600.0,
+    "quench_fs": 240.0,
+}
+_NETWORK = {
+    "phase": "network",
+    "temperatures": _LADDER[::-1],
+    "melt_kelvin": 2500.0,
+    "melt_fs": 450.0,
+    "quench_fs": 150.0,
+}
+SYSTEM = aimd.System(
     "gese2",
-    engine="xtb method=GFN1-xTB accuracy=10",
-    label_engine="xtb method=GFN1-xTB",
-    timestep_fs=3.0,
-    boost=2.0,
+    start,
+    settings={
+        "engine": "xtb method=GFN1-xTB accuracy=10",
+        "label_engine": "xtb method=GFN1-xTB",
+        "timestep_fs": 3.0,
+        "boost": 2.0,
+    },
+    paper={
+        "size": 48,
+        "frames": 28,
+        "stride_fs": 9.0,
+        "equilibration_fs": 180.0,
+        "settling_fs": 90.0,
+        "friction_per_fs": 0.03,
+        "interval_steps": 24,
+    },
+    in_turn=({"phase": "crystal", "temperatures": _LADDER}, _NETWORK, _MELT, _MELT),
+    smoke={
+        "size": 12,
+        "phase": "melt",
+        "temperatures": (1800.0, 1100.0),
+        "frames": 2,
+        "stride_fs": 3.0,
+        "equilibration_fs": 3.0,
+        "settling_fs": 3.0,
+        "melt_kelvin": 3000.0,
+        "melt_fs": 6.0,
+        "quench_fs": 3.0,
+        "interval_steps": 4,
+    },
 )
-
-
-def paper_plan(size: int = 48, replica: int = 0, seed: int = 1) -> aimd.Plan:
-    """Return the plan of the shipped data set: 28 frames at each of three temperatures.
-
-    Of four replicas one starts from the crystal, one from a network shaken at 2500 K, and two from
-    a melt at 3500 K, which are cooled.
-    """
-    phase = PHASES[replica % len(PHASES)]
-    melt_kelvin, melt_fs, quench_fs = {
-        "crystal": (0.0, 0.0, 0.0),
-        "network": (2500.0, 450.0, 150.0),
-        "melt": (3500.0, 600.0, 240.0),
-    }[phase]
-    ladder = (1100.0, 1450.0, 1800.0)
-    return _plan(
-        size,
-        replica,
-        seed,
-        phase=phase,
-        temperatures=ladder if phase == "crystal" else ladder[::-1],
-        frames=28,
-        stride_fs=9.0,
-        equilibration_fs=180.0,
-        settling_fs=90.0,
-        melt_kelvin=melt_kelvin,
-        melt_fs=melt_fs,
-        quench_fs=quench_fs,
-        friction_per_fs=0.03,
-        interval_steps=24,
-    )
-
-
-def smoke_plan(size: int = 12, replica: int = 0, seed: int = 1) -> aimd.Plan:
-    """Return a plan of a few seconds, molten and cooled."""
-    return _plan(
-        size,
-        replica,
-        seed,
-        phase="melt",
-        temperatures=(1800.0, 1100.0),
-        frames=2,
-        stride_fs=3.0,
-        equilibration_fs=3.0,
-        settling_fs=3.0,
-        melt_kelvin=3000.0,
-        melt_fs=6.0,
-        quench_fs=3.0,
-        interval_steps=4,
-    )
-
-
-def run_trajectory(plan: aimd.Plan, folder: str | Path, progress: Progress = print) -> Path:
-    """Run or continue one trajectory, as `aimd.run`."""
-    return aimd.run(plan, folder, start, progress)
+paper_plan, smoke_plan = SYSTEM.paper_plan, SYSTEM.smoke_plan
+run_trajectory = SYSTEM.run_trajectory

@@ -188,16 +188,3 @@ def normal_modes(beads: int) -> np.ndarray:
     if beads % 2 == 0 and beads > 1:
         modes[beads // 2] = np.sqrt(1.0 / beads) * (-1.0) ** j
     return modes
-
-
-def virial_energy(
-    positions: np.ndarray, forces: np.ndarray, potentials: np.ndarray, temperature: float
-) -> float:
-    """Return the centroid-virial energy of one ring-polymer configuration, in Hartree.
-
-    E = 3 n k T / 2 - (1/2P) sum_i (x_i - x_c) . f_i + (1/P) sum_i V_i, for positions and forces
-    (beads, n, 3) and potentials (beads,).
-    """
-    beads, n, _ = positions.shape
-    virial = -0.5 * float(((positions - positions.mean(axis=0)) * forces).sum()) / beads
-    return 1.5 * n * temperature * KELVIN + virial + float(np.mean(potentials))

@@ -98,7 +98,7 @@ def sample(
         raise ConfigError(f"Normal modes cannot be sampled at {temperature} K; give > 0.")
     if len(constants) == 0 or constants.min() <= 0:
         raise ConvergenceError(
-            f"The structure is no minimum: a mode has the force constant "
+            f"The structure is not a minimum: a mode has the force constant "
             f"{constants.min() if len(constants) else 0.0:.2g} eV/Å^2; relax it first."
         )
     n = len(positions)

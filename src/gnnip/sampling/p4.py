@@ -6,15 +6,12 @@ a picosecond (docs/references.md).
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gnnip.errors import ConfigError
 from gnnip.sampling import aimd
-from gnnip.sampling.frames import Progress
 from gnnip.sampling.packing import pack_box
 
 TITLE = "Liquid of P4 molecules, 350 and 500 K"
@@ -37,54 +34,40 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
     n, rest = divmod(plan.size, 4)
     if rest:
         raise ConfigError(
-            f"{plan.size} atoms are no whole number of P4 molecules; give 16, 64, ..."
+            f"{plan.size} atoms are not a whole number of P4 molecules; give 16, 64, ..."
         )
     edge = plan.lattice or (n * VOLUME_PER_MOLECULE) ** (1 / 3)
     bodies = pack_box([molecule()] * n, [edge] * 3, MINIMUM_DISTANCE, rng)
     return Atoms(f"P{plan.size}", positions=np.concatenate(bodies), cell=[edge] * 3, pbc=True)
 
 
-#: what every plan of the system has
-_plan = partial(
-    aimd.Plan,
+SYSTEM = aimd.System(
     "p4",
-    phase="liquid",
-    engine="xtb method=GFN2-xTB accuracy=10",
-    label_engine="xtb method=GFN2-xTB",
-    timestep_fs=3.0,
+    start,
+    settings={
+        "phase": "liquid",
+        "engine": "xtb method=GFN2-xTB accuracy=10",
+        "label_engine": "xtb method=GFN2-xTB",
+        "timestep_fs": 3.0,
+    },
+    paper={
+        "size": 64,
+        "temperatures": (500.0, 350.0),
+        "frames": 38,
+        "stride_fs": 9.0,
+        "equilibration_fs": 300.0,
+        "settling_fs": 120.0,
+        "friction_per_fs": 0.02,
+        "interval_steps": 24,
+    },
+    smoke={
+        "size": 16,
+        "temperatures": (500.0,),
+        "frames": 3,
+        "stride_fs": 3.0,
+        "equilibration_fs": 6.0,
+        "interval_steps": 4,
+    },
 )
-
-
-def paper_plan(size: int = 64, replica: int = 0, seed: int = 1) -> aimd.Plan:
-    """Return the plan of the shipped data set: 38 frames at each of two temperatures."""
-    return _plan(
-        size,
-        replica,
-        seed,
-        temperatures=(500.0, 350.0),
-        frames=38,
-        stride_fs=9.0,
-        equilibration_fs=300.0,
-        settling_fs=120.0,
-        friction_per_fs=0.02,
-        interval_steps=24,
-    )
-
-
-def smoke_plan(size: int = 16, replica: int = 0, seed: int = 1) -> aimd.Plan:
-    """Return a plan of a few seconds."""
-    return _plan(
-        size,
-        replica,
-        seed,
-        temperatures=(500.0,),
-        frames=3,
-        stride_fs=3.0,
-        equilibration_fs=6.0,
-        interval_steps=4,
-    )
-
-
-def run_trajectory(plan: aimd.Plan, folder: str | Path, progress: Progress = print) -> Path:
-    """Run or continue one trajectory, as `aimd.run`."""
-    return aimd.run(plan, folder, start, progress)
+paper_plan, smoke_plan = SYSTEM.paper_plan, SYSTEM.smoke_plan
+run_trajectory = SYSTEM.run_trajectory

@@ -13,7 +13,7 @@ diluted medium is a part of the full one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from gnnip.errors import ConfigError, StructureError
 from gnnip.reference import coulomb
 from gnnip.sampling.frames import Frame
+from gnnip.sampling.plans import check_plan
 
 #: atomic number of the label -> charge (e); the elements stand for nothing but their charge
 CHARGES: dict[int, float] = {11: 1.0, 17: -1.0, 3: 0.5, 9: -0.5}
@@ -67,12 +68,8 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
-        for name in ("width", "margin", "minimum_distance"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise ConfigError(f"Point charges: {name} is {getattr(self, name)}, not positive.")
-        if not 0 <= self.density < np.inf:
-            raise ConfigError(f"Point charges: density is {self.density}, not 0 or more.")
+        """Raise ConfigError for numbers that describe no structure."""
+        check_plan(self, "width", "margin", "minimum_distance", not_negative=("density",))
         if not self.distances or min(self.distances) < self.minimum_distance:
             raise ConfigError(
                 f"Point charges: distances are {list(self.distances)}; at least one is needed and "
@@ -85,17 +82,6 @@ class Plan:
             )
         if min(self.train_draws, self.test_draws) < 0 or self.train_draws + self.test_draws < 1:
             raise ConfigError("Point charges: train_draws and test_draws ask for no structure.")
-
-    @classmethod
-    def read(cls, values: dict[str, Any]) -> Plan:
-        """Build from plain values, as a card states them; ConfigError for an unknown name."""
-        from gnnip.errors import nearest
-
-        known = [f.name for f in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise ConfigError(f"A plan of point charges has no '{name}'{nearest(name, known)}.")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})  # type: ignore[arg-type]
 
     def pairs(self, distance: float, kept_fraction: float = 1.0) -> int:
         """Return the number of half charges of either sign: 120 + 5 d as published."""

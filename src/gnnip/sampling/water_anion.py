@@ -6,10 +6,9 @@ cavity until it lives inside (an interior state); the anion equilibrates at the 
 gives frames, and is cooled to the next temperatures with frames at each. So frames of one
 trajectory are related, frames of different trajectories are not: split data by trajectory.
 
-The work is a list of intervals. Each starts from positions, momenta and the random generator's
-state alone (the electron is solved anew, which also guards against following an excited state),
-and ends with an atomic checkpoint: a run that was killed continues to the same frames, bit for bit
-on one machine.
+The work is a list of intervals (`gnnip.sampling.intervals`). In each the electron is solved anew,
+which also guards against following an excited state; a run that was killed continues to the same
+frames, bit for bit on one machine.
 
 A cluster that loses a molecule (evaporation) or whose electron is not bound when a frame is due is
 no (H2O)N- any more: the attempt is abandoned, recorded in `events`, and the trajectory starts
@@ -23,49 +22,49 @@ This module needs numpy, scipy and numba only. Everything inside is in atomic un
 from __future__ import annotations
 
 import argparse
-import json
+import functools
 import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 
-from gnnip.errors import (
-    CheckpointError,
-    ConfigError,
-    ConvergenceError,
-    DataError,
-    GnnipError,
-    StructureError,
-)
-from gnnip.files import atomic_path
+from gnnip.errors import ConfigError, ConvergenceError, GnnipError, StructureError
 from gnnip.reference import spcf
 from gnnip.reference.electron import ElectronSolver, ElectronState
-from gnnip.sampling import clusters
+from gnnip.sampling import clusters, intervals
 from gnnip.sampling.atomic_units import FEMTOSECOND
+from gnnip.sampling.frames import Frame, Progress
+from gnnip.sampling.intervals import LostError, State
 from gnnip.sampling.langevin import Langevin, kinetic_temperature, maxwell_momenta
+from gnnip.sampling.plans import check_plan, check_temperatures
 
 SIZES = (20, 32, 47, 76, 100, 139, 190, 237)
 STATES = ("surface", "interior")
-FORMAT = 1  #: of frames.npz and checkpoint.npz
+#: of the frames, whose energies are as exact as the dynamics
+UNITS = {
+    "positions": "Bohr",
+    "temperature_k": "K",
+    "time_fs": "fs",
+    "energy_atomic": "Hartree",
+    "energy_electronic": "Hartree",
+    "electron_gyration_radius": "Bohr",
+    "electron_offset": "Bohr",
+    "kinetic_temperature_k": "K",
+}
 
 # seeding of interior states: a soft sphere that pushes atoms out of the centre and keeps the
 # electron in
 CAVITY_STIFFNESS = 0.02  #: Hartree/Bohr^2
 CAVITY_RADIUS = np.array([6.5, 4.2, 4.2])  #: Bohr, for O H H
 CONFINEMENT = (0.03, 4.0)  #: Hartree/Bohr and Bohr, for the electron
-
-
-class OutOfTimeError(GnnipError):
-    """The time limit came before the end; the checkpoint is there."""
 
 
 def seeded_state(size: int, replica: int) -> str:
@@ -79,7 +78,7 @@ def seeded_state(size: int, replica: int) -> str:
 
 
 @dataclass(frozen=True)
-class TrajectoryPlan:
+class Plan:
     """Every number of a trajectory; the defaults are the paper tier. Times in fs, temperatures in
     kelvin.
 
@@ -90,7 +89,7 @@ class TrajectoryPlan:
     stretch). spacing (Bohr), wall_accuracy and residual (Hartree), precision: the electron solver
     while moving.
 
-    Raises ConfigError for values that cannot be run.
+    Raises ConfigError for a number out of its range.
     """
 
     size: int
@@ -122,27 +121,15 @@ class TrajectoryPlan:
     max_attempts: int = 6
 
     def __post_init__(self) -> None:
-        """Fill in the start and refuse plans that cannot be run."""
+        """Fill in the start; raise ConfigError for a number out of its range."""
         object.__setattr__(self, "temperatures", tuple(float(t) for t in self.temperatures))
         if not self.start:
             object.__setattr__(self, "start", seeded_state(self.size, self.replica))
         if self.start not in STATES:
             raise ConfigError(f"start = '{self.start}' is unknown; give 'surface' or 'interior'.")
-        for name in (
-            "size",
-            "frames",
-            "stride_fs",
-            "timestep_fs",
-            "electron_fs",
-            "beads",
-            "max_attempts",
-        ):
-            if not getattr(self, name) > 0:
-                raise ConfigError(
-                    f"A trajectory cannot use {name} = {getattr(self, name)}; it must be > 0."
-                )
-        if not self.temperatures or min(self.temperatures) <= 0:
-            raise ConfigError("A trajectory needs at least one temperature, all above 0 K.")
+        times = ("stride_fs", "timestep_fs", "electron_fs")
+        check_plan(self, "size", "frames", *times, "beads", "max_attempts")
+        check_temperatures(self.temperatures)
         if max(self.electron_fs, self.electron_equilibration_fs) > 4.0:
             raise ConfigError(
                 "The electron's impulse must come at least every 4 fs: longer intervals resonate "
@@ -155,13 +142,13 @@ class TrajectoryPlan:
         return f"n{self.size:03d}-r{self.replica}"
 
 
-def paper_plan(size: int, replica: int, seed: int = 1) -> TrajectoryPlan:
+def paper_plan(size: int = 20, replica: int = 0, seed: int = 1) -> Plan:
     """Return the plan of the shipped data set.
 
     Small clusters equilibrate longer (12 ps up to N = 47, 6 ps up to 100, else 4 ps): their surface
     states deepen slowly, and they are cheap. Frames come every 250 fs, above N = 100 every 200 fs.
     """
-    return TrajectoryPlan(
+    return Plan(
         size,
         replica,
         seed,
@@ -171,10 +158,10 @@ def paper_plan(size: int, replica: int, seed: int = 1) -> TrajectoryPlan:
     )
 
 
-def smoke_plan(size: int = 20, replica: int = 0, seed: int = 1) -> TrajectoryPlan:
+def smoke_plan(size: int = 20, replica: int = 0, seed: int = 1) -> Plan:
     """Return a plan of a few seconds for tests: two frames at two temperatures, femtosecond
     strides."""
-    return TrajectoryPlan(
+    return Plan(
         size,
         replica,
         seed,
@@ -200,13 +187,14 @@ class _Interval:
     electron_fs: float  # the neutral stage has impulses too, without an electron
 
 
-def _schedule(plan: TrajectoryPlan) -> list[_Interval]:
-    intervals: list[_Interval] = []
+def schedule(plan: Plan) -> list[_Interval]:
+    """Return the intervals of a plan, in order."""
+    found: list[_Interval] = []
 
     def add(stage: str, temperature: float, length: float, step: float) -> None:
         left, chunk = round(length / step), max(1, round(plan.checkpoint_fs / step))
         while left > 0:
-            intervals.append(_Interval(stage, temperature, min(left, chunk), step))
+            found.append(_Interval(stage, temperature, min(left, chunk), step))
             left -= chunk
 
     slow = plan.electron_equilibration_fs
@@ -222,8 +210,8 @@ def _schedule(plan: TrajectoryPlan) -> list[_Interval]:
         else:
             add("cooling", temperature, plan.cooling_fs, slow)
         impulses = max(1, round(plan.stride_fs / plan.electron_fs))
-        intervals += [_Interval("sampling", temperature, impulses, plan.electron_fs)] * plan.frames
-    return intervals
+        found += [_Interval("sampling", temperature, impulses, plan.electron_fs)] * plan.frames
+    return found
 
 
 def electron_state(
@@ -265,129 +253,20 @@ def label(positions: np.ndarray, accuracy: float = 1e-5) -> dict[str, Any]:
     }
 
 
-# ------------------------------------------------------------------------------------- the
-# trajectory
-
-
-@dataclass
-class _Progress:
-    """What a checkpoint holds: everything the next interval depends on, and the frames so far."""
-
-    positions: np.ndarray
-    momenta: np.ndarray
-    rng: np.random.Generator
-    attempt: int = 0
-    interval: int = 0
-    time_fs: float = 0.0
-    seconds: float = 0.0
-    solves: int = 0
-    events: list[str] = field(default_factory=list)
-    frames: list[dict[str, Any]] = field(default_factory=list)
-
-
-_FRAME_KEYS = (
-    "temperature_k",
-    "time_fs",
-    "state",
-    "energy_atomic",
-    "energy_electronic",
-    "electron_gyration_radius",
-    "electron_offset",
-    "kinetic_temperature_k",
-)
-
-
-def _columns(frames: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    columns = {key: np.array([f[key] for f in frames]) for key in _FRAME_KEYS}
-    columns["positions"] = np.array([f["positions"] for f in frames])
-    return columns
-
-
-def _save(path: Path, **arrays: Any) -> None:
-    with atomic_path(path) as temporary:
-        np.savez(temporary, format=FORMAT, **arrays)
-
-
-def _load(path: Path, plan: TrajectoryPlan) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            content = {key: archive[key] for key in archive.files}
-        found = read_plan(content)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise CheckpointError(
-            f"{path} is damaged; delete it and run again to start afresh."
-        ) from error
-    if found != plan:
-        other = [f.name for f in fields(plan) if getattr(found, f.name) != getattr(plan, f.name)]
-        raise CheckpointError(
-            f"{path} was made with another {', '.join(other)}; delete it or choose another folder."
-        )
-    return content
-
-
-def read_plan(content: Any) -> TrajectoryPlan:
-    """Return the plan stored in a loaded frames.npz or checkpoint.npz."""
-    return TrajectoryPlan(**json.loads(str(content["plan"])))
-
-
-def _write_checkpoint(path: Path, plan: TrajectoryPlan, state: _Progress) -> None:
-    _save(
-        path,
-        plan=json.dumps(asdict(plan)),
-        positions=state.positions,
-        momenta=state.momenta,
-        rng=json.dumps(state.rng.bit_generator.state),
-        events=json.dumps(state.events),
-        **{k: getattr(state, k) for k in ("attempt", "interval", "time_fs", "seconds", "solves")},
-        **{f"frame_{k}": v for k, v in _columns(state.frames).items()},
-    )
-
-
-def _read_checkpoint(path: Path, plan: TrajectoryPlan) -> _Progress:
-    content = _load(path, plan)
-    rng = np.random.default_rng()
-    rng.bit_generator.state = json.loads(str(content["rng"]))
-    keys = (*_FRAME_KEYS, "positions")
-    columns = [content[f"frame_{key}"] for key in keys]
-    frames = [dict(zip(keys, values, strict=True)) for values in zip(*columns, strict=True)]
-    return _Progress(
-        positions=content["positions"],
-        momenta=content["momenta"],
-        rng=rng,
-        attempt=int(content["attempt"]),
-        interval=int(content["interval"]),
-        time_fs=float(content["time_fs"]),
-        seconds=float(content["seconds"]),
-        solves=int(content["solves"]),
-        events=json.loads(str(content["events"])),
-        frames=frames,
-    )
-
-
-def _begin(
-    plan: TrajectoryPlan, attempt: int, events: list[str], seconds: float, solves: int
-) -> _Progress:
+def _begin(plan: Plan, attempt: int) -> State:
     rng = np.random.default_rng([plan.seed, plan.size, plan.replica, attempt])
     positions = clusters.random_cluster(plan.size, rng)
     positions = clusters.quench(positions, spcf.energy_and_forces, plan.quench_steps)
     temperature = plan.anneal_kelvin if plan.anneal_fs > 0 else plan.temperatures[0]
     momenta = maxwell_momenta(clusters.masses(plan.size), temperature, plan.beads, rng)
-    return _Progress(
-        positions=np.repeat(positions[None], plan.beads, axis=0),
-        momenta=momenta,
-        rng=rng,
-        attempt=attempt,
-        events=events,
-        seconds=seconds,
-        solves=solves,
-    )
+    return State(np.repeat(positions[None], plan.beads, axis=0), momenta, rng, attempt)
 
 
 class _AnionForces:
     """Forces of all beads: SPC/F (with the seeding cavity) fast, the electron's slow,
     warm-started."""
 
-    def __init__(self, plan: TrajectoryPlan, stage: str) -> None:
+    def __init__(self, plan: Plan, stage: str) -> None:
         self.plan = plan
         self.seeding = stage == "seeding"
         self.boxed = stage in ("seeding", "capture")
@@ -415,7 +294,7 @@ class _AnionForces:
         try:
             states = [self._solve(x, g) for x, g in zip(positions, self.states, strict=True)]
         except StructureError as error:
-            raise _LostError(f"no box holds the cluster ({error})") from error
+            raise LostError(f"no box holds the cluster ({error})") from error
         self.states = list(states)
         self.solves += len(states)
         return np.array([state.forces for state in states])
@@ -457,14 +336,10 @@ def cavity_forces(positions: np.ndarray) -> np.ndarray:
     return (push / np.maximum(distance, 1e-6))[:, None] * away
 
 
-def _run_interval(
-    plan: TrajectoryPlan, interval: _Interval, state: _Progress
-) -> ElectronState | None:
-    """Advance `state` by one interval; return the electron of the bead that a frame would
-    record."""
-    masses = clusters.masses(plan.size)
+def _run_interval(plan: Plan, interval: _Interval, state: State) -> str:
+    """Advance `state` by one interval; return what to tell of it."""
     dynamics = Langevin(
-        masses,
+        clusters.masses(plan.size),
         plan.timestep_fs * FEMTOSECOND,
         plan.friction_per_fs / FEMTOSECOND,
         interval.temperature,
@@ -490,138 +365,94 @@ def _run_interval(
         )
     state.positions, state.momenta = x, p
     state.time_fs += interval.impulses * n_inner * plan.timestep_fs if charged else 0.0
-    state.solves += forces.solves
+    state.evaluations += forces.solves
     bead = int(state.rng.integers(plan.beads))
     electron = forces.states[bead]
-
     pieces = clusters.fragments(x.mean(axis=0))
     if len(pieces) > 1:
-        raise _LostError(f"evaporation into pieces of {', '.join(map(str, pieces))} molecules")
+        raise LostError(f"evaporation into pieces of {', '.join(map(str, pieces))} molecules")
     if interval.stage == "sampling":
         assert electron is not None
         if not forces.bound(bead):
-            raise _LostError("the electron is not bound")
-        where, offset = electron_state(x[bead], electron.centre, electron.gyration_radius)
-        state.frames.append(
-            {
-                "positions": x[bead] - clusters.centre_of_mass(x[bead]),
-                "temperature_k": interval.temperature,
-                "time_fs": state.time_fs,
-                "state": where,
-                "energy_atomic": spcf.energy_and_forces(x[bead])[0],
-                "energy_electronic": electron.energy,
-                "electron_gyration_radius": electron.gyration_radius,
-                "electron_offset": offset,
-                "kinetic_temperature_k": kinetic_temperature(p, masses, constraints=6),
-            }
-        )
-    return electron
+            raise LostError("the electron is not bound")
+        state.frames.append(_frame(plan, interval, state, x[bead], electron))
+    return _told(plan, state, electron)
 
 
-class _LostError(Exception):
-    """The cluster is no (H2O)N- any more."""
-
-
-def run_trajectory(
-    plan: TrajectoryPlan,
-    folder: str | os.PathLike[str],
-    progress: Callable[[str], object] = print,
-    deadline: float | None = None,
-) -> Path:
-    """Run or continue a trajectory and return the path of its frames.npz.
-
-    `folder` belongs to this trajectory alone; it holds checkpoint.npz while running and frames.npz
-    at the end: positions (frames, 3N, 3) in Bohr centred on the centre of mass, temperature_k,
-    time_fs (of the anion), state, energies (Hartree, at the accuracy of the dynamics),
-    electron_gyration_radius and electron_offset (Bohr), kinetic_temperature_k, plan and events
-    (JSON), attempts, solves, seconds. `progress` gets one line per interval. `deadline` is a
-    `time.time()` after which no interval is begun.
-
-    Raises OutOfTimeError at the deadline, CheckpointError for a checkpoint that is damaged or of
-    another plan, DataError when `plan.max_attempts` clusters in a row fell apart.
-    """
-    folder = Path(folder)
-    result, checkpoint = folder / "frames.npz", folder / "checkpoint.npz"
-    if result.exists():
-        _load(result, plan)
-        return result
-    schedule = _schedule(plan)
-    if checkpoint.exists():
-        state = _read_checkpoint(checkpoint, plan)
-        progress(f"{plan.name} continues at interval {state.interval} of {len(schedule)}")
-    else:
-        state = _begin(plan, 0, [], 0.0, 0)
-    longest = 0.0
-    while state.interval < len(schedule):
-        if deadline is not None and time.time() + longest > deadline:
-            raise OutOfTimeError(
-                f"{plan.name} stopped at interval {state.interval} of {len(schedule)} by the time "
-                "limit; run the same command again to continue."
-            )
-        interval = schedule[state.interval]
-        began = time.perf_counter()
-        try:
-            electron = _run_interval(plan, interval, state)
-        except _LostError as lost:
-            event = f"attempt {state.attempt}, interval {state.interval} ({interval.stage}): {lost}"
-            progress(f"{plan.name} {event}; starting again with the next seed")
-            if state.attempt + 1 == plan.max_attempts:
-                raise DataError(
-                    f"{plan.name}: {plan.max_attempts} clusters in a row were lost (last: "
-                    f"{lost}); lower the temperatures or raise max_attempts."
-                ) from None
-            spent = state.seconds + time.perf_counter() - began
-            state = _begin(plan, state.attempt + 1, [*state.events, event], spent, state.solves)
-            continue
-        spent = time.perf_counter() - began
-        longest = max(longest, spent)
-        state.interval += 1
-        state.seconds += spent
-        _write_checkpoint(checkpoint, plan, state)
-        progress(_line(plan, interval, state, len(schedule), spent, electron))
-    _save(
-        result,
-        plan=json.dumps(asdict(plan)),
-        events=json.dumps(state.events),
-        attempts=state.attempt + 1,
-        solves=state.solves,
-        seconds=state.seconds,
-        **_columns(state.frames),
+def _frame(
+    plan: Plan, interval: _Interval, state: State, x: np.ndarray, electron: ElectronState
+) -> Frame:
+    where, offset = electron_state(x, electron.centre, electron.gyration_radius)
+    return Frame(
+        np.tile([8, 1, 1], plan.size),
+        x - clusters.centre_of_mass(x),
+        None,
+        {
+            "trajectory": plan.name,
+            "replica": plan.replica,
+            "temperature_k": interval.temperature,
+            "time_fs": state.time_fs,
+            "state": where,
+            "energy_atomic": spcf.energy_and_forces(x)[0],
+            "energy_electronic": electron.energy,
+            "electron_gyration_radius": electron.gyration_radius,
+            "electron_offset": offset,
+            "kinetic_temperature_k": _kinetic_temperature(plan, state),
+        },
     )
-    checkpoint.unlink()
-    return result
 
 
-def _line(
-    plan: TrajectoryPlan,
-    interval: _Interval,
-    state: _Progress,
-    n_intervals: int,
-    spent: float,
-    electron: ElectronState | None,
-) -> str:
-    kinetic = kinetic_temperature(state.momenta, clusters.masses(plan.size), constraints=6)
-    line = (
-        f"{plan.name} {state.interval}/{n_intervals} {interval.stage} {interval.temperature:.0f} K "
-        f"{spent:.1f} s, T {kinetic:.0f} K, V {spcf.energy_and_forces(state.positions[0])[0]:.4f} "
-        "Ha"
-    )
+def _kinetic_temperature(plan: Plan, state: State) -> float:
+    return kinetic_temperature(state.momenta, clusters.masses(plan.size), constraints=6)
+
+
+def _told(plan: Plan, state: State, electron: ElectronState | None) -> str:
+    x = state.positions[0]
+    line = f"T {_kinetic_temperature(plan, state):.0f} K, V {spcf.energy_and_forces(x)[0]:.4f} Ha"
     if electron is not None:
-        where, _ = electron_state(state.positions[0], electron.centre, electron.gyration_radius)
+        where, _ = electron_state(x, electron.centre, electron.gyration_radius)
         line += f", E0 {electron.energy:.4f} Ha, r_g {electron.gyration_radius:.1f} Bohr, {where}"
     return line
 
 
-# ------------------------------------------------------------------------------------- many
-# trajectories
+def run_trajectory(
+    plan: Plan,
+    folder: str | os.PathLike[str],
+    progress: Progress = print,
+    deadline: float | None = None,
+) -> Path:
+    """Run or continue a trajectory and return the path of its frames.npz.
+
+    Positions of the frames are in Bohr around the centre of mass. Columns: trajectory, replica,
+    temperature_k, time_fs (of the anion), state, energy_atomic and energy_electronic (Hartree, at
+    the accuracy of the dynamics), electron_gyration_radius and electron_offset (Bohr),
+    kinetic_temperature_k. Evaluations are solutions for the electron.
+
+    Raises as `intervals.run` does.
+    """
+
+    def advance(interval: _Interval, state: State) -> str:
+        return _run_interval(plan, interval, state)
+
+    return intervals.run(
+        plan,
+        folder,
+        schedule(plan),
+        functools.partial(_begin, plan),
+        advance,
+        units=UNITS,
+        cure="lower the temperatures or raise max_attempts",
+        progress=progress,
+        deadline=deadline,
+    )
 
 
-def trajectory_folder(folder: str | os.PathLike[str], plan: TrajectoryPlan) -> Path:
+def trajectory_folder(folder: str | os.PathLike[str], plan: Plan) -> Path:
     """Return the folder of one trajectory below `folder`."""
     return Path(folder) / plan.name
 
 
-def _run_one(plan: TrajectoryPlan, folder: str, deadline: float | None) -> str:
+def _run_one(plan: Plan, folder: str, deadline: float | None) -> str:
     def report(line: str) -> None:
         # one write per line: many processes share the terminal
         sys.stdout.write(line + "\n")
@@ -631,7 +462,7 @@ def _run_one(plan: TrajectoryPlan, folder: str, deadline: float | None) -> str:
 
 
 def run_trajectories(
-    plans: Sequence[TrajectoryPlan],
+    plans: Sequence[Plan],
     folder: str | os.PathLike[str],
     workers: int = 1,
     time_limit: float | None = None,
@@ -649,7 +480,7 @@ def run_trajectories(
         os.environ[name] = "1"
     # compile once here: the children then read the compiled kernels from the cache
     plan = smoke_plan()
-    _run_interval(plan, _Interval("seeding", 200.0, 1, 4.0), _begin(plan, 0, [], 0.0, 0))
+    _run_interval(plan, _Interval("seeding", 200.0, 1, 4.0), _begin(plan, 0))
     done: list[Path] = []
     unfinished: list[str] = []
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:

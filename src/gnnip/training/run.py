@@ -118,8 +118,8 @@ def _needs(trainings: Sequence[Mapping[str, Any]]) -> list[set[int]]:
 
 def run_one(training: Mapping[str, Any], label: str = "", log: bool = True) -> dict[str, Any]:
     """Run one entry of a spec; frames and graphs are kept for the next one on the same data."""
-    from gnnip.datasets.arrays import load_arrays
     from gnnip.datasets.splits import make_split
+    from gnnip.datasets.store import load_arrays
     from gnnip.training.settings import Settings
     from gnnip.training.trainer import train
 

@@ -9,6 +9,7 @@ from gnnip.errors import DataError
 from gnnip.reference import spcf
 from gnnip.sampling import water_anion
 from gnnip.sampling.clusters import centre_of_mass
+from gnnip.sampling.frames import read_trajectory
 
 
 def silent(line):
@@ -58,10 +59,8 @@ def test_archive_holds_frames_labels_and_provenance(archive, trajectories):
         "electron_offset",
         "gap",
     }
-    with np.load(trajectories[0]) as first:
-        np.testing.assert_array_equal(
-            frames.positions[:96], first["positions"][0].astype(np.float32)
-        )
+    first = read_trajectory(trajectories[0]).frames[0]
+    np.testing.assert_array_equal(frames.positions[:96], first.positions)
     # labels belong to the positions as stored
     positions = frames.positions[:96].astype(np.float64)
     energy, forces = spcf.energy_and_forces(positions)
@@ -107,9 +106,10 @@ def test_unknown_labeller_is_an_error(archive, tmp_path):
 
 def test_interrupted_assembly_continues_from_its_cache(trajectories, tmp_path, archive):
     cache = tmp_path / "cache"
-    content = assembly._read(trajectories[0])
-    path = cache / f"{assembly._key(content['positions'], 1e-5)}.npz"
-    assembly._label_trajectory(content["positions"], 1e-5, path)
+    content = read_trajectory(trajectories[0])
+    positions = assembly._positions(content)
+    path = cache / f"{assembly._key(positions, 1e-5)}.npz"
+    assembly._label_trajectory(positions, 1e-5, path)
     lines = []
     out = assembly.assemble_water_anion(
         trajectories, tmp_path / "b.h5", workers=1, cache=cache, progress=lines.append
@@ -121,22 +121,24 @@ def test_interrupted_assembly_continues_from_its_cache(trajectories, tmp_path, a
         one.energies["electronic"], two.energies["electronic"], rtol=0, atol=1e-12
     )
     # another accuracy or other positions are other labels
-    assert assembly._key(content["positions"], 1e-4) not in path.name
-    assert assembly._key(content["positions"] + 1, 1e-5) not in path.name
+    assert assembly._key(positions, 1e-4) not in path.name
+    assert assembly._key(positions + 1, 1e-5) not in path.name
 
 
 def test_bad_trajectories_are_named(trajectories, tmp_path):
     with pytest.raises(DataError, match=r"gone\.npz is missing"):
         assembly.assemble_water_anion([tmp_path / "gone.npz"], tmp_path / "x.h5")
-    with pytest.raises(DataError, match="list of trajectories is missing or empty"):
+    with pytest.raises(DataError, match="no trajectories of water_anion to assemble"):
         assembly.assemble_water_anion([], tmp_path / "x.h5")
     damaged = tmp_path / "frames.npz"
     damaged.write_bytes(b"PK half")
-    with pytest.raises(DataError, match=r"frames\.npz is no trajectory of ours or damaged"):
+    with pytest.raises(
+        DataError, match=r"frames\.npz is damaged or not a trajectory file of gnnip"
+    ):
         assembly.assemble_water_anion([damaged], tmp_path / "x.h5")
     with np.load(trajectories[0], allow_pickle=False) as whole:
         arrays = dict(whole)
-    arrays["positions"][0, :3] += 50.0
+    arrays["positions"][:3] += 50.0
     np.savez(damaged, **arrays)
     with pytest.raises(DataError, match="evaporated molecule"):
         assembly.assemble_water_anion([damaged], tmp_path / "x.h5")

@@ -298,7 +298,7 @@ def test_a_mirror_can_be_an_address(site, tmp_path, monkeypatch):
 
 def test_a_file_without_address_says_where_to_get_it(tmp_path, monkeypatch):
     monkeypatch.delenv("GNNIP_MIRROR", raising=False)
-    with pytest.raises(DataError, match=f"get it by hand from {RECORD} and put it into"):
+    with pytest.raises(DataError, match=f"fetch it by hand from {RECORD} and put it into"):
         get(RemoteFile("a.bin", None, "unknown", RECORD), tmp_path)
 
 
@@ -398,9 +398,9 @@ def test_links_and_devices_are_never_unpacked(tmp_path):
 def test_damaged_archives_are_named(tmp_path):
     path = tar(tmp_path / "a.tgz", {"a.data": CONTENT})
     path.write_bytes(path.read_bytes()[:300_000])
-    with pytest.raises(DataError, match=r"a\.tgz is damaged or no zip or tar archive"):
+    with pytest.raises(DataError, match=r"a\.tgz is damaged or not a zip or tar archive"):
         unpack(path, ["*"])
-    with pytest.raises(DataError, match="is damaged or no zip or tar archive"):
+    with pytest.raises(DataError, match="is damaged or not a zip or tar archive"):
         unpack(_written(tmp_path / "b.zip", b"no archive"), ["*"])
     assert not list(tmp_path.rglob("*.data"))
 

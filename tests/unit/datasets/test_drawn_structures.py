@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from gnnip.datasets.arrays import load_arrays
 from gnnip.datasets.assembly import draw_structures
 from gnnip.datasets.splits import make_split
+from gnnip.datasets.store import load_arrays
 from gnnip.datasets.verification import verify_labels
 from gnnip.errors import ConfigError, DataError
 

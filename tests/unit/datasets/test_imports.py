@@ -13,14 +13,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from gnnip import units
-from gnnip.datasets.arrays import load_arrays
 from gnnip.datasets.imports import importer
 from gnnip.datasets.imports.checks import SeenFrames
 from gnnip.datasets.imports.folder import folder_files, import_folder
 from gnnip.datasets.imports.importer import import_files, read_files
 from gnnip.datasets.imports.settings import FolderSource, ImportSettings
 from gnnip.datasets.splits import make_split
-from gnnip.datasets.store import frame_writer
+from gnnip.datasets.store import frame_writer, load_arrays
 from gnnip.errors import ConfigError, DataError
 from gnnip.strict import validate
 
@@ -359,7 +358,7 @@ def test_truncated_hdf5(tmp_path):
     path = write_ani(tmp_path / "a.h5", {"m": ("OHH", 400)})
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=r"a\.h5 is truncated or no HDF5 file; get it again"):
+    with pytest.raises(DataError, match=r"a\.h5 is truncated or not an HDF5 file; fetch it again"):
         read_files([path], settings("ani"))
 
 
@@ -382,8 +381,8 @@ def test_arrays_that_do_not_fit(tmp_path):
             "line 6: unknown keyword 'atm', did you mean 'atom'",
         ),
         (lambda t: t.replace("Au 0.25", "Au", 1), "'atom' is followed by 8 values, 9 are expected"),
-        (lambda t: t.replace(" Au ", " Xq ", 1), "'Xq' is no chemical element"),
-        (lambda t: t.replace("Au 0.25", "Au x.25", 1), "frame 0 has a value that is no number"),
+        (lambda t: t.replace(" Au ", " Xq ", 1), "'Xq' is not a chemical element"),
+        (lambda t: t.replace("Au 0.25", "Au x.25", 1), "frame 0 has a value that is not a number"),
         (lambda t: t.replace("end\n", "", 1), "begins before frame 0 has its 'end'"),
         (lambda t: t.replace("begin\n", "", 1), "outside of 'begin' and 'end'"),
         (lambda t: t[t.index("lattice") :].split("\n", 1)[1], "outside of 'begin' and 'end'"),
@@ -411,13 +410,13 @@ def test_damaged_text_files(tmp_path):
         read_files([outcar], settings("vasp"))
     lines = tmp_path / "a.json"
     lines.write_text('{"Energy": 1, "Posi')
-    with pytest.raises(DataError, match=r"line 1 is no complete JSON object"):
+    with pytest.raises(DataError, match=r"line 1 is not a complete JSON object"):
         read_files([lines], settings("neuralil", species=[{"symbols": "N"}]))
     with pytest.raises(DataError, match=r"gone\.data cannot be read"):
         read_files([tmp_path / "gone.data"], settings("runner"))
     binary = tmp_path / "b.data"
     binary.write_bytes(b"\xff\xfe\x00begin")
-    with pytest.raises(DataError, match="is no text file"):
+    with pytest.raises(DataError, match="is not a text file"):
         read_files([binary], settings("runner"))
 
 

@@ -40,7 +40,7 @@ def test_the_same_frames_give_the_same_bytes(tmp_path, made_frames):
 def test_load_arrays_converts_to_the_projects_units(tmp_path, made_frames):
     frames = made_frames()
     store.write_frames(tmp_path / "a.h5", frames, attributes={})
-    loaded = arrays.load_arrays(tmp_path / "a.h5")
+    loaded = store.load_arrays(tmp_path / "a.h5")
     expected = frames.positions.astype(np.float64) * units.BOHR
     np.testing.assert_allclose(loaded.positions, expected, rtol=1e-12)
     np.testing.assert_allclose(
@@ -71,7 +71,7 @@ def test_periodic_sets_keep_their_cells(tmp_path, made_frames):
     frames.cells = np.tile(np.eye(3) * 7.0, (2, 1, 1))
     frames.pbc = np.ones((2, 3), dtype=bool)
     store.write_frames(tmp_path / "a.h5", frames, attributes={})
-    loaded = arrays.load_arrays(tmp_path / "a.h5")
+    loaded = store.load_arrays(tmp_path / "a.h5")
     np.testing.assert_allclose(loaded.cells[1], np.eye(3) * 7.0 * units.BOHR)
     assert loaded.pbc.all()
 
@@ -88,7 +88,7 @@ def test_stresses_are_stored_converted_and_cut(tmp_path, made_frames):
     frames.units["stresses"] = "Hartree/Bohr^3"
     store.write_frames(tmp_path / "a.h5", frames, attributes={})
     np.testing.assert_array_equal(store.read_frames(tmp_path / "a.h5").stresses["atomic"], values)
-    loaded = arrays.load_arrays(tmp_path / "a.h5")
+    loaded = store.load_arrays(tmp_path / "a.h5")
     factor = units.HARTREE / units.BOHR**3
     np.testing.assert_allclose(loaded.stresses["atomic"], values * factor)
     assert loaded.units["stresses"] == "eV/Angstrom^3"
@@ -134,7 +134,7 @@ def test_structures_carry_terms_and_totals(tmp_path, made_frames):
 
 def test_frames_without_forces_load_and_say_so(tmp_path, made_frames):
     store.write_frames(tmp_path / "a.h5", made_frames(forces=False), attributes={})
-    loaded = arrays.load_arrays(tmp_path / "a.h5")
+    loaded = store.load_arrays(tmp_path / "a.h5")
     with pytest.raises(DataError, match="no forces of the term 'atomic'; train on energies only"):
         loaded.force("atomic")
     atoms = datasets.load(tmp_path / "a.h5")[0]
@@ -172,7 +172,7 @@ def test_nan_label_in_a_file_is_found_when_it_is_read(tmp_path, made_frames):
     with h5py.File(tmp_path / "a.h5", "r+") as file:
         file["energies/electronic"][2] = np.nan
     with pytest.raises(DataError, match="energies of 'electronic' of frame 2 are not finite"):
-        arrays.load_arrays(tmp_path / "a.h5")
+        store.load_arrays(tmp_path / "a.h5")
 
 
 def test_damaged_files_are_named(tmp_path, made_frames):
@@ -182,17 +182,17 @@ def test_damaged_files_are_named(tmp_path, made_frames):
     store.write_frames(path, made_frames(), attributes={})
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match="truncated or no HDF5 archive of ours; delete it"):
+    with pytest.raises(DataError, match="truncated or not an HDF5 archive of gnnip; delete it"):
         store.read_frames(path)
     path.write_text("not HDF5")
-    with pytest.raises(DataError, match="truncated or no HDF5 archive"):
+    with pytest.raises(DataError, match="truncated or not an HDF5 archive"):
         store.read_frames(path)
 
 
 def test_other_and_newer_formats_are_refused(tmp_path, made_frames):
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["x"] = 1
-    with pytest.raises(DataError, match="no gnnip archive"):
+    with pytest.raises(DataError, match="not an archive of gnnip"):
         store.read_frames(tmp_path / "b.h5")
     store.write_frames(tmp_path / "a.h5", made_frames(), attributes={})
     with h5py.File(tmp_path / "a.h5", "r+") as file:

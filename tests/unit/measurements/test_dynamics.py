@@ -5,8 +5,7 @@ import torch
 from ase import Atoms
 
 from gnnip import load_calculator, models
-from gnnip.datasets.arrays import load_arrays
-from gnnip.datasets.store import write_frames
+from gnnip.datasets.store import load_arrays, write_frames
 from gnnip.errors import ConfigError
 from gnnip.md import Simulation, read_trajectory
 from gnnip.measurements import dynamics

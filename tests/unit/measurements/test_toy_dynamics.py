@@ -16,8 +16,8 @@ from ase.io import read
 from gnnip import datasets, md
 from gnnip import models as potentials
 from gnnip.datasets import registry
-from gnnip.datasets.arrays import FrameArrays, load_arrays
-from gnnip.datasets.store import write_frames
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.store import load_arrays, write_frames
 from gnnip.errors import ConfigError, DataError
 from gnnip.measurements.conservation import measure_conservation
 from gnnip.measurements.dynamics import (

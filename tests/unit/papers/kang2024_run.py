@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from kang2024.tables import coulomb_force
+from gnnip.config.cards import Cell, TrainingGroup, plan_training, resolve
 
 from gnnip.artefacts.inputs import Inputs
-from gnnip.config.cards import Cell, TrainingGroup, plan_training, resolve
-from gnnip.datasets.arrays import load_arrays
 from gnnip.datasets.assembly import draw_structures
 from gnnip.datasets.splits import make_split
+from gnnip.datasets.store import load_arrays
 from gnnip.measurements import charge_probe
+from kang2024.tables import coulomb_force
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PLAN = {
@@ -51,7 +51,7 @@ def make_run(root: Path, share: Share, tier: str = "paper") -> Inputs:
             for subset in ("validation", "test"):
                 for frame in split[subset]:
                     energy = arrays.energy("coulomb")[frame]
-                    size = np.sqrt(np.mean(arrays.force("coulomb")[arrays.atoms(frame)] ** 2))
+                    size = np.sqrt(np.mean(arrays.force("coulomb")[arrays.atom_slice(frame)] ** 2))
                     rows.append(
                         {
                             "frame": frame,

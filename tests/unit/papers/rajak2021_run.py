@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rajak2021.tables import FEWEST_PAIRS, arm_of
+from gnnip.config.cards import Cell, TrainingGroup, plan_training, resolve
 
 from gnnip.artefacts.inputs import Inputs
-from gnnip.config.cards import Cell, TrainingGroup, plan_training, resolve
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.datasets.splits import make_split
 from gnnip.measurements.dynamics import COLUMNS
+from rajak2021.tables import FEWEST_PAIRS, arm_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ELEMENTS = {"sic": ("Si", "C"), "gese2": ("Se", "Ge")}
@@ -227,8 +227,8 @@ def _frame(name: str, replica: int, arrays: FrameArrays, pair: str) -> Iterator[
     """Yield the first frame of the data set; two atoms of `pair`, if given, 1.2 Å apart."""
     from ase.data import chemical_symbols
 
-    places = np.array(arrays.positions[arrays.atoms(0)], dtype=float)
-    symbols = [chemical_symbols[z] for z in arrays.numbers[arrays.atoms(0)]]
+    places = np.array(arrays.positions[arrays.atom_slice(0)], dtype=float)
+    symbols = [chemical_symbols[z] for z in arrays.numbers[arrays.atom_slice(0)]]
     if pair:
         i, j = _two_of(symbols, pair)
         places[j] = places[i] + [0.0, 1.2, 0.0]

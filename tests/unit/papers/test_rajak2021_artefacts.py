@@ -1,13 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from rajak2021 import tables as paper
+from gnnip.config.cards import ResolvedCard
 from rajak2021_run import AS_TOLD, OPPOSITE, REPLICAS, UNDECIDED, inputs_of, make_run
 
 from gnnip.artefacts.potential_errors import error_metrics, potential_errors
 from gnnip.artefacts.tables import COLUMNS
-from gnnip.config.cards import ResolvedCard
 from gnnip.verdicts import judge as verdicts
+from rajak2021 import tables as paper
 
 ERRORS = ("sic_errors", "table1", "ablation")
 RULES = {"as_told": AS_TOLD, "opposite": OPPOSITE, "undecided": UNDECIDED}
@@ -152,7 +152,7 @@ def test_the_mean_of_the_ensemble_is_that_of_the_training_frames(runs):
         assert mean.loc[subset, "energy_rmse_mev_per_atom"] == pytest.approx(
             np.sqrt(np.mean(np.square(off)))
         )
-        atoms = np.concatenate([arrays.force("total")[arrays.atoms(i)] for i in frames])
+        atoms = np.concatenate([arrays.force("total")[arrays.atom_slice(i)] for i in frames])
         rms = np.sqrt(np.mean(np.square(atoms)))
         assert mean.loc[subset, "force_rmse_ev_per_a"] == pytest.approx(rms)
         assert mean.loc[subset, "force_r2"] == pytest.approx(0.0)

@@ -146,8 +146,8 @@ def test_the_anion_is_the_sum_of_its_terms(atoms) -> None:
     [
         ("water_anoin", "no reference 'water_anoin', did you mean 'water_anion'"),
         ("", "no reference ''"),
-        ("water_anion accuracy_hartree", "'accuracy_hartree' in the reference .* is no setting"),
-        ("water_anion acuracy=1e-3", "cannot be made"),
+        ("water_anion accuracy_hartree", "'accuracy_hartree' in the reference .* is not a setting"),
+        ("water_anion acuracy=1e-3", "has a wrong setting"),
         ("water_anion accuracy_hartree=3", "accuracy 3.0 Hartree is outside the range"),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import eigh_tridiagonal
 from scipy.spatial.transform import Rotation
+from slopes import force
 
 from gnnip.errors import ConfigError, ConvergenceError, StructureError
 from gnnip.reference import electron
@@ -20,17 +21,17 @@ def state(cavity_cluster):
     return ElectronSolver(1e-5).solve(cavity_cluster, gap=True)
 
 
+def distances(V, origin, spacing, centre):
+    """Return the distance of every grid point from `centre`."""
+    grid = origin[:, None, None, None] + spacing * np.indices(V.shape)
+    return np.sqrt(((grid - np.reshape(centre, (3, 1, 1, 1))) ** 2).sum(axis=0))
+
+
 def model(monkeypatch, potential):
     """Replace the water potential by a function of the distance from the atoms' centroid."""
 
     def write(V, origin, spacing, positions, **_):
-        r2 = 0.0
-        for k, n in enumerate(V.shape):
-            shape = [1, 1, 1]
-            shape[k] = n
-            axis = origin[k] + spacing * np.arange(n) - positions.mean(axis=0)[k]
-            r2 = r2 + axis.reshape(shape) ** 2
-        V[:] = potential(np.sqrt(r2))
+        V[:] = potential(distances(V, origin, spacing, positions.mean(axis=0)))
 
     monkeypatch.setattr(electron, "potential", write)
 
@@ -108,13 +109,8 @@ def test_second_well_keeps_the_box_whole(monkeypatch) -> None:
     def write(V, origin, spacing, positions, **_):
         V[:] = 0.0
         for depth, centre in ((-0.300, -25.0), (-0.303, 25.0)):
-            r2 = 0.0
-            for k, n in enumerate(V.shape):
-                shape = [1, 1, 1]
-                shape[k] = n
-                axis = origin[k] + spacing * np.arange(n) - (centre if k == 0 else 0.0)
-                r2 = r2 + axis.reshape(shape) ** 2
-            V += depth * np.exp(-r2 / 16.0)
+            r = distances(V, origin, spacing, [centre, 0.0, 0.0])
+            V += depth * np.exp(-(r**2) / 16.0)
 
     monkeypatch.setattr(electron, "potential", write)
     x = np.concatenate([ONE - np.array([25.0, 0, 0]), ONE + np.array([25.0, 0, 0])])
@@ -126,13 +122,13 @@ def test_second_well_keeps_the_box_whole(monkeypatch) -> None:
 def test_forces_are_minus_the_gradient(cavity_cluster) -> None:
     solver = ElectronSolver(1e-6, spacing=1.4, residual=1e-7)
     state = solver.solve(cavity_cluster)
+
+    def energy(x):
+        return solver.solve(x, guess=state, fixed_grid=True, forces=False).energy
+
     for atom, axis in ((0, 0), (1, 1), (16, 2), (40, 0)):
-        e = []
-        for sign in (1, -1):
-            x = cavity_cluster.copy()
-            x[atom, axis] += sign * 5e-3
-            e.append(solver.solve(x, guess=state, fixed_grid=True, forces=False).energy)
-        assert state.forces[atom, axis] == pytest.approx(-(e[0] - e[1]) / 1e-2, abs=2e-6)
+        expected = force(energy, cavity_cluster, atom, axis, 5e-3)
+        assert state.forces[atom, axis] == pytest.approx(expected, abs=2e-6)
 
 
 def test_forces_with_confinement(cavity_cluster) -> None:
@@ -142,17 +138,15 @@ def test_forces_with_confinement(cavity_cluster) -> None:
     free = solver.solve(cavity_cluster, forces=False)
     assert state.energy > free.energy + 1e-3
     assert state.gyration_radius < free.gyration_radius
+
+    def energy(x):
+        held = {"guess": state, "fixed_grid": True, "confinement": confinement}
+        return solver.solve(x, forces=False, **held).energy
+
     for atom, axis in ((0, 0), (16, 2)):
-        e = []
-        for sign in (1, -1):
-            x = cavity_cluster.copy()
-            x[atom, axis] += sign * 5e-3
-            moved = solver.solve(
-                x, guess=state, fixed_grid=True, forces=False, confinement=confinement
-            )
-            e.append(moved.energy)
         # the kink of the confinement at its radius limits the difference quotient, not the force
-        assert state.forces[atom, axis] == pytest.approx(-(e[0] - e[1]) / 1e-2, abs=5e-6)
+        expected = force(energy, cavity_cluster, atom, axis, 5e-3)
+        assert state.forces[atom, axis] == pytest.approx(expected, abs=5e-6)
 
 
 def test_no_net_force_in_a_converged_box(cavity_cluster, state) -> None:

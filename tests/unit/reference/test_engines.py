@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from slopes import force_of_atoms
 
 from gnnip.errors import ConfigError, ConvergenceError, StructureError
 from gnnip.reference import calculator_module, cp2k, engines, make_calculator
@@ -40,7 +41,10 @@ def test_settings_are_read_by_their_kind():
         ("xtb method=GFN3-xTB", r"'xtb' has no method 'GFN3-xTB', did you mean"),
         ("xtb accuracy=fine", r"cannot use accuracy=fine; it must be a number"),
         ("xtb accuracy=0", r"cannot use accuracy=0\.0; give > 0"),
-        ("xtb accuracy", r"'accuracy' in the engine 'xtb accuracy' is no setting; write key=value"),
+        (
+            "xtb accuracy",
+            r"'accuracy' in the engine 'xtb accuracy' is not a setting; write key=value",
+        ),
         ("pyscf grid=10", r"cannot use grid=10; give 0 to 9"),
         ("pyscf cartesian=maybe", r"cartesian=maybe; it must be true or false"),
         ("cp2k ranks=1.5", r"cannot use ranks=1\.5; it must be a whole number"),
@@ -172,13 +176,8 @@ def test_xtb_forces_are_derivatives_of_its_energy(method):
     atoms.rattle(0.1, seed=3)
     calculator = make_engine(f"xtb method={method} accuracy=0.01").calculator()
     forces = evaluate(calculator, atoms).forces
-    step = 1e-3
-    energies = []
-    for sign in (1, -1):
-        moved = atoms.copy()
-        moved.positions[2, 1] += sign * step
-        energies.append(evaluate(calculator, moved).energy)
-    assert forces[2, 1] == pytest.approx((energies[1] - energies[0]) / (2 * step), abs=1e-4)
+    expected = force_of_atoms(lambda a: evaluate(calculator, a).energy, atoms, 2, 1, 1e-3)
+    assert forces[2, 1] == pytest.approx(expected, abs=1e-4)
     np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-4)
 
 
@@ -218,14 +217,13 @@ def test_pyscf_forces_are_derivatives_of_its_energy():
     atoms.rattle(0.05, seed=1)
     calculator = make_engine("pyscf grid=5").calculator()
     forces = evaluate(calculator, atoms).forces
-    step = 2e-3
-    energies = []
-    for sign in (1, -1):
-        moved = atoms.copy()
-        moved.positions[1, 2] += sign * step
+
+    def energy(moved):
         calculator.calculate(moved, ["energy"])
-        energies.append(calculator.results["energy"])
-    assert forces[1, 2] == pytest.approx((energies[1] - energies[0]) / (2 * step), abs=2e-3)
+        return calculator.results["energy"]
+
+    expected = force_of_atoms(energy, atoms, 1, 2, 2e-3)
+    assert forces[1, 2] == pytest.approx(expected, abs=2e-3)
 
 
 def test_pyscf_atoms_and_what_it_refuses():

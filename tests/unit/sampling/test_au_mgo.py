@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gnnip.datasets.arrays import load_arrays
 from gnnip.datasets.assembly import draw_structures
+from gnnip.datasets.store import load_arrays
 from gnnip.datasets.verification import verify_labels
-from gnnip.errors import ConfigError
 from gnnip.reference.charge_equilibration import shipped_parameters
 from gnnip.sampling import au_mgo
-from gnnip.sampling.au_mgo import ALUMINIUM, GOLD, MAGNESIUM, OXYGEN, Plan
+from gnnip.sampling.au_mgo import ALUMINIUM, GOLD, MAGNESIUM, OXYGEN
+from gnnip.sampling.plans import make_drawing_plan
 
 SMALL = {"passes": 1, "test_passes": 1, "points": 3, "curve_points": 3}
 GROUPS = [(s, c) for s in au_mgo.SUPPORTS for c in au_mgo.CONFIGURATIONS]
@@ -87,7 +87,7 @@ def test_the_curve_crosses_zero_further_out_when_doped(frames):
         rows = np.flatnonzero(frames.column("trajectory") == f"{support}-curve")
         distances = frames.column("gold_oxygen_a")[rows]
         np.testing.assert_allclose(distances, [2.0, 2.3, 2.6], atol=1e-4)
-        total = [frames.forces["total"][frames.atoms(r)][-2:, 2].sum() for r in rows]
+        total = [frames.forces["total"][frames.atom_slice(r)][-2:, 2].sum() for r in rows]
         assert total[0] > 1.0
         assert total[-1] < 0.0
         zero[support] = np.interp(0.0, total[::-1], distances[::-1])
@@ -130,7 +130,7 @@ def test_the_published_displacements(frames):
             ideal = au_mgo.with_dimer(
                 support, configuration, height + frames.column("path_a")[row], length
             )
-            off = frames.positions[frames.atoms(row)] - ideal.positions
+            off = frames.positions[frames.atom_slice(row)] - ideal.positions
             moves["slab"].append(off[:-2].ravel())
             moves["gold"].append(off[-2:].ravel())
         assert np.concatenate(moves["slab"]).std() == pytest.approx(slab, rel=0.05, abs=1e-5)
@@ -139,14 +139,14 @@ def test_the_published_displacements(frames):
 
 
 def test_every_pass_has_a_stream_of_its_own(frames):
-    more = Plan.read({**SMALL, "passes": 2})
+    more = make_drawing_plan("au_mgo", {**SMALL, "passes": 2})
     drawn = {}
     for frame in au_mgo.structures(more):
         drawn.setdefault(frame.columns["trajectory"], []).append(frame.positions)
     name = "doped-wetting-train-0"
     rows = np.flatnonzero(frames.column("trajectory") == name)
     for row, positions in zip(rows, drawn[name], strict=True):
-        np.testing.assert_allclose(frames.positions[frames.atoms(row)], positions, atol=1e-5)
+        np.testing.assert_allclose(frames.positions[frames.atom_slice(row)], positions, atol=1e-5)
     other = np.array(drawn["doped-wetting-train-1"]) - np.array(drawn[name])
     assert np.abs(other).min(axis=(1, 2)).max() > 0.0
 
@@ -155,19 +155,3 @@ def test_labels_are_verified(path):
     table = verify_labels(path, 2, seed=0)
     assert table["energy_error_ev"].abs().max() < au_mgo.LABEL_ACCURACY_EV
     assert set(table["term"]) == {"total"}
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"pases": 3}, "did you mean 'passes'"),
-        ({"passes": 0}, "passes must be 1 or more"),
-        ({"points": 1}, "a path has two ends"),
-        ({"gold_deviation": -0.1}, "deviation is negative"),
-        ({"path": [0.3, -0.2]}, r"path is \[0.3, -0.2\]; give two ends"),
-        ({"curve": [2.0]}, "curve is .* lower first"),
-    ],
-)
-def test_a_wrong_plan_is_named(values, message):
-    with pytest.raises(ConfigError, match=message):
-        Plan.read(values)

@@ -167,7 +167,10 @@ def oscillator_energy(beads, seed=3):
         x, p, f, _ = dynamics.advance(x, p, f, lambda y: -k * y, rng)
         if step > 400 and step % 10 == 0:
             potentials = (0.5 * k * x * x).sum(axis=(1, 2))
-            energies.append(langevin.virial_energy(x, f, potentials, temperature) / (3 * n))
+            # centroid virial: 3 n k T / 2 - sum (x - x_c) f / 2 P + mean of V
+            virial = -0.5 * ((x - x.mean(axis=0)) * f).sum() / beads
+            energy = 1.5 * n * temperature * KELVIN + virial + potentials.mean()
+            energies.append(energy / (3 * n))
     ring = langevin.ring_frequencies(beads, temperature) ** 2
     finite = (temperature * KELVIN * (omega**2 / beads) / (ring + omega**2 / beads)).sum()
     return np.mean(energies) / omega, finite / omega

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from gnnip.errors import ConfigError, StructureError
+from gnnip.errors import StructureError
 from gnnip.reference import coulomb
 from gnnip.sampling import point_charges
 from gnnip.sampling.point_charges import Plan
@@ -113,23 +113,6 @@ def test_insertion_is_uniform():
 def test_a_medium_that_cannot_be_filled_ends_with_a_reason():
     with pytest.raises(StructureError, match=r"Only \d+ of \d+ particles fit .* lower the density"):
         point_charges.random_charges(Plan(density=0.2), 4, "train", 0)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"distances": [1.0, 4.0]}, "none may be below the minimum distance of 1.5"),
-        ({"distances": []}, "at least one is needed"),
-        ({"kept_fractions": [1.2]}, "give shares from 0 to 1"),
-        ({"width": 0}, "width is 0, not positive"),
-        ({"density": -1}, "density is -1"),
-        ({"train_draws": 0, "test_draws": 0}, "no structure"),
-        ({"test_draw": 3}, "no 'test_draw', did you mean 'test_draws'"),
-    ],
-)
-def test_bad_plans_are_named(values, message):
-    with pytest.raises(ConfigError, match=message):
-        Plan.read(values)
 
 
 def test_bad_places_and_labels_are_named():

@@ -12,9 +12,8 @@ import pytest
 import torch
 from tiny_trainings import entry, graphs, make_frames, write_spec
 
-from gnnip.datasets.arrays import load_arrays
 from gnnip.datasets.splits import make_split
-from gnnip.datasets.store import write_frames
+from gnnip.datasets.store import load_arrays, write_frames
 from gnnip.errors import ConfigError
 from gnnip.models import load, predict
 from gnnip.models.contract import TargetStatistics

@@ -72,7 +72,7 @@ def test_files(tmp_path):
     maes = [float(h["validation_mae_ev"]) for h in history]
     assert summary["best_epoch"] == int(np.argmin(maes)) + 1
     assert summary["validation_mae_ev"] == pytest.approx(min(maes), rel=1e-4)
-    atoms = frames.atoms(35)
+    atoms = frames.atom_slice(35)
     calculator = gnnip.load_calculator(tmp_path, "cpu")
     structure = ase.Atoms(frames.numbers[atoms], frames.positions[atoms], calculator=calculator)
     expected = float(predictions[7]["energy_predicted_ev"])
@@ -124,7 +124,7 @@ def test_force_errors_are_those_of_the_saved_model(tmp_path):
             continue
         rows = [r for r in table if r["subset"] == name]
         for k, row in enumerate(rows):
-            error, truth = force[part.atoms(k)], part.forces["pair"][part.atoms(k)]
+            error, truth = force[part.atom_slice(k)], part.forces["pair"][part.atom_slice(k)]
             rms, mae = float(row["force_rmse_ev_per_a"]), float(row["force_mae_ev_per_a"])
             assert rms == pytest.approx(np.sqrt((error**2).mean()), rel=1e-5)
             assert mae == pytest.approx(np.abs(error).mean(), rel=1e-5)

@@ -31,7 +31,7 @@ def read(path: Path, settings: ImportSettings) -> Iterator[Batch]:
         with h5py.File(path, "r") as file:
             yield from _molecules(file, path, settings)
     except (OSError, RuntimeError, KeyError) as error:
-        raise DataError(f"{path} is truncated or no HDF5 file; get it again.") from error
+        raise DataError(f"{path} is truncated or not an HDF5 file; fetch it again.") from error
 
 
 def _molecules(file: h5py.File, path: Path, settings: ImportSettings) -> Iterator[Batch]:

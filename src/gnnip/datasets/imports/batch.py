@@ -43,7 +43,7 @@ def atomic_numbers(symbols: list[str], where: str) -> np.ndarray:
 
     unknown = next((s for s in symbols if known.get(s, 0) == 0), None)
     if unknown is not None:
-        raise DataError(f"{where}: '{unknown}' is no chemical element; correct the file.")
+        raise DataError(f"{where}: '{unknown}' is not a chemical element; correct the file.")
     return np.array([known[s] for s in symbols], dtype=np.int64)
 
 
@@ -58,4 +58,4 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); give another file.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text file; choose the format that it has.") from error
+        raise DataError(f"{path} is not a text file; choose the format that it has.") from error

@@ -26,7 +26,7 @@ def geometry_keys(frames: FrameArrays) -> np.ndarray:
     cells = None if frames.cells is None else np.rint(frames.cells / POSITION_STEP).astype(np.int64)
     numbers = frames.numbers.astype(np.int64)
     for i in range(frames.n_frames):
-        part = frames.atoms(i)
+        part = frames.atom_slice(i)
         digest = hashlib.blake2b(numbers[part].tobytes(), digest_size=8)
         digest.update(grid[part].tobytes())
         if cells is not None and frames.pbc is not None and frames.pbc[i].any():
@@ -111,7 +111,7 @@ class WorkCheck:
         for i in range(frames.n_frames - 1):
             if len(self.ratios) >= PAIRS:
                 return
-            one, two = frames.atoms(i), frames.atoms(i + 1)
+            one, two = frames.atom_slice(i), frames.atom_slice(i + 1)
             if source[i] != source[i + 1] or not np.array_equal(
                 frames.numbers[one], frames.numbers[two]
             ):

@@ -33,10 +33,7 @@ def folder_files(source: FolderSource) -> list[Path]:
 
 
 def import_folder(
-    source: FolderSource,
-    out: str | os.PathLike[str],
-    *,
-    progress: Callable[[str], object] = print,
+    source: FolderSource, out: str | os.PathLike[str], *, progress: Callable[[str], object] = print
 ) -> ImportReport:
     """Write the archive `out` of the frames in a folder.
 

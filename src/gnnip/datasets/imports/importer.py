@@ -340,7 +340,7 @@ def _compositions(frames: FrameArrays) -> np.ndarray:
     names: dict[bytes, str] = {}
     out = []
     for i in range(frames.n_frames):
-        numbers = frames.numbers[frames.atoms(i)]
+        numbers = frames.numbers[frames.atom_slice(i)]
         key = numbers.tobytes()
         if key not in names:
             values, counts = np.unique(numbers, return_counts=True)
@@ -412,7 +412,7 @@ def _finite(frames: FrameArrays) -> np.ndarray:
 
 
 def _what_is_not_finite(frames: FrameArrays, frame: int) -> str:
-    part = frames.atoms(frame)
+    part = frames.atom_slice(frame)
     if not np.isfinite(frames.positions[part]).all():
         return "positions"
     if not all(np.isfinite(v[frame]) for v in frames.energies.values()):
@@ -458,16 +458,18 @@ def _join(chunks: list[FrameArrays]) -> FrameArrays:
     periodic = any(c.pbc is not None for c in chunks)
     cells = [np.zeros((c.n_frames, 3, 3)) if c.cells is None else c.cells for c in chunks]
     pbc = [np.zeros((c.n_frames, 3), dtype=bool) if c.pbc is None else c.pbc for c in chunks]
-    with_forces = [t for t in first.forces if all(t in c.forces for c in chunks)]
     n_atoms = np.concatenate([c.n_atoms for c in chunks])
+
+    def joined(name: str) -> dict[str, np.ndarray]:
+        parts: list[dict[str, np.ndarray]] = [getattr(c, name) for c in chunks]
+        common = [key for key in parts[0] if all(key in part for part in parts)]
+        return {key: np.concatenate([part[key] for part in parts]) for key in common}
+
     return FrameArrays(
         positions=np.concatenate([c.positions for c in chunks]),
         numbers=np.concatenate([c.numbers for c in chunks]),
         offsets=np.concatenate([[0], np.cumsum(n_atoms)]),
-        energies={t: np.concatenate([c.energies[t] for c in chunks]) for t in first.terms},
-        forces={t: np.concatenate([c.forces[t] for c in chunks]) for t in with_forces},
-        stresses={t: np.concatenate([c.stresses[t] for c in chunks]) for t in first.stresses},
-        metadata={k: np.concatenate([c.metadata[k] for c in chunks]) for k in first.metadata},
+        **{name: joined(name) for name in ("energies", "forces", "stresses", "metadata")},
         cells=np.concatenate(cells) if periodic else None,
         pbc=np.concatenate(pbc) if periodic else None,
         units=dict(first.units),

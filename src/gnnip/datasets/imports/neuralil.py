@@ -34,11 +34,11 @@ def read(path: Path, settings: ImportSettings) -> Iterator[Batch]:
             entry = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(
-                f"{where} is no complete JSON object; the file is truncated or damaged, get it "
-                "again."
+                f"{where} is not a complete JSON object; the file is truncated or damaged, "
+                "fetch it again."
             ) from error
         if not isinstance(entry, dict):
-            raise DataError(f"{where} is no JSON object; one a line is expected.")
+            raise DataError(f"{where} is not a JSON object; one a line is expected.")
         positions = _array(entry, "Positions", where)
         if positions.shape != (len(numbers), 3):
             raise DataError(
@@ -74,4 +74,6 @@ def _array(entry: dict[str, Any], key: str, where: str) -> np.ndarray:
     try:
         return np.array(entry[key], dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{where}: '{key}' is no array of numbers; correct the file.") from error
+        raise DataError(
+            f"{where}: '{key}' is not an array of numbers; correct the file."
+        ) from error

@@ -61,8 +61,8 @@ def read(path: Path, settings: ImportSettings) -> Iterator[Batch]:
             rows[keyword].append(rest[:needed])
     if rows is not None:
         raise DataError(
-            f"{path} ends within frame {frame} (line {last}), without 'end'; it is truncated, get "
-            "it again."
+            f"{path} ends within frame {frame} (line {last}), without 'end'; it is truncated, "
+            "fetch it again."
         )
 
 
@@ -84,7 +84,7 @@ def _structure(
         charge = np.array(rows["charge"][:1] or [["nan"]], dtype=np.float64)[0]
     except ValueError as error:
         raise DataError(
-            f"{where}: frame {frame} has a value that is no number ({error}); correct the file."
+            f"{where}: frame {frame} has a value that is not a number ({error}); correct the file."
         ) from error
     periodic = len(lattice) == 3
     return Batch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -13,7 +13,6 @@ from gnnip.strict import Strict
 Format = Literal["extxyz", "vasp", "runner", "neuralil", "ani"]
 Length = Literal["Angstrom", "Bohr", "nm"]
 Energy = Literal["eV", "meV", "Hartree", "Rydberg", "kcal/mol", "kJ/mol"]
-FORMATS: tuple[str, ...] = get_args(Format)
 
 LENGTHS: dict[str, float] = {"Angstrom": 1.0, "Bohr": units.BOHR, "nm": 10.0}
 ENERGIES: dict[str, float] = {

@@ -103,7 +103,7 @@ def _number(values: Mapping[str, Any], key: str, where: str) -> float:
         return float(values[key])
     except (TypeError, ValueError):
         raise DataError(
-            f"{where}: '{key}' is {values[key]!r}, no number; name another key for the energy."
+            f"{where}: '{key}' is {values[key]!r}, not a number; name another key for the energy."
         ) from None
 
 

@@ -50,7 +50,7 @@ from typing import Any
 
 import pandas as pd
 
-from gnnip.datasets.arrays import load_arrays
+from gnnip.datasets.store import load_arrays
 from gnnip.md import read_facts, read_trajectory
 from gnnip.measurements.dynamics.autopsy import autopsies, snapshots
 from gnnip.measurements.dynamics.motion import COLUMNS, REFERENCE, Motion, motion_of_reference

@@ -96,7 +96,7 @@ def _start_or_continue(
     folder: Path,
 ) -> Simulation:
     """Return the run of all replicas, at its start or at the checkpoint in `folder`."""
-    from gnnip.datasets.arrays import load_arrays
+    from gnnip.datasets.store import load_arrays
     from gnnip.md import Simulation
 
     arrays = load_arrays(dataset)

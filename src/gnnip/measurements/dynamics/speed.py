@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
-from gnnip.datasets.arrays import load_arrays
+from gnnip.datasets.store import load_arrays
 from gnnip.md import Simulation, State
 from gnnip.measurements.dynamics.motion import REFERENCE, Motion
 from gnnip.measurements.dynamics.options import Comparison

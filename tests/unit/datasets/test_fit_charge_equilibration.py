@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from ase.data import chemical_symbols
 
+from gnnip.datasets import fit_charge_equilibration as fitting
 from gnnip.errors import DataError
 from gnnip.reference import charge_equilibration as ce
-from gnnip.reference import fit_charge_equilibration as fitting
 from gnnip.units import BOHR, HARTREE, HARTREE_PER_BOHR
 
 CELL = np.diag([6.0, 6.0, 11.0])

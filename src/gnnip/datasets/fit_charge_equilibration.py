@@ -1,7 +1,7 @@
 """Fit the charge equilibration to published frames with energies, forces and charges.
 
-    python -m gnnip.reference.fit_charge_equilibration FOLDER --out parameters.yaml
-    python -m gnnip.reference.fit_charge_equilibration FOLDER --check
+    python -m gnnip.datasets.fit_charge_equilibration FOLDER --out parameters.yaml
+    python -m gnnip.datasets.fit_charge_equilibration FOLDER --check
 
 FOLDER holds RuNNer files (`*.data`) of Au2 on MgO, with or without aluminium. Two linear fits, one
 after the other:
@@ -29,6 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnip.datasets.imports.runner import read
+from gnnip.datasets.imports.settings import ImportSettings
 from gnnip.errors import DataError
 from gnnip.files import sha256
 from gnnip.reference.charge_equilibration import (
@@ -102,10 +104,6 @@ def read_structures(folder: str | Path) -> list[Structure]:
 
     Raises DataError when there are none, and for frames without cell, forces or a gold dimer.
     """
-    # the readers belong to the data sets; only this command needs them here
-    from gnnip.datasets.imports.runner import read
-    from gnnip.datasets.imports.settings import ImportSettings
-
     found = []
     for path in sorted(Path(folder).rglob("*.data")):
         for batch in read(path, ImportSettings(format="runner")):
@@ -454,7 +452,7 @@ def _markdown(table: Any) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fit, or check the shipped parameters, and print the agreement; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m gnnip.reference.fit_charge_equilibration",
+    parser = argparse.ArgumentParser(prog="python -m gnnip.datasets.fit_charge_equilibration",
                                      description=__doc__.split("\n")[0])  # fmt: skip
     parser.add_argument("folder", help="RuNNer files (*.data) of Au2 on MgO, energies and charges")
     parser.add_argument("--out", help="file for the parameters (YAML)")
@@ -469,7 +467,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.out:
             files = sorted(Path(options.folder).rglob("*.data"))
             made = {
-                "command": "python -m gnnip.reference.fit_charge_equilibration FOLDER --out FILE",
+                "command": "python -m gnnip.datasets.fit_charge_equilibration FOLDER --out FILE",
                 "frames": len(structures),
                 "files": {path.name: sha256(path) for path in files},
                 **parameters.made,
