@@ -1,4 +1,4 @@
-"""Papers of somebody else, from outside the repository, as the docs tell; and cards without Python."""
+"""Papers of somebody else, from outside the repository, as the docs tell; cards without Python."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ datasets:
 training_defaults:
   model: pair
   target: total
-  settings: {loss: mse, per_atom: true, force_weight: 1.0, learning_rate: 0.05, batch_size: 8, epochs: 2}
+  settings: {loss: mse, per_atom: true, force_weight: 1.0, learning_rate: 0.05, epochs: 2}
   split: {scheme: random, max_frames: 40, test_fraction: 0.2}
 trainings:
   carbide: {dataset: sic, hyperparameters: {species: [6, 14], cutoff: 4.0, n_radial: 4}}

@@ -14,7 +14,7 @@ rule generate_trajectory:
         runtime=720,
     params:
         plan=ask(RUN.sampling_plan),
-        code=ask(RUN.sampling_code),
+        code=ask(RUN.data_code("generate_trajectory")),
     message:
         "Sampling {wildcards.dataset}, size {wildcards.size}, replica {wildcards.replica}"
     script:
@@ -37,7 +37,7 @@ rule assemble_dataset:
         mem_mb=4000,
         runtime=120,
     params:
-        code=ask(RUN.code("assemble_dataset")),
+        code=ask(RUN.data_code("assemble_dataset")),
     message:
         "Labelling the frames of {wildcards.dataset}"
     script:
@@ -59,7 +59,7 @@ rule draw_structures:
         runtime=60,
     params:
         plan=ask(RUN.sampling_plan),
-        code=ask(RUN.sampling_code),
+        code=ask(RUN.data_code("draw_structures")),
     message:
         "Drawing and labelling the structures of {wildcards.dataset}"
     script:
@@ -158,7 +158,7 @@ rule verify_labels:
         runtime=30,
     params:
         frames=ask(RUN.frames_to_verify),
-        code=ask(RUN.verification_code),
+        code=ask(RUN.data_code("verify_labels")),
     message:
         "Recomputing {params.frames} labels of {wildcards.dataset} with the reference"
     script:

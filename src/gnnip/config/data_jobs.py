@@ -144,12 +144,12 @@ class DataJobs(Cards):
         """Return how many labels are recomputed."""
         return self.dataset(wildcards).verify_frames
 
-    def sampling_code(self, wildcards: Any) -> str:
-        """Hash what makes and labels the structures of a generated set."""
-        modules = modules_behind(wildcards.dataset, self.sampling_plan(wildcards))
-        return self.code_of("generate_trajectory", *modules)
+    def data_code(self, rule: str) -> Any:
+        """Return the params function of the code of a rule that samples, labels or verifies: the
+        sampler and the engines are loaded by their names."""
 
-    def verification_code(self, wildcards: Any) -> str:
-        """Hash what recomputes labels."""
-        modules = modules_behind(wildcards.dataset, self.sampling_plan(wildcards))
-        return self.code_of("verify_labels", *modules)
+        def code_behind(wildcards: Any) -> str:
+            modules = modules_behind(wildcards.dataset, self.sampling_plan(wildcards))
+            return self.code_of(rule, *modules)
+
+        return code_behind

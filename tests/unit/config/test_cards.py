@@ -553,7 +553,8 @@ def test_schemas_are_in_sync(root):
 
 
 def test_first_line_names_the_schema(root):
-    files = {root / "config.yaml": "config", **dict.fromkeys((root / "papers").glob("*/card.yaml"), "card")}
+    cards = dict.fromkeys((root / "papers").glob("*/card.yaml"), "card")
+    files = {root / "config.yaml": "config", **cards}
     for path, kind in files.items():
         first = path.read_text(encoding="utf-8").splitlines()[0]
         assert first.startswith("# yaml-language-server: $schema=")
