@@ -9,6 +9,7 @@ before a job runs. A card names a kind of ours by its short name and one of the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from gnnip.errors import ConfigError, nearest
 from gnnip.models.hyperparameters import read_options
 
 
+@dataclass(frozen=True)
 class Kind:
     """Base of all kinds."""
 

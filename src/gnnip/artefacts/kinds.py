@@ -18,6 +18,7 @@ from gnnip.kinds import Kind
 LISTING = True  # names and options only: what an artefact is made by is in its functions' modules
 
 
+@dataclass(frozen=True)
 class ArtefactKind(Kind):
     """Base of the kinds of artefacts."""
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from gnnip.errors import DataError
 from gnnip.graphs.adjacency import Adjacency
-from gnnip.graphs.batch import GraphBatch
-from gnnip.graphs.store import reverse_edges
+from gnnip.graphs.batch import GraphBatch, reverse_edges
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch

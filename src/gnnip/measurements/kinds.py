@@ -16,6 +16,7 @@ from gnnip.kinds import Kind
 LISTING = True  # names and options only: what a measurement does is in the module of its function
 
 
+@dataclass(frozen=True)
 class MeasurementKind(Kind):
     """Base of the kinds of measurements."""
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NAN = float("nan")
 
 
+@dataclass(frozen=True)
 class ClaimKind(Kind):
     """Base of the kinds of claims."""
 

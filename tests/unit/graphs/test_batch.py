@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from gnnip.errors import DataError
-from gnnip.graphs import GraphBatch, GraphStore, neighbour_list
+from gnnip.graphs import (
+    GraphBatch,
+    GraphStore,
+    from_torch_geometric,
+    neighbour_list,
+    to_torch_geometric,
+)
 from gnnip.models import build, evaluate
 
 
@@ -102,7 +108,7 @@ def test_to_torch_geometric_and_back(periodic):
     batch = GraphBatch.from_structures(structures(periodic), 3.0, dtype=torch.float64)
     batch.energy = torch.arange(4.0, dtype=torch.float64)
     batch.forces = torch.rand_like(batch.positions)
-    theirs = batch.to_torch_geometric()
+    theirs = to_torch_geometric(batch)
     assert torch.equal(theirs.edge_index, batch.edge_index)
     j, i = theirs.edge_index
     vectors = theirs.pos[j] - theirs.pos[i] + (theirs.edge_shift if periodic else 0.0)
@@ -116,7 +122,7 @@ def test_to_torch_geometric_and_back(periodic):
     theirs.edge_index = theirs.edge_index[:, order]
     if periodic:
         theirs.edge_shift = theirs.edge_shift[order]
-    ours = GraphBatch.from_torch_geometric(theirs, cutoff=3.0)
+    ours = from_torch_geometric(theirs, cutoff=3.0)
     assert ours.adjacency.symmetric
     assert ours.cutoff == 3.0
     for name in ("positions", "atomic_numbers", "batch", "offsets", "energy", "forces", "cell"):
@@ -130,9 +136,9 @@ def test_to_torch_geometric_and_back(periodic):
 
 
 def test_a_torch_geometric_batch_may_lack_reverse_edges_but_not_atoms():
-    theirs = GraphBatch.from_structures(structures(), 3.0).to_torch_geometric()
+    theirs = to_torch_geometric(GraphBatch.from_structures(structures(), 3.0))
     theirs.edge_index = theirs.edge_index[:, theirs.edge_index[0] < theirs.edge_index[1]]
-    assert not GraphBatch.from_torch_geometric(theirs).adjacency.symmetric
+    assert not from_torch_geometric(theirs).adjacency.symmetric
     del theirs.z
     with pytest.raises(DataError, match="has no z"):
-        GraphBatch.from_torch_geometric(theirs)
+        from_torch_geometric(theirs)
