@@ -7,39 +7,15 @@ potentials appear; the reference is drawn first and widest, as what the others a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from gnnip.artefacts import style
+from gnnip.artefacts.looks import REFERENCE as REFERENCE
+from gnnip.artefacts.looks import Look as Look
 
-REFERENCE, NOISE_FLOOR = "reference", "noise_floor"
-
-
-@dataclass(frozen=True)
-class Look:
-    """Label and colour of each potential, in drawing order; the reference's name is fixed."""
-
-    labels: Mapping[str, str]
-    colours: Mapping[str, str]
-
-    def width(self, name: str) -> float:
-        """Return the line width of a potential in points."""
-        return 2.6 if name == REFERENCE else 1.1
-
-    def stroke(self, name: str) -> dict[str, Any]:
-        """Return colour, width and opacity of a potential's curve."""
-        alpha = 0.45 if name == REFERENCE else 1.0
-        return {"color": self.colours[name], "lw": self.width(name), "alpha": alpha}
-
-    def present(self, rows: pd.DataFrame) -> list[str]:
-        """Return the potentials that `rows` knows, in drawing order."""
-        known = set(rows["potential"])
-        return [name for name in self.labels if name in known]
+NOISE_FLOOR = "noise_floor"
 
 
 def series(ax: Axes, tidy: pd.DataFrame, look: Look, name: str) -> None:

@@ -404,6 +404,7 @@ class Pipeline:
             "measurements": {
                 m: card.measurements[m].model_dump(mode="json") for m in made_of.measurements
             },
+            "variants": {g: card.trainings[g].variant for g in card.groups_behind(name)},
             "published": [
                 block.model_dump(mode="json", include={"artefact", "unit", "values"})
                 for block in card.published
@@ -439,7 +440,7 @@ class Pipeline:
         """Return what is written on a figure, and what draws it."""
         card, name = self.card(wildcards), wildcards.artefact
         artefact = card.artefacts[name]
-        groups = card.trainings
+        groups = papers.load_card(self.folder(card.id)).trainings  # of a recorded run's other tiers too
         return {
             "card": card.id,
             "tier": card.tier,
