@@ -131,14 +131,15 @@ class ForceAgainstDistance(ArtefactKind):
         is `second`, all other columns of `per` alike; nothing is subtracted when empty.
     distance : column of the distance, Angstrom.
     per : columns that tell structures of one training and distance apart.
+    columns : those that the table keeps.
     exact : coulomb_force, k/d^2, or coulomb_energy, k/d, of unit charges, or a column of the
         measurement.
-    columns : further ones that the table keeps.
     share : whether the share of what is exact is drawn below.
     models : names of training groups in tables, metrics and figures, which have a column `model`
         then, and the errors of all test structures among the metrics; the artefact's one group has
         none.
     axis, label, title : words on the axes and above them; {label} is that of the group.
+    over : what `per` tells apart, in words.
     """
 
     function: ClassVar[str] = "gnnip.artefacts.force_against_distance:force_against_distance"
@@ -157,6 +158,7 @@ class ForceAgainstDistance(ArtefactKind):
     axis: str = "distance $d$ (Å)"
     label: str = "force (eV/Å)"
     title: str = "{label}"
+    over: str = "structures"
 
     def check(self) -> None:
         """Raise ConfigError for a difference that is none."""

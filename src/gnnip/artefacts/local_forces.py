@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,8 +34,8 @@ def local_forces(inputs: Inputs, options: kinds.LocalForces) -> Result:
         counted = tidy[tidy["counts"]]
         keys = ["arm", "seed", "centre", "neighbour"]
         for (arm, seed, centre, neighbour), part in counted.groupby(keys, sort=False):
-            prefix = f"{one.prefix(arm)}_{centre}{neighbour}"
-            about = {"seed": seed, "variant": one.variants[arm]}
+            prefix = f"{one.prefix(str(arm))}_{centre}{neighbour}"
+            about: dict[str, Any] = {"seed": seed, "variant": one.variants[str(arm)]}
             facts = [*_extremes(part, width), *_ranges(part, options.ranges)]
             rows += [metric_row(inputs, f"{prefix}_{n}", u, v, **about) for n, u, v in facts]
     return pd.concat(parts, ignore_index=True), metric_table(rows)

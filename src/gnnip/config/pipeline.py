@@ -440,7 +440,7 @@ class Pipeline:
         """Return what is written on a figure, and what draws it."""
         card, name = self.card(wildcards), wildcards.artefact
         artefact = card.artefacts[name]
-        groups = papers.load_card(self.folder(card.id)).trainings  # of a recorded run's other tiers too
+        groups = papers.load_card(self.folder(card.id)).trainings  # in one order at every tier
         return {
             "card": card.id,
             "tier": card.tier,
@@ -451,6 +451,7 @@ class Pipeline:
             "reference": self._reference_line(card, name),
             "label": artefact.label,
             "title": artefact.title,
+            "trainings": artefact.trainings,
             "looks": {
                 g: {"label": groups[g].label or g, "colour": groups[g].colour} for g in groups
             },
