@@ -80,6 +80,6 @@ def _structure(inputs: Inputs, one: Measured) -> list[dict[str, Any]]:
             which = "" if name == "total" else "_" + name.replace("-", "")
             quantity = f"{one.prefix(arm)}_{record.removesuffix('_error')}{which}_error"
             baseline = float(floor.get((record, name), np.nan))
-            about = {"baseline": baseline, "variant": one.variants[arm]}
+            about: dict[str, Any] = {"baseline": baseline, "variant": one.variants[arm]}
             rows.append(metric_row(inputs, quantity, "%", value, **about))
     return rows
