@@ -48,23 +48,29 @@ class SymmetryAudit(MeasurementKind):
 
 @dataclass(frozen=True)
 class Timing(MeasurementKind):
-    """Seconds of one evaluation against the size, by the reference solver and by the networks.
+    """Seconds of one energy against the size, by the networks and by what labels the frames.
 
-    sizes : numbers of molecules; all of the data set when null.
+    size : column of the data set, such as n_molecules, or n_atoms.
+    sizes : its values to time; all of the data set when null.
     frames_per_size, repeats : frames drawn evenly from each size, and measurements of each.
     batch_size : copies evaluated at once by the method `network_batched`.
-    accuracy : of the solver, Hartree.
+    reference : what labels the frames, timed too unless null, e.g. `xtb method=GFN1-xTB`.
     """
 
     function: ClassVar[str] = "gnnip.measurements.timing:measure_timing"
     on_gpu: ClassVar[bool] = False
     clock: ClassVar[bool] = True
 
+    size: str = "n_atoms"
     sizes: tuple[int, ...] | None = None
     frames_per_size: int = 3
     repeats: int = 5
     batch_size: int = 16
-    accuracy: float = 1e-4
+    reference: str | None = None
+
+    def references(self) -> list[str]:
+        """Return what is timed besides the networks."""
+        return [self.reference] if self.reference else []
 
 
 @dataclass(frozen=True)
