@@ -85,7 +85,8 @@ def difference(table: pd.DataFrame, name: str, options: kinds.ForceAgainstDistan
     if options.exact in LAWS:
         law = LAWS[options.exact]
         found[law.column] = COULOMB_CONSTANT / found[options.distance] ** law.power
-    found["share"] = found[value_column(options)] / found[exact_column(options)]
+    exact = found[exact_column(options)]
+    found["share"] = found[value_column(options)] / exact.where(exact != 0.0)
     return found
 
 
@@ -102,11 +103,14 @@ def _per_distance(
     rows, what = [], f"{prefix}{options.quantity}"
     for (seed, d), part in table.groupby(["seed", options.distance]):
         values = part[value_column(options)]
+        exact = part[exact_column(options)]
+        size = exact.iloc[0] if options.exact in LAWS else exact.mean()
         spread = values.std(ddof=1) if len(part) > 1 else np.nan
+        share = values.mean() / size if size else np.nan
         for name, value, unit in (
             (f"{what}_d{d:g}", values.mean(), options.unit),
             (f"{what}_spread_d{d:g}", spread, options.unit),
-            (f"{what}_share_d{d:g}", values.mean() / part[exact_column(options)].iloc[0], ""),
+            (f"{what}_share_d{d:g}", share, ""),
         ):
             # who sees nothing there predicts nothing
             rows.append(metric_row(inputs, name, unit, value, seed=seed, baseline=0.0))

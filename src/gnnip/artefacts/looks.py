@@ -67,7 +67,7 @@ def look_of(
     labels, colours = {REFERENCE: REFERENCE}, {REFERENCE: style.INK}
     for number, (group, look) in enumerate(info["looks"].items()):
         arm = divide(group, materials)[1]
-        for name in [arm, *(k for k in known if k.startswith(f"{arm}/"))]:
+        for name in [arm, *(k for k in sorted(known) if k.startswith(f"{arm}/"))]:
             labels.setdefault(name, look["label"] + name[len(arm) :].replace("/", " "))
             colours.setdefault(name, colour(look["colour"], number))
     return Look(labels, colours)
