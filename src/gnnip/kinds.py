@@ -27,8 +27,9 @@ class Kind:
 
     @classmethod
     def modules(cls) -> list[str]:
-        """Return the modules behind the kind, whose code decides its results."""
-        return [cls.function.partition(":")[0]]
+        """Return the modules behind the kind, whose code decides its results; those that only list
+        kinds do not count."""
+        return [cls.function.partition(":")[0], cls.__module__]
 
 
 def find(name: str, listing: Mapping[str, type[Kind]], what: str) -> type[Kind]:

@@ -28,7 +28,7 @@ class ArtefactKind(Kind):
     @classmethod
     def figure_modules(cls) -> list[str]:
         """Return the modules behind the figure."""
-        return [cls.figure.partition(":")[0]]
+        return [cls.figure.partition(":")[0], cls.__module__]
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,7 @@ def resolve(
     }
     where = f"{path} (tier {tier})"
     card = validate(ResolvedCard, merged | extra, where)
+    _find_folders(card, place)
     if config is not None:
         _work_in(card, config, where)
     check(card, place, where)
@@ -188,6 +189,14 @@ def _references(card: ResolvedCard, written: Card, defaults: Mapping[str, Any]) 
         words = [_label(d, use) for d, use in datasets.items() if d in used]
         found[name] = "+".join(dict.fromkeys(words))
     return found
+
+
+def _find_folders(card: ResolvedCard, place: Path) -> None:
+    """Let a card name frames that lie beside it."""
+    for use in card.datasets.values():
+        if use.folder is not None and (place / use.folder.path).exists():
+            beside = str((place / use.folder.path).resolve())
+            use.folder = use.folder.model_copy(update={"path": beside})
 
 
 def _label(dataset: str, use: DatasetUse) -> str:

@@ -163,7 +163,12 @@ class Conservation(MeasurementKind):
 class Dynamics(MeasurementKind):
     """Dynamics of every potential, and of a reference, from the same starts, compared.
 
-    The replicas of each potential are a job of their own; this one compares them.
+    The replicas of each potential are a job of their own; this one compares them. The last good and
+    the first bad frame of replica 3 are in
+    `results/<tier>/<card>/dynamics/<measurement>/<potential>/failures/replica-0003.xyz`. A reference
+    is run in place of its archive with `--config 'sources={gese2_md: generate}'`; such a run is
+    packed with `gnnip.md.pack_trajectory` and registered with
+    `gnnip.measurements.dynamics.register_trajectory`.
 
     motion : fields of `gnnip.measurements.dynamics.Motion`.
     reference : what labels the frames; without it frames of the data set stand in for it.

@@ -19,6 +19,7 @@ from gnnip.errors import CheckpointError, DataError, GnnipError, nearest
 from gnnip.files import read_json, sha256, write_json
 from gnnip.graphs import GraphBatch, GraphStore
 from gnnip.models.composition import composition_energies, fit_composition
+from gnnip.models.fitting import FitReport, TrainingFrames
 from gnnip.models.weights import read_weights, write_weights
 
 FORMAT = "gnnip potential"
@@ -121,6 +122,14 @@ class Potential(nn.Module):
     def calibrate(self, statistics: TargetStatistics) -> None:
         """Set fixed shifts and scales from the training subset, once, before training; its labels
         are less what the known one of `parts` predicts."""
+
+    def fit(self, frames: TrainingFrames) -> FitReport | None:
+        """Fit to the training frames in closed form, once, after `calibrate` and before any
+        training by gradient, which is left out where the report says `complete`.
+
+        What is set must be a parameter or a buffer. None means that there was nothing to fit.
+        """
+        return None
 
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return tensors whose shape depends on the values in the batch (chosen edges, say), by

@@ -7,21 +7,55 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 from gnnip.errors import ConfigError, nearest
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Which numbers an option takes: `Annotated[float, Limits(gt=0)]`; None is no limit."""
+
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+
+    def allow(self, value: float) -> bool:
+        """Tell whether a number is within the limits."""
+        return (
+            (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.lt is None or value < self.lt)
+            and (self.le is None or value <= self.le)
+        )
+
+    def __str__(self) -> str:
+        """Return what is asked of a number, in words."""
+        if (self.gt, self.lt) == (0, 1):
+            return "must be between 0 and 1"
+        if self.ge == 0 and self.lt is self.le is None:
+            return "must not be negative"
+        words = {
+            "positive" if self.gt == 0 else f"above {self.gt}": self.gt,
+            f"at least {self.ge}": self.ge,
+            f"below {self.lt}": self.lt,
+            f"at most {self.le}": self.le,
+        }
+        return "must be " + " and ".join(w for w, limit in words.items() if limit is not None)
+
+
 def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """Return the dataclass `cls` filled with `values`; `what` names it in messages.
 
     Raises ConfigError for a key that `cls` lacks (naming the nearest one), a missing key without a
-    default, a value of another type and a value outside a list of choices. Whole numbers are
-    accepted for floats, lists for tuples.
+    default, a value of another type and a value outside a list of choices or outside its `Limits`.
+    Whole numbers are accepted for floats, lists for tuples.
     """
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     filled = {}
     for key, value in values.items():
@@ -33,6 +67,12 @@ def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
         if required and f.name not in filled:
             raise ConfigError(f"{what} needs the option '{f.name}'.")
     return cls(**filled)
+
+
+def check_options(options: Any, what: str) -> None:
+    """Raise ConfigError as `read_options` does for the values that a dataclass holds."""
+    for name, hint in typing.get_type_hints(type(options), include_extras=True).items():
+        _fit(getattr(options, name), hint, f"{what}: {name}")
 
 
 def require(condition: bool, message: str) -> None:
@@ -71,6 +111,13 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
             raise ConfigError(f"{where} is {value!r}, a list is expected.")
         item = typing.get_args(hint)[0]
         return tuple(_fit(v, item, where) for v in value)
+    if origin is Annotated:
+        value = _fit(value, hint.__origin__, where)
+        for limits in hint.__metadata__:
+            if value is not None and not limits.allow(value):
+                optional = type(None) in typing.get_args(hint.__origin__)
+                raise ConfigError(f"{where} {limits}{' or null' * optional}, not {value!r}.")
+        return value
     fits = isinstance(value, hint) and not (hint is not bool and isinstance(value, bool))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -14,6 +14,7 @@ from gnnip.errors import CheckpointError, ConfigError
 from gnnip.files import sha256
 from gnnip.graphs import GraphBatch
 from gnnip.models.contract import Potential, TargetStatistics, load, model_files
+from gnnip.models.fitting import FitReport, TrainingFrames
 from gnnip.models.hyperparameters import require
 
 
@@ -179,6 +180,24 @@ class SumPotential(Potential):
                 model.calibrate(around_zero if carried else statistics)
             if spec.initial is None or not spec.frozen:
                 carried = carried or model.carries_reference
+
+    def fit(self, frames: TrainingFrames) -> FitReport | None:
+        """Fit the terms without `initial`, each to the labels of all.
+
+        Raises ConfigError for a term that a fit completes: the others would be trained to the same
+        labels once more.
+        """
+        reports = []
+        for spec, term in zip(self.hyperparameters.terms, self.potentials(), strict=True):
+            report = None if spec.initial else term.fit(frames.within(term.cutoff))
+            if report is not None and report.complete:
+                raise ConfigError(
+                    f"The potential 'sum' has the term '{term.architecture}', which is fitted in "
+                    "closed form; train it alone and let a frozen term start from it (initial)."
+                )
+            reports += [] if report is None else [report]
+        details = {k: v for report in reports for k, v in report.details.items()}
+        return FitReport(complete=False, details=details) if reports else None
 
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return the edges of the terms with shorter cutoffs, and what the terms prepare."""

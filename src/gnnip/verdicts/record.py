@@ -23,8 +23,8 @@ def record(
 
     Without `chosen` the folder becomes a copy of the run. With `chosen`, the artefacts of a run of
     these alone, their tables and figures join what is recorded, the provenance goes beside them
-    under their names, and `card` (with all of its artefacts) is judged again on all that is there, by
-    the tests of `claims`, the module of the paper's claims.
+    under their names, and `card` (with all of its artefacts) is judged again on all that is there,
+    by the tests of `claims`, the module of the paper's claims.
     """
     if chosen is None:
         return record_files(files, folder)

@@ -573,18 +573,6 @@ def test_files_obey_their_schemas(root):
             jsonschema.validate(card | {"titel": 1}, schemas["card.schema.json"])
 
 
-def test_settings_are_those_of_the_trainer():
-    from dataclasses import fields
-
-    from gnnip.training import Settings
-
-    # what a card may say besides: how a training is run, where that depends on the model's size
-    free = {*Settings.FREE, "seed"} - {"processes", "compile"}
-    known = {field.name: field.default for field in fields(Settings) if field.name not in free}
-    ours = {name: field.default for name, field in schema.TrainingSettings.model_fields.items()}
-    assert ours == known
-
-
 def test_sampling_plans_are_those_of_the_sampler(root):
     from dataclasses import replace
 
