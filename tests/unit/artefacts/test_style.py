@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
@@ -8,6 +9,8 @@ import pandas as pd
 import pytest
 
 from gnnip.artefacts import style
+from gnnip.config import papers
+from gnnip.config.pipeline import Pipeline
 
 
 @style.styled
@@ -87,18 +90,28 @@ def test_spread_of_one_seed_is_unknown():
     assert style.spread(pd.Series([1.0, 3.0])) == pytest.approx(np.sqrt(2.0))
 
 
-def test_figures_are_drawn_where_torch_is_not_installed(made_up_run, tmp_path):
+BLOCKED = ("torch", "torch_geometric", "e3nn", "ase", "pydantic", "numba", "scipy")
+
+
+def test_figures_are_drawn_where_torch_is_not_installed(root, monkeypatch, tmp_path):
     """Import and draw with torch, ase and pydantic blocked, as in a small environment."""
-    tidy = made_up_run.inputs.root / "steps" / "timing.csv"
-    script = f"""
-        import sys
-        for blocked in ("torch", "torch_geometric", "e3nn", "ase", "pydantic", "numba", "scipy"):
-            sys.modules[blocked] = None
-        import pandas as pd
-        from gijon2023 import figures as gijon2023
-        from gnnip.artefacts import style
-        fig = gijon2023.fig3(pd.read_csv({str(tidy)!r}), dict(tier="paper", reference="exact"))
-        style.save(fig, {str(tmp_path / "fig3.svg")!r})
-    """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
-    assert (tmp_path / "fig3.svg").stat().st_size > 5000
+    monkeypatch.chdir(root)
+    pipeline = Pipeline(papers.load_config())
+    for tier, card, artefact in (
+        ("paper", "gijon2023", "fig3"),
+        ("quick", "rajak2021", "reference_data"),
+    ):
+        info = pipeline.figure_info(SimpleNamespace(tier=tier, card=card, artefact=artefact))
+        out = tmp_path / f"{artefact}.svg"
+        script = f"""
+            import sys
+            for blocked in {BLOCKED}:
+                sys.modules[blocked] = None
+            import pandas as pd
+            from gnnip.artefacts import style
+            from gnnip.artefacts.make import draw
+            tidy = pd.read_csv("results/recorded/{tier}/{card}/{artefact}.csv")
+            style.save(draw(tidy, {info!r}), {str(out)!r})
+        """
+        subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+        assert out.stat().st_size > 5000
