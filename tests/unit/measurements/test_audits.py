@@ -65,7 +65,7 @@ def trained(folder, frames, features, cell):
 
 
 def test_audit_tells_raw_coordinates_from_invariant_features(made_up_run, tmp_path):
-    write_frames(tmp_path / "set.h5", made_up_run.frames, attributes={})
+    write_frames(tmp_path / "set.h5", made_up_run.frames["water_anion"], attributes={})
     raw = trained(tmp_path / "raw", [3, 40, 1], "raw", "layer-gat_target-atomic")
     invariant = trained(tmp_path / "inv", [3, 40, 1], "invariant", "layer-gat_target-electronic")
     models, predictions = zip(raw, invariant, strict=True)
@@ -84,7 +84,7 @@ def test_audit_tells_raw_coordinates_from_invariant_features(made_up_run, tmp_pa
 
 
 def test_predictions_without_test_frames_are_refused(made_up_run, tmp_path):
-    write_frames(tmp_path / "set.h5", made_up_run.frames, attributes={})
+    write_frames(tmp_path / "set.h5", made_up_run.frames["water_anion"], attributes={})
     model, predictions = trained(tmp_path, [], "raw", "layer-gat_target-atomic")
     with pytest.raises(DataError, match="no test frames"):
         audits.symmetry_audit(tmp_path / "set.h5", [model], [predictions])
