@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from gnnip.artefacts import style
 from gnnip.artefacts.looks import REFERENCE as REFERENCE
 from gnnip.artefacts.looks import Look as Look
+from gnnip.artefacts.panels import names_at_the_left
 
 NOISE_FLOOR = "noise_floor"
 
@@ -274,6 +275,22 @@ def seconds_per_step(tidy: pd.DataFrame, name: str, how: str = "alone") -> float
     rows = tidy[(tidy["record"] == "speed") & (tidy["potential"] == name)]
     value = rows.loc[rows["name"] == f"{how}_seconds_per_step", "value"]
     return float(value.iloc[0]) if len(value) else float("nan")
+
+
+def step_times(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw the time of one step of one replica, alone and with all replicas in one batch."""
+    names = look.present(tidy[tidy["record"] == "speed"])
+    for i, name in enumerate(names):
+        for how, marker in (("alone", "o"), ("batched", "^")):
+            time = seconds_per_step(tidy, name, how)
+            if np.isfinite(time):
+                ax.plot(1000.0 * time, i, marker, color=look.colours[name], ms=5, mew=0)
+    for how, marker in (("alone", "o"), ("all at once", "^")):
+        ax.plot([], [], marker, color=style.GREY, ms=4, label=how)
+    ax.legend(loc="lower center", ncol=2, handletextpad=0.1, columnspacing=1.0)
+    names_at_the_left(ax, [look.labels[n] for n in names], 0.2)  # the last row is the legend's
+    ax.set_xlabel("ms per replica, one core")
+    style.plain_log(ax, "x")
 
 
 def failures(tidy: pd.DataFrame, name: str) -> tuple[int, int]:

@@ -12,18 +12,9 @@ from matplotlib.lines import Line2D
 
 from gnnip.artefacts import style
 from gnnip.artefacts.arms import divide
+from gnnip.artefacts.panels import TURNS, named
 
 REFERENCE = "reference"
-#: of groups that state no colour
-COLOURS = (
-    style.BLUE,
-    style.VERMILLION,
-    style.GREEN,
-    style.ORANGE,
-    style.PURPLE,
-    style.SKY,
-    style.GREY,
-)
 
 
 @dataclass(frozen=True)
@@ -48,14 +39,6 @@ class Look:
         return [name for name in self.labels if name in known]
 
 
-def colour(name: str, number: int = 0) -> str:
-    """Return the colour of a training group: a name of `gnnip.artefacts.style`, one that matplotlib
-    knows, or the palette's where it states none."""
-    if not name:
-        return COLOURS[number % len(COLOURS)]
-    return str(getattr(style, name.upper(), name))
-
-
 def look_of(
     info: Mapping[str, Any], materials: Collection[str] = (), known: Collection[str] = ()
 ) -> Look:
@@ -69,7 +52,7 @@ def look_of(
         arm = divide(group, materials)[1]
         for name in [arm, *(k for k in sorted(known) if k.startswith(f"{arm}/"))]:
             labels.setdefault(name, look["label"] + name[len(arm) :].replace("/", " "))
-            colours.setdefault(name, colour(look["colour"], number))
+            colours.setdefault(name, named(look["colour"] or TURNS[number % len(TURNS)]))
     return Look(labels, colours)
 
 
