@@ -173,18 +173,14 @@ def _materials(tidy: pd.DataFrame, options: kinds.OfArms) -> list[tuple[str, pd.
 def _energies(ax: Axes, tidy: pd.DataFrame, arms: Sequence[str], look: Look) -> None:
     """Draw the potential energy per atom of every replica from its start; a cross ends it."""
     series = tidy[(tidy["record"] == "series") & (tidy["name"] == "potential_energy_ev")]
-    run = tidy[tidy["record"] == "run"].set_index(["potential", "replica", "name"])["value"]
     levels, ends = [], []
     if not arms:
         ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", va="center")
     for arm in arms:
-        of_arm, colour = series[series["potential"] == arm], look.colours[arm]
-        for replica, part in of_arm.groupby("replica"):
-            energy = 1000.0 * part["value"].to_numpy() / float(run[arm, replica, "n_atoms"])
-            energy = energy - energy[0]
-            time = part["x"].to_numpy() / 1000.0
+        colour, failed = look.colours[arm], panels.failed(tidy, arm)
+        for replica, time, energy in panels.from_the_start(tidy, arm, "potential_energy_ev"):
             ax.plot(time, energy, color=colour, lw=0.7, alpha=0.85)
-            if run[arm, replica, "failed"] > 0:
+            if failed[replica] > 0:
                 ends.append((time[-1], energy[-1], colour))
             levels += list(energy[: max(1, int(0.9 * len(energy)))])
     low, high = np.nanquantile(levels, (0.002, 0.995)) if levels else (0.0, 1.0)
@@ -192,9 +188,17 @@ def _energies(ax: Axes, tidy: pd.DataFrame, arms: Sequence[str], look: Look) -> 
     low, high = low - room, high + room
     ax.set_ylim(low, high)
     # a collapse ends far away: its cross stands at the edge
-    for time, energy, colour in ends:
-        place = np.clip(energy, low, high)
-        ax.plot(time, place, "x", color=colour, ms=5, mew=1.2, clip_on=False, zorder=4)
+    for time, last, colour in ends:
+        ax.plot(
+            time,
+            np.clip(last, low, high),
+            "x",
+            color=colour,
+            ms=5,
+            mew=1.2,
+            clip_on=False,
+            zorder=4,
+        )
     ax.set_xlim(0.0, float(series["x"].max()) / 1000.0 or None)
     ax.set(xlabel="time (ps)", ylabel="potential energy\n(meV/atom, from the start)")
 
