@@ -6,7 +6,7 @@ returns a matplotlib Figure at print size. The exact law is dotted, as in the pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,10 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from gnnip.artefacts import style
 from gnnip.artefacts.looks import look_of
+from gnnip.artefacts.panels import mean_and_spread
 
 Info = Mapping[str, Any]
+DISTANCE = "distance $d$ (Å)"
 
 CHARGES = {
     1.0: (style.VERMILLION, 62, r"$+1e$"),
@@ -110,36 +112,40 @@ def _distance(ax: Axes, part: pd.DataFrame) -> None:
     )
 
 
+def _share_axes(ax: Axes) -> None:
+    """Draw where all of the exact force is, and where nothing is, and name the axes."""
+    ax.axhline(1.0, color=style.INK, ls=":", lw=1.2)
+    ax.axhline(0.0, color=style.GREY, lw=0.6)
+    ax.set(xlabel=DISTANCE, ylabel=r"$F_\mathrm{I} - F_\mathrm{II}$, share of $k/d^2$")
+
+
+def _colours(values: Sequence[Any]) -> dict[Any, Any]:
+    """Return a colour for each of ordered values."""
+    palette = colormaps[style.ORDERED](np.linspace(0.08, 0.86, len(values)))
+    return dict(zip(values, palette, strict=True))
+
+
+def _curve(ax: Axes, part: pd.DataFrame, column: str, colour: Any, label: str = "") -> None:
+    """Draw the mean of a column against the distance."""
+    mean = part.groupby("distance_a")[column].mean()
+    ax.plot(mean.index, mean, "o-", color=colour, label=label)
+
+
 @style.styled
 def receptive_field(tidy: pd.DataFrame, info: Info) -> Figure:
     """Share of the exact force against the distance for one to five layers."""
     fig = style.figure(style.MIDDLE, 75.0)
     ax = style.place(fig, 14.0, 17.0, style.MIDDLE - 52.0, 50.0)
-    layers = sorted(tidy["layers"].unique())
-    palette = colormaps[style.ORDERED](np.linspace(0.08, 0.86, len(layers)))
-    ax.axhline(1.0, color=style.INK, ls=":", lw=1.2)
-    ax.axhline(0.0, color=style.GREY, lw=0.6)
-    for colour, count in zip(palette, layers, strict=True):
+    _share_axes(ax)
+    for count, colour in _colours(sorted(tidy["layers"].unique())).items():
         part = tidy[tidy["layers"] == count]
-        mean = part.groupby("distance_a")["share"].mean()
         energy, force = part["energy_reach_a"].iloc[0], part["force_reach_a"].iloc[0]
-        ax.plot(
-            mean.index,
-            mean,
-            "o-",
-            color=colour,
-            label=f"{count}: {energy:g} Å, {force:g} Å",
-        )
+        _curve(ax, part, "share", colour, f"{count}: {energy:g} Å, {force:g} Å")
         if force <= tidy["distance_a"].max():
             ax.plot([force] * 2, [-0.08, -0.02], color=colour, lw=1.5)
-    ax.set(xlabel=r"distance $d$ (Å)", ylabel=r"$F_\mathrm{I} - F_\mathrm{II}$, share of $k/d^2$")
     ax.set_ylim(min(-0.1, ax.get_ylim()[0]), max(1.15, ax.get_ylim()[1]))
-    ax.legend(
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        title="layers: reach of\nenergy, force",
-        title_fontsize=7,
-    )
+    title = {"title": "layers: reach of\nenergy, force", "title_fontsize": 7}
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), **title)
     style.footer(fig, info, tidy, "force reach: 2 × layers × cutoff, through an atom in between")
     return fig
 
@@ -162,28 +168,14 @@ def explicit_charges(
         ax = style.place(fig, 36.0 + column * (width + 5.5), 17.0, width, 8.0 * len(drawn))
         for y, model in enumerate(drawn):
             values = tidy[tidy["model"] == model][measure]
-            ax.errorbar(
-                values.mean(),
-                y,
-                xerr=style.spread(values) if len(values) > 1 else None,
-                fmt="o",
-                color=colours[str(models[model]["group"])],
-                capsize=2,
-            )
+            colour = colours[str(models[model]["group"])]
+            mean_and_spread(ax, y, values, lying=True, fmt="o", color=colour)
         ax.set_ylim(len(drawn) - 0.5, -0.5)
         ax.set_yticks(range(len(drawn)), drawn if column == 0 else [])
         ax.set_xlabel(label)
         ax.grid(axis="x")
         if log:
-            positive = tidy[measure][tidy[measure] > 0]
-            low, high = float(positive.min()) / 2, float(positive.max()) * 2
-            ax.set_xlim(low, high)
-            if high / low < 1e4:
-                style.plain_log(ax, "x", wanted=2)
-            else:  # plain numbers would not fit
-                ax.set_xscale("log")
-                ax.xaxis.set_major_locator(LogLocator(numticks=4))
-                ax.xaxis.set_minor_locator(NullLocator())
+            _log_axis(ax, tidy[measure][tidy[measure] > 0])
         else:
             ax.set_xlim(-0.1, 1.2)
             ax.axvline(1.0, color=style.INK, ls=":", lw=1.2)
@@ -192,29 +184,33 @@ def explicit_charges(
     return fig
 
 
+def _log_axis(ax: Axes, values: pd.Series) -> None:
+    """Make the lower axis logarithmic, with plain numbers where they fit."""
+    low, high = float(values.min()) / 2, float(values.max()) * 2
+    ax.set_xlim(low, high)
+    if high / low < 1e4:
+        style.plain_log(ax, "x", wanted=2)
+        return
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(numticks=4))
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
 @style.styled
 def dilution(tidy: pd.DataFrame, info: Info) -> Figure:
     """Non-local force and connection of the unit charges against the share of the medium kept."""
     fig = style.figure(style.DOUBLE, 66.0)
-    kept = sorted(tidy["kept_fraction"].unique(), reverse=True)
-    palette = colormaps[style.ORDERED](np.linspace(0.08, 0.86, len(kept)))
-    left = style.place(fig, 14.0, 14.0, 66.0, 44.0)
-    left.axhline(1.0, color=style.INK, ls=":", lw=1.2)
-    left.axhline(0.0, color=style.GREY, lw=0.6)
-    for colour, fraction in zip(palette, kept, strict=True):
-        mean = tidy[tidy["kept_fraction"] == fraction].groupby("distance_a")["share"].mean()
-        left.plot(mean.index, mean, "o-", color=colour, label=f"{100 * fraction:g} %")
-    left.set(xlabel=r"distance $d$ (Å)", ylabel=r"$F_\mathrm{I} - F_\mathrm{II}$, share of $k/d^2$")
+    left, right = (style.place(fig, x, 14.0, 66.0, 44.0) for x in (14.0, 98.0))
+    _share_axes(left)
+    for kept, colour in _colours(sorted(tidy["kept_fraction"].unique(), reverse=True)).items():
+        part = tidy[tidy["kept_fraction"] == kept]
+        _curve(left, part, "share", colour, f"{100 * kept:g} %")
+        _curve(right, part, "connected", colour)
     low, high = left.get_ylim()
     left.set_ylim(min(-0.1, low), max(1.15, high) + 0.45)  # room for the legend
     left.legend(title="medium kept", title_fontsize=7, loc="upper right", ncols=3)
     style.panel(left, "a")
-    right = style.place(fig, 98.0, 14.0, 66.0, 44.0)
-    for colour, fraction in zip(palette, kept, strict=True):
-        part = tidy[tidy["kept_fraction"] == fraction]
-        mean = part.groupby("distance_a")["connected"].mean()
-        right.plot(mean.index, mean, "o-", color=colour)
-    right.set(xlabel=r"distance $d$ (Å)", ylabel="media that connect the charges")
+    right.set(xlabel=DISTANCE, ylabel="media that connect the charges")
     right.set_ylim(-0.05, 1.08)
     style.panel(right, "b")
     style.footer(fig, info, tidy, "connected: joined by edges shorter than the cutoff")

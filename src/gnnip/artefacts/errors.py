@@ -190,15 +190,13 @@ def _measured(
 ) -> dict[str, float]:
     """Return the errors of energies (meV/atom) and of forces, whose size and error (eV/Angstrom)
     are root mean squares over a frame that weighs as many atoms as it has."""
-    found = {
+    rmse = None if force is None else float(np.sqrt((weight * np.square(force)).sum()))
+    return {
         "energy_rmse_mev_per_atom": measure.rmse(true, energy),
         "energy_mae_mev_per_atom": measure.mae(true, energy),
         "energy_r2": measure.r2(true, energy),
+        **_of_forces(rmse, size, weight),
     }
-    if size is None or force is None:
-        return found
-    force_rmse, rms = (float(np.sqrt((weight * np.square(x)).sum())) for x in (force, size))
-    return found | {"force_rmse_ev_per_a": force_rmse, "force_r2": 1.0 - (force_rmse / rms) ** 2}
 
 
 def _summarised(
@@ -206,15 +204,20 @@ def _summarised(
 ) -> dict[str, float]:
     """Return `_measured` of a potential of which only the root mean square errors are known."""
     energy, spread = known["energy_rmse_mev_per_atom"], float(np.var(true))
-    found = {
+    return {
         "energy_rmse_mev_per_atom": energy,
         "energy_mae_mev_per_atom": np.nan,
         "energy_r2": 1.0 - energy**2 / spread if spread > 0 else np.nan,
+        **_of_forces(known.get("force_rmse_ev_per_a"), size, weight),
     }
-    if size is None or "force_rmse_ev_per_a" not in known:
-        return found
-    force, square = known["force_rmse_ev_per_a"], float((weight * np.square(size)).sum())
-    return found | {"force_rmse_ev_per_a": force, "force_r2": 1.0 - force**2 / square}
+
+
+def _of_forces(rmse: float | None, size: np.ndarray | None, weight: np.ndarray) -> dict[str, float]:
+    """Return the errors of forces, none where they are not known."""
+    if rmse is None or size is None:
+        return {}
+    rms = float(np.sqrt((weight * np.square(size)).sum()))
+    return {"force_rmse_ev_per_a": rmse, "force_r2": 1.0 - (rmse / rms) ** 2}
 
 
 def _force_sizes(frames: FrameArrays, term: str) -> np.ndarray:

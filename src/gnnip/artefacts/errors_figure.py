@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from gnnip.artefacts import arms, kinds, style
 from gnnip.artefacts.looks import look_of
+from gnnip.artefacts.panels import mean_and_spread
 
 #: measure -> column of the table, and its words
 MEASURES = {
@@ -146,15 +147,7 @@ def _draw_row(ax: Axes, row: Row, y: int, measure: str, baseline: str) -> list[p
         for source in ("ours", baseline, "published")
     )
     ax.plot(trivial.mean(), y, "|", ms=9, mew=1.6, color=style.GREY)
-    ax.errorbar(
-        ours.mean(),
-        y,
-        xerr=None if len(ours) < 2 else style.spread(ours),
-        fmt="o",
-        color=row.colour,
-        mfc=row.face,
-        capsize=2,
-    )
+    mean_and_spread(ax, y, ours, lying=True, fmt="o", color=row.colour, mfc=row.face)
     if len(published):
         ax.plot(published.iloc[0], y, "D", ms=4.5, mfc=row.published_face, color=style.INK)
     return [ours, trivial, published]
