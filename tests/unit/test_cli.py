@@ -17,7 +17,7 @@ from gnnip.config.resolve import resolve
 @pytest.fixture
 def checkout(tmp_path, root, monkeypatch) -> Path:
     """A folder with the files that the command line reads, as working directory."""
-    for part in ("papers", "workflow/schemas", "data"):
+    for part in ("papers", "workflow/schemas", "data", "docs"):
         shutil.copytree(root / part, tmp_path / part)
     shutil.copy(root / "config.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)

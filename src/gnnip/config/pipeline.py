@@ -167,6 +167,7 @@ class Pipeline(DataJobs):
                 }
                 for group, cell, seed, folder in self._measured(wildcards)
             ],
+            "trajectories": self._moved(wildcards),
         }
 
     def measurement_code(self, wildcards: Any) -> str:
@@ -205,12 +206,16 @@ class Pipeline(DataJobs):
 
     def moved_trajectories(self, wildcards: Any) -> list[str]:
         """Return the trajectories of a measurement of dynamics; of any other kind none."""
+        return list(self._moved(wildcards).values())
+
+    def _moved(self, wildcards: Any) -> dict[str, str]:
+        """Return the trajectories of a measurement of dynamics by what moves the atoms."""
         if self.card(wildcards).measurements[wildcards.measurement].kind != "dynamics":
-            return []
+            return {}
         place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{wildcards.measurement}"
         names = [f"{g}/{cell.name}/seed-{seed}" for g, cell, seed, _ in self._measured(wildcards)]
         names += [REFERENCE] if self._kind(wildcards).reference else []
-        return [f"{place}/{name}/trajectory.h5" for name in names]
+        return {name: f"{place}/{name}/trajectory.h5" for name in names}
 
     def motion(self, wildcards: Any) -> dict[str, Any]:
         """Return how replicas are moved."""

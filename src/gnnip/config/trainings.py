@@ -72,7 +72,7 @@ class TrainingSpec:
             "hyperparameters": hyperparameters,
             "term": self.term,
             "split": self.split,
-            "settings": stated(self.settings | {"seed": seed} | settings),
+            "settings": stated(self.settings | settings) | {"seed": seed},
         }
 
 

@@ -138,7 +138,7 @@ class Conservation(MeasurementKind):
     reference : what labels the frames, where it is to be measured too.
     """
 
-    function: ClassVar[str] = "gnnip.measurements.conservation:measure_conservation"
+    function: ClassVar[str] = "gnnip.measurements.conservation:conservation"
     on_gpu: ClassVar[bool] = False
     runtime: ClassVar[int] = 240
 
@@ -149,7 +149,7 @@ class Conservation(MeasurementKind):
     def check(self) -> None:
         """Raise ConfigError for options of the motion or of the order that are none."""
         from gnnip.measurements.conservation import Order
-        from gnnip.measurements.dynamics import Motion
+        from gnnip.measurements.dynamics.motion import Motion
 
         Motion.read(self.motion)
         Order.read(self.order)
@@ -174,10 +174,10 @@ class Dynamics(MeasurementKind):
     reference : what labels the frames; without it frames of the data set stand in for it.
     reference_archive : a registered trajectory of the reference; without it the reference is run.
     reference_motion : what differs for the reference, whose steps may be dearer.
-    comparison : fields of `gnnip.measurements.dynamics.Comparison`.
+    comparison : fields of `gnnip.measurements.dynamics.options.Comparison`.
     """
 
-    function: ClassVar[str] = "gnnip.measurements.dynamics:compare"
+    function: ClassVar[str] = "gnnip.measurements.dynamics.comparison:compare"
     on_gpu: ClassVar[bool] = False
     clock: ClassVar[bool] = True
     runtime: ClassVar[int] = 120
@@ -191,8 +191,8 @@ class Dynamics(MeasurementKind):
     def check(self) -> None:
         """Raise ConfigError for options of the motion or of the comparison that are none."""
         from gnnip.errors import ConfigError
-        from gnnip.measurements.dynamics import Motion
-        from gnnip.measurements.dynamics_comparison import Comparison
+        from gnnip.measurements.dynamics.motion import Motion
+        from gnnip.measurements.dynamics.options import Comparison
 
         Motion.read({**self.motion, **(self.reference_motion or {})})
         Motion.read(self.motion)

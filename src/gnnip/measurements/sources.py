@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,8 @@ class Trained:
 
 @dataclass(frozen=True)
 class Sources:
-    """Data sets by name and trained potentials, and where the work is done.
+    """Data sets by name, trained potentials, trajectories of dynamics by the name of what moved the
+    atoms, and where the work is done.
 
     When the data sets are those that the trainings learned from, each potential is tested on its
     own. Otherwise, as where a card states another one, each is tested on all of them: on the test
@@ -94,6 +95,7 @@ class Sources:
 
     datasets: Mapping[str, Path]
     trainings: Sequence[Training] = ()
+    trajectories: Mapping[str, Path] = field(default_factory=dict)
     device: str = "cpu"
     threads: int = 1
 
@@ -103,6 +105,7 @@ class Sources:
         return cls(
             {name: Path(path) for name, path in values["datasets"].items()},
             [Training(**{**t, "folder": Path(t["folder"])}) for t in values["trainings"]],
+            {name: Path(path) for name, path in values["trajectories"].items()},
             device,
             threads,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """Return the dataclass `cls` filled with `values`; `what` names it in messages.
 
     Raises ConfigError for a key that `cls` lacks (naming the nearest one), a missing key without a
-    default, a value of another type and a value outside a list of choices or outside its `Limits`.
+    default, a value of another type and one that is not among the choices or within its `Limits`.
     Whole numbers are accepted for floats, lists for tuples.
     """
     hints = typing.get_type_hints(cls, include_extras=True)
@@ -81,6 +82,41 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def require_at_least(least: int, potential: str, **values: float | None) -> None:
+    """Raise ConfigError, by name, for a value below `least`; None stands for a default."""
+    for name, value in values.items():
+        require(
+            value is None or value >= least,
+            f"The potential '{potential}': {name} is {value}, it must be at least {least}.",
+        )
+
+
+def require_cutoff(potential: str, cutoff: float | None, unit: str = "Angstrom") -> None:
+    """Raise ConfigError unless the cutoff is positive and finite; None stands for a default."""
+    require(
+        cutoff is None or (math.isfinite(cutoff) and cutoff > 0),
+        f"The potential '{potential}': the cutoff is {cutoff} {unit}, it must be positive.",
+    )
+
+
+def require_widths(potential: str, **lists: tuple[int, ...]) -> None:
+    """Raise ConfigError, by name, for a list of layer widths that is empty or holds a 0."""
+    for name, widths in lists.items():
+        require(
+            len(widths) > 0 and all(width >= 1 for width in widths),
+            f"The potential '{potential}': {name} is {list(widths)}, but it must list at least one "
+            "width, and positive ones only.",
+        )
+
+
+def require_denominator(potential: str, denominator: float | None) -> None:
+    """Raise ConfigError unless what sums are divided by is positive; None stands for a default."""
+    require(
+        denominator is None or denominator > 0,
+        f"The potential '{potential}': denominator is {denominator}, it must be positive.",
+    )
+
+
 def _fit(value: Any, hint: Any, where: str) -> Any:
     origin = typing.get_origin(hint)
     if origin is typing.Literal:
@@ -100,15 +136,15 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
         if isinstance(value, hint):  # type: ignore[arg-type]
             return value
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} is {value!r}, a mapping of options is expected.")
+            raise ConfigError(f"{where} is {value!r}, but a mapping of options is expected.")
         return read_options(hint, value, where)  # type: ignore[arg-type]
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} is {value!r}, a mapping is expected.")
+            raise ConfigError(f"{where} is {value!r}, but a mapping is expected.")
         return dict(value)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where} is {value!r}, a list is expected.")
+            raise ConfigError(f"{where} is {value!r}, but a list is expected.")
         item = typing.get_args(hint)[0]
         return tuple(_fit(v, item, where) for v in value)
     if origin is Annotated:
@@ -122,5 +158,5 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not fits:
-        raise ConfigError(f"{where} is {value!r}, a value of type {hint.__name__} is expected.")
+        raise ConfigError(f"{where} is {value!r}, but a value of type {hint.__name__} is expected.")
     return value

@@ -1,38 +1,33 @@
-"""Molecular dynamics of trained potentials and of references, from the same starts.
+"""How replicas are moved and when one counts as failed. Importing this needs no torch.
 
 A replica is a start (a frame of the data set) run with a seed of its own; every start is run
 `repeats` times. Potentials share starts, not seeds: their trajectories are independent samples, and
-the reference's first repeats against its last ones are the noise floor of every comparison
-(`gnnip.measurements.dynamics_comparison`). A replica that fails is a result, and is not run again.
+the reference's first repeats against its last ones are the noise floor of every comparison.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from gnnip.errors import ConfigError, DataError
-from gnnip.files import atomic_path
 from gnnip.measurements.selection import frames_with, spread_evenly
 from gnnip.models.hyperparameters import read_options, require
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
-    from gnnip.md import Criteria, State, Structure, Trajectory
+    from gnnip.md import Criteria, State, Structure
+    from gnnip.md.integrators import Integrator
 
 #: name of the reference among the potentials
 REFERENCE = "reference"
-#: of the tables that steps about dynamics write
+#: of the tables that measurements of dynamics write
 COLUMNS = ("potential", "record", "name", "replica", "x", "value", "text")
 
 
@@ -97,11 +92,8 @@ class Limits:
 
 def _alike(arrays: FrameArrays, frame: int, selected: np.ndarray) -> np.ndarray:
     """Return those of the `selected` frames that have the elements of `frame`."""
-    own = np.sort(arrays.numbers[arrays.atoms(frame)])
-    return np.array(
-        [f for f in selected if np.array_equal(np.sort(arrays.numbers[arrays.atoms(int(f))]), own)],
-        dtype=np.int64,
-    )
+    elements = [np.sort(arrays.structure(int(f))[1]) for f in (frame, *selected)]
+    return selected[[np.array_equal(own, elements[0]) for own in elements[1:]]]
 
 
 def _mean_and_spread(energies: np.ndarray, frame: int) -> tuple[float, float]:
@@ -161,7 +153,7 @@ class Motion:
     criteria: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
+        """Raise ConfigError for numbers out of range."""
         for name in ("starts", "repeats"):
             require(getattr(self, name) >= 1, f"Motion: {name} must be at least 1.")
         require(
@@ -180,6 +172,15 @@ class Motion:
     def steps(self, interval: float) -> int:
         """Return how many steps an interval (fs) is, at least one."""
         return max(1, round(interval / self.time_step))
+
+    def half(self, replica: int) -> int | None:
+        """Return 0 for the first repeats of every start, 1 for the last, None for the one between
+        where their number is odd: the halves of the reference give the noise floor.
+        """
+        rank = replica % self.repeats
+        if rank < self.repeats // 2:
+            return 0
+        return 1 if rank >= (self.repeats + 1) // 2 else None
 
     def frames(self, arrays: FrameArrays) -> np.ndarray:
         """Return the frames to start from; DataError when too few are there."""
@@ -217,8 +218,8 @@ class Motion:
             device=device,
         )
 
-    def integrator(self) -> Any:
-        """Return the integrator of `gnnip.md`."""
+    def integrator(self) -> Integrator:
+        """Return what moves the atoms by one time step."""
         from gnnip import md
 
         if self.thermostat == "csvr":
@@ -228,202 +229,8 @@ class Motion:
         return md.VelocityVerlet(self.time_step)
 
 
-def run_dynamics(
-    dataset: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    *,
-    name: str,
-    motion: Mapping[str, Any],
-    model: str | os.PathLike[str] | None = None,
-    reference: str | None = None,
-    failures: str | os.PathLike[str] | None = None,
-    code: str = "",
-    device: str = "cpu",
-    threads: int = 1,
-    progress: Callable[[str], None] = print,
-) -> list[Trajectory]:
-    """Run the replicas of one potential and write their trajectories to `output` (HDF5).
-
-    The file also says how they were moved: its facts (`gnnip.md.read_facts`) are motion, potential,
-    and the versions of what moved them.
-
-    Parameters
-    ----------
-    name : of the potential, which its seeds depend on.
-    motion : fields of `Motion`.
-    model, reference : a trained potential, or the text that `gnnip.reference.make_calculator`
-        understands: one of the two.
-    failures : folder for the last good and the first bad frame of every replica that failed, one
-        file of extended XYZ each, named by `failure_file`.
-    code : hash of the code that moves the replicas; another one starts anew.
-    threads : of torch.
-
-    A run that was killed continues from the checkpoints beside `output`, which are kept under a key
-    of everything that decides the run. The electron, say, that a reference remembers from step to
-    step is not in a checkpoint: a reference that continues agrees to its accuracy, not to the bit.
-    """
-    import torch
-
-    from gnnip.datasets.arrays import load_arrays
-    from gnnip.files import sha256
-    from gnnip.md import Simulation, add_facts, write_failure
-    from gnnip.models.contract import choose_device, model_files
-
-    if (model is None) == (reference is None):
-        raise ConfigError("Dynamics need either a trained model or the name of a reference.")
-    torch.set_num_threads(threads)
-    plan = Motion.read(motion)
-    place = str(choose_device(device)) if model is not None else "cpu"
-    arrays = load_arrays(dataset)
-    state = plan.state(arrays, name, place)
-    identity = {
-        "motion": asdict(plan),
-        "name": name,
-        "potential": reference if model is None else sha256(model_files(model)[0]),
-        "code": code,
-    }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-    output = Path(output)
-    folder = output.parent / f"run-{key}"
-    for stale in output.parent.glob("run-*"):
-        if stale != folder:
-            shutil.rmtree(stale)
-    n_steps = plan.steps(plan.duration)
-    simulation = Simulation(
-        load_potential(model, reference, place),
-        state,
-        plan.integrator(),
-        criteria=plan.limits(arrays),
-        record_every=plan.steps(plan.record_every),
-        frame_every=plan.steps(plan.frame_every),
-        folder=folder,
-        checkpoint_every=max(1, n_steps // 20),
-    )
-    if simulation.step:
-        progress(f"continues at step {simulation.step} of {n_steps}")
-    result = simulation.run(n_steps, progress=progress)
-    assert result.path is not None
-    if failures is not None:
-        Path(failures).mkdir(parents=True, exist_ok=True)
-        for replica, failure in result.failures.items():
-            write_failure(failure, Path(failures) / failure_file(replica))
-    with atomic_path(output) as temporary:
-        shutil.copyfile(result.path, temporary)
-        add_facts(temporary, {"motion": asdict(plan), **_origin(model, reference)})
-    shutil.rmtree(folder)
-    return result.trajectories
-
-
-def failure_file(replica: int) -> str:
-    """Return the name of the file with the last frames of a replica that failed."""
-    return f"replica-{replica:04d}.xyz"
-
-
-def _origin(model: str | os.PathLike[str] | None, reference: str | None) -> dict[str, Any]:
-    """Return what moved the atoms, and the versions of it."""
-    import platform
-    from importlib import metadata
-
-    import gnnip
-
-    facts = {"gnnip": gnnip.__version__, "python": platform.python_version()}
-    facts |= {name: metadata.version(name) for name in ("numpy", "torch")}
-    if model is not None or reference is None:
-        return facts | {"potential": "trained"}
-    from gnnip.reference import origin
-
-    return facts | {"potential": reference, **origin(reference)}
-
-
 def motion_of_reference(
     motion: Mapping[str, Any], own: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return the motion of the reference: that of the potentials but for what is its own."""
     return {**motion, **(own or {})}
-
-
-def take_archived(
-    name: str,
-    output: str | os.PathLike[str],
-    *,
-    motion: Mapping[str, Any],
-    own: Mapping[str, Any] | None = None,
-    reference: str,
-    registry: str | os.PathLike[str] | None = None,
-) -> None:
-    """Copy the registered trajectory `name` to `output`, as if `run_dynamics` had just made it.
-
-    Its checksum must be the registered one, it must have been moved by `reference` at the
-    temperature of `motion`, and whatever `own` states must be what it says of itself; all else
-    (duration, time step, starts, ...) is what it is. DataError otherwise.
-    """
-    from gnnip.datasets.registry import check_archive
-    from gnnip.md import read_facts
-
-    archive = check_archive(name, registry, kind="trajectory")
-    facts = read_facts(archive)
-    has = {"reference": facts.get("potential"), **facts.get("motion", {})}
-    wanted = asdict(Motion.read(motion_of_reference(motion, own)))
-    wanted = {key: wanted[key] for key in ("temperature", *(own or {}))} | {"reference": reference}
-    for key, value in wanted.items():
-        # through JSON, as the file's own words came
-        if json.loads(json.dumps(value)) != has.get(key):
-            raise DataError(
-                f"The trajectory '{name}' has {key} {has.get(key)!r}, the card states {value!r}: "
-                f"change the card, or make it anew with sources={{{name}: generate}}."
-            )
-    with atomic_path(output) as temporary:
-        shutil.copyfile(archive, temporary)
-
-
-def register_trajectory(
-    name: str,
-    archive: str | os.PathLike[str],
-    *,
-    title: str,
-    reference: str,
-    licence: str,
-    made: Mapping[str, Any],
-    path: str | os.PathLike[str] | None = None,
-) -> dict[str, Any]:
-    """Add or replace the registry's entry of a trajectory of `run_dynamics`, and return it.
-
-    The file, best packed by `gnnip.md.pack_trajectory`, lies beside the registry. Arguments are
-    those of `gnnip.datasets.registry.register`; `made` is joined by what moved the atoms, and how,
-    as the file itself records it. A card names it as `reference_archive`.
-
-    Raises DataError for a file that is not in the registry's folder, is no trajectory, or does not
-    say how it was moved.
-    """
-    from gnnip.datasets.registry import add_entry, check_place
-    from gnnip.md import read_facts, read_trajectory
-
-    check_place(archive, path)
-    replicas, facts = read_trajectory(archive), read_facts(archive)
-    if "motion" not in facts:
-        raise DataError(
-            f"{archive} does not say how its atoms were moved: register what run_dynamics wrote."
-        )
-    counts = {
-        "kind": "trajectory",
-        "n_replicas": len(replicas),
-        "n_frames": sum(len(t.time_fs) for t in replicas),
-        "n_atoms": sum(len(t.time_fs) * len(t.atomic_numbers) for t in replicas),
-    }
-    said = {"title": title, "reference": reference, "licence": licence, "made": made}
-    return add_entry(name, archive, said, counts, facts, path)
-
-
-def load_potential(
-    model: str | os.PathLike[str] | None, reference: str | None, device: str = "cpu"
-) -> Any:
-    """Return what `gnnip.md.Simulation` moves atoms by."""
-    if model is not None:
-        from gnnip.models import load
-
-        return load(model, device=device)
-    from gnnip.reference import make_calculator
-
-    assert reference is not None
-    # what a reference remembers belongs to one trajectory
-    return lambda replica: make_calculator(reference)
