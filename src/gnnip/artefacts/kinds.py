@@ -10,9 +10,10 @@ figure, without torch. A kind of your own is a subclass of `ArtefactKind` anywhe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
+from gnnip.errors import ConfigError
 from gnnip.kinds import Kind
 
 LISTING = True  # names and options only: what an artefact is made by is in its functions' modules
@@ -32,6 +33,287 @@ class ArtefactKind(Kind):
 
 
 @dataclass(frozen=True)
+class OfArms(ArtefactKind):
+    """Base of the kinds about the arms of an ablation.
+
+    materials : data sets whose training groups are called {data set}_{arm}, and their names in
+        figures, e.g. {sic: SiC}. Tables then have the columns material and arm, and names of
+        metrics begin with {arm}, of an artefact of several materials with {data set}_{arm}. Without
+        it they begin with the name of the group.
+    """
+
+    materials: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What keys and values of a matrix, and predictors, are called in figures.
+
+    labels : words for a key (along its axis), a value, a term or a predictor; `network` is what was
+        trained, `constant`, `n_linear` and `ensemble_mean` are the trivial predictors.
+    symbols : the energy of a term in short, e.g. {electronic: $E_0$}.
+    colours : of values and predictors, names of `gnnip.artefacts.style`; others take turns.
+    """
+
+    labels: dict[str, str] = field(default_factory=dict)
+    symbols: dict[str, str] = field(default_factory=dict)
+    colours: dict[str, str] = field(default_factory=dict)
+
+    def label(self, name: Any) -> str:
+        """Return the words for a key, a value, a term or a predictor; itself without any."""
+        return self.labels.get(str(name), str(name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyErrors(ArtefactKind):
+    """Base of the kinds about errors of energies, with those of predictors that know no geometry.
+
+    unit : of energies: eV and Ha are total energies, meV/atom is divided by the number of atoms.
+    size : column of the data set that tells how large a structure is; `n_linear` is a line in it.
+    ensemble : columns that, with the size, make an ensemble; `ensemble_mean` is the mean of the
+        training frames of the same one, where it has any, else the line.
+    baseline : the predictor beside every metric: constant, n_linear or ensemble_mean.
+    panels : key whose values have a panel each.
+    words : how things are called.  note : added to the small print of the figure.
+    """
+
+    unit: Literal["eV", "Ha", "meV/atom"] = "eV"
+    size: str = "n_atoms"
+    ensemble: tuple[str, ...] = ()
+    baseline: Literal["constant", "n_linear", "ensemble_mean"] = "ensemble_mean"
+    panels: str = "target"
+    words: Words = field(default_factory=Words)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Conservation(OfArms):
+    """Energy fluctuation at constant energy against the time step, one panel a measurement.
+
+    Of measurements of the kind conservation. Metrics: {arm}_exponent, 2 for a smooth potential, and
+    {arm}_drift at the shortest time step.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.conservation:conservation"
+    figure: ClassVar[str] = "gnnip.artefacts.dynamics_figure:conservation"
+
+
+@dataclass(frozen=True)
+class CostAgainstSize(ArtefactKind):
+    """Seconds of several methods against the size, fitted by powers, and their ratios.
+
+    The artefact reads one measurement with the columns method, seconds and that of the size, e.g.
+    of the kind timing. Metrics of each method: {prefix}_time (geometric mean over sizes), and from
+    three sizes on {prefix}_exponent with its interval, _low and _high, and its _standard_error.
+
+    methods : the prefix of each method's metrics, in drawing order.
+    against : the method that the others are compared with; told in s, the others in ms.
+    ratios : name of the metric that says how many times faster than `against` a method is.
+    size : column of the size.  symbol : the size in short.
+    words : labels and colours of the methods, and the label of the size.
+    bands : published scales, a decade from a number of seconds on: what is written there.
+    published_ratio : drawn into the panel of ratios.
+    titles : of both panels.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.cost_against_size:cost_against_size"
+    figure: ClassVar[str] = "gnnip.artefacts.cost_against_size_figure:cost_against_size"
+
+    methods: dict[str, str]
+    against: str
+    ratios: dict[str, str] = field(default_factory=dict)
+    size: str = "n_molecules"
+    symbol: str = "$N$"
+    words: Words = field(default_factory=Words)
+    bands: dict[str, float] = field(default_factory=dict)
+    published_ratio: float | None = None
+    titles: tuple[str, ...] = ("time of one evaluation", "ratio of times")
+
+    def check(self) -> None:
+        """Raise ConfigError for methods that are not listed, or titles of no panel."""
+        for name in (self.against, *self.ratios):
+            if name not in self.methods:
+                raise ConfigError(f"cost_against_size: '{name}' is not among the methods")
+        if len(self.titles) != 2:
+            raise ConfigError("cost_against_size has two panels and needs two titles")
+
+
+@dataclass(frozen=True)
+class Dynamics(OfArms):
+    """Replicas of several potentials, beside the reference, from measurements of the kind dynamics.
+
+    view : what is shown.
+        energy: the potential energy of every replica against time, a panel for each arm that is
+        shown; where one is shown, also a structure at its end.
+        collapse: the first bad frame of the first arm that is shown, and the closest pairs of all
+        failures.
+        survival: the share of replicas alive against time, and the closest pairs of all failures.
+        structure: distances, angles and vibrations beside the reference's.
+    show : arms that are drawn in the first two views, all when empty.
+
+    Metrics of the first three: {arm}_replicas, _failed, _shortest_run, _longest_run,
+    _first_failure, _median_failure and _failed_by_{pair}; of the last one {arm}_rdf_{pair}_error,
+    _adf_{triplet}_error and _vdos_error (%), beside the noise floor of the reference.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.dynamics:dynamics"
+    figure: ClassVar[str] = "gnnip.artefacts.dynamics_figure:dynamics"
+
+    view: Literal["energy", "collapse", "survival", "structure"] = "survival"
+    show: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ElectronStates(ArtefactKind):
+    """A surface and an interior state of an excess electron, from a measurement of the kind
+    electron_density.
+
+    Metrics: {state}_energy and {state}_gyration_radius.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.electron_states:electron_states"
+    figure: ClassVar[str] = "gnnip.artefacts.electron_states_figure:electron_states"
+
+
+@dataclass(frozen=True)
+class Errors(OfArms):
+    """Errors of training groups in energies and forces, beside trivial predictors and the paper's.
+
+    Metrics: {group}_{subset}_{measure}, of cells of a matrix {group}_{key}_{value}_{subset}_..., of
+    the measures energy_rmse, energy_mae (meV/atom), energy_r2, force_rmse (eV/A) and force_r2. The
+    baseline of the energies is the composition, or the mean of the ensemble; that of the forces is
+    no force at all. Published numbers of the artefact that have such names are drawn beside ours.
+
+    measures : what is drawn, a panel each.
+    rows : a row for each group, in which training frames are hollow, or one for each subset.
+    train : whether errors on the training frames are given too.
+    ensemble : columns of the data set; the mean energy of training frames with the same values is
+        then the baseline.
+    by_split : tell in the column `split` how the frames were divided; where a group was trained on
+        divisions by trajectory besides others, its numbers of these are the variant by_trajectory.
+    left : millimetres for the names of the rows.  per : what the energies are divided by the
+        number of, in words.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.errors:errors"
+    figure: ClassVar[str] = "gnnip.artefacts.errors_figure:errors"
+
+    measures: tuple[Literal["energy_rmse", "energy_mae", "force_rmse"], ...] = (
+        "energy_rmse",
+        "force_rmse",
+    )
+    rows: Literal["group", "subset"] = "group"
+    train: bool = True
+    ensemble: tuple[str, ...] = ()
+    by_split: bool = False
+    left: float = 60.0
+    per: str = "atoms"
+
+
+@dataclass(frozen=True)
+class ForceAgainstDistance(ArtefactKind):
+    """A force, or the energy of an atom, against a distance, beside what is exact.
+
+    Of one measurement whose table has the columns group, cell and seed, and that of the distance.
+    Metrics per distance d: {quantity}_d{d} over structures, _spread_d{d} and _share_d{d} of what is
+    exact, beside no force; with `share` also _rmse_unseen over distances that were not trained on,
+    which are those that split.train_where does not list.
+
+    value, unit : column of the measurement, eV/A or eV.
+    quantity : its name in tables and metrics.
+    difference : [column, first, second]: the value where the column is `first` minus that where it
+        is `second`, all other columns of `per` alike; nothing is subtracted when empty.
+    distance : column of the distance, Angstrom.
+    per : columns that tell structures of one training and distance apart.
+    columns : those that the table keeps.
+    exact : coulomb_force, k/d^2, or coulomb_energy, k/d, of unit charges, or a column of the
+        measurement.
+    share : whether the share of what is exact is drawn below.
+    models : names of training groups in tables, metrics and figures, which have a column `model`
+        then, and the errors of all test structures among the metrics; the artefact's one group has
+        none.
+    axis, label, title : words on the axes and above them; {label} is that of the group.
+    over : what `per` tells apart, in words.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.force_against_distance:force_against_distance"
+    figure: ClassVar[str] = "gnnip.artefacts.force_against_distance_figure:force_against_distance"
+
+    value: str
+    quantity: str
+    exact: str
+    unit: Literal["eV/A", "eV"] = "eV/A"
+    difference: tuple[str, ...] = ()
+    distance: str = "distance_a"
+    per: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    share: bool = True
+    models: dict[str, str] = field(default_factory=dict)
+    axis: str = "distance $d$ (Å)"
+    label: str = "force (eV/Å)"
+    title: str = "{label}"
+    over: str = "structures"
+
+    def check(self) -> None:
+        """Raise ConfigError for a difference that is none."""
+        if len(self.difference) not in (0, 3):
+            raise ConfigError("difference is a list of a column and two of its values")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningCurve(EnergyErrors):
+    """Training and validation error against the epoch, and when it has come to rest.
+
+    Metrics of each training, from the smoothed validation error: {quantity}_converged_epoch, the
+    first epoch within 10 % of the end of the run; _late_gain, by how much (%) it still fell after
+    two thirds of the run; _epochs, the length of the run.
+
+    quantity : what metrics are named by, with keys of the matrix in braces: {layer}_{target}.
+    series : key whose values have a curve each.
+    measure : what is followed: mae of the energy, or force_rmse.
+    shaded : first and last epoch of a range that is shaded.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.learning_curve:learning_curve"
+    figure: ClassVar[str] = "gnnip.artefacts.learning_curve_figure:learning_curve"
+
+    quantity: str
+    series: str
+    measure: Literal["mae", "force_rmse"] = "mae"
+    shaded: tuple[float, ...] = ()
+
+    def check(self) -> None:
+        """Raise ConfigError for errors per atom, which histories do not have, or half a range."""
+        if self.unit == "meV/atom":
+            raise ConfigError("a learning_curve is told in eV or Ha: histories have total energies")
+        if len(self.shaded) not in (0, 2):
+            raise ConfigError("learning_curve: shaded is the first and the last epoch of a range")
+
+
+@dataclass(frozen=True)
+class LocalForces(OfArms):
+    """How potentials divide forces among neighbours, against the distance, a panel per pair.
+
+    Of a measurement of the kind local_forces. Metrics of every arm and ordered pair of elements, of
+    the bins that count: {arm}_{pair}_lowest_force, _lowest_force_at, _lowest_force_inside (1 where
+    the bins on both sides have pairs too, else it is no minimum), _highest_force, and the mean in
+    each range of the distance, e.g. _force_below_2 and _force_2_to_3.
+
+    fewest_pairs : pairs of atoms behind a bin, below which it says nothing.
+    ranges : Angstrom between which means are taken; the first one begins at zero.
+    nearest, farthest : distances that are drawn, Angstrom.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.local_forces:local_forces"
+    figure: ClassVar[str] = "gnnip.artefacts.local_forces_figure:local_forces"
+
+    fewest_pairs: int = 20
+    ranges: tuple[float, ...] = (2.0, 3.0, 4.0)
+    nearest: float = 1.4
+    farthest: float = 7.0
+
+
+@dataclass(frozen=True)
 class ReferenceData(ArtefactKind):
     """Bonds, energies and forces of the frames of the data sets that the artefact states."""
 
@@ -39,6 +321,59 @@ class ReferenceData(ArtefactKind):
     figure: ClassVar[str] = "gnnip.artefacts.reference_data_figure:reference_data"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scan(EnergyErrors):
+    """Test errors against one or two keys of the matrix of training groups.
+
+    Numbers along x are drawn as a curve, words as columns of marks with the trivial predictors as
+    bars, and two keys as a map. Besides keys of the matrix, x may be n_train, the number of
+    training frames, for groups that differ in it.
+
+    quantity : what metrics are named by, with keys of the matrix in braces: cutoff_{cutoff:g}. With
+        several groups {group} is one of the keys. The measure is added, as in cutoff_6_mae.
+    x : key along the axis.  y : key of the rows of a map.
+    series : key whose values are drawn in colours; the group's where there are several.
+    chosen : value of x, or of x and y, that the paper chose: marked, and in a map the measure of
+        the others.
+    log : logarithmic axes of a curve.
+    measures : those that are told: mae, mse, rmse, mape, r2, r2_within, force_rmse, force_r2.
+    measure : the one that is drawn.
+    neighbours : x is a cutoff in this unit: neighbours per atom are drawn along the top, and told
+        as mean_neighbours and mean_pairs_per_atom within the chosen one.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.scan:scan"
+    figure: ClassVar[str] = "gnnip.artefacts.scan_figure:scan"
+
+    quantity: str
+    x: str
+    y: str | None = None
+    series: str | None = None
+    chosen: tuple[float, ...] = ()
+    log: bool = False
+    measures: tuple[str, ...] = ("mae", "mape")
+    measure: Literal["mae", "rmse", "mape", "force_rmse"] = "mae"
+    neighbours: Literal["Angstrom", "Bohr"] | None = None
+
+    def check(self) -> None:
+        """Raise ConfigError for choices that do not fit together."""
+        if self.y and self.series:
+            raise ConfigError("a scan has a key y, for a map, or a key of series, not both")
+        if self.chosen and len(self.chosen) != (2 if self.y else 1):
+            raise ConfigError("a scan has as many chosen values as keys: one, or two with y")
+        if self.neighbours and not self.chosen:
+            raise ConfigError("a scan that counts neighbours needs the chosen cutoff")
+
+
 KINDS: Mapping[str, type[ArtefactKind]] = {
+    "conservation": Conservation,
+    "cost_against_size": CostAgainstSize,
+    "dynamics": Dynamics,
+    "electron_states": ElectronStates,
+    "errors": Errors,
+    "force_against_distance": ForceAgainstDistance,
+    "learning_curve": LearningCurve,
+    "local_forces": LocalForces,
     "reference_data": ReferenceData,
+    "scan": Scan,
 }

@@ -291,6 +291,7 @@ class Pipeline(DataJobs):
             "measurements": {
                 m: card.measurements[m].model_dump(mode="json") for m in made_of.measurements
             },
+            "variants": {g: card.trainings[g].variant for g in card.groups_behind(name)},
             "published": [
                 block.model_dump(mode="json", include={"artefact", "unit", "values"})
                 for block in card.published
@@ -326,7 +327,7 @@ class Pipeline(DataJobs):
         """Return what is written on a figure, and what draws it."""
         card, name = self.card(wildcards), wildcards.artefact
         artefact = card.artefacts[name]
-        groups = card.trainings
+        groups = papers.load_card(self.folder(card.id)).trainings  # in one order at every tier
         return {
             "card": card.id,
             "tier": card.tier,
@@ -337,6 +338,7 @@ class Pipeline(DataJobs):
             "reference": self._reference_line(card, name),
             "label": artefact.label,
             "title": artefact.title,
+            "trainings": artefact.trainings,
             "looks": {
                 g: {"label": groups[g].label or g, "colour": groups[g].colour} for g in groups
             },

@@ -55,6 +55,12 @@ class ResolvedCard(Card):
             used.update(self.datasets_measured(name))
         return [name for name in self.datasets if name in used]
 
+    def groups_behind(self, artefact: str) -> list[str]:
+        """Return the training groups behind one artefact, those of its measurements too."""
+        made_of = self.artefacts[artefact]
+        measured = [g for m in made_of.measurements for g in self.measurements[m].trainings]
+        return list(dict.fromkeys([*made_of.trainings, *measured]))
+
     def datasets_measured(self, measurement: str) -> list[str]:
         """Return the data sets of a measurement: those it states, else those of its trainings."""
         stated = self.measurements[measurement]

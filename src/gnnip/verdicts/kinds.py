@@ -78,7 +78,9 @@ class Within(ClaimKind):
     def test(self, metrics: Metrics) -> ClaimResult:
         """Return whether all values lie within the bounds."""
         means = _means(metrics, self.variant)
-        values = [v for name, v in means.items() if re.fullmatch(self.quantity, name)]
+        each = (_means({artefact: table}, self.variant) for artefact, table in metrics.items())
+        found = [pair for of in each for pair in of.items()]  # of all artefacts, of like names too
+        values = [v for name, v in found if re.fullmatch(self.quantity, name)]
         values = [abs(v) if self.size else v for v in values if not math.isnan(v)]
         if not values:
             return _result(None, "", self.missing)

@@ -1,0 +1,170 @@
+"""Claims of gijon2023 that take more than a comparison of metrics, one function per claim."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from gnnip.verdicts.claims import ClaimResult, Metrics, mean
+
+LAYERS = ("crystal", "gat", "gcs", "ecc", "agnn", "general")
+TARGETS = ("atomic", "electronic")
+
+# thresholds, fixed before any run
+#: acceptable: MAPE at most this many times that of the best of the six. On the published table this
+#: rule picks GATConv and GCSConv and nothing else, as the authors do.
+ACCEPTABLE_FACTOR = 2.0
+#: an error is lower in earnest when by more than this share and by more than two standard errors
+#: of the difference over seeds
+IMPORTANT_SHARE = 0.10
+
+
+def _lower_in_earnest(metrics: pd.DataFrame, quantity: str, other: str) -> bool:
+    """Tell whether `quantity` lies below `other` by > 10 % and > two standard errors over seeds."""
+    low, high = (metrics.loc[metrics["quantity"] == q, "value"] for q in (quantity, other))
+    gap = float(high.mean() - low.mean())
+    noise = [x.var(ddof=1) / len(x) if len(x) > 1 else 0.0 for x in (low, high)]
+    return gap > IMPORTANT_SHARE * float(high.mean()) and gap > 2.0 * float(np.sqrt(sum(noise)))
+
+
+def _table(metrics: pd.DataFrame, short: str) -> pd.DataFrame:
+    """Return means over seeds, layers down, targets across."""
+    cells = {t: {x: mean(metrics, f"{x}_{t}_{short}") for x in LAYERS} for t in TARGETS}
+    return pd.DataFrame(cells)
+
+
+_INCOMPLETE = "not all six layers were trained on both terms"
+
+
+def gat_best(metrics: Metrics) -> ClaimResult:
+    """GATConv has the lowest mean test MAE of the six layers on both terms."""
+    table = _table(metrics["table1"], "mae")
+    if table.isna().any(axis=None):
+        return ClaimResult(None, "", _INCOMPLETE)
+    best = {t: str(table[t].idxmin()) for t in TARGETS}
+    told = "; ".join(f"{t}: {best[t]} {table[t].min():.4f} Ha" for t in TARGETS)
+    if all(layer == "gat" for layer in best.values()):
+        ties = [
+            f"{x} ({t})"
+            for t in TARGETS
+            for x in LAYERS
+            if x != "gat"
+            and not _lower_in_earnest(metrics["table1"], f"gat_{t}_mae", f"{x}_{t}_mae")
+        ]
+        note = f", but {', '.join(ties)} lies within 10 % or two standard errors" if ties else ""
+        return ClaimResult(True, told, f"gat has the lowest mean MAE on both terms{note}")
+    others = ", ".join(f"{layer} on the {t} term" for t, layer in best.items() if layer != "gat")
+    return ClaimResult(False, told, f"lowest mean MAE: {others}")
+
+
+def only_gat_and_gcs_acceptable(metrics: Metrics) -> ClaimResult:
+    """Acceptable: mean MAPE at most twice that of the best layer, for both terms."""
+    table = _table(metrics["table1"], "mape")
+    if table.isna().any(axis=None):
+        return ClaimResult(None, "", _INCOMPLETE)
+    fine = (table <= ACCEPTABLE_FACTOR * table.min()).all(axis=1)
+    accepted = [x for x in LAYERS if fine[x]]
+    told = f"acceptable: {', '.join(accepted) or 'none'}"
+    counts = ", ".join(
+        f"{mean(metrics['table1'], f'networks_better_than_ensemble_mean_{t}'):.1f} of 6 ({t})"
+        for t in TARGETS
+    )
+    reason = (
+        "acceptable is a MAPE within twice the best of the six on both terms; "
+        f"networks with a lower MAE than the (N, T) mean: {counts}"
+    )
+    return ClaimResult(set(accepted) == {"gat", "gcs"}, told, reason)
+
+
+def atomic_easier(metrics: Metrics) -> ClaimResult:
+    """Every layer has a lower mean MAPE on the atomic term than on the electronic one."""
+    mape = _table(metrics["table1"], "mape").dropna()
+    if mape.empty:
+        return ClaimResult(None, "", "no layer was trained on both terms")
+    easier = mape["atomic"] < mape["electronic"]
+    within = _table(metrics["table1"], "r2_within").loc[mape.index].max()
+    reason = (
+        "the percentage of V is small because V is large; best R2 within ensembles: "
+        f"{within['atomic']:.2f} (atomic), {within['electronic']:.2f} (electronic)"
+    )
+    told = f"{int(easier.sum())} of {len(easier)} layers have the lower MAPE on the atomic term"
+    return ClaimResult(bool(easier.all()), told, reason)
+
+
+def cutoff_6_suffices(metrics: Metrics) -> ClaimResult:
+    """6 Bohr is the smallest cutoff that no larger one beats in earnest, taken over both terms."""
+    table = metrics["cutoff_scan"]
+    found = table["quantity"].str.extract(r"^cutoff_(?P<cutoff>[\d.]+)_(?P<target>[a-z]+)_mae$")
+    found = found.dropna()
+    cutoffs = sorted({float(c) for c in found["cutoff"]})
+    targets = [t for t in TARGETS if t in set(found["target"])]
+    if len(cutoffs) < 3 or 6.0 not in cutoffs or cutoffs[-1] <= 6.0:
+        return ClaimResult(None, "", "needs 6 Bohr, a smaller and a larger cutoff")
+    smallest = {}
+    for target in targets:
+        name = f"cutoff_{{:g}}_{target}_mae".format
+        smallest[target] = next(
+            c
+            for c in cutoffs
+            if not any(
+                _lower_in_earnest(table, name(larger), name(c)) for larger in cutoffs if larger > c
+            )
+        )
+    needed = max(smallest.values())
+    told = ", ".join(f"{t}: {c:g} Bohr" for t, c in smallest.items())
+    limit = "by more than 10 % and two standard errors"
+    if needed == 6.0:
+        reason = f"no larger cutoff is better {limit}, and a smaller one is worse"
+    elif needed < 6.0:
+        reason = f"already at {needed:g} Bohr no larger cutoff is better {limit}"
+    else:
+        reason = f"a cutoff of {needed:g} Bohr still lowers the error {limit}"
+    if len(targets) < 2:
+        reason += f" (only the {targets[0]} term was run)"
+    return ClaimResult(needed == 6.0, f"smallest sufficient cutoff: {told}", reason)
+
+
+def two_and_two_layers_suffice(metrics: Metrics) -> ClaimResult:
+    """No network with more layers of either kind is better in earnest than 2 + 2."""
+    table = metrics["depth_scan"]
+    found = table["quantity"].str.extract(r"^conv_(\d+)_dense_(\d+)_([a-z]+)_mae$").dropna()
+    cells = sorted({(int(c), int(d), str(t)) for c, d, t in found.itertuples(index=False)})
+    targets = [t for t in TARGETS if (2, 2, t) in cells]
+    deeper = [
+        (c, d, t) for c, d, t in cells if t in targets and c >= 2 and d >= 2 and (c, d) != (2, 2)
+    ]
+    if not deeper:
+        return ClaimResult(None, "", "no network deeper than 2 + 2 was trained")
+    name = "conv_{}_dense_{}_{}_mae".format
+    better = [cell for cell in deeper if _lower_in_earnest(table, name(*cell), name(2, 2, cell[2]))]
+    gains = {
+        cell: 100.0 * (1.0 - mean(table, name(*cell)) / mean(table, name(2, 2, cell[2])))
+        for cell in deeper
+    }
+    top = max(gains, key=lambda cell: gains[cell])
+    told = f"best deeper network: {top[0]} + {top[1]} ({top[2]}), MAE {-gains[top]:+.0f} %"
+    reason = (
+        f"{len(better)} of {len(deeper)} deeper networks are better than 2 + 2 "
+        "by more than 10 % and two standard errors"
+    )
+    return ClaimResult(not better, told, reason)
+
+
+def converges_in_100_to_150_epochs(metrics: Metrics) -> ClaimResult:
+    """The median training gains at most 10 % in the last third of a run of 100 to 150 epochs."""
+    table = metrics["convergence"]
+
+    def values(name: str) -> pd.Series:
+        return table.loc[table["quantity"].str.endswith(f"_{name}"), "value"]
+
+    length = values("epochs").min()
+    if not length >= 100:
+        reason = f"the runs have {length:.0f} epochs, at least 100 are needed"
+        return ClaimResult(None, "", reason)
+    gain = float(values("late_gain").median())
+    epoch = float(values("converged_epoch").median())
+    told = f"median gain after two thirds of {length:.0f} epochs: {gain:.1f} %"
+    reason = f"the median training is within 10 % of its final validation MAE at epoch {epoch:.0f}"
+    if length > 150:
+        return ClaimResult(epoch <= 150, told, reason)
+    return ClaimResult(gain <= 100 * IMPORTANT_SHARE, told, reason)

@@ -1,0 +1,63 @@
+"""Training and validation error against the epoch, and when it has come to rest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from gnnip.artefacts.energy_scores import scored
+from gnnip.artefacts.inputs import Inputs
+from gnnip.artefacts.kinds import LearningCurve
+from gnnip.artefacts.measures import UNITS, columns
+from gnnip.artefacts.tables import Result, metric_row, metric_table
+
+#: names of histories, where energies are in eV
+HISTORY = {"mae": "mae_ev", "force_rmse": "force_rmse_ev_per_a"}
+
+
+def learning_curve(inputs: Inputs, how: LearningCurve) -> Result:
+    """Return the errors of every epoch of the trainings, and when each has come to rest.
+
+    Tidy: the keys of the matrix, target, seed, epoch, train_ and validation_ with the measure
+    (mae_ha), and the same of the baseline on the test frames (ensemble_mean_mae_ha).
+    """
+    column = columns(how.unit)[how.measure][0]
+    unit = UNITS[how.unit] if how.measure == "mae" else 1.0
+    parts, rows = [], []
+    for group in inputs.groups():
+        scores, _ = scored(inputs, group, how)
+        history = inputs.histories(group)
+        if "target" not in history:
+            history["target"] = inputs.group(group)["target"]
+        keys = [c for c in scores if c in history]
+        for part in ("train", "validation"):
+            history[f"{part}_{column}"] = history[f"{part}_{HISTORY[how.measure]}"] / unit
+        told = [*keys, "epoch", f"train_{column}", f"validation_{column}"]
+        base = scores.loc[scores["predictor"] == how.baseline, [*keys, column]]
+        base = base.rename(columns={column: f"{how.baseline}_{column}"})
+        tidy = history[told].merge(base, on=keys)
+        variant = inputs.group(group)["variant"]
+        for _, run in tidy.groupby(keys, sort=False):
+            name = how.quantity.format_map(run.iloc[0].to_dict() | {"group": group})
+            first, gain, length = plateau(run["epoch"], run[f"validation_{column}"])
+            for short, sign, value in (
+                ("converged_epoch", "", first),
+                ("late_gain", "%", gain),
+                ("epochs", "", length),
+            ):
+                about = {"seed": run["seed"].iloc[0], "variant": variant}
+                rows.append(metric_row(inputs, f"{name}_{short}", sign, value, **about))
+        parts.append(tidy if len(inputs.groups()) == 1 else tidy.assign(group=group))
+    return pd.concat(parts, ignore_index=True), metric_table(rows)
+
+
+def plateau(epochs: pd.Series, errors: pd.Series) -> tuple[int, float, int]:
+    """Return (first epoch within 10 % of the end, gain in % after two thirds, epochs).
+
+    Levels are medians over the last fifteenth of the run: single epochs jump.
+    """
+    order = np.argsort(epochs.to_numpy())
+    level = errors.iloc[order].rolling(max(1, len(order) // 15), min_periods=1).median().to_numpy()
+    first = int(epochs.to_numpy()[order][int(np.argmax(level <= 1.1 * level[-1]))])
+    two_thirds = level[max(0, round(len(level) * 2 / 3) - 1)]
+    return first, float(100.0 * (1.0 - level[-1] / two_thirds)), len(level)

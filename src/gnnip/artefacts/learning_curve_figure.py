@@ -1,0 +1,60 @@
+"""Figure of learning curves: validation errors against the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from gnnip.artefacts import style
+from gnnip.artefacts.kinds import LearningCurve
+from gnnip.artefacts.measures import columns
+from gnnip.artefacts.panels import (
+    baseline_line,
+    colour,
+    error_label,
+    labels_at_the_right,
+    predictor,
+    row_of_panels,
+)
+
+
+@style.styled
+def learning_curve(tidy: pd.DataFrame, info: Mapping[str, Any], how: LearningCurve) -> Figure:
+    """Return mean and range over seeds of every curve, named at its end, beside the baseline."""
+    measured = columns(how.unit)[how.measure][0]
+    column, baseline = f"validation_{measured}", f"{how.baseline}_{measured}"
+    fig, panels = row_of_panels(tidy, how.panels, 80, left=17, right=22, bottom=15, top=9, gap=33)
+    for panel in panels:
+        ax, rows = panel.ax, panel.rows
+        last = int(rows["epoch"].max())
+        if how.shaded:
+            ax.axvspan(*how.shaded, color="#EDEDED", lw=0, zorder=0)
+        ends = {}
+        for turn, value in enumerate(rows[how.series].unique()):
+            runs = rows[rows[how.series] == value].pivot_table(
+                index="epoch", columns="seed", values=column
+            )
+            smooth = runs.rolling(max(1, last // 30), min_periods=1).median()
+            shade = colour(how.words, value, turn)
+            low, high = smooth.min(axis=1), smooth.max(axis=1)
+            ax.fill_between(smooth.index, low, high, color=shade, alpha=0.18, lw=0)
+            ax.plot(smooth.index, smooth.mean(axis=1), color=shade, lw=1.1)
+            ends[how.words.label(value)] = (float(smooth.mean(axis=1).iloc[-1]), shade)
+        name, value = predictor(how.words, how.baseline), float(rows[baseline].mean())
+        baseline_line(ax, value, name)
+        ends[name] = (value, style.GREY)
+        label = error_label(how.words, "validation", how.measure, how.unit, panel.value)
+        ax.set(xlim=(0, last), xlabel="epoch", ylabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        style.plain_log(ax)
+        labels_at_the_right(ax, ends)
+        panel.title(how.words)
+    note = "line and band: mean and range over seeds, running median"
+    if how.shaded:
+        note += f"; grey: {how.shaded[0]:g}–{how.shaded[1]:g} epochs"
+    style.footer(fig, info, tidy, "; ".join(filter(None, (note, how.note))))
+    return fig
