@@ -8,8 +8,8 @@ from made_up_trainings import training
 
 from gnnip.artefacts.force_against_distance import difference
 from gnnip.artefacts.laws import exact_column, value_column
-from gnnip.datasets.store import load_arrays
 from gnnip.datasets.assembly import draw_structures
+from gnnip.datasets.store import load_arrays
 from gnnip.measurements.charge_probe import hops_between_charges, probe_charges
 from gnnip.measurements.kinds import ChargeProbe
 from gnnip.measurements.sources import Sources

@@ -3,8 +3,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from gijon2023 import tables as paper
 
+from gijon2023 import tables as paper
 from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.tables import COLUMNS
 from gnnip.errors import DataError

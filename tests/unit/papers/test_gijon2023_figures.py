@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from figure_checks import check, texts, through_csv
+
 from gijon2023 import figures as figures
 from gijon2023 import tables as tables
 
