@@ -17,7 +17,7 @@ def texts(fig):
     return [t for t in fig.findobj(Text) if t.get_visible() and t.get_text().strip()]
 
 
-def check(fig, widths=(style.MIDDLE, style.DOUBLE), reference="exact"):
+def check(fig, widths=(style.MIDDLE, style.DOUBLE), reference="exact", tier="smoke"):
     """Print size, readable type, nothing cut off at the edge, and the footer."""
     assert round(fig.get_figwidth() / style.MM) in widths
     with style.look():
@@ -33,5 +33,5 @@ def check(fig, widths=(style.MIDDLE, style.DOUBLE), reference="exact"):
             assert box.x1 <= fig.bbox.x1 + 1, part
             assert box.y1 <= fig.bbox.y1 + 1, part
     (footer,) = (t.get_text() for t in fig.texts if t.get_gid() == "footer")
-    assert "tier: smoke" in footer
+    assert f"tier: {tier}" in footer
     assert f"reference: {reference}" in footer

@@ -45,9 +45,22 @@ class Words:
     symbols: dict[str, str] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
 
-    def label(self, name: Any) -> str:
-        """Return the words for a key, a value, a term or a predictor; itself without any."""
-        return self.labels.get(str(name), str(name))
+    def label(self, name: Any, default: str | None = None) -> str:
+        """Return the words for a key, a value, a term or a predictor."""
+        return _of(self.labels, name, str(name) if default is None else default)
+
+    def symbol(self, term: str) -> str:
+        """Return the energy of a term in short."""
+        return _of(self.symbols, term, "the energy")
+
+    def colour(self, name: Any, default: str) -> str:
+        """Return the name of the colour of a value or a predictor."""
+        return _of(self.colours, name, default)
+
+
+def _of(words: Mapping[Any, str], name: Any, default: str) -> str:
+    # a card has numbers where a table may have text
+    return {str(key): word for key, word in words.items()}.get(str(name), default)
 
 
 @dataclass(frozen=True, kw_only=True)
