@@ -224,7 +224,7 @@ def _write_training(
     summary |= {"n_parameters": error.parameters}
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     epoch = np.arange(1, epochs + 1)
-    decay = 1.0 + 25.0 * np.exp(-epoch / 18.0)
+    decay = 1.0 + 25.0 * np.exp(-epoch / 15.0)
     history: dict[str, Any] = {"epoch": epoch, "train_loss": decay}
     followed = ["mae_ev"]
     followed += ["force_rmse_ev_per_a"] if training.spec.settings["force_weight"] else []

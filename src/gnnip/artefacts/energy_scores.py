@@ -1,7 +1,7 @@
 """Errors of trained energies on test frames, beside those of predictors that know no geometry.
 
-Predictions arrive in eV and are converted once, in `predicted_frames`. The trivial predictors are those
-of `gnnip.models.baselines`, fitted on the training frames of the same split.
+Predictions arrive in eV and are converted once, in `predicted_frames`. The trivial predictors are
+those of `gnnip.models.baselines`, fitted on the training frames of the same split.
 """
 
 from __future__ import annotations

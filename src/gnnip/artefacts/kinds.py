@@ -183,10 +183,10 @@ class Scan(EnergyErrors):
     bars, and two keys as a map. Besides keys of the matrix, x may be n_train, the number of
     training frames, for groups that differ in it.
 
-    quantity : what metrics are named by, with keys of the matrix in braces: cutoff_{cutoff:g}. With
-        several groups {group} is one of the keys. The measure is added, as in cutoff_6_mae.
+    quantity : what metrics are named by, with keys of the matrix in braces: cutoff_{cutoff:g}. The
+        measure is added, as in cutoff_6_mae. With several groups `group` is one of the keys.
     x : key along the axis.  y : key of the rows of a map.
-    series : key whose values are drawn in colours; the group's where there are several.
+    series : key whose values are drawn in colours; groups have their own labels and colours.
     chosen : value of x, or of x and y, that the paper chose: marked, and in a map the measure of
         the others.
     log : logarithmic axes of a curve.

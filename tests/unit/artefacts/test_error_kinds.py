@@ -10,7 +10,7 @@ from figure_checks import check, texts
 from made_up_run import TRAIN_SHARE, Error, make_run, write_card
 
 from gnnip.artefacts import kinds
-from gnnip.artefacts.energy_scores import scored, predicted_frames
+from gnnip.artefacts.energy_scores import predicted_frames, scored
 from gnnip.artefacts.learning_curve import plateau
 from gnnip.artefacts.panels import with_spread
 from gnnip.artefacts.scan import mean_neighbours
@@ -39,7 +39,7 @@ artefacts:
   cutoff:
     kind: scan
     trainings: [pairs]
-    options: &scan
+    options:
       unit: meV/atom
       ensemble: [phase]
       quantity: cutoff_{cutoff:g}_{n_radial}
@@ -55,12 +55,16 @@ artefacts:
   frames:
     kind: scan
     trainings: [few, many]
-    options:
+    options: &frames
       quantity: "{group}"
       x: n_train
       log: true
       measure: force_rmse
       measures: [force_rmse, force_r2]
+  groups:
+    kind: scan
+    trainings: [few, many]
+    options: {<<: *frames, series: group}
   divided:
     kind: scan
     trainings: [divided]
@@ -187,10 +191,15 @@ def test_scan_over_groups_that_differ_in_their_frames(run):
     r2, trivial = value(metrics, "many_force_r2")
     assert r2 == pytest.approx(1.0 - (error / baseline) ** 2)
     assert trivial == 0.0
+    fig = run.draw("frames")
+    curve = next(
+        line for line in fig.axes[0].lines if line.get_marker() == "o" and line.get_ls() == "-"
+    )
+    np.testing.assert_allclose(curve.get_xydata(), [[sizes["few"], 0.5], [sizes["many"], 0.25]])
 
 
 @pytest.mark.parametrize(
-    "name", ["cutoff", "map", "frames", "divided", "energies", "forces", "cost"]
+    "name", ["cutoff", "map", "groups", "divided", "energies", "forces", "cost"]
 )
 def test_figures(run, name):
     fig = run.draw(name)
@@ -199,7 +208,7 @@ def test_figures(run, name):
     wanted = {
         "cutoff": {"(a)  total energy", "cutoff (Å)", "four", "neighbours per atom"},
         "map": {"MAE relative to 3 + 4 (%)"},
-        "frames": {"few frames", "test force RMSE (eV/Å)"},
+        "groups": {"few frames", "many", "test force RMSE (eV/Å)"},
         "divided": {"by trajectory", "linear in size"},
         "energies": {"(a)  2", "(b)  3", "validation MAE of the energy (eV)"},
         "forces": {"validation force RMSE (eV/Å)", "total"},

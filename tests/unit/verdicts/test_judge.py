@@ -220,17 +220,11 @@ def test_damaged_files(tmp_path):
         verdicts.read_metrics(tmp_path, ["table1", "fig1"])
 
 
-def test_the_made_up_run_gives_a_row_for_every_number_and_claim(made_up_run, root):
-    from gijon2023 import tables as gijon2023
-
-    from gnnip.config.cards import resolve
-
-    paper = resolve("gijon2023", "paper", folder=root / "papers")
-    metrics = {
-        name: getattr(gijon2023, name)(made_up_run.inputs)[1]
-        for name in ("table1", "fig3", "cutoff_scan", "depth_scan", "convergence")
-    }
-    rows = verdicts.judge(paper, metrics)
+def test_the_made_up_run_gives_a_row_for_every_number_and_claim(made_up_run):
+    paper = made_up_run.card
+    names = ("table1", "fig3", "cutoff_scan", "depth_scan", "convergence")
+    metrics = {name: made_up_run.table(name)[1] for name in names}
+    rows = verdicts.judge(paper, metrics, made_up_run.tests)
     judged = {(row.artefact, row.quantity) for row in rows if row.verdict != "not run"}
     wanted = {(block.artefact, name) for block in paper.published for name in block.values}
     wanted |= {(claim.artefacts[0], name) for name, claim in paper.claims.items()}
