@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gnnip import __version__
 from gnnip.errors import ConfigError, DataError, GnnipError
@@ -20,12 +20,44 @@ RESULTS = Path("results")
 SCHEMAS = Path("workflow/schemas")
 README = Path("README.md")
 START, END = "<!-- verdicts:start -->", "<!-- verdicts:end -->"
-#: those of gnnip.config.cards, whose import would take longer than most commands
+#: those of gnnip.config.schema, whose import would take longer than most commands
 TIERS = ("smoke", "quick", "long", "paper")
 #: the recorded run that the README shows: the largest one there is
 SHOWN_TIERS = ("paper", "long", "quick")
 
 
+Command = Callable[[argparse.Namespace], int]
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+_COMMANDS: dict[str, tuple[Command, tuple[Argument, ...]]] = {}
+
+
+def argument(*names: str, **options: Any) -> Argument:
+    """Describe an argument as `argparse` takes it."""
+    return names, options
+
+
+def command(name: str, *arguments: Argument) -> Callable[[Command], Command]:
+    """Make a function a command; its docstring is the help."""
+
+    def register_command(run: Command) -> Command:
+        _COMMANDS[name] = (run, arguments)
+        return run
+
+    return register_command
+
+
+CARDS = argument("cards", nargs="*", help="cards; those of config.yaml if left out")
+TIER = argument("--tier", choices=TIERS)
+DEVICE = argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+
+
+@command(
+    "predict",
+    argument("structures", help="any file that ASE reads, e.g. extended XYZ; in Angstrom"),
+    argument("--model", required=True, help="a trained potential: model.safetensors"),
+    argument("--output", "-o", help="extended XYZ to write; standard output if left out"),
+    DEVICE,
+)
 def predict(options: argparse.Namespace) -> int:
     """Write energies and forces of structures, by a trained potential, as extended XYZ."""
     import ase.io
@@ -55,33 +87,43 @@ def predict(options: argparse.Namespace) -> int:
     return 0
 
 
+@command(
+    "verdicts",
+    CARDS,
+    TIER,
+    argument("--recorded", action="store_true", help="the committed run"),
+    argument("--json", help="also write the rows to this file"),
+    argument("--width", type=int, help="columns of the table"),
+)
 def verdicts(options: argparse.Namespace) -> int:
     """Print the verdict table of a tier: of the finished run, or of what is there so far."""
-    from gnnip.config import cards
-    from gnnip.verdicts import judge as judging
+    from gnnip.config import papers
+    from gnnip.config.resolve import resolve
+    from gnnip.config.schema import name_of
+    from gnnip.verdicts import judge, show
 
-    config = cards.load_config() if Path("config.yaml").exists() else cards.Config()
+    config = papers.load_config()
     tier = options.tier or config.tier
     root = RESULTS / "recorded" if options.recorded else RESULTS
     rows = []
-    names = options.cards or config.papers
+    names = [name_of(text) for text in options.cards] or config.papers
     if options.recorded and not options.cards:
         # cards of which nothing is recorded yet have no say
         names = [n for n in names if (root / tier / n / "verdicts.json").exists()] or names
     for name in names:
         finished = root / tier / name / "verdicts.json"
         if finished.exists():
-            rows += judging.read_verdicts(finished)
+            rows += judge.read_verdicts(finished)
             continue
         if options.recorded:
             raise DataError(f"No run of {name} is recorded at tier {tier}; see results/recorded.")
-        card = cards.resolve(name, tier, config)
-        folder = root / tier / name / "artefacts"
-        rows += judging.judge(card, judging.read_metrics(folder, list(card.artefacts)))
+        card = resolve(name, tier, config)
+        tests = papers.module(papers.find(name, config.cards), "claims")
+        rows += judge.judge_folder(card, root / tier / name / "artefacts", tests)[0]
     if options.json:
-        write_json(options.json, judging.to_json(rows))
+        write_json(options.json, judge.to_json(rows))
     width = options.width or _terminal_width()
-    print(judging.format_table(rows, width))
+    print(show.format_table(rows, width))
     return 0
 
 
@@ -92,6 +134,7 @@ def _terminal_width() -> int:
         return 160
 
 
+@command("datasets", argument("--width", type=int, help="columns of the tables"))
 def datasets(options: argparse.Namespace) -> int:
     """Print the data sets of the registry, and the published ones that can be downloaded."""
     print(dataset_tables(options.width))
@@ -131,6 +174,14 @@ def _fitted(table: pd.DataFrame, width: int) -> str:
     return table.assign(title=cut("title", max(20, width - taken - 2))).to_string(index=False)
 
 
+@command(
+    "download",
+    argument("name", help="a published data set, as `datasets` lists it"),
+    argument("--output", "-o", help="archive to write; without it only the files are got"),
+    argument(
+        "--confirm", metavar="SHA256", help="first digits of the checksum you compared yourself"
+    ),
+)
 def download(options: argparse.Namespace) -> int:
     """Download the files of a published data set and write its frames as an archive.
 
@@ -148,6 +199,19 @@ def download(options: argparse.Namespace) -> int:
     return 0
 
 
+@command(
+    "import",
+    argument("path", help="a file, or a folder of files"),
+    argument("--format", required=True, help="extxyz, vasp, runner, neuralil or ani"),
+    argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of docs/bring_your_data.md, e.g. energy=REF_energy or units.energy=Hartree",
+    ),
+    argument("--output", "-o", help="archive to write; without it only the report"),
+)
 def import_frames(options: argparse.Namespace) -> int:
     """Read frames of your own and write them as an archive, or only report what is in them."""
     import tempfile
@@ -178,6 +242,13 @@ def import_frames(options: argparse.Namespace) -> int:
     return 0
 
 
+@command(
+    "register",
+    argument("name", help="of the data set"),
+    argument("file", help="what the workflow made: results/<tier>/generated/<name>.h5"),
+    argument("--licence", default="CC0-1.0", help="CC0-1.0 if left out"),
+    argument("--rules", default="generate_trajectory, assemble_dataset", help="that made the file"),
+)
 def register(options: argparse.Namespace) -> int:
     """Copy a generated data set to data/ and write its registry entry: make it an archive."""
     import shutil
@@ -217,12 +288,14 @@ def register(options: argparse.Namespace) -> int:
     return 0
 
 
+@command("schema", argument("--check", action="store_true", help="fail if one is out of date"))
 def schema(options: argparse.Namespace) -> int:
-    """Write the JSON schemas of config and cards; with --check only compare."""
-    from gnnip.config import cards
+    """Write the JSON schemas of config and cards and docs/kinds.md; with --check only compare."""
+    from gnnip.config.kinds_page import kinds_page
+    from gnnip.config.schema import schemas
 
-    for name, text in cards.schemas().items():
-        path = SCHEMAS / name
+    files = {SCHEMAS / name: text for name, text in schemas().items()}
+    for path, text in (files | {Path("docs/kinds.md"): kinds_page()}).items():
         if options.check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             raise ConfigError(f"{path} is out of date; run 'python -m gnnip schema'.")
         if not options.check:
@@ -230,6 +303,11 @@ def schema(options: argparse.Namespace) -> int:
     return 0
 
 
+@command(
+    "readme",
+    argument("--update", action="store_true"),
+    argument("--check", action="store_true", help="fail if the README is out of date"),
+)
 def readme(options: argparse.Namespace) -> int:
     """Put the recorded verdicts between the README's markers; with --check only compare."""
     text = README.read_text(encoding="utf-8")
@@ -251,7 +329,7 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
     Of a larger run in which some artefacts only were made, their rows come first. A run without a
     published number or a claim has none.
     """
-    from gnnip.verdicts import judge as judging
+    from gnnip.verdicts import judge, show
 
     parts = []
     names = sorted({path.parent.name for path in root.glob("*/*/verdicts.json")})
@@ -260,7 +338,7 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
             path = root / tier / name / "verdicts.json"
             if not path.exists():
                 continue
-            rows = judging.read_verdicts(path)
+            rows = judge.read_verdicts(path)
             whole = path.with_name("provenance.json")
             runs = [whole] if whole.exists() else sorted(path.parent.glob("*.provenance.json"))
             hardware = {
@@ -268,49 +346,50 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
             }
             amount = "recorded" if whole.exists() else "recorded in part"
             if not whole.exists():
-                rows = [row for row in rows if row.verdict != judging.NOT_RUN]
+                rows = [row for row in rows if row.verdict != judge.NOT_RUN]
             if not rows:
                 continue
             parts.append(
                 f"**{name}**, {amount} at tier `{tier}` ({', '.join(sorted(hardware))}). Ours is "
                 "mean ± standard deviation (seeds); the baseline is the trivial predictor's "
-                "value.\n\n" + judging.format_markdown(rows)
+                "value.\n\n" + show.format_markdown(rows)
             )
             if whole.exists():
                 break
     return "\n\n".join(parts) or "No run has been recorded yet."
 
 
-def plan(options: argparse.Namespace) -> int:
+@command("spec", CARDS, TIER, argument("--output", "-o", default="spec.json"), DEVICE)
+def spec(options: argparse.Namespace) -> int:
     """Write the trainings of a tier as a spec for `python -m gnnip.training.run --spec`.
 
     That runs them on a machine with torch and NumPy only. Bring the folder results/<tier> back, and
     the workflow goes on from there.
     """
-    from gnnip.config import cards
+    from gnnip.config import papers
+    from gnnip.config.resolve import resolve
+    from gnnip.config.schema import name_of
 
-    config = cards.load_config() if Path("config.yaml").exists() else cards.Config()
+    config = papers.load_config()
     tier = options.tier or config.tier
     beside = Path(options.output).resolve().parent
     jobs = []
-    for name in options.cards or config.papers:
-        card = cards.resolve(name, tier, config)
+    for name in [name_of(text) for text in options.cards] or config.papers:
+        card = resolve(name, tier, config)
         trainings = RESULTS / tier / name / "trainings"
-        for group_name in card.trainings:
-            for cell in card.cells(group_name):
-                described = card.plan(group_name, cell)
-                data = RESULTS / tier / "datasets" / f"{described.dataset}.h5"
-                folder = trainings / group_name / cell.name
-                jobs += [
-                    described.entry(
-                        os.path.relpath(folder / f"seed-{seed}", beside),
-                        os.path.relpath(data, beside),
-                        seed,
-                        os.path.relpath(trainings, beside),
-                        device=options.device,
-                    )
-                    for seed in card.seeds(group_name)
-                ]
+        for group, cell in ((g, cell) for g in card.trainings for cell in card.cells(g)):
+            training = card.training(group, cell)
+            data = RESULTS / tier / "datasets" / f"{training.dataset}.h5"
+            jobs += [
+                training.entry(
+                    os.path.relpath(trainings / group / cell.name / f"seed-{seed}", beside),
+                    os.path.relpath(data, beside),
+                    seed,
+                    os.path.relpath(trainings, beside),
+                    device=options.device,
+                )
+                for seed in card.seeds(group)
+            ]
     write_json(options.output, {"trainings": jobs})
     print(f"{len(jobs)} trainings of tier {tier} in {options.output}")
     return 0
@@ -320,69 +399,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gnnip", description=__doc__)
     parser.add_argument("--version", action="version", version=f"gnnip {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-
-    def command(name: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    for name, (run, arguments) in _COMMANDS.items():
         text = (run.__doc__ or "").strip()
         sub = commands.add_parser(name, help=text.splitlines()[0], description=text)
         sub.set_defaults(run=run)
-        return sub
-
-    sub = command("predict", predict)
-    sub.add_argument("structures", help="any file that ASE reads, e.g. extended XYZ; in Angstrom")
-    sub.add_argument("--model", required=True, help="a trained potential: model.safetensors")
-    sub.add_argument("--output", "-o", help="extended XYZ to write; standard output if left out")
-    sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-
-    sub = command("verdicts", verdicts)
-    sub.add_argument("cards", nargs="*", help="cards; those of config.yaml if left out")
-    sub.add_argument("--tier", choices=TIERS)
-    sub.add_argument("--recorded", action="store_true", help="the committed run")
-    sub.add_argument("--json", help="also write the rows to this file")
-    sub.add_argument("--width", type=int, help="columns of the table")
-
-    sub = command("datasets", datasets)
-    sub.add_argument("--width", type=int, help="columns of the tables")
-
-    sub = command("download", download)
-    sub.add_argument("name", help="a published data set, as `datasets` lists it")
-    sub.add_argument("--output", "-o", help="archive to write; without it only the files are got")
-    sub.add_argument(
-        "--confirm", metavar="SHA256", help="first digits of the checksum you compared yourself"
-    )
-
-    sub = command("import", import_frames)
-    sub.add_argument("path", help="a file, or a folder of files")
-    sub.add_argument("--format", required=True, help="extxyz, vasp, runner, neuralil or ani")
-    sub.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting of docs/bring_your_data.md, e.g. energy=REF_energy or units.energy=Hartree",
-    )
-    sub.add_argument("--output", "-o", help="archive to write; without it only the report")
-
-    sub = command("register", register)
-    sub.add_argument("name", help="of the data set")
-    sub.add_argument("file", help="what the workflow made: results/<tier>/generated/<name>.h5")
-    sub.add_argument("--licence", default="CC0-1.0", help="CC0-1.0 if left out")
-    sub.add_argument(
-        "--rules", default="generate_trajectory, assemble_dataset", help="that made the file"
-    )
-
-    sub = command("schema", schema)
-    sub.add_argument("--check", action="store_true", help="fail if a schema is out of date")
-
-    sub = command("readme", readme)
-    group = sub.add_mutually_exclusive_group(required=True)
-    group.add_argument("--update", action="store_true")
-    group.add_argument("--check", action="store_true", help="fail if the README is out of date")
-
-    sub = command("plan", plan)
-    sub.add_argument("cards", nargs="*", help="cards; those of config.yaml if left out")
-    sub.add_argument("--tier", choices=TIERS)
-    sub.add_argument("--output", "-o", default="spec.json")
-    sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+        one_of = sub.add_mutually_exclusive_group(required=True) if name == "readme" else sub
+        for names, options in arguments:
+            one_of.add_argument(*names, **options)
     return parser
 
 
@@ -390,7 +413,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
     options = _parser().parse_args(arguments)
     try:
-        run: Callable[[argparse.Namespace], int] = options.run
+        run: Command = options.run
         return run(options)
     except GnnipError as error:
         print(f"gnnip: {error}", file=sys.stderr)

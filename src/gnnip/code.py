@@ -162,7 +162,8 @@ def _read(path: Path) -> _Source:
         and not node.value.endswith(".py")
         and (path.parent / node.value).is_file()
     )
-    lists = "LISTING = True" in (ast.unparse(node) for node in tree.body)
+    constants = (ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign))
+    lists = "LISTING = True" in constants
     return _Source(text, imports, tuple(data), lists)
 
 

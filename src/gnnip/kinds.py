@@ -27,8 +27,9 @@ class Kind:
 
     @classmethod
     def modules(cls) -> list[str]:
-        """Return the modules behind the kind, whose code decides its results."""
-        return [cls.function.partition(":")[0]]
+        """Return the modules behind the kind, whose code decides its results; those that only list
+        kinds do not count."""
+        return [cls.function.partition(":")[0], cls.__module__]
 
 
 def find(name: str, listing: Mapping[str, type[Kind]], what: str) -> type[Kind]:
@@ -43,7 +44,10 @@ def find(name: str, listing: Mapping[str, type[Kind]], what: str) -> type[Kind]:
 def read(kind: type[Kind], options: Mapping[str, Any], where: str) -> Any:
     """Return a kind filled with the options of a card, checked; ConfigError names a wrong one."""
     filled = read_options(kind, options, where)
-    filled.check()
+    try:
+        filled.check()
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
     return filled
 
 

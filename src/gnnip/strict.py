@@ -5,10 +5,16 @@ Needs pydantic only. The fields' docstrings become descriptions in the JSON sche
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+import ast
+import dataclasses
+import inspect
+import itertools
+import textwrap
+import typing
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from gnnip.errors import ConfigError, nearest
 
@@ -28,6 +34,48 @@ class Strict(BaseModel):
                 if key not in cls.model_fields:
                     raise ValueError(f"unknown key '{key}'{nearest(key, cls.model_fields)}")
         return data
+
+
+def model_of(
+    options: type[Any], leave_out: Collection[str] = (), name: str | None = None
+) -> type[Strict]:
+    """Return the model of a dataclass whose fields have docstrings and perhaps `Limits`, those of
+    `gnnip.models.hyperparameters`.
+
+    Args:
+        options: the dataclass: its fields, defaults, choices, limits and descriptions are taken.
+        leave_out: fields that a user must not state here.
+        name: of the model; that of the dataclass when absent.
+    """
+    hints = typing.get_type_hints(options, include_extras=True)
+    described = _field_docstrings(options)
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(options):
+        if field.name in leave_out:
+            continue
+        hint = hints[field.name]
+        about: dict[str, Any] = {"description": described.get(field.name)}
+        if typing.get_origin(hint) is Annotated:
+            about |= dataclasses.asdict(hint.__metadata__[0])
+            hint = hint.__origin__
+        for kind in ("default", "default_factory"):
+            if getattr(field, kind) is not dataclasses.MISSING:
+                about[kind] = getattr(field, kind)
+        found[field.name] = (hint, Field(**about))
+    return create_model(
+        name or options.__name__, __base__=Strict, __doc__=inspect.getdoc(options), **found
+    )
+
+
+def _field_docstrings(cls: type[Any]) -> dict[str, str]:
+    """Return the string below each field of a class, read from its source."""
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(node, ast.ClassDef)
+    return {
+        ast.unparse(field.target): inspect.cleandoc(ast.literal_eval(below.value))
+        for field, below in itertools.pairwise(node.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr)
+    }
 
 
 def validate(model: type[_Model], raw: Any, where: str) -> _Model:

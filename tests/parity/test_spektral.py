@@ -17,16 +17,16 @@ from gnnip.models.spektral import (
 )
 
 LAYERS = {
-    "crystal": lambda: CrystalConv(),
-    "gat": lambda: GATConv(8),
-    "gat2concat": lambda: GATConv(8, attn_heads=2, concat_heads=True, activation="relu"),
-    "gat2mean": lambda: GATConv(8, attn_heads=2, concat_heads=False),
-    "gcs_norm": lambda: GCSConv(8),
-    "gcs_raw": lambda: GCSConv(8),
-    "ecc": lambda: ECCConv(8),
-    "ecc_net": lambda: ECCConv(8, kernel_network=[16]),
+    "crystal": lambda: CrystalConv(4),
+    "gat": lambda: GATConv(4, 8),
+    "gat2concat": lambda: GATConv(4, 8, attn_heads=2, concat_heads=True, activation="relu"),
+    "gat2mean": lambda: GATConv(4, 8, attn_heads=2, concat_heads=False),
+    "gcs_norm": lambda: GCSConv(4, 8),
+    "gcs_raw": lambda: GCSConv(4, 8),
+    "ecc": lambda: ECCConv(4, 8),
+    "ecc_net": lambda: ECCConv(4, 8, kernel_network=[16]),
     "agnn": lambda: AGNNConv(),
-    "general": lambda: GeneralConv(8),
+    "general": lambda: GeneralConv(4, 8),
 }
 
 
@@ -49,7 +49,7 @@ def test_layer(arrays, tag):
     edge_index = tensor("edge_index")
     with torch.no_grad():
         output = layer(tensor("x"), edge_index, tensor("adjacency"), edge_attr)
-        # the order of the edges is nobody's business
+        # the order of the edges does not matter
         shuffle = torch.randperm(edge_index.shape[1], generator=torch.Generator().manual_seed(0))
         shuffled = layer(
             tensor("x"),

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from gnnip.__main__ import END, START, main
-from gnnip.config import cards
+from gnnip.config import papers
+from gnnip.config.resolve import resolve
 
 
 @pytest.fixture
 def checkout(tmp_path, root, monkeypatch) -> Path:
     """A folder with the files that the command line reads, as working directory."""
-    for part in ("papers", "workflow/schemas", "data"):
+    for part in ("papers", "workflow/schemas", "data", "docs"):
         shutil.copytree(root / part, tmp_path / part)
     shutil.copy(root / "config.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -41,7 +42,7 @@ def test_help_lists_the_commands_and_starts_without_heavy_imports():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("predict", "verdicts", "datasets", "download", "import", "plan", "readme"):
+    for command in ("predict", "verdicts", "datasets", "download", "import", "spec", "readme"):
         assert command in done.stdout
 
 
@@ -159,7 +160,7 @@ def test_verdicts_of_a_run_that_has_not_begun(checkout, capsys):
     assert {row["verdict"] for row in rows} == {"not run"}
     printed = capsys.readouterr().out
     total = 0
-    for card in map(cards.load_card, cards.card_names()):
+    for card in map(papers.load_card, papers.folders().values()):
         count = len(card.claims) + sum(len(block.values) for block in card.published)
         # a card that states its data only has nothing to be judged
         assert count == 0 or f"{count} rows: {count} not run" in printed
@@ -176,12 +177,12 @@ def test_verdicts_mistakes(checkout, capsys):
     assert "did you mean 'tier'?" in fails(capsys, "verdicts")
 
 
-def test_plan_lists_every_training_of_a_tier(checkout, capsys):
-    assert main(["plan", "--tier", "smoke", "--output", "plans/spec.json"]) == 0
+def test_spec_lists_every_training_of_a_tier(checkout, capsys):
+    assert main(["spec", "--tier", "smoke", "--output", "plans/spec.json"]) == 0
     from gnnip.training.run import read_spec
 
     trainings = read_spec("plans/spec.json")
-    both = [cards.resolve(name, "smoke") for name in cards.card_names()]
+    both = [resolve(name, "smoke") for name in papers.folders()]
     assert len(trainings) == sum(
         len(card.cells(g)) * len(card.seeds(g)) for card in both for g in card.trainings
     )

@@ -32,8 +32,11 @@ class Project:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    copied: bool = False
 
     def __post_init__(self) -> None:
+        if self.copied:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
             source = ROOT / part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
@@ -15,9 +16,11 @@ import pytest
 import yaml
 from project import Project, jobs, kill_group
 
-from gnnip.config import cards
+from gnnip.config import papers
+from gnnip.config.resolve import resolve
 
 TIER = ("--config", "tier=smoke")
+PAPERS = ("gijon2023", "rajak2021", "cho2023", "kang2024", "hoedl2022")
 CARD = "results/smoke/gijon2023"
 CELL = f"{CARD}/trainings/table1/layer-gat_target-electronic/seed-0"
 
@@ -36,7 +39,7 @@ def edited(run):
     kept: dict[Path, str] = {}
 
     def edit(name: str, change: Callable[[str], str]) -> None:
-        path = run.folder / "src/gnnip" / name
+        path = run.folder / name
         kept[path] = path.read_text(encoding="utf-8")
         path.write_text(change(kept[path]), encoding="utf-8")
 
@@ -47,8 +50,8 @@ def edited(run):
 
 def test_every_artefact_and_verdict_is_there(run):
     table = pd.read_csv(run.folder / "results/smoke/verdicts.csv")
-    for name in cards.card_names(run.folder / "papers"):
-        card = cards.resolve(name, "smoke", folder=run.folder / "papers")
+    for name in papers.folders(folder=run.folder / "papers"):
+        card = resolve(name, "smoke", folder=run.folder / "papers")
         folder = run.folder / "results/smoke" / name / "artefacts"
         for artefact in card.artefacts:
             for suffix in ("csv", "metrics.csv", "png", "svg"):
@@ -70,13 +73,7 @@ def test_every_artefact_and_verdict_is_there(run):
 def test_provenance(run):
     facts = json.loads((run.folder / CARD / "provenance.json").read_text(encoding="utf-8"))
     assert facts["card"]["tier"] == "smoke"
-    assert facts["config"]["papers"] == [
-        "gijon2023",
-        "rajak2021",
-        "cho2023",
-        "kang2024",
-        "hoedl2022",
-    ]
+    assert facts["config"]["papers"] == list(PAPERS)
     assert facts["rules"]["train_model"]["jobs"] == facts["trainings"]["count"] > 10
     assert facts["rules"]["generate_trajectory"]["jobs"] > 1
     assert facts["peak_memory_mb"] > 50
@@ -100,55 +97,124 @@ def append(line: str) -> Callable[[str], str]:
 
 
 def test_editing_a_model_retrains_it_and_redoes_no_data(run, edited):
-    edited("models/cluster_network.py", append("EDITED = 1"))
+    edited("src/gnnip/models/cluster_network.py", append("EDITED = 1"))
     todo = run.todo(*TIER)
-    card = cards.resolve("gijon2023", "smoke", folder=run.folder / "papers")
+    card = resolve("gijon2023", "smoke", folder=run.folder / "papers")
     edited_model = [g for g, entry in card.trainings.items() if entry.model == "spektral"]
     assert todo.pop("train_model") == sum(len(card.cells(g)) for g in edited_model)
     # what follows from a training of that model, and nothing that does not
-    assert set(todo) == {"audit_symmetry", "measure_timing", "tabulate_artefact", "plot_artefact"}
+    assert set(todo) == {"measure", "tabulate_artefact", "plot_artefact"}
     others = ("fig1", "forces", "anion_md")
     trained = [name for name in card.artefacts if name not in others]
     assert todo["tabulate_artefact"] == todo["plot_artefact"] == len(trained)
 
 
+LIBRARY, PAPER = "src/gnnip", "papers/gijon2023"
+TOLD = {"tabulate_artefact", "plot_artefact"}
+EDITED = append("EDITED = 1")
+
+
 @pytest.mark.parametrize(
-    ("name", "line", "expected"),
+    ("name", "change", "expected"),
     [
-        ("models/cluster_network.py", "# a remark", set()),
-        ("figures/gijon2023.py", "EDITED = 1", {"plot_artefact"}),
-        ("evaluation/gijon2023.py", "EDITED = 1", {"tabulate_artefact", "plot_artefact"}),
+        (f"{LIBRARY}/models/cluster_network.py", append("# a remark"), set()),
         (
-            "evaluation/density.py",
-            "EDITED = 1",
-            {"compute_densities", "tabulate_artefact", "plot_artefact"},
+            f"{LIBRARY}/models/listing.py",
+            append("POTENTIALS['dummy'] = ('gnnip.models.pair', 'P')"),
+            set(),
         ),
-        ("evaluation/verdicts.py", "EDITED = 1", set()),
-        ("models/baselines.py", "EDITED = 1", {"tabulate_artefact", "plot_artefact"}),
-        (
-            "reference/calculators.py",
-            "EDITED = 1",
-            {"run_reference", "compare_dynamics", "tabulate_artefact", "plot_artefact"},
-        ),
-        (
-            "evaluation/dynamics_comparison.py",
-            "EDITED = 1",
-            {"compare_dynamics", "tabulate_artefact", "plot_artefact"},
-        ),
-        (
-            "evaluation/forces.py",
-            "EDITED = 1",
-            {"audit_forces", "tabulate_artefact", "plot_artefact"},
-        ),
+        (f"{LIBRARY}/measurements/kinds.py", EDITED, set()),
+        (f"{PAPER}/figures.py", EDITED, {"plot_artefact"}),
+        (f"{PAPER}/tables.py", EDITED, TOLD),
+        (f"{PAPER}/claims.py", EDITED, set()),
+        (f"{LIBRARY}/measurements/electron_density.py", EDITED, {"measure"} | TOLD),
+        (f"{LIBRARY}/measurements/force_audit.py", EDITED, {"measure"} | TOLD),
+        (f"{LIBRARY}/verdicts/judge.py", EDITED, set()),
+        (f"{LIBRARY}/models/baselines.py", EDITED, TOLD),
+        (f"{LIBRARY}/reference/calculators.py", EDITED, {"run_reference", "measure"} | TOLD),
+        ("workflow/scripts/plot_artefact.py", EDITED, {"plot_artefact"}),
     ],
 )
-def test_editing_elsewhere_retrains_nothing(run, edited, name, line, expected):
-    edited(name, append(line))
-    assert set(run.todo(*TIER)) == expected
+def test_editing_elsewhere_retrains_nothing(run, edited, name, change, expected):
+    edited(name, change)
+    # labels of the anion are recomputed where the solver has changed
+    assert set(run.todo(*TIER)) - {"verify_labels"} == expected
+
+
+def test_one_operator_of_the_kernels_retrains_nequip_alone(run, edited):
+    edited("src/gnnip/models/nequip/kernels.cpp", lambda text: text.replace("+=", "-=", 1))
+    todo = run.todo(*TIER)
+    every = [resolve(name, "smoke", folder=run.folder / "papers") for name in PAPERS]
+    nequip = [
+        (card, group, cell)
+        for card in every
+        for group in card.trainings
+        for cell in card.cells(group)
+        if card.training(group, cell).model == "nequip"
+    ]
+    assert todo["train_model"] == sum(len(card.seeds(group)) for card, group, _ in nequip) > 3
+    assert "generate_trajectory" not in todo
+
+
+def test_an_edit_of_an_engine_redoes_what_it_drove_and_labelled(run, edited):
+    edited("src/gnnip/reference/xtb.py", append("EDITED = 1"))
+    todo = run.todo(*TIER)
+    every = [resolve(name, "smoke", folder=run.folder / "papers") for name in PAPERS]
+    driven = {
+        name: use
+        for card in every
+        for name, use in card.datasets.items()
+        if card.reference_of(name) == "xtb"
+    }
+    assert todo["generate_trajectory"] == sum(len(u.sizes) * u.replicas for u in driven.values())
+    assert todo["assemble_dataset"] == todo["verify_labels"] == len(driven)
+
+
+@pytest.mark.parametrize("without", [(), (".snakemake",)])
+def test_a_copied_run_has_nothing_to_do(run, tmp_path, without):
+    shutil.copytree(
+        run.folder, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns(*without)
+    )
+    copy = Project(tmp_path / "copy", copied=True)
+    # the sources of a fresh clone are newer than the results
+    for path in (copy.folder / "src").rglob("*.py"):
+        path.touch()
+    assert copy.todo(*TIER) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        (f"{CELL}/model.json", "train_model"),
+        (f"{CELL}/summary.json", "train_model"),
+        (f"{CARD}/measurements/timing.csv", "measure"),
+        (f"{CARD}/artefacts/table1.csv", "tabulate_artefact"),
+        (f"{CARD}/artefacts/table1.metrics.csv", "tabulate_artefact"),
+        (f"{CARD}/verdicts.json", "judge_card"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["deleted", "cut"])
+def test_what_was_lost_or_damaged_is_made_again(run, name, rule, damage):
+    path = run.folder / name
+    kept, stamps = path.read_bytes(), path.stat()
+    path.unlink()
+    if damage == "cut":
+        path.write_bytes(kept[:-20])
+        os.utime(path, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+    try:
+        text = run.snakemake("-n", *TIER)
+        assert re.search(rf"^{rule} +1$", text, re.MULTILINE), text[-3000:]
+        if damage == "cut":
+            assert f"{name} is not what its job had made" in text
+    finally:
+        path.write_bytes(kept)
+        path.with_name(f"{path.name}.changed").unlink(missing_ok=True)
+        os.utime(path, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+    assert run.todo(*TIER) == {}
 
 
 def test_editing_a_tolerance_only_judges_again(run):
-    path = run.folder / "papers/gijon2023.yaml"
+    path = run.folder / "papers/gijon2023/card.yaml"
     kept = path.read_text(encoding="utf-8")
     path.write_text(kept.replace("factor: 2.25", "factor: 3"), encoding="utf-8")
     try:
@@ -217,7 +283,7 @@ def wait_for(path: Path, seconds: float = 120) -> None:
 
 def longer(project: Project, epochs: int) -> None:
     """Make the smoke trainings long enough to be killed in the middle."""
-    path = project.folder / "papers/gijon2023.yaml"
+    path = project.folder / "papers/gijon2023/card.yaml"
     card = yaml.safe_load(path.read_text(encoding="utf-8"))
     settings = card["tiers"]["smoke"]["training_defaults"]["settings"]
     settings |= {"epochs": epochs, "learning_rate": 0.0001}

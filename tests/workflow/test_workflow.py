@@ -14,7 +14,9 @@ import pytest
 import yaml
 from project import jobs
 
-from gnnip.config import cards
+from gnnip.config import papers
+from gnnip.config.resolve import resolve
+from gnnip.config.schema import TIERS
 
 DIRECTIVES = ("log", "benchmark", "threads", "resources", "message")
 
@@ -79,10 +81,10 @@ def test_rules_name_no_paper(root):
     for path in (root / "workflow").glob("**/*"):
         if path.suffix in (".smk", ".py"):
             text = path.read_text(encoding="utf-8")
-            assert not [name for name in cards.card_names(root / "papers") if name in text]
+            assert not [name for name in papers.folders(folder=root / "papers") if name in text]
 
 
-@pytest.mark.parametrize("tier", cards.TIERS)
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("profile", ["default", "gpu", "slurm"])
 def test_dry_run_of_every_tier_and_profile(project, tier, profile):
     if profile == "slurm" and find_spec("snakemake_executor_plugin_slurm") is None:
@@ -90,27 +92,22 @@ def test_dry_run_of_every_tier_and_profile(project, tier, profile):
     choice = ["--config", f"tier={tier}", "sources={water_anion: generate}"]
     todo = project.todo("--workflow-profile", f"profiles/{profile}", *choice)
     folder = project.folder / "papers"
-    all_cards = [cards.resolve(name, tier, folder=folder) for name in cards.card_names(folder)]
+    all_cards = [resolve(name, tier, folder=folder) for name in papers.folders(folder=folder)]
     assert todo["train_model"] == sum(
         len(card.cells(g)) * len(card.seeds(g)) for card in all_cards for g in card.trainings
     )
     artefacts = sum(len(card.artefacts) for card in all_cards)
     assert todo["plot_artefact"] == todo["tabulate_artefact"] == artefacts
-    moved = [
-        (card, step)
-        for card in all_cards
-        for name, step in card.steps.items()
-        if name.startswith("dynamics")
-    ]
+    measured = [(card, m) for card in all_cards for m in card.measurements.values()]
+    moved = [(card, m) for card, m in measured if m.kind == "dynamics"]
     assert todo["run_dynamics"] == sum(
-        cell.matches(step.cells)
-        for card, step in moved
-        for g in step.trainings
+        cell.matches(measurement.cells)
+        for card, measurement in moved
+        for g in measurement.trainings
         for cell in card.cells(g)
     )
-    assert todo["compare_dynamics"] == len(moved)
-    assert todo["run_reference"] == sum("reference" in step.options for _, step in moved)
-    assert todo["audit_forces"] == 1
+    assert todo["measure"] == len(measured)
+    assert todo["run_reference"] == sum("reference" in m.options for _, m in moved)
     made = [
         use
         for card in all_cards
@@ -130,7 +127,7 @@ def test_one_artefact_brings_what_it_needs(project):
 
 
 def test_a_training_brings_the_one_that_it_starts_from(project):
-    path = project.folder / "papers/gijon2023.yaml"
+    path = project.folder / "papers/gijon2023/card.yaml"
     card = yaml.safe_load(path.read_text(encoding="utf-8"))
     group = {"target": "total", "seeds": 1, "hyperparameters": {"species": [1, 8]}}
     card["trainings"]["first"] = group | {"model": "pair_network"}
@@ -155,11 +152,11 @@ def test_the_archive_is_the_default_source(project):
         pytest.skip("the archive water_anion is not in the registry yet")
     todo = project.todo("--config", "tier=quick")
     assert "generate_trajectory" not in todo
-    every = [cards.resolve(name, "quick") for name in cards.card_names()]
+    every = [resolve(name, "quick") for name in papers.folders()]
     assert todo["provide_dataset"] == len({d for card in every for d in card.used_datasets()})
 
 
-def test_a_reference_from_an_archive_and_the_order_as_a_step(project):
+def test_a_reference_from_an_archive_and_the_order_as_a_measurement(project):
     data = project.folder / "data"
     shipped = [path.resolve() for path in data.iterdir() if path.is_file()]
     data.unlink()
@@ -170,16 +167,16 @@ def test_a_reference_from_an_archive_and_the_order_as_a_step(project):
     entries["anion_path"] = entries["water_anion"] | {"kind": "trajectory", "file": "path.h5"}
     (data / "registry.yaml").unlink()
     (data / "registry.yaml").write_text(yaml.safe_dump(entries), encoding="utf-8")
-    path = project.folder / "papers/gijon2023.yaml"
+    path = project.folder / "papers/gijon2023/card.yaml"
     card = yaml.safe_load(path.read_text(encoding="utf-8"))
-    step = card["steps"]["dynamics"]
-    card["steps"]["conservation_short"] = {
-        "dataset": step["dataset"],
-        "trainings": step["trainings"],
-        "options": {"motion": step["options"]["motion"], "reference": "water_anion"},
+    moved = card["measurements"]["dynamics"]
+    card["measurements"]["short_order"] = {
+        "kind": "conservation",
+        "trainings": moved["trainings"],
+        "options": {"motion": moved["options"]["motion"], "reference": "water_anion"},
     }
-    step["options"]["reference_archive"] = "anion_path"
-    card["artefacts"]["anion_md"]["steps"].append("conservation_short")
+    moved["options"]["reference_archive"] = "anion_path"
+    card["artefacts"]["anion_md"]["measurements"].append("short_order")
     path.write_text(yaml.safe_dump(card), encoding="utf-8")
     choice = ("--config", "tier=smoke", "artefacts=anion_md", "papers=gijon2023")
     done = project.run("snakemake", "-n", *choice)
@@ -189,8 +186,8 @@ def test_a_reference_from_an_archive_and_the_order_as_a_step(project):
     assert project.todo(*choice, "sources={anion_path: generate}")["run_reference"] == 1
     (data / "path.h5").touch()
     todo = project.todo(*choice)
-    assert todo["measure_conservation"] == todo["run_reference"] == todo["compare_dynamics"] == 1
-    card["steps"]["dynamics"]["options"]["reference_archive"] = "anion_paths"
+    assert (todo["measure"], todo["run_reference"]) == (2, 1)
+    card["measurements"]["dynamics"]["options"]["reference_archive"] = "anion_paths"
     path.write_text(yaml.safe_dump(card), encoding="utf-8")
     done = project.run("snakemake", "-n", *choice)
     assert done.returncode != 0
@@ -238,28 +235,38 @@ def test_a_mistake_in_the_config_is_one_sentence(project, choice, expected):
 
 
 def test_a_mistake_in_a_card_is_one_sentence(project):
-    path = project.folder / "papers/gijon2023.yaml"
+    path = project.folder / "papers/gijon2023/card.yaml"
     card = yaml.safe_load(path.read_text(encoding="utf-8"))
     card["training_defaults"]["hyperparameters"]["cutoff"] = -6
     path.write_text(yaml.safe_dump(card), encoding="utf-8")
     done = project.run("snakemake", "-n")
     assert done.returncode != 0
-    assert "gijon2023.yaml: training_defaults: cutoff is -6" in done.stdout + done.stderr
+    assert "gijon2023/card.yaml: training_defaults: cutoff is -6" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(("profile", "expected"), [("default", 0), ("gpu", 1)])
+def test_gpus_go_to_networks_only(project, profile, expected):
+    cell = "results/smoke/gijon2023/trainings/table1/layer-gat_target-electronic/seed-0"
+    measured = "results/smoke/gijon2023/measurements"
+    text = project.snakemake(
+        *("-n", "--workflow-profile", f"profiles/{profile}", "--config", "tier=smoke", "--"),
+        *(f"{cell}/summary.json", f"{measured}/force_audit.csv", f"{measured}/timing.csv"),
+    )
+    gpus = {}
+    for job in text.split("\n\n"):
+        log = re.search(r"    log: logs/smoke/\w+/(\S+)\.log", job)
+        if log and (found := re.search(r"\bgpu=(\d+)", job)):
+            gpus[log.group(1)] = int(found.group(1))
+    assert gpus["measure/force_audit"] == expected
+    assert gpus["train_model/table1/layer-gat_target-electronic/seed-0"] == expected
+    assert gpus.get("measure/timing", 0) == 0
+
+
 @pytest.mark.parametrize("profile", ["gpu", "slurm"])
-def test_profiles_give_gpus_to_networks_only(root, profile):
+def test_profiles_name_rules_that_exist(root, profile):
     text = (root / f"profiles/{profile}/profile.v9+.yaml").read_text(encoding="utf-8")
-    resources = yaml.safe_load(text)["set-resources"]
-    assert set(resources) <= set(rules(root))
-    assert {name for name, wanted in resources.items() if wanted.get("gpu")} == {
-        "train_model",
-        "audit_symmetry",
-        "probe_charges",
-        "audit_forces",
-        "run_dynamics",
-    }
+    assert set(yaml.safe_load(text).get("set-resources", {})) <= set(rules(root))
 
 
 STUB = """#!/bin/sh

@@ -60,7 +60,7 @@ rule plot_artefact:
 
 use rule plot_artefact as redraw_artefact with:
     input:
-        tidy="results/recorded/{tier}/{card}/{artefact}.csv",
+        tidy=ancient("results/recorded/{tier}/{card}/{artefact}.csv"),
     output:
         png="results/figures/{tier}/{card}/{artefact}.png",
         svg="results/figures/{tier}/{card}/{artefact}.svg",
@@ -68,6 +68,10 @@ use rule plot_artefact as redraw_artefact with:
         "logs/{tier}/{card}/redraw_artefact/{artefact}.log",
     benchmark:
         "results/figures/{tier}/{card}/benchmarks/{artefact}.tsv"
+    params:
+        info=ask(RUN.figure_info),
+        code=ask(RUN.figure_code),
+        content=ask(RUN.recorded_content),
     message:
         "Redrawing the recorded {wildcards.card}/{wildcards.artefact} ({wildcards.tier})"
 

@@ -1,27 +1,27 @@
 # What all rules share: the pipeline of the validated config and cards, and one way to ask it.
 import os
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
-from gnnip import provenance
-from gnnip.config import papers
-from gnnip.config.pipeline import Pipeline, code_of
+from gnnip import provenance, receipts
+from gnnip.config.pipeline import Pipeline
 from gnnip.config.schema import Config
 from gnnip.errors import GnnipError
 from gnnip.strict import validate
 
 try:
     CONFIG = validate(Config, config, "config.yaml")
-    RUN = Pipeline(CONFIG)
+    RUN = Pipeline(CONFIG, Path(workflow.current_basedir) / "../scripts")
 except GnnipError as error:
     # the sentence alone, without a traceback
     raise WorkflowError(str(error)) from None
 
-USES_GPU = int(
-    CONFIG.device == "cuda"
-    or (CONFIG.device == "auto" and bool(provenance.gpu_names()))
-)
+# a profile that states GPUs, or this machine, has them
+HAS_GPU = "gpu" in workflow.resource_settings.resources or provenance.gpu_names()
+USES_GPU = int(CONFIG.device == "cuda" or (CONFIG.device == "auto" and bool(HAS_GPU)))
 # of this machine; a cluster's profile sets the threads of its jobs itself
 ALL_CORES = workflow.resource_settings.cores or 1
 # glibc otherwise returns the pages of every large tensor and takes them anew, cleared
@@ -31,6 +31,11 @@ for name, value in {
     "MALLOC_TOP_PAD_": 2**28,
 }.items():
     os.environ.setdefault(name, str(value))
+
+
+# what was damaged is out of the way before Snakemake looks at the files
+if workflow.is_main_process and "--lint" not in sys.argv:
+    receipts.settle(say=logger.warning)
 
 
 def ask(method):

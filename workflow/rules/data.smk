@@ -37,7 +37,7 @@ rule assemble_dataset:
         mem_mb=4000,
         runtime=120,
     params:
-        code=code_of("gnnip.datasets.assembly"),
+        code=ask(RUN.code("assemble_dataset")),
     message:
         "Labelling the frames of {wildcards.dataset}"
     script:
@@ -81,6 +81,7 @@ rule download_dataset:
         runtime=600,
     params:
         published=ask(RUN.published_entry),
+        code=ask(RUN.code("download_dataset")),
     message:
         "Downloading the published data set {params.published[name]}"
     script:
@@ -108,7 +109,7 @@ rule import_dataset:
         runtime=240,
     params:
         source=ask(RUN.import_source),
-        code=code_of("gnnip.datasets.published", "gnnip.datasets.imports.folder"),
+        code=ask(RUN.code("import_dataset")),
     message:
         "Importing the frames of {wildcards.dataset}"
     script:
@@ -117,7 +118,8 @@ rule import_dataset:
 
 rule provide_dataset:
     input:
-        source=ask(RUN.dataset_source),
+        made=ask(RUN.dataset_made),
+        archive=ancient(ask(RUN.dataset_archive)),
     output:
         archive="results/{tier}/datasets/{dataset}.h5",
     log:
@@ -130,8 +132,9 @@ rule provide_dataset:
         runtime=10,
     params:
         origin=ask(RUN.dataset_origin),
+        code=ask(RUN.code("provide_dataset")),
     message:
-        "Taking {wildcards.dataset} from {input.source}"
+        "Taking {wildcards.dataset} from {input}"
     script:
         "../scripts/provide_dataset.py"
 

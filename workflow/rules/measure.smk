@@ -16,7 +16,7 @@ rule measure:
     # all cores where a clock runs, so that no other job disturbs it; it uses one
     threads: ask(RUN.measurement_threads(ALL_CORES))
     resources:
-        mem_mb=3000,
+        mem_mb=ask(RUN.measurement_memory),
         runtime=ask(RUN.measurement_runtime),
         gpu=ask(RUN.measurement_gpu(USES_GPU)),
     params:

@@ -32,6 +32,7 @@ rule record_results:
         tables=ask(RUN.artefact_files("csv", "metrics.csv")),
         verdicts="results/{tier}/{card}/verdicts.csv",
         verdicts_json="results/{tier}/{card}/verdicts.json",
+        claims="results/{tier}/{card}/claims.csv",
         provenance="results/{tier}/{card}/provenance.json",
     output:
         # the copies are no outputs: a recorded table must never be remade on its own

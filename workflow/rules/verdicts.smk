@@ -51,6 +51,8 @@ rule collect_verdicts:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        code=ask(RUN.code("collect_verdicts")),
     message:
         "Collecting the verdicts of tier {wildcards.tier}"
     script:

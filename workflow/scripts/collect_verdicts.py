@@ -2,10 +2,10 @@
 
 from gnnip.files import write_json, write_text
 from gnnip.jobs import job
-from gnnip.verdicts import judge as verdicts
+from gnnip.verdicts import judge, show
 
 with job(snakemake):
-    rows = [row for path in snakemake.input.verdicts for row in verdicts.read_verdicts(path)]
-    write_text(snakemake.output.csv, verdicts.to_frame(rows).to_csv(index=False))
-    write_json(snakemake.output.json, verdicts.to_json(rows))
-    write_text(snakemake.output.html, verdicts.format_html(rows))
+    rows = [row for path in snakemake.input.verdicts for row in judge.read_verdicts(path)]
+    write_text(snakemake.output.csv, judge.to_frame(rows).to_csv(index=False))
+    write_json(snakemake.output.json, judge.to_json(rows))
+    write_text(snakemake.output.html, show.format_html(rows))

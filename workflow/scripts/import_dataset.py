@@ -13,7 +13,7 @@ with job(snakemake):
     if "folder" in source:
         found = import_folder(FolderSource.model_validate(source["folder"]), output.archive)
     else:
-        files = [Path(path) for path in read_json(snakemake.input.frames)]
+        files = [Path(path) for path in read_json(snakemake.input.frames[0])]
         found = import_published(source["published"], output.archive, files=files)
     sentences = "\n".join(found.sentences())
     print(sentences)

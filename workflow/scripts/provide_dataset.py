@@ -7,7 +7,7 @@ from gnnip.files import atomic_path
 from gnnip.jobs import job
 
 with job(snakemake):
-    source = snakemake.input.source
+    source = snakemake.input[0]
     if snakemake.params.origin["source"] == "archive":
         source = check_archive(snakemake.wildcards.dataset)
     with atomic_path(snakemake.output.archive) as temporary:

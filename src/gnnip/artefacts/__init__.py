@@ -1,1 +1,1 @@
-"""What is told of measurements and trainings: tidy tables, metrics and figures, one module per kind."""
+"""What is told of measurements: tidy tables, metrics and figures, one module per kind."""

@@ -7,8 +7,7 @@ potentials appear; the reference is drawn first and widest, as what the others a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,47 +15,37 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from gnnip.artefacts import style
+from gnnip.artefacts.looks import REFERENCE as REFERENCE
+from gnnip.artefacts.looks import Look as Look
 from gnnip.artefacts.panels import names_at_the_left
 
-REFERENCE, NOISE_FLOOR = "reference", "noise_floor"
+NOISE_FLOOR = "noise_floor"
 
 
-@dataclass(frozen=True)
-class Look:
-    """Label and colour of each potential, in drawing order; the reference's name is fixed."""
+def _each(rows: pd.DataFrame, look: Look) -> Iterator[tuple[str, pd.DataFrame, str]]:
+    """Yield name, rows and colour of every potential, in drawing order."""
+    for name in look.present(rows):
+        yield name, rows[rows["potential"] == name], look.colours[name]
 
-    labels: Mapping[str, str]
-    colours: Mapping[str, str]
 
-    def width(self, name: str) -> float:
-        """Return the line width of a potential in points."""
-        return 2.6 if name == REFERENCE else 1.1
-
-    def stroke(self, name: str) -> dict[str, Any]:
-        """Return colour, width and opacity of a potential's curve."""
-        alpha = 0.45 if name == REFERENCE else 1.0
-        return {"color": self.colours[name], "lw": self.width(name), "alpha": alpha}
-
-    def present(self, rows: pd.DataFrame) -> list[str]:
-        """Return the potentials that `rows` knows, in drawing order."""
-        known = set(rows["potential"])
-        return [name for name in self.labels if name in known]
+def _over_replicas(ax: Axes, rows: pd.DataFrame, look: Look, factor: float, least: float) -> None:
+    """Draw the mean over replicas against time, `factor` times as wide as the potential's curves
+    and `least` points more, and the range of the replicas as a band."""
+    for potential, part, colour in _each(rows, look):
+        wide = part.pivot_table(index="x", columns="replica", values="value")
+        if wide.empty:
+            continue
+        time = wide.index.to_numpy() / 1000.0
+        ax.fill_between(time, wide.min(axis=1), wide.max(axis=1), color=colour, alpha=0.15, lw=0)
+        ax.plot(time, wide.mean(axis=1), color=colour, lw=factor * look.width(potential) + least)
+    ax.set_xlabel("time (ps)")
 
 
 def series(ax: Axes, tidy: pd.DataFrame, look: Look, name: str) -> None:
     """Draw a time series: the mean over replicas, and their range as a band."""
     rows = tidy[(tidy["record"] == "series") & (tidy["name"] == name)]
-    for potential in look.present(rows):
-        wide = rows[rows["potential"] == potential].pivot_table(
-            index="x", columns="replica", values="value"
-        )
-        time = wide.index.to_numpy() / 1000.0
-        low, high = wide.min(axis=1), wide.max(axis=1)
-        colour = look.colours[potential]
-        ax.fill_between(time, low, high, color=colour, alpha=0.15, lw=0)
-        ax.plot(time, wide.mean(axis=1), color=colour, lw=0.6 * look.width(potential) + 0.3)
+    _over_replicas(ax, rows, look, 0.6, 0.3)
     ax.set_xlim(0.0, rows["x"].max() / 1000.0 or None)
-    ax.set_xlabel("time (ps)")
 
 
 def temperature(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
@@ -69,44 +58,42 @@ def temperature(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     ax.set_ylabel("kinetic temperature (K)")
 
 
+def from_the_start(
+    tidy: pd.DataFrame, potential: str, name: str
+) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+    """Yield replica, times (ps) and an energy of a potential's series above its first value,
+    meV/atom."""
+    own = tidy[tidy["potential"] == potential]
+    atoms = own[(own["record"] == "run") & (own["name"] == "n_atoms")].set_index("replica")["value"]
+    rows = own[(own["record"] == "series") & (own["name"] == name)]
+    for replica, part in rows.groupby("replica"):
+        energy = 1000.0 * part["value"].to_numpy() / float(atoms[replica])
+        yield replica, part["x"].to_numpy() / 1000.0, energy - energy[0]
+
+
 def conservation(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     """Draw the conserved energy per atom of each replica against its start."""
-    chosen = (tidy["record"] == "series") & (tidy["name"] == "conserved_energy_ev")
-    run = tidy[(tidy["record"] == "run") & (tidy["name"] == "n_atoms")]
-    atoms = run.set_index(["potential", "replica"])["value"]
-    for potential in look.present(tidy[chosen]):
-        rows = tidy[chosen & (tidy["potential"] == potential)]
-        for replica, part in rows.groupby("replica"):
-            energy = 1000.0 * part["value"].to_numpy() / atoms[potential, replica]
-            ax.plot(
-                part["x"] / 1000.0,
-                energy - energy[0],
-                color=look.colours[potential],
-                lw=0.7,
-                alpha=0.8,
-            )
+    name = "conserved_energy_ev"
+    rows = tidy[(tidy["record"] == "series") & (tidy["name"] == name)]
+    for potential, _, colour in _each(rows, look):
+        for _, time, energy in from_the_start(tidy, potential, name):
+            ax.plot(time, energy, color=colour, lw=0.7, alpha=0.8)
     ax.axhline(0.0, color=style.INK, lw=0.5)
-    ax.set_xlim(0.0, tidy.loc[chosen, "x"].max() / 1000.0 or None)
+    ax.set_xlim(0.0, rows["x"].max() / 1000.0 or None)
     ax.set(xlabel="time (ps)", ylabel="conserved energy\n(meV/atom, from the start)")
 
 
 def survival(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     """Draw the share of replicas alive against time, with its 95 % band."""
     rows = tidy[tidy["record"] == "survival"]
-    for potential in look.present(rows):
-        wide = rows[rows["potential"] == potential].pivot_table(
-            index="x", columns="name", values="value"
-        )
-        time, colour = wide.index.to_numpy() / 1000.0, look.colours[potential]
-        ax.fill_between(
-            time,
+    for potential, part, colour in _each(rows, look):
+        wide = part.pivot_table(index="x", columns="name", values="value")
+        time, low, high = (
+            wide.index.to_numpy() / 1000.0,
             wide["survival_low"],
             wide["survival_high"],
-            step="post",
-            color=colour,
-            alpha=0.15,
-            lw=0,
         )
+        ax.fill_between(time, low, high, step="post", color=colour, alpha=0.15, lw=0)
         width = 0.6 * look.width(potential) + 0.6
         ax.step(time, wide["survival"], where="post", color=colour, lw=width)
     ax.set_xlim(0.0, rows["x"].max() / 1000.0 or None)
@@ -133,8 +120,7 @@ def autopsy(ax: Axes, tidy: pd.DataFrame, look: Look, name: str = "pair_distance
     kinds, values = rows[rows["name"] == "kind"], rows[rows["name"] == name]
     found = pd.merge(kinds, values, on=by_replica, suffixes=("_kind", ""))
     seen, labelled = set(), set()
-    for potential in look.present(found):
-        own, colour = found[found["potential"] == potential], look.colours[potential]
+    for potential, own, colour in _each(found, look):
         for time, kind, value, pair in zip(
             own["value_kind"] / 1000.0, own["text_kind"], own["value"], own["text"], strict=True
         ):
@@ -215,13 +201,8 @@ def energy_order(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
 def distribution(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: str = "rdf") -> None:
     """Draw g(r), or a profile, of all potentials with their errors and the noise floor."""
     rows = tidy[(tidy["record"] == record) & (tidy["name"] == name)]
-    for potential in look.present(rows):
-        part = rows[rows["potential"] == potential]
-        ax.plot(
-            part["x"],
-            part["value"],
-            **look.stroke(potential),
-        )
+    for potential, part, _ in _each(rows, look):
+        ax.plot(part["x"], part["value"], **look.stroke(potential))
     if len(rows):
         # room above the curves for the errors in words
         ax.set_ylim(0.0, 1.3 * rows["value"].max() or None)
@@ -234,11 +215,8 @@ def errors_text(
     """Return (line, colour) of every error of one distribution, the noise floor last."""
     rows = tidy[(tidy["record"] == f"{record}_error") & (tidy["name"] == name)]
     value = rows.set_index("potential")["value"]
-    lines = [
-        (f"{look.labels[p]}: {value[p]:.2g} {unit}", look.colours[p])
-        for p in look.labels
-        if p in value.index
-    ]
+    known = [name for name in look.labels if name in value.index]
+    lines = [(f"{look.labels[p]}: {value[p]:.2g} {unit}", look.colours[p]) for p in known]
     if NOISE_FLOOR in value.index:
         lines.append((f"noise floor: {value[NOISE_FLOOR]:.2g} {unit}", style.GREY))
     return lines
@@ -247,30 +225,17 @@ def errors_text(
 def write_lines(ax: Axes, lines: list[tuple[str, str]], x: float = 0.97, y: float = 0.97) -> None:
     """Write coloured lines below each other, flush right at (x, y) in units of the axes."""
     step = 8.6 / (ax.get_window_extent().height / ax.figure.dpi * 72.0)
+    place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "top"}
     for i, (text, colour) in enumerate(lines):
-        ax.text(
-            x,
-            y - i * step,
-            text,
-            transform=ax.transAxes,
-            ha="right",
-            va="top",
-            fontsize=6.3,
-            color=colour,
-        )
+        ax.text(x, y - i * step, text, fontsize=6.3, color=colour, **place)
 
 
 def spectrum(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     """Draw vibrational densities of states against the wavenumber."""
     rows = tidy[tidy["record"] == "vdos"]
     # 1 THz is 33.35641 per centimetre
-    for potential in look.present(rows):
-        part = rows[rows["potential"] == potential]
-        ax.plot(
-            33.35641 * part["x"],
-            part["value"],
-            **look.stroke(potential),
-        )
+    for potential, part, _ in _each(rows, look):
+        ax.plot(33.35641 * part["x"], part["value"], **look.stroke(potential))
     power = rows.groupby("x")["value"].max()
     busy = power[power > 0.01 * power.max()].index if len(power) else []
     ax.set_xlim(0.0, 33.35641 * (max(busy) * 1.1 if len(busy) else 1.0))
@@ -281,17 +246,8 @@ def spectrum(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
 def on_path(ax: Axes, tidy: pd.DataFrame, look: Look, name: str) -> None:
     """Draw what the reference says of frames along the way: mean and range over replicas."""
     rows = tidy[(tidy["record"] == "relabel") & (tidy["name"] == name)]
-    for potential in look.present(rows):
-        wide = rows[rows["potential"] == potential].pivot_table(
-            index="x", columns="replica", values="value"
-        )
-        if wide.empty:
-            continue
-        time, colour = wide.index.to_numpy() / 1000.0, look.colours[potential]
-        ax.fill_between(time, wide.min(axis=1), wide.max(axis=1), color=colour, alpha=0.15, lw=0)
-        ax.plot(time, wide.mean(axis=1), color=colour, lw=0.5 * look.width(potential) + 0.6)
+    _over_replicas(ax, rows, look, 0.5, 0.6)
     ax.set_xlim(left=0.0)
-    ax.set_xlabel("time (ps)")
 
 
 def seconds_per_step(tidy: pd.DataFrame, name: str, how: str = "alone") -> float:
@@ -317,8 +273,14 @@ def step_times(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     style.plain_log(ax, "x")
 
 
+def failed(tidy: pd.DataFrame, name: str) -> pd.Series:
+    """Return whether each replica of a potential failed (1) or not (0), by replica."""
+    rows = tidy[(tidy["record"] == "run") & (tidy["name"] == "failed")]
+    values: pd.Series = rows[rows["potential"] == name].set_index("replica")["value"]
+    return values
+
+
 def failures(tidy: pd.DataFrame, name: str) -> tuple[int, int]:
     """Return how many replicas of a potential failed, and how many there were."""
-    rows = tidy[(tidy["record"] == "run") & (tidy["name"] == "failed")]
-    values = rows.loc[rows["potential"] == name, "value"]
+    values = failed(tidy, name)
     return int(np.nansum(values)), len(values)

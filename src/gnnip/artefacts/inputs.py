@@ -67,6 +67,10 @@ class Inputs:
         """Return the training groups that the artefact states, in the card's order."""
         return list(self.card["trainings"])
 
+    def variant(self, group: str) -> str:
+        """Return the variant of a training group that the artefact or a measurement of it reads."""
+        return str(self.card["variants"][group])
+
     def cells(self, group: str) -> Iterator[tuple[dict[str, Any], int, Path]]:
         """Yield (matrix values, seed, folder) of every training of a group, in the card's order."""
         entry = self.group(group)

@@ -28,7 +28,20 @@ class ArtefactKind(Kind):
     @classmethod
     def figure_modules(cls) -> list[str]:
         """Return the modules behind the figure."""
-        return [cls.figure.partition(":")[0]]
+        return [cls.figure.partition(":")[0], cls.__module__]
+
+
+@dataclass(frozen=True)
+class OfArms(ArtefactKind):
+    """Base of the kinds about the arms of an ablation.
+
+    materials : data sets whose training groups are called {data set}_{arm}, and their names in
+        figures, e.g. {sic: SiC}. Tables then have the columns material and arm, and names of
+        metrics begin with {arm}, of an artefact of several materials with {data set}_{arm}. Without
+        it they begin with the name of the group.
+    """
+
+    materials: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,18 @@ class EnergyErrors(ArtefactKind):
 
 
 @dataclass(frozen=True)
+class Conservation(OfArms):
+    """Energy fluctuation at constant energy against the time step, one panel a measurement.
+
+    Of measurements of the kind conservation. Metrics: {arm}_exponent, 2 for a smooth potential, and
+    {arm}_drift at the shortest time step.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.conservation:conservation"
+    figure: ClassVar[str] = "gnnip.artefacts.dynamics_figure:conservation"
+
+
+@dataclass(frozen=True)
 class CostAgainstSize(ArtefactKind):
     """Seconds of several methods against the size, fitted by powers, and their ratios.
 
@@ -126,6 +151,31 @@ class CostAgainstSize(ArtefactKind):
 
 
 @dataclass(frozen=True)
+class Dynamics(OfArms):
+    """Replicas of several potentials, beside the reference, from measurements of the kind dynamics.
+
+    view : what is shown.
+        energy: the potential energy of every replica against time, a panel for each arm that is
+        shown; where one is shown, also a structure at its end.
+        collapse: the first bad frame of the first arm that is shown, and the closest pairs of all
+        failures.
+        survival: the share of replicas alive against time, and the closest pairs of all failures.
+        structure: distances, angles and vibrations beside the reference's.
+    show : arms that are drawn in the first two views, all when empty.
+
+    Metrics of the first three: {arm}_replicas, _failed, _shortest_run, _longest_run,
+    _first_failure, _median_failure and _failed_by_{pair}; of the last one {arm}_rdf_{pair}_error,
+    _adf_{triplet}_error and _vdos_error (%), beside the noise floor of the reference.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.dynamics:dynamics"
+    figure: ClassVar[str] = "gnnip.artefacts.dynamics_figure:dynamics"
+
+    view: Literal["energy", "collapse", "survival", "structure"] = "survival"
+    show: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ElectronStates(ArtefactKind):
     """A surface and an interior state of an excess electron, from a measurement of the kind
     electron_density.
@@ -135,6 +185,91 @@ class ElectronStates(ArtefactKind):
 
     function: ClassVar[str] = "gnnip.artefacts.electron_states:electron_states"
     figure: ClassVar[str] = "gnnip.artefacts.electron_states_figure:electron_states"
+
+
+@dataclass(frozen=True)
+class Errors(OfArms):
+    """Errors of training groups in energies and forces, beside trivial predictors and the paper's.
+
+    Metrics: {group}_{subset}_{measure}, of cells of a matrix {group}_{key}_{value}_{subset}_..., of
+    the measures energy_rmse, energy_mae (meV/atom), energy_r2, force_rmse (eV/A) and force_r2. The
+    baseline of the energies is the composition, or the mean of the ensemble; that of the forces is
+    no force at all. Published numbers of the artefact that have such names are drawn beside ours.
+
+    measures : what is drawn, a panel each.
+    rows : a row for each group, in which training frames are hollow, or one for each subset.
+    train : whether errors on the training frames are given too.
+    ensemble : columns of the data set; the mean energy of training frames with the same values is
+        then the baseline.
+    by_split : tell in the column `split` how the frames were divided; where a group was trained on
+        divisions by trajectory besides others, its numbers of these are the variant by_trajectory.
+    left : millimetres for the names of the rows.  per : what the energies are divided by the
+        number of, in words.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.errors:errors"
+    figure: ClassVar[str] = "gnnip.artefacts.errors_figure:errors"
+
+    measures: tuple[Literal["energy_rmse", "energy_mae", "force_rmse"], ...] = (
+        "energy_rmse",
+        "force_rmse",
+    )
+    rows: Literal["group", "subset"] = "group"
+    train: bool = True
+    ensemble: tuple[str, ...] = ()
+    by_split: bool = False
+    left: float = 60.0
+    per: str = "atoms"
+
+
+@dataclass(frozen=True)
+class ForceAgainstDistance(ArtefactKind):
+    """A force, or the energy of an atom, against a distance, beside what is exact.
+
+    Of one measurement whose table has the columns group, cell and seed, and that of the distance.
+    Metrics per distance d: {quantity}_d{d} over structures, _spread_d{d} and _share_d{d} of what is
+    exact, beside no force; with `share` also _rmse_unseen over distances that were not trained on,
+    which are those that split.train_where does not list.
+
+    value, unit : column of the measurement, eV/A or eV.
+    quantity : its name in tables and metrics.
+    difference : [column, first, second]: the value where the column is `first` minus that where it
+        is `second`, all other columns of `per` alike; nothing is subtracted when empty.
+    distance : column of the distance, Angstrom.
+    per : columns that tell structures of one training and distance apart.
+    columns : those that the table keeps.
+    exact : coulomb_force, k/d^2, or coulomb_energy, k/d, of unit charges, or a column of the
+        measurement.
+    share : whether the share of what is exact is drawn below.
+    models : names of training groups in tables, metrics and figures, which have a column `model`
+        then, and the errors of all test structures among the metrics; the artefact's one group has
+        none.
+    axis, label, title : words on the axes and above them; {label} is that of the group.
+    over : what `per` tells apart, in words.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.force_against_distance:force_against_distance"
+    figure: ClassVar[str] = "gnnip.artefacts.force_against_distance_figure:force_against_distance"
+
+    value: str
+    quantity: str
+    exact: str
+    unit: Literal["eV/A", "eV"] = "eV/A"
+    difference: tuple[str, ...] = ()
+    distance: str = "distance_a"
+    per: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    share: bool = True
+    models: dict[str, str] = field(default_factory=dict)
+    axis: str = "distance $d$ (Å)"
+    label: str = "force (eV/Å)"
+    title: str = "{label}"
+    over: str = "structures"
+
+    def check(self) -> None:
+        """Raise ConfigError for a difference that is none."""
+        if len(self.difference) not in (0, 3):
+            raise ConfigError("difference is a list of a column and two of its values")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +300,29 @@ class LearningCurve(EnergyErrors):
             raise ConfigError("a learning_curve is told in eV or Ha: histories have total energies")
         if len(self.shaded) not in (0, 2):
             raise ConfigError("learning_curve: shaded is the first and the last epoch of a range")
+
+
+@dataclass(frozen=True)
+class LocalForces(OfArms):
+    """How potentials divide forces among neighbours, against the distance, a panel per pair.
+
+    Of a measurement of the kind local_forces. Metrics of every arm and ordered pair of elements, of
+    the bins that count: {arm}_{pair}_lowest_force, _lowest_force_at, _lowest_force_inside (1 where
+    the bins on both sides have pairs too, else it is no minimum), _highest_force, and the mean in
+    each range of the distance, e.g. _force_below_2 and _force_2_to_3.
+
+    fewest_pairs : pairs of atoms behind a bin, below which it says nothing.
+    ranges : Angstrom between which means are taken; the first one begins at zero.
+    nearest, farthest : distances that are drawn, Angstrom.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.local_forces:local_forces"
+    figure: ClassVar[str] = "gnnip.artefacts.local_forces_figure:local_forces"
+
+    fewest_pairs: int = 20
+    ranges: tuple[float, ...] = (2.0, 3.0, 4.0)
+    nearest: float = 1.4
+    farthest: float = 7.0
 
 
 @dataclass(frozen=True)
@@ -220,9 +378,14 @@ class Scan(EnergyErrors):
 
 
 KINDS: Mapping[str, type[ArtefactKind]] = {
+    "conservation": Conservation,
     "cost_against_size": CostAgainstSize,
+    "dynamics": Dynamics,
     "electron_states": ElectronStates,
+    "errors": Errors,
+    "force_against_distance": ForceAgainstDistance,
     "learning_curve": LearningCurve,
+    "local_forces": LocalForces,
     "reference_data": ReferenceData,
     "scan": Scan,
 }

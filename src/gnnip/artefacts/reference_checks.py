@@ -10,16 +10,21 @@ Angstrom; bonds as in `gnnip.artefacts.reference_data`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.eos import EquationOfState
+from ase.optimize import BFGS
 
 from gnnip.artefacts.reference_data import bonds, groups, known_of
 from gnnip.datasets.store import read_frames
 from gnnip.errors import DataError
 from gnnip.reference.engines import evaluate, make_engine
+from gnnip.sampling import aimd, ean, gese2, normal_modes, p4, sic
 
 EV_PER_A3_IN_GPA = 160.21766
 
@@ -43,8 +48,6 @@ def equation_of_state(
     `crystal` makes a cube of `constants` cells' edges; the fit is Birch and Murnaghan's. DataError
     when the constants do not enclose the minimum.
     """
-    from ase.eos import EquationOfState
-
     cells = [crystal(a) for a in constants]
     volumes = [atoms.get_volume() for atoms in cells]
     energies = [evaluate(calculator, atoms).energy for atoms in cells]
@@ -73,71 +76,80 @@ def molecules_apart(molecule: Any, nearest: float) -> Any:
     return molecule + image
 
 
+#: engine and lattice constants (Angstrom) around the minimum of its energy
+SIC = {
+    "GFN2-xTB": (4.28, 4.34, 4.40, 4.46, 4.52),
+    "GFN1-xTB": (4.38, 4.44, 4.50, 4.56, 4.62),
+}
+HFO2 = {
+    "IPEA1-xTB": (4.85, 4.93, 5.01, 5.09, 5.17),
+    "GFN1-xTB": (5.14, 5.23, 5.32, 5.41, 5.50),
+    "GFN2-xTB": (4.65, 4.73, 4.81, 4.89, 4.97),
+}
+
+
 def materials(progress: Callable[[str], object] = print) -> list[Check]:
     """Return lattice constants, bulk moduli and bond lengths of the engines in use."""
-    from ase import Atoms
-    from ase.build import bulk
-    from ase.optimize import BFGS
-
-    from gnnip.sampling import aimd, ean, gese2, normal_modes, p4, sic
-
     rng = np.random.default_rng(0)
-    checks: list[Check] = []
+    checks = []
+    for check in (*_lattices(rng), *_gese2(rng), *_p4(), *_ions()):
+        checks.append(check)
+        progress(f"{check.system} {check.quantity} {check.found:.3f}")
+    return checks
 
-    def add(*values: Any) -> None:
-        checks.append(Check(*values))
-        progress(f"{checks[-1].system} {checks[-1].quantity} {checks[-1].found:.3f}")
 
-    for method, constants in (
-        ("GFN2-xTB", (4.28, 4.34, 4.40, 4.46, 4.52)),
-        ("GFN1-xTB", (4.38, 4.44, 4.50, 4.56, 4.62)),
+def _calculator(method: str, charge: int = 0) -> Any:
+    return make_engine(f"xtb method={method} charge={charge}").calculator()
+
+
+def _lattices(rng: np.random.Generator) -> Iterator[Check]:
+    def zincblende(a: float) -> Any:
+        return sic.start(aimd.Plan("sic", 64, lattice=a), rng)
+
+    def fluorite(a: float) -> Any:
+        return bulk("HfO2", "fluorite", a=a, cubic=True) * (2, 2, 2)
+
+    for system, crystal, engines, lattice, modulus in (
+        ("SiC zincblende", zincblende, SIC, 4.360, 225.0),
+        ("HfO2 fluorite", fluorite, HFO2, 5.08, 200.0),
     ):
-        a, modulus = equation_of_state(
-            lambda a: sic.start(aimd.Plan("sic", 64, lattice=a), rng),
-            constants,
-            make_engine(f"xtb method={method}").calculator(),
-        )
-        add("SiC zincblende", "lattice constant", "Å", method, a, 4.360)
-        add("SiC zincblende", "bulk modulus", "GPa", method, modulus, 225.0)
-    for method, constants in (
-        ("IPEA1-xTB", (4.85, 4.93, 5.01, 5.09, 5.17)),
-        ("GFN1-xTB", (5.14, 5.23, 5.32, 5.41, 5.50)),
-        ("GFN2-xTB", (4.65, 4.73, 4.81, 4.89, 4.97)),
-    ):
-        a, modulus = equation_of_state(
-            lambda a: bulk("HfO2", "fluorite", a=a, cubic=True) * (2, 2, 2),
-            constants,
-            make_engine(f"xtb method={method}").calculator(),
-        )
-        add("HfO2 fluorite", "lattice constant", "Å", method, a, 5.08)
-        add("HfO2 fluorite", "bulk modulus", "GPa", method, modulus, 200.0)
-    gfn1 = make_engine("xtb method=GFN1-xTB").calculator()
+        for method, constants in engines.items():
+            a, b = equation_of_state(crystal, constants, _calculator(method))
+            yield Check(system, "lattice constant", "Å", method, a, lattice)
+            yield Check(system, "bulk modulus", "GPa", method, b, modulus)
+
+
+def _gese2(rng: np.random.Generator) -> Iterator[Check]:
     network = gese2.start(gese2.paper_plan(), rng)
-    network.calc = gfn1
+    network.calc = _calculator("GFN1-xTB")
     BFGS(network, logfile=None).run(fmax=0.05, steps=40)
     distances = network.get_all_distances(mic=True)[network.numbers == 32][:, network.numbers == 34]
-    bonds = distances[distances < 2.8]
-    add("GeSe2 network", "Ge-Se bond", "Å", "GFN1-xTB", float(bonds.mean()), 2.36)
-    add("GeSe2 network", "neighbours of Ge", "", "GFN1-xTB", len(bonds) / 16, 4.0)
-    molecule = normal_modes.relax(Atoms("P4", positions=p4.molecule()), gfn1)
-    add("P4 molecule", "bond", "Å", "GFN1-xTB", float(molecule.get_distance(0, 1)), 2.21)
+    near = distances[distances < 2.8]
+    yield Check("GeSe2 network", "Ge-Se bond", "Å", "GFN1-xTB", float(near.mean()), 2.36)
+    yield Check("GeSe2 network", "neighbours of Ge", "", "GFN1-xTB", len(near) / 16, 4.0)
+
+
+def _p4() -> Iterator[Check]:
+    molecule = normal_modes.relax(Atoms("P4", positions=p4.molecule()), _calculator("GFN1-xTB"))
+    yield Check("P4 molecule", "bond", "Å", "GFN1-xTB", float(molecule.get_distance(0, 1)), 2.21)
     for method in ("GFN1-xTB", "GFN2-xTB"):
-        calculator = make_engine(f"xtb method={method}").calculator()
+        calculator = _calculator(method)
         alone = evaluate(calculator, molecule).energy
         for nearest in (2.7, 3.0, 3.3, 3.6):
             two = molecules_apart(molecule, nearest)
             bound = evaluate(calculator, two).energy - 2 * alone
-            add("P4 and P4", f"energy at {nearest:g} Å", "eV", method, bound, np.nan)
+            yield Check("P4 and P4", f"energy at {nearest:g} Å", "eV", method, bound, np.nan)
+
+
+def _ions() -> Iterator[Check]:
     for name, charge, positions, symbols, pair, known in (
         ("nitrate", -1, ean.anion(), ean.ANION, (0, 1), 1.25),
         ("ethylammonium", 1, ean.cation(), ean.CATION, (0, 4), 1.50),
     ):
         ion = Atoms(list(symbols), positions=positions)
-        calculator = make_engine(f"xtb method=GFN1-xTB charge={charge}").calculator()
-        ion = normal_modes.relax(ion, calculator, force=0.01)
+        ion = normal_modes.relax(ion, _calculator("GFN1-xTB", charge), force=0.01)
         bond = f"{symbols[pair[0]]}-{symbols[pair[1]]} bond"
-        add(name, bond, "Å", "GFN1-xTB", float(ion.get_distance(*pair)), known)
-    return checks
+        yield Check(name, bond, "Å", "GFN1-xTB", float(ion.get_distance(*pair)), known)
 
 
 def archive(path: str | Path) -> list[Check]:
@@ -165,10 +177,7 @@ def archive(path: str | Path) -> list[Check]:
 
 def table(checks: Sequence[Check]) -> str:
     """Return the checks as a Markdown table with the deviation in per cent."""
-    lines = [
-        "| system | quantity | engine | found | known | deviation |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = ["| system | quantity | engine | found | known | deviation |", "| --- " * 6 + "|"]
     for check in checks:
         unit = f" {check.unit}" if check.unit else ""
         known = off = ""

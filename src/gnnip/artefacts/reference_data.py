@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,9 @@ from gnnip.artefacts.tables import Result, metric_row, metric_table
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import DataError, nearest
 from gnnip.measurements.selection import spread_evenly
+
+if TYPE_CHECKING:
+    from gnnip.artefacts.kinds import ReferenceData
 
 COLUMNS = ("dataset", "record", "group", "name", "x", "value", "text")
 R_MAX, BINS = 6.0, 150  #: Angstrom and bins of the radial distributions
@@ -130,7 +133,7 @@ def relative_energies(frames: FrameArrays) -> np.ndarray:
     return np.asarray(energies - lowest)
 
 
-def reference_data(inputs: Inputs) -> Result:
+def reference_data(inputs: Inputs, options: ReferenceData) -> Result:
     """Structure, energies and forces of the data sets that the artefact names, by ensemble.
 
     Tidy: dataset, record, group, name, x, value, text. By record:
@@ -147,63 +150,61 @@ def reference_data(inputs: Inputs) -> Result:
     """
     rows: list[tuple[Any, ...]] = []
     metrics = []
-    for dataset in inputs.card["artefacts"]["reference_data"]["datasets"]:
+    for dataset in inputs.datasets:
         frames, known = inputs.arrays(dataset), known_of(dataset)
-        for name, value, text in _about(frames):
-            rows.append((dataset, "about", "", name, None, value, text))
-        metrics.append(
-            metric_row(inputs, "reference_data", f"{dataset}_n_frames", "", frames.n_frames)
-        )
-        energies = relative_energies(frames)
-        (forces,) = (frames.forces[term] for term in frames.terms)
-        for number, (group, chosen) in enumerate(groups(frames, known.groups)):
-            some = spread_evenly(chosen, MOST_FRAMES)
-            for bond in known.bonds:
-                r, g = _distribution(frames, some, bond)
-                rows += [
-                    (dataset, "rdf", group, bond.name, float(f"{x:.6g}"), float(f"{y:.5g}"), "")
-                    for x, y in zip(r, g, strict=True)
-                ]
-                found = bonds(frames, some, bond)
-                values = found._asdict() | {
-                    "known_length": bond.length,
-                    "known_neighbours": bond.neighbours,
-                }
-                rows += [
-                    (dataset, "bond", group, name, None, value, bond.name)
-                    for name, value in values.items()
-                ]
-                if number == 0:
-                    metrics.append(
-                        metric_row(
-                            inputs,
-                            "reference_data",
-                            f"{dataset}_{bond.name}_first_peak",
-                            "A",
-                            found.first_peak,
-                            baseline=bond.length,
-                        )
-                    )
-            rows += [
-                (dataset, "energy", group, "", int(frame), float(f"{energies[frame]:.6g}"), "")
-                for frame in chosen
-            ]
-            part = np.concatenate([forces[frames.atoms(int(frame))] for frame in chosen])
-            rms = float(np.sqrt(np.mean(np.square(part))))
-            rows.append((dataset, "force", group, "rms", None, rms, ""))
+        own = [*_about(frames), *_ensembles(frames, known)]
+        rows += [(dataset, *row) for row in own]
+        name = f"{dataset}_n_frames"
+        metrics.append(metric_row(inputs, name, "", frames.n_frames, dataset=dataset))
+        # read backwards, so that those of the first ensemble stay
+        peaks = {row[5]: row[4] for row in reversed(own) if row[2] == "first_peak"}
+        metrics += [
+            metric_row(
+                inputs,
+                f"{dataset}_{bond.name}_first_peak",
+                "A",
+                peaks[bond.name],
+                baseline=bond.length,
+                dataset=dataset,
+            )
+            for bond in known.bonds
+        ]
     return pd.DataFrame(rows, columns=list(COLUMNS)), metric_table(metrics)
 
 
-def _about(frames: FrameArrays) -> Iterator[tuple[str, float, str]]:
+#: a row of the tidy table without its data set
+Row = tuple[str, str, str, float | None, float, str]
+
+
+def _about(frames: FrameArrays) -> Iterator[Row]:
     facts = frames.attributes
     trajectories = frames.metadata.get("trajectory")
-    yield "title", np.nan, str(facts.get("title", ""))
-    yield "engine", np.nan, _engine(facts)
-    yield "n_frames", frames.n_frames, ""
-    yield "n_atoms", int(frames.n_atoms.max()), ""
+    yield "about", "", "title", None, np.nan, str(facts.get("title", ""))
+    yield "about", "", "engine", None, np.nan, _engine(facts)
+    yield "about", "", "n_frames", None, frames.n_frames, ""
+    yield "about", "", "n_atoms", None, int(frames.n_atoms.max()), ""
     if trajectories is not None:
-        yield "n_trajectories", len(np.unique(trajectories)), ""
-    yield "failed", len(json.loads(str(facts.get("failed", "[]")))), ""
+        yield "about", "", "n_trajectories", None, len(np.unique(trajectories)), ""
+    yield "about", "", "failed", None, len(json.loads(str(facts.get("failed", "[]")))), ""
+
+
+def _ensembles(frames: FrameArrays, known: Known) -> Iterator[Row]:
+    """Yield the rows of bonds, energies and forces, one ensemble after the other."""
+    energies = relative_energies(frames)
+    (forces,) = (frames.forces[term] for term in frames.terms)
+    for group, chosen in groups(frames, known.groups):
+        some = spread_evenly(chosen, MOST_FRAMES)
+        for bond in known.bonds:
+            for x, y in zip(*_distribution(frames, some, bond), strict=True):
+                yield "rdf", group, bond.name, float(f"{x:.6g}"), float(f"{y:.5g}"), ""
+            for name, value in bonds(frames, some, bond)._asdict().items():
+                yield "bond", group, name, None, value, bond.name
+            yield "bond", group, "known_length", None, bond.length, bond.name
+            yield "bond", group, "known_neighbours", None, bond.neighbours, bond.name
+        for frame in chosen:
+            yield "energy", group, "", int(frame), float(f"{energies[frame]:.6g}"), ""
+        part = np.concatenate([forces[frames.atoms(int(frame))] for frame in chosen])
+        yield "force", group, "rms", None, float(np.sqrt(np.mean(np.square(part)))), ""
 
 
 def _engine(facts: Mapping[str, Any]) -> str:

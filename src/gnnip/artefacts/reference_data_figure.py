@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,14 @@ from matplotlib.figure import Figure
 
 from gnnip.artefacts import style
 
+if TYPE_CHECKING:
+    from gnnip.artefacts.kinds import ReferenceData
+
 ROW = 52.0  #: height of a row, mm
 
 
 @style.styled
-def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any]) -> Figure:
+def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any], options: ReferenceData) -> Figure:
     """Radial distribution of the bonds, with their known lengths dotted, and the energies of the
     frames in the order of the set; one colour per ensemble."""
     tidy = tidy.fillna({"group": "", "text": "", "name": ""})

@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -24,15 +25,8 @@ DOUBLE = 170.0  #: width of two columns in mm
 DPI = 300
 
 #: Okabe and Ito's palette (Color Universal Design, 2008), distinguishable with any colour vision
-BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#F0E442",
-)
+BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, YELLOW = "#CC79A7", "#56B4E9", "#F0E442"
 INK = "#222222"
 GREY = "#767676"
 PALE = "#D9D9D9"
@@ -53,18 +47,6 @@ RC: Any = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
-    "xtick.major.size": 3,
-    "ytick.major.size": 3,
-    "xtick.minor.size": 1.8,
-    "ytick.minor.size": 1.8,
     "legend.fontsize": 7,
     "legend.frameon": False,
     "legend.handlelength": 1.4,
@@ -78,6 +60,10 @@ RC: Any = {
     "svg.fonttype": "path",
     "path.simplify": True,
 }
+for _ticks in ("xtick", "ytick"):
+    RC |= {f"{_ticks}.color": INK, f"{_ticks}.labelsize": 7}
+    RC |= {f"{_ticks}.major.width": 0.6, f"{_ticks}.major.size": 3}
+    RC |= {f"{_ticks}.minor.width": 0.4, f"{_ticks}.minor.size": 1.8}
 
 
 @contextlib.contextmanager
@@ -156,23 +142,10 @@ def plain_log(ax: Axes, axis: str = "y", wanted: int = 3) -> None:
 
     Call it last: the ticks are chosen for the limits at hand.
     """
-    from matplotlib.ticker import (
-        FixedLocator,
-        FuncFormatter,
-        LogLocator,
-        MaxNLocator,
-        NullFormatter,
-    )
-
     getattr(ax, f"set_{axis}scale")("log")
     low, high = getattr(ax, f"get_{axis}lim")()
-    steps = (
-        (1,),
-        (1, 3),
-        (1, 2, 5),
-        (1, 1.5, 2, 3, 5, 7),
-        (1, 1.2, 1.5, 1.8, 2, 2.5, 3, 4, 5, 6, 8),
-    )
+    fine = (1, 1.2, 1.5, 1.8, 2, 2.5, 3, 4, 5, 6, 8)
+    steps = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), fine)
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     ticks: list[float] = []
     for subs in steps:
@@ -181,16 +154,13 @@ def plain_log(ax: Axes, axis: str = "y", wanted: int = 3) -> None:
             break
     else:
         # much less than a decade: as on a linear axis
-        ticks = [
-            float(t)
-            for t in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
-            if low <= t <= high
-        ]
+        linear = ticker.MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+        ticks = [float(t) for t in linear if low <= t <= high]
     side = getattr(ax, f"{axis}axis")
-    side.set_major_locator(FixedLocator(ticks))
-    side.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
-    side.set_minor_locator(LogLocator(subs=range(1, 10)))
-    side.set_minor_formatter(NullFormatter())
+    side.set_major_locator(ticker.FixedLocator(ticks))
+    side.set_major_formatter(ticker.FuncFormatter(lambda value, _: _plain(value)))
+    side.set_minor_locator(ticker.LogLocator(subs=range(1, 10)))
+    side.set_minor_formatter(ticker.NullFormatter())
 
 
 def _plain(value: float) -> str:

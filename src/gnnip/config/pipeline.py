@@ -9,18 +9,18 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gnnip import code, reference
+from gnnip import reference
 from gnnip.config import papers
-from gnnip.config.resolve import ResolvedCard, resolve, resolve_all
-from gnnip.config.schema import TIERS, Config, DatasetUse
+from gnnip.config.data_jobs import DataJobs, archive
+from gnnip.config.resolve import ResolvedCard
+from gnnip.config.schema import TIERS
 from gnnip.config.trainings import Cell, TrainingSpec
-from gnnip.datasets import registry
-from gnnip.datasets.references import modules_behind
 from gnnip.errors import ConfigError
-from gnnip.files import sha256
+from gnnip.receipts import content_hash
 
 #: name of the reference among the potentials of dynamics
 REFERENCE = "reference"
@@ -30,35 +30,8 @@ FIGURES = ("png", "svg")
 TRAINED = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
 
 
-class Pipeline:
-    """The selected cards at the selected tier, and any other card that a path asks for."""
-
-    def __init__(self, config: Config) -> None:
-        """Resolve the cards; ConfigError names what does not fit together."""
-        self.config = config
-        self.cards = resolve_all(config)
-        self._resolved: dict[tuple[str, str], ResolvedCard] = {}
-
-    # --- cards ------------------------------------------------------------------------------------
-
-    def card_at(self, name: str, tier: str) -> ResolvedCard:
-        """Return a card at any tier, so that a path alone says what is asked for."""
-        if (name, tier) not in self._resolved:
-            self._resolved[name, tier] = resolve(name, tier, self.config)
-        return self._resolved[name, tier]
-
-    def card(self, wildcards: Any) -> ResolvedCard:
-        """Return the card of a job."""
-        return self.card_at(wildcards.card, wildcards.tier)
-
-    def resolved_card(self, wildcards: Any) -> dict[str, Any]:
-        """Return the card of a job as plain values."""
-        return self.card(wildcards).model_dump(mode="json")
-
-    def whole_card(self, wildcards: Any) -> dict[str, Any]:
-        """Return the card with all of its artefacts, whichever were chosen for this run."""
-        everything = self.config.model_copy(update={"artefacts": None})
-        return resolve(wildcards.card, wildcards.tier, everything).model_dump(mode="json")
+class Pipeline(DataJobs):
+    """Everything that the rules ask for."""
 
     def folder(self, card: str) -> Path:
         """Return the folder of a paper."""
@@ -66,11 +39,6 @@ class Pipeline:
 
     def constraints(self) -> dict[str, str]:
         """Return what each wildcard may be."""
-        by_kind: dict[bool, set[str]] = {True: set(), False: set()}
-        for name in papers.folders(self.config.cards):
-            card = self.cards.get(name)
-            for measurement, stated in (card.measurements if card else {}).items():
-                by_kind[stated.kind == "dynamics"].add(measurement)
         return {
             "tier": "|".join(TIERS),
             "card": "|".join(map(re.escape, papers.folders(self.config.cards))),
@@ -84,96 +52,6 @@ class Pipeline:
             "replica": "[0-9]+",
             "potential": f"[a-z][a-z0-9_]*/{Cell.pattern}/seed-[0-9]+",
         }
-
-    # --- data sets --------------------------------------------------------------------------------
-
-    def datasets(self, drawn: bool) -> str:
-        """Return a pattern of the data sets that are drawn at once, or of those of trajectories."""
-        found = {
-            name
-            for card in self.cards.values()
-            for name, use in card.datasets.items()
-            if drawn != bool(use.sizes)
-        }
-        return "|".join(sorted(found)) or "(?!)"
-
-    def dataset(self, wildcards: Any) -> DatasetUse:
-        """Return how the selected cards use a data set; the first card that names it decides."""
-        for name in self.config.papers:
-            card = self.card_at(name, wildcards.tier)
-            if wildcards.dataset in card.datasets:
-                return card.datasets[wildcards.dataset]
-        raise ConfigError(f"No selected card uses the data set '{wildcards.dataset}'.")
-
-    def trajectories(self, wildcards: Any) -> list[str]:
-        """Return the sampled trajectories that a data set is made of."""
-        use = self.dataset(wildcards)
-        folder = f"results/{wildcards.tier}/trajectories/{wildcards.dataset}"
-        return [
-            f"{folder}/size-{size}_replica-{replica}/frames.npz"
-            for size in use.sizes
-            for replica in range(use.replicas)
-        ]
-
-    def dataset_source(self, wildcards: Any) -> str:
-        """Return the file a data set is copied from: generated or imported here, or an archive."""
-        source = self.dataset(wildcards).source
-        if source == "generate":
-            return f"results/{wildcards.tier}/generated/{wildcards.dataset}.h5"
-        if source != "archive":
-            return f"results/{wildcards.tier}/imported/{wildcards.dataset}.h5"
-        return archive(wildcards.dataset)
-
-    def dataset_origin(self, wildcards: Any) -> dict[str, str]:
-        """Return where a data set comes from; of an archive also its registered checksum."""
-        source = self.dataset(wildcards).source
-        if source != "archive":
-            return {"source": source}
-        entry = registry.find_entry(wildcards.dataset)
-        return {"source": source, "sha256": str(entry["sha256"])}
-
-    def published_entry(self, wildcards: Any) -> dict[str, Any]:
-        """Return name and entry of the published set: a new checksum is downloaded anew."""
-        from gnnip.datasets.published import find_published
-
-        name = self.dataset(wildcards).published or wildcards.dataset
-        return {"name": name} | find_published(name).model_dump(mode="json")
-
-    def frames_to_import(self, wildcards: Any) -> str | list[str]:
-        """Return the files of the user's folder, or the list of those that are downloaded."""
-        use = self.dataset(wildcards)
-        if use.folder is None or use.source != "folder":
-            return f"results/{wildcards.tier}/imported/{wildcards.dataset}.files.json"
-        from gnnip.datasets.imports.folder import folder_files
-
-        return [str(path) for path in folder_files(use.folder)]
-
-    def import_source(self, wildcards: Any) -> dict[str, Any]:
-        """Return how files are read: the folder's settings with the content of its files, or
-        nothing but the published name."""
-        use = self.dataset(wildcards)
-        if use.folder is None or use.source != "folder":
-            return {"published": self.published_entry(wildcards)["name"]}
-        files = self.frames_to_import(wildcards)
-        content = {path: sha256(path) for path in files}
-        return {"folder": use.folder.model_dump(mode="json"), "content": content}
-
-    def sampling_plan(self, wildcards: Any) -> dict[str, Any]:
-        """Return the fields of the sampling plan that the card states."""
-        return dict(self.dataset(wildcards).plan)
-
-    def frames_to_verify(self, wildcards: Any) -> int:
-        """Return how many labels are recomputed."""
-        return self.dataset(wildcards).verify_frames
-
-    def sampling_code(self, wildcards: Any) -> str:
-        """Hash what makes and labels the structures of a generated set."""
-        return code_of(*modules_behind(wildcards.dataset, self.sampling_plan(wildcards)))
-
-    def verification_code(self, wildcards: Any) -> str:
-        """Hash what recomputes labels."""
-        modules = modules_behind(wildcards.dataset, self.sampling_plan(wildcards))
-        return code_of("gnnip.datasets.verification", *modules)
 
     # --- trainings --------------------------------------------------------------------------------
 
@@ -214,7 +92,7 @@ class Pipeline:
     def training_code(self, wildcards: Any) -> str:
         """Hash the trainer and the one model that is trained: other models do not matter."""
         modules = self.card(wildcards).modules(self._training(wildcards))
-        return code_of("gnnip.training.run", *modules)
+        return self.code_of("train_model", *modules)
 
     def training_folders(
         self,
@@ -276,7 +154,7 @@ class Pipeline:
         names = card.datasets_measured(wildcards.measurement)
         return {
             "kind": stated.kind,
-            "options": stated.options,
+            "options": asdict(self._kind(wildcards)),
             "datasets": dict(zip(names, self.measured_datasets(wildcards), strict=True)),
             "trainings": [
                 {
@@ -289,13 +167,14 @@ class Pipeline:
                 }
                 for group, cell, seed, folder in self._measured(wildcards)
             ],
+            "trajectories": self._moved(wildcards),
         }
 
     def measurement_code(self, wildcards: Any) -> str:
         """Hash what measures, the models that are measured and the references that are run."""
         kind = self._kind(wildcards)
         run = [reference.calculator_module(text) for text in kind.references()]
-        return code_of(*kind.modules(), *self._models(wildcards), *run)
+        return self.code_of("measure", *kind.modules(), *self._models(wildcards), *run)
 
     def _models(self, wildcards: Any) -> list[str]:
         card = self.card(wildcards)
@@ -315,20 +194,28 @@ class Pipeline:
         """Return the input function of the GPUs of a measurement."""
         return lambda wildcards: gpus if self._kind(wildcards).on_gpu else 0
 
+    def measurement_memory(self, wildcards: Any) -> int:
+        """Return the memory of a measurement, MB."""
+        return int(self._kind(wildcards).memory)
+
     def measurement_runtime(self, wildcards: Any) -> int:
         """Return the longest time of a measurement, minutes."""
         return int(self._kind(wildcards).runtime)
 
-    # --- dynamics: every potential is a job, named by the folder of its training --------------------
+    # --- dynamics: every potential is a job, named by the folder of its training ------------------
 
     def moved_trajectories(self, wildcards: Any) -> list[str]:
         """Return the trajectories of a measurement of dynamics; of any other kind none."""
+        return list(self._moved(wildcards).values())
+
+    def _moved(self, wildcards: Any) -> dict[str, str]:
+        """Return the trajectories of a measurement of dynamics by what moves the atoms."""
         if self.card(wildcards).measurements[wildcards.measurement].kind != "dynamics":
-            return []
+            return {}
         place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{wildcards.measurement}"
         names = [f"{g}/{cell.name}/seed-{seed}" for g, cell, seed, _ in self._measured(wildcards)]
         names += [REFERENCE] if self._kind(wildcards).reference else []
-        return [f"{place}/{name}/trajectory.h5" for name in names]
+        return {name: f"{place}/{name}/trajectory.h5" for name in names}
 
     def motion(self, wildcards: Any) -> dict[str, Any]:
         """Return how replicas are moved."""
@@ -342,7 +229,7 @@ class Pipeline:
         """Hash the engine and the one model that moves the atoms."""
         group, name, _ = wildcards.potential.split("/")
         training = self.training_of(wildcards.card, wildcards.tier, group, name)
-        return code_of(ENGINE, *self.card(wildcards).modules(training))
+        return self.code_of("run_dynamics", *self.card(wildcards).modules(training))
 
     def reference_options(self, wildcards: Any) -> dict[str, Any]:
         """Return those options that decide how the reference moves."""
@@ -359,8 +246,8 @@ class Pipeline:
         """Hash the engine and the reference; an archive is what it is, whatever the code."""
         kind = self._kind(wildcards)
         if kind.reference_archive:
-            return str(registry.find_entry(kind.reference_archive)["sha256"])
-        return code_of(ENGINE, reference.calculator_module(kind.reference))
+            return content_hash(*self.reference_archive(wildcards))
+        return self.code_of("run_reference", reference.calculator_module(kind.reference))
 
     # --- artefacts --------------------------------------------------------------------------------
 
@@ -397,13 +284,14 @@ class Pipeline:
             "artefact": name,
             "kind": made_of.kind,
             "function": made_of.function or name,
-            "options": made_of.options,
+            "options": _options(card, name),
             "datasets": made_of.datasets,
             "references": {d: card.reference_of(d) for d in card.datasets_of(name)},
             "trainings": {g: self._group_facts(card, g) for g in made_of.trainings},
             "measurements": {
                 m: card.measurements[m].model_dump(mode="json") for m in made_of.measurements
             },
+            "variants": {g: card.trainings[g].variant for g in card.groups_behind(name)},
             "published": [
                 block.model_dump(mode="json", include={"artefact", "unit", "values"})
                 for block in card.published
@@ -423,33 +311,34 @@ class Pipeline:
 
     def artefact_code(self, wildcards: Any) -> str:
         """Hash what makes the tables of an artefact."""
-        return self._artefact_code(wildcards, "tables")
+        return self._artefact_code(wildcards, "tabulate_artefact", "tables")
 
     def figure_code(self, wildcards: Any) -> str:
         """Hash what draws the figure of an artefact."""
-        return self._artefact_code(wildcards, "figures")
+        return self._artefact_code(wildcards, "plot_artefact", "figures")
 
-    def _artefact_code(self, wildcards: Any, part: str) -> str:
+    def _artefact_code(self, wildcards: Any, rule: str, part: str) -> str:
         kind = self.card(wildcards).artefact_kind(wildcards.artefact)
         if kind is None:
-            return code_of(f"{wildcards.card}.{part}")
-        return code_of(*(kind.modules() if part == "tables" else kind.figure_modules()))
+            return self.code_of(rule, f"{wildcards.card}.{part}")
+        return self.code_of(rule, *(kind.modules() if part == "tables" else kind.figure_modules()))
 
     def figure_info(self, wildcards: Any) -> dict[str, Any]:
         """Return what is written on a figure, and what draws it."""
         card, name = self.card(wildcards), wildcards.artefact
         artefact = card.artefacts[name]
-        groups = card.trainings
+        groups = papers.load_card(self.folder(card.id)).trainings  # in one order at every tier
         return {
             "card": card.id,
             "tier": card.tier,
             "artefact": name,
             "kind": artefact.kind,
             "function": artefact.function or name,
-            "options": artefact.options,
+            "options": _options(card, name),
             "reference": self._reference_line(card, name),
             "label": artefact.label,
             "title": artefact.title,
+            "trainings": artefact.trainings,
             "looks": {
                 g: {"label": groups[g].label or g, "colour": groups[g].colour} for g in groups
             },
@@ -463,12 +352,12 @@ class Pipeline:
             return next(iter(words.values()), "")
         return ", ".join(f"{word} ({dataset})" for dataset, word in words.items())
 
-    # --- verdicts and what is asked for -------------------------------------------------------------
+    # --- verdicts and what is asked for -----------------------------------------------------------
 
     def judging_code(self, wildcards: Any) -> str:
         """Hash what judges a card."""
         own = papers.module(self.folder(wildcards.card), "claims")
-        return code_of("gnnip.verdicts.judge", *([own] if own else []))
+        return self.code_of("judge_card", *([own] if own else []))
 
     def claims_module(self, wildcards: Any) -> str | None:
         """Return the module with the paper's own tests of claims, None if it has none."""
@@ -510,6 +399,11 @@ class Pipeline:
             files += [f"{root}/{f}" for f in ("verdicts.csv", "claims.csv", "provenance.json")]
         return files
 
+    def recorded_content(self, wildcards: Any) -> str:
+        """Hash the recorded table that a figure is redrawn from."""
+        w = wildcards
+        return content_hash(RECORDED / w.tier / w.card / f"{w.artefact}.csv")
+
     def recorded_figures(self, *_: Any) -> list[str]:
         """Return every figure that the recorded tables allow to redraw."""
         files = []
@@ -522,19 +416,10 @@ class Pipeline:
         return files
 
 
-#: the module that moves atoms
-ENGINE = "gnnip.measurements.dynamics"
-
-
-@functools.cache
-def code_of(*modules: str) -> str:
-    """Return the hash of the code behind a result, to be listed in the params of its rule."""
-    return code.code_hash(modules)
-
-
-def archive(name: str) -> str:
-    """Return the file of a registered archive."""
-    return str(Path("data") / registry.find_entry(name)["file"])
+def _options(card: ResolvedCard, artefact: str) -> dict[str, Any]:
+    """Return the options of an artefact with the defaults of its kind."""
+    kind = card.artefact_kind(artefact)
+    return dict(card.artefacts[artefact].options) if kind is None else asdict(kind)
 
 
 def trainings_of(wildcards: Any) -> str:

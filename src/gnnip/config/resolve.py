@@ -55,6 +55,12 @@ class ResolvedCard(Card):
             used.update(self.datasets_measured(name))
         return [name for name in self.datasets if name in used]
 
+    def groups_behind(self, artefact: str) -> list[str]:
+        """Return the training groups behind one artefact, those of its measurements too."""
+        made_of = self.artefacts[artefact]
+        measured = [g for m in made_of.measurements for g in self.measurements[m].trainings]
+        return list(dict.fromkeys([*made_of.trainings, *measured]))
+
     def datasets_measured(self, measurement: str) -> list[str]:
         """Return the data sets of a measurement: those it states, else those of its trainings."""
         stated = self.measurements[measurement]
@@ -163,10 +169,11 @@ def resolve(
     }
     where = f"{path} (tier {tier})"
     card = validate(ResolvedCard, merged | extra, where)
+    _find_folders(card, place)
     if config is not None:
         _work_in(card, config, where)
-    card.references = _references(card, papers.load_card(place), defaults)
     check(card, place, where)
+    card.references = _references(card, papers.load_card(place), defaults)
     return card
 
 
@@ -182,6 +189,14 @@ def _references(card: ResolvedCard, written: Card, defaults: Mapping[str, Any]) 
         words = [_label(d, use) for d, use in datasets.items() if d in used]
         found[name] = "+".join(dict.fromkeys(words))
     return found
+
+
+def _find_folders(card: ResolvedCard, place: Path) -> None:
+    """Let a card name frames that lie beside it."""
+    for use in card.datasets.values():
+        if use.folder is not None and (place / use.folder.path).exists():
+            beside = str((place / use.folder.path).resolve())
+            use.folder = use.folder.model_copy(update={"path": beside})
 
 
 def _label(dataset: str, use: DatasetUse) -> str:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, mode
 
 from gnnip.datasets.imports.settings import FolderSource
 from gnnip.strict import Strict
+from gnnip.training.block import TrainingSettings
 from gnnip.verdicts.published import Claim, Published
 
 Tier = Literal["smoke", "quick", "long", "paper"]
@@ -144,56 +145,6 @@ class Split(Strict):
             for k, v in stated.items()
             if self.scheme in schemes.get(k, (self.scheme,)) and (k != "where" or v)
         }
-
-
-class TrainingSettings(Strict):
-    """How a network is trained: the fields and defaults of :class:`gnnip.training.Settings`."""
-
-    loss: Literal["mae", "mse", "huber"] = "mae"
-    """What is minimised."""
-    huber_delta: float = Field(default=0.01, gt=0)
-    """Where the Huber loss turns linear, in the unit of the error."""
-    energy_weight: float = Field(default=1.0, ge=0)
-    """Weight of the energy term of the loss."""
-    force_weight: float = Field(default=0.0, ge=0)
-    """Weight of the force term of the loss; 0 trains on energies only."""
-    stress_weight: float = Field(default=0.0, ge=0)
-    """Weight of the stress term of the loss (periodic structures with stress labels)."""
-    per_atom: bool = False
-    """Divide energy errors by the number of atoms before the loss."""
-    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
-    """The optimiser."""
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """Step size at the start."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    """Pull of the weights towards zero."""
-    batch_size: int = Field(default=32, ge=1)
-    """Structures per optimiser step."""
-    epochs: int = Field(default=150, ge=1)
-    """Passes over the training set."""
-    scheduler: Literal["plateau", "cosine", "exponential"] | None = None
-    """Learning-rate schedule; null keeps the rate constant."""
-    warmup_epochs: int = Field(default=0, ge=0)
-    """Epochs over which the rate rises from zero."""
-    plateau_factor: float = Field(default=0.5, gt=0, lt=1)
-    """Scheduler plateau: what the rate is multiplied by."""
-    plateau_patience: int = Field(default=10, ge=0)
-    """Scheduler plateau: epochs without a better validation loss before that."""
-    min_learning_rate: float = Field(default=0.0, ge=0)
-    """Where the schedule ends."""
-    decay: float = Field(default=0.99, gt=0, le=1)
-    """Scheduler exponential: factor per epoch."""
-    ema: float | None = Field(default=None, gt=0, lt=1)
-    """Decay of a moving average of the weights, per step; null for none."""
-    clip: float | None = Field(default=None, gt=0)
-    """Largest norm of the gradient; null for no limit."""
-    dtype: Literal["float32", "float64"] = "float32"
-    """Precision of weights and graphs."""
-    processes: int = Field(default=1, ge=1)
-    """Processes that share every batch, one per GPU; the result is the same but for rounding."""
-    compile: bool = False
-    """Compile the steps; the result is the same but for rounding, and what cannot be compiled runs
-    as it is."""
 
 
 class TrainingGroup(Strict):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from gnnip.config.schema import EarlierTraining, Scalar, Split, TrainingGroup
 from gnnip.errors import ConfigError, nearest
 from gnnip.strict import validate
+from gnnip.training.settings import stated
 
 # Where a matrix key goes is decided by its name alone; the rest are hyper-parameters.
 _ROUTED: tuple[str, ...] = ("target", "model", "split")
@@ -47,7 +48,8 @@ class TrainingSpec:
     def entry(
         self, folder: str, data: str, seed: int, trainings: str = "", **settings: Any
     ) -> dict[str, Any]:
-        """Return the training as `gnnip.training.run` reads it: an entry of a spec file.
+        """Return the training as `gnnip.training.run` reads it: an entry of a spec file. Settings
+        that are left at their defaults are not in it.
 
         Args:
             folder: where the results go.
@@ -70,7 +72,7 @@ class TrainingSpec:
             "hyperparameters": hyperparameters,
             "term": self.term,
             "split": self.split,
-            "settings": self.settings | {"seed": seed} | settings,
+            "settings": stated(self.settings | settings) | {"seed": seed},
         }
 
 
@@ -171,8 +173,9 @@ def resolve_training(
         before = resolve_training(groups, wanted.training, first, (*later, group))
         if before.dataset == training.dataset and before.split != training.split:
             raise ConfigError(
-                f"initial: the training '{wanted.training}' divides the frames of {training.dataset} "
-                "in another way, so it may have seen the test frames; give both the same split."
+                f"initial: the training '{wanted.training}' divides the frames of "
+                f"{training.dataset} in another way, so it may have seen the test frames; give "
+                "both the same split."
             )
         term["initial"] = {"training": wanted.training, "cell": first.name}
     return training

@@ -13,6 +13,7 @@ itself: inside `plain_sums` the same maps are gathers and `index_add`.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,15 +137,11 @@ class Adjacency:
 
     def from_target(self, x: Tensor) -> Tensor:
         """Return x_i for every edge: (n,) or (n, F) to (E,) or (E, F)."""
-        if _plain:
-            return x.index_select(0, self.target)
-        return _Gather.apply(x, self.target, None, self.offsets)
+        return spread_segments(x, self.target, self.offsets)
 
     def sum_messages(self, messages: Tensor) -> Tensor:
         """Sum the messages (E,) or (E, F) that each node receives: (n,) or (n, F)."""
-        if _plain:
-            return _plain_sum(messages, self.target, self.n_nodes)
-        return _Sum.apply(messages, self.target, None, self.offsets)
+        return sum_segments(messages, self.target, self.offsets)
 
     def sum_neighbours(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return sum_j w_ij x_j, (n, F); weights (E,), ones when absent."""
@@ -252,7 +249,7 @@ class _Sum(torch.autograd.Function):
             return m.new_zeros((n, *m.shape[1:])).index_add_(0, index, m)
         if order is None:
             order = torch.arange(m.shape[0], device=m.device)
-        rows = m.contiguous().reshape(m.shape[0], -1)
+        rows = m.contiguous().reshape(m.shape[0], math.prod(m.shape[1:]))
         return _bag(order, rows, offsets).reshape(n, *m.shape[1:])
 
     @staticmethod

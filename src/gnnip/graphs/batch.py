@@ -1,24 +1,19 @@
-"""Many structures as one graph, and a whole data set of them on a device.
-
-A `GraphStore` holds every structure of a data set as flat tensors with offsets; `batch` cuts any
-choice of them out by index arithmetic, without a Python loop over structures and without waiting
-for a GPU.
-"""
+"""Many structures as one graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gnnip.errors import DataError, StructureError
+from gnnip.errors import DataError
 from gnnip.graphs.adjacency import Adjacency, spread_segments, sum_segments
-from gnnip.graphs.neighbours import neighbour_list
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 LARGEST_NUMBER = 118  #: of an element
 
@@ -98,8 +93,8 @@ class GraphBatch:
         """
         if self.cutoff is not None and cutoff > self.cutoff * (1 + 1e-9):
             raise DataError(
-                f"The graph holds pairs closer than {self.cutoff:g} Angstrom, {cutoff:g} are asked "
-                "for; build it with the larger cutoff."
+                f"The graph holds pairs closer than {self.cutoff:g} Angstrom, but {cutoff:g} is "
+                "asked for; build it with the larger cutoff."
             )
         old = self.adjacency
         with torch.no_grad():
@@ -148,8 +143,23 @@ class GraphBatch:
         dtype: torch.dtype = torch.float32,
     ) -> GraphBatch:
         """Build a batch from dictionaries as `GraphStore.from_structures` does."""
+        from gnnip.graphs.store import GraphStore
+
         store = GraphStore.from_structures(structures, cutoff, device=device, dtype=dtype)
         return store.batch(torch.arange(len(structures)))
+
+    def to_torch_geometric(self) -> Batch:
+        """Return a `torch_geometric.data.Batch`, see `gnnip.graphs.exchange`."""
+        from gnnip.graphs.exchange import to_torch_geometric
+
+        return to_torch_geometric(self)
+
+    @classmethod
+    def from_torch_geometric(cls, data: Batch, cutoff: float | None = None) -> GraphBatch:
+        """Return the batch of a `torch_geometric.data.Batch`, see `gnnip.graphs.exchange`."""
+        from gnnip.graphs.exchange import from_torch_geometric
+
+        return from_torch_geometric(data, cutoff)
 
     def to(self, dtype: torch.dtype) -> GraphBatch:
         """Return the batch with geometry in another precision (labels keep theirs)."""
@@ -160,316 +170,3 @@ class GraphBatch:
             and getattr(self, f.name) is not None
         }
         return replace(self, **changed)
-
-
-class GraphStore:
-    """All structures of a data set as graphs on one device.
-
-    Build with `from_flat` or `from_structures`; cut with `batch`.
-    """
-
-    def __init__(
-        self,
-        tensors: dict[str, Tensor],
-        atom_counts: NDArray[np.int64],
-        edge_counts: NDArray[np.int64],
-        cutoff: float,
-    ) -> None:
-        """Take flat tensors and the atoms and edges of each structure; see `from_flat`."""
-        self._tensors = tensors
-        self._atom_counts = torch.as_tensor(atom_counts)
-        self._edge_counts = torch.as_tensor(edge_counts)
-        self.cutoff = cutoff
-        device = self.device
-        self._starts = torch.stack(
-            [
-                torch.as_tensor(np.concatenate([[0], np.cumsum(counts)[:-1]]), device=device)
-                for counts in (atom_counts, edge_counts)
-            ]
-        )
-        self._counts = torch.as_tensor(np.stack([atom_counts, edge_counts]), device=device)
-
-    def __len__(self) -> int:
-        """Return the number of structures."""
-        return len(self._atom_counts)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors are."""
-        return self._tensors["positions"].device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the geometry."""
-        return self._tensors["positions"].dtype
-
-    @property
-    def mean_neighbours(self) -> float:
-        """Edges per atom over the whole store."""
-        return float(self._edge_counts.sum() / self._atom_counts.sum())
-
-    @classmethod
-    def from_structures(
-        cls,
-        structures: Sequence[dict[str, Any]],
-        cutoff: float,
-        *,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> GraphStore:
-        """Build from dictionaries: `positions` (n, 3) A, `numbers` (n,), perhaps `cell`, `pbc`."""
-        if not structures:
-            raise DataError("No structures were given, at least one is needed.")
-        counts = [len(s["numbers"]) for s in structures]
-        for k, s in enumerate(structures):
-            shape = np.shape(s["positions"])
-            if shape != (counts[k], 3):
-                raise StructureError(
-                    f"{_which(k, len(structures))}: {counts[k]} atomic numbers need positions of "
-                    f"shape ({counts[k]}, 3), not {shape}."
-                )
-        cells = pbc = None
-        if any(np.any(s.get("pbc", False)) for s in structures):
-            pbc = np.stack(
-                [np.broadcast_to(np.asarray(s.get("pbc", False)), (3,)) for s in structures]
-            )
-            empty = np.zeros((3, 3))
-            cells = np.stack(
-                [np.asarray(s.get("cell", empty), dtype=np.float64) for s in structures]
-            )
-        return cls.from_flat(
-            np.concatenate(
-                [np.asarray(s["positions"], dtype=np.float64).reshape(-1, 3) for s in structures]
-            ),
-            np.concatenate([np.asarray(s["numbers"], dtype=np.int64) for s in structures]),
-            np.concatenate([[0], np.cumsum(counts)]),
-            cutoff,
-            cells=cells,
-            pbc=pbc,
-            device=device,
-            dtype=dtype,
-        )
-
-    @classmethod
-    def from_flat(
-        cls,
-        positions: ArrayLike,
-        numbers: ArrayLike,
-        offsets: ArrayLike,
-        cutoff: float,
-        *,
-        cells: ArrayLike | None = None,
-        pbc: ArrayLike | None = None,
-        energies: ArrayLike | None = None,
-        forces: ArrayLike | None = None,
-        stresses: ArrayLike | None = None,
-        frames: ArrayLike | None = None,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> GraphStore:
-        """Build from flat arrays.
-
-        Parameters
-        ----------
-        positions (n, 3) A, numbers (n,), offsets (g+1,): atoms of structure k are
-            offsets[k]:offsets[k+1].
-        cutoff : Angstrom.
-        cells (g, 3, 3) A, pbc (g, 3): periodic structures only.
-        energies (g,) eV, forces (n, 3) eV/A, stresses (g, 3, 3) eV/A^3: labels, optional.
-        frames : (g,) numbers of the structures in their data set; 0..g-1 when absent.
-        progress : called with (structures done, structures in all).
-
-        Raises StructureError, naming the structure, for what `neighbour_list` refuses and for
-        atomic numbers outside 1..118.
-        """
-        points = np.asarray(positions, dtype=np.float64)
-        bounds = np.asarray(offsets, dtype=np.int64)
-        n_graphs = len(bounds) - 1
-        names = np.arange(n_graphs) if frames is None else np.asarray(frames)
-        strange = (np.asarray(numbers) < 1) | (np.asarray(numbers) > LARGEST_NUMBER)
-        if strange.any():
-            atom = int(strange.argmax())
-            owner = int(np.searchsorted(bounds, atom, side="right") - 1)
-            raise StructureError(
-                f"{_which(names[owner], n_graphs)}: atom {atom - bounds[owner]} has the atomic "
-                f"number {np.asarray(numbers)[atom]}, 1 to {LARGEST_NUMBER} are elements."
-            )
-        edges, shifts, reverse, lengths, edge_counts = (
-            [],
-            [],
-            [],
-            [],
-            np.zeros(n_graphs, dtype=np.int64),
-        )
-        for k in range(n_graphs):
-            part = points[bounds[k] : bounds[k + 1]]
-            cell = None if cells is None else np.asarray(cells)[k]
-            try:
-                edge_index, shift = neighbour_list(
-                    part, cutoff, cell, None if pbc is None else np.asarray(pbc)[k]
-                )
-            except StructureError as error:
-                if n_graphs == 1:
-                    raise
-                raise StructureError(f"{_which(names[k], n_graphs)}: {error}") from error
-            vectors = part[edge_index[0]] - part[edge_index[1]]
-            if shift is not None:
-                vectors += shift
-            elif pbc is not None:
-                shift = np.zeros_like(vectors)
-            edges.append(edge_index)
-            shifts.append(np.zeros((0, 3)) if shift is None else shift)
-            reverse.append(_reverse_edges(edge_index, shift))
-            lengths.append(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)))
-            edge_counts[k] = edge_index.shape[1]
-            if progress is not None:
-                progress(k + 1, n_graphs)
-        atom_counts = np.diff(bounds)
-        starts = np.repeat(bounds[:-1], edge_counts)
-        edge_index = np.concatenate(edges, axis=1)
-
-        def real(values: ArrayLike) -> Tensor:
-            return torch.as_tensor(np.asarray(values), dtype=dtype, device=device)
-
-        def whole(values: ArrayLike) -> Tensor:
-            return torch.as_tensor(np.asarray(values), dtype=torch.int64, device=device)
-
-        tensors = {
-            "positions": real(points),
-            "atomic_numbers": whole(numbers),
-            "degree": whole(np.bincount(edge_index[1] + starts, minlength=len(points))),
-            "source": whole(edge_index[0]),
-            "reverse": whole(np.concatenate(reverse)),
-            "lengths": real(np.concatenate(lengths)),
-            "frame": whole(names),
-        }
-        if pbc is not None:
-            tensors["edge_shift"] = real(np.concatenate(shifts))
-            tensors["cell"] = real(np.asarray(cells))
-        if energies is not None:
-            tensors["energy"] = torch.as_tensor(
-                np.asarray(energies), dtype=torch.float64, device=device
-            )
-        if forces is not None:
-            tensors["forces"] = real(forces)
-        if stresses is not None:
-            tensors["stress"] = real(stresses)
-        return cls(tensors, atom_counts, edge_counts, float(cutoff))
-
-    def with_labels(
-        self,
-        energies: ArrayLike,
-        forces: ArrayLike | None = None,
-        stresses: ArrayLike | None = None,
-    ) -> GraphStore:
-        """Return a store of the same graphs (shared memory) with other labels: energies (g,) eV,
-        forces (n, 3) eV/A, stresses (g, 3, 3) eV/A^3.
-        """
-        tensors = {
-            k: v for k, v in self._tensors.items() if k not in ("energy", "forces", "stress")
-        }
-        labels = (
-            ("energy", energies, torch.float64),
-            ("forces", forces, self.dtype),
-            ("stress", stresses, self.dtype),
-        )
-        for name, values, dtype in labels:
-            if values is not None:
-                tensors[name] = torch.as_tensor(np.asarray(values), dtype=dtype, device=self.device)
-        return GraphStore(
-            tensors, self._atom_counts.numpy(), self._edge_counts.numpy(), self.cutoff
-        )
-
-    def n_atoms(self, indices: Tensor) -> int:
-        """Return the number of atoms of the structures `indices`, without touching the device."""
-        return int(self._atom_counts[indices.cpu()].sum())
-
-    @property
-    def species(self) -> list[int]:
-        """Atomic numbers that occur, ascending."""
-        found: list[int] = self._tensors["atomic_numbers"].unique().tolist()
-        return found
-
-    def batch(self, indices: Tensor) -> GraphBatch:
-        """Return the structures `indices` (g,) as one batch, in that order.
-
-        Indices on the CPU keep a GPU from being waited for.
-        """
-        chosen = indices.to(torch.int64).cpu()
-        n_atoms = int(self._atom_counts[chosen].sum())
-        n_edges = int(self._edge_counts[chosen].sum())
-        n_graphs = len(chosen)
-        device = self.device
-        here = chosen.to(device, non_blocking=True)
-        starts, counts = self._starts[:, here], self._counts[:, here]
-        ends = counts.cumsum(1)
-        begins = ends - counts
-
-        segment = torch.repeat_interleave(counts[0], output_size=n_atoms)
-        atoms = torch.arange(n_atoms, device=device)
-        atoms += (starts[0] - begins[0]).index_select(0, segment)
-        edge_segment = torch.repeat_interleave(counts[1], output_size=n_edges)
-        edges = torch.arange(n_edges, device=device)
-        edges += (starts[1] - begins[1]).index_select(0, edge_segment)
-
-        take = self._tensors
-        degree = take["degree"].index_select(0, atoms)
-        target = torch.repeat_interleave(degree, output_size=n_edges)
-        source = take["source"].index_select(0, edges)
-        source += begins[0].index_select(0, edge_segment)
-        reverse = take["reverse"].index_select(0, edges)
-        reverse += begins[1].index_select(0, edge_segment)
-        zero = counts.new_zeros(1)
-        edge_offsets = torch.cat([zero, degree.cumsum(0)])
-
-        def optional(name: str, index: Tensor) -> Tensor | None:
-            return take[name].index_select(0, index) if name in take else None
-
-        return GraphBatch(
-            positions=take["positions"].index_select(0, atoms),
-            atomic_numbers=take["atomic_numbers"].index_select(0, atoms),
-            edge_index=torch.stack([source, target]),
-            batch=segment,
-            n_graphs=n_graphs,
-            offsets=torch.cat([zero, ends[0]]),
-            adjacency=Adjacency(
-                source, target, edge_offsets, reverse, edge_offsets, symmetric=True
-            ),
-            edge_shift=optional("edge_shift", edges),
-            cell=optional("cell", here),
-            lengths=take["lengths"].index_select(0, edges),
-            energy=optional("energy", here),
-            forces=optional("forces", atoms),
-            stress=optional("stress", here),
-            frame=take["frame"].index_select(0, here),
-            cutoff=self.cutoff,
-        )
-
-    def batches(self, indices: Tensor, size: int) -> Iterator[GraphBatch]:
-        """Yield the structures `indices` in batches of at most `size`."""
-        for start in range(0, len(indices), size):
-            yield self.batch(indices[start : start + size])
-
-
-def _which(name: int, n_graphs: int) -> str:
-    return "The structure" if n_graphs == 1 else f"Structure {name}"
-
-
-def _reverse_edges(
-    edge_index: NDArray[np.int64], edge_shift: NDArray[np.float64] | None
-) -> NDArray[np.int64]:
-    """Return for each edge j -> i the number of its reverse i -> j (same image), (E,)."""
-    source, target = edge_index
-    if edge_shift is None:
-        here, there = np.lexsort((source, target)), np.lexsort((target, source))
-    else:
-        # the reverse edge carries exactly the negative shift, so the two orders pair up
-        x, y, z = edge_shift.T
-        here, there = (
-            np.lexsort((z, y, x, source, target)),
-            np.lexsort((-z, -y, -x, target, source)),
-        )
-    reverse = np.empty(len(source), dtype=np.int64)
-    reverse[here] = there
-    return reverse

@@ -53,21 +53,9 @@ def neighbour_list(
     StructureError : empty structure, positions that are not finite, a cutoff that is not positive,
         a periodic cell without volume, or two atoms at one point.
     """
-    points = np.ascontiguousarray(positions, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise StructureError(f"Positions must have shape (n, 3), not {points.shape}.")
-    if len(points) == 0:
-        raise StructureError("The structure has no atoms, at least one is needed.")
-    if not np.isfinite(points).all():
-        bad = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
-        raise StructureError(f"The position of atom {bad} is not finite.")
-    if not (np.isfinite(cutoff) and cutoff > 0):
-        raise StructureError(f"The cutoff is {cutoff} Angstrom, it must be positive.")
+    points = _checked(positions, cutoff)
     periodic = np.broadcast_to(np.asarray(False if pbc is None else pbc, dtype=bool), (3,))
-    lattice = None
-    if periodic.any():
-        lattice = _complete_cell(cell, periodic)
-
+    lattice = _complete_cell(cell, periodic) if periodic.any() else None
     if engine == "auto":
         engine = "vesin" if vesin is not None else "numpy"
     if engine == "vesin":
@@ -83,16 +71,37 @@ def neighbour_list(
     if lattice is not None:
         cartesian = shift @ lattice
         vectors += cartesian
+    _refuse_coinciding(vectors, source, target)
+    edge_index = np.stack([source, target])
+    return edge_index, (cartesian if lattice is not None else None)
+
+
+def _checked(positions: ArrayLike, cutoff: float) -> NDArray[np.float64]:
+    """Return the positions (n, 3); StructureError for bad positions or a bad cutoff."""
+    points = np.ascontiguousarray(positions, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise StructureError(f"Positions must have shape (n, 3), not {points.shape}.")
+    if len(points) == 0:
+        raise StructureError("The structure has no atoms; at least one is needed.")
+    if not np.isfinite(points).all():
+        bad = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
+        raise StructureError(f"The position of atom {bad} is not finite.")
+    if not (np.isfinite(cutoff) and cutoff > 0):
+        raise StructureError(f"The cutoff is {cutoff} Angstrom, but it must be positive.")
+    return points
+
+
+def _refuse_coinciding(
+    vectors: NDArray[np.float64], source: NDArray[np.int64], target: NDArray[np.int64]
+) -> None:
     squared = np.einsum("ij,ij->i", vectors, vectors)
     if len(squared) and squared.min() < COINCIDENT**2:
         worst = int(squared.argmin())
+        first, second = sorted((int(target[worst]), int(source[worst])))
         raise StructureError(
-            f"Atoms {min(target[worst], source[worst])} and "
-            f"{max(target[worst], source[worst])} are at one point "
-            f"({squared[worst] ** 0.5:.1e} Angstrom apart); remove one of them."
+            f"Atoms {first} and {second} are at one point ({squared[worst] ** 0.5:.1e} Angstrom "
+            "apart); remove one of them."
         )
-    edge_index = np.stack([source, target])
-    return edge_index, (cartesian if lattice is not None else None)
 
 
 def _complete_cell(cell: ArrayLike | None, periodic: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -10,36 +10,29 @@ calculators of it come in.
 """
 
 from gnnip.md.integrators import CSVR, Langevin, VelocityVerlet
-from gnnip.md.nve import OrderTest, nve_order_test
+from gnnip.md.nve import OrderTest, nve_order_test, straight_line
 from gnnip.md.observables import (
     AngularDistribution,
-    MeanSquareDisplacement,
     RadialDistribution,
     Spectrum,
-    Structure,
     adf_errors,
     angular_distribution,
     mean_angular_distribution,
     mean_radial_distribution,
     mean_square_displacement,
-    noise_floor,
     radial_distribution,
     rdf_errors,
-    shortest_distances,
     vdos_error,
     vibrational_density_of_states,
 )
-from gnnip.md.potentials import AseForceField, ContractForceField
 from gnnip.md.simulation import Result, Simulation
 from gnnip.md.stability import (
     KINDS,
-    REASONS,
     Criteria,
     EnvironmentLibrary,
     Failure,
     Frame,
     RdfCriterion,
-    SurvivalCurve,
     survival_curve,
 )
 from gnnip.md.state import (
@@ -50,6 +43,7 @@ from gnnip.md.state import (
     make_state,
     maxwell_boltzmann,
 )
+from gnnip.md.structures import Structure, closest_pair, shortest_distances
 from gnnip.md.trajectory import (
     Trajectory,
     add_facts,
@@ -63,16 +57,12 @@ from gnnip.md.trajectory import (
 __all__ = [
     "CSVR",
     "KINDS",
-    "REASONS",
     "AngularDistribution",
-    "AseForceField",
-    "ContractForceField",
     "Criteria",
     "EnvironmentLibrary",
     "Failure",
     "Frame",
     "Langevin",
-    "MeanSquareDisplacement",
     "OrderTest",
     "RadialDistribution",
     "RdfCriterion",
@@ -81,12 +71,12 @@ __all__ = [
     "Spectrum",
     "State",
     "Structure",
-    "SurvivalCurve",
     "Trajectory",
     "VelocityVerlet",
     "add_facts",
     "adf_errors",
     "angular_distribution",
+    "closest_pair",
     "from_atoms",
     "kinetic_energy",
     "kinetic_temperature",
@@ -95,7 +85,6 @@ __all__ = [
     "mean_angular_distribution",
     "mean_radial_distribution",
     "mean_square_displacement",
-    "noise_floor",
     "nve_order_test",
     "pack_trajectory",
     "radial_distribution",
@@ -103,6 +92,7 @@ __all__ = [
     "read_facts",
     "read_trajectory",
     "shortest_distances",
+    "straight_line",
     "survival_curve",
     "vdos_error",
     "vibrational_density_of_states",

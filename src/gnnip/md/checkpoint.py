@@ -18,6 +18,8 @@ from gnnip.md.state import Layout, State
 
 FORMAT = "gnnip dynamics checkpoint"
 FORMAT_VERSION = 1
+#: what a run starts from; forces and energy follow from it
+_START = ("positions", "velocities", "masses", "atomic_numbers", "cell", "pbc", "temperature")
 
 
 def write_checkpoint(path: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -30,9 +32,7 @@ def write_checkpoint(path: Path, values: dict[str, Any], arrays: dict[str, np.nd
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read what `write_checkpoint` wrote; CheckpointError if it is damaged, of another kind or
-    newer.
-    """
+    """Read what `write_checkpoint` wrote; CheckpointError if damaged, of another kind or newer."""
     try:
         with np.load(path, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
@@ -60,35 +60,23 @@ def state_arrays(prefix: str, state: State) -> dict[str, np.ndarray]:
 
 
 def state_from_arrays(prefix: str, arrays: dict[str, np.ndarray], device: torch.device) -> State:
-    """Turn `state_arrays` round."""
-    layout = Layout(
-        *(
-            tuple(int(v) for v in arrays[f"{prefix}/layout/{field.name}"])
-            for field in dataclasses.fields(Layout)
-        )
-    )
+    """Return the state that `state_arrays` wrote under `prefix`."""
+    layout = {
+        field.name: tuple(arrays[f"{prefix}/layout/{field.name}"].tolist())
+        for field in dataclasses.fields(Layout)
+    }
     tensors = {
         field.name: torch.as_tensor(arrays[f"{prefix}/{field.name}"], device=device)
         for field in dataclasses.fields(State)
         if field.name != "layout"
     }
-    return State(layout=layout, **tensors)
+    return State(layout=Layout(**layout), **tensors)
 
 
 def fingerprint(state: State, settings: dict[str, Any]) -> str:
-    """Return a hash of the start of a run and of what drives it, to refuse a checkpoint of another
-    run.
-    """
+    """Return a hash of the start of a run and of its settings, by which a checkpoint is known."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name in (
-        "positions",
-        "velocities",
-        "masses",
-        "atomic_numbers",
-        "cell",
-        "pbc",
-        "temperature",
-    ):
+    for name in _START:
         digest.update(np.ascontiguousarray(getattr(state, name).cpu().numpy()).tobytes())
     digest.update(json.dumps(dataclasses.asdict(state.layout)).encode())
     return digest.hexdigest()

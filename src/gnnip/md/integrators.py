@@ -28,9 +28,7 @@ class Integrator(Protocol):
     keeps_momentum: bool  #: if not, all 3n degrees of freedom are warm
 
     def before_forces(self, state: State, step: int) -> State:
-        """Move positions and velocities of step `step` up to the point where new forces are
-        needed.
-        """
+        """Move positions and velocities up to the point where new forces are needed."""
 
     def after_forces(self, state: State, step: int) -> State:
         """Finish the step with the new forces."""
@@ -45,14 +43,13 @@ def _kick(state: State, duration: float) -> torch.Tensor:
 
 
 class VelocityVerlet:
-    """Constant-energy dynamics, second order in the time step (Swope et al., J. Chem. Phys. 76,
-    637 (1982)).
-    """
+    """Constant-energy dynamics of second order (Swope et al., J. Chem. Phys. 76, 637 (1982))."""
+
+    keeps_momentum = True
 
     def __init__(self, time_step: float) -> None:
         """Take `time_step` in fs; ConfigError unless it is greater than zero."""
         self.time_step = _positive("time_step", time_step, "fs")
-        self.keeps_momentum = True
 
     def settings(self) -> dict[str, Any]:
         """Return name and time step."""
@@ -70,60 +67,45 @@ class VelocityVerlet:
         return state.replace(velocities=_kick(state, 0.5 * self.time_step))
 
 
-class Langevin:
+class Langevin(VelocityVerlet):
     """Langevin dynamics by the splitting B A O A B (Leimkuhler and Matthews, J. Chem. Phys. 138,
-    174102 (2013)).
+    174102 (2013)); the last B is velocity Verlet's.
 
     The noise moves the centre of mass too, so all 3n degrees of freedom are warm; a simulation
     counts them so, whatever the start.
     """
 
+    keeps_momentum = False
+
     def __init__(self, time_step: float, friction: float) -> None:
         """Take `time_step` in fs and `friction` in 1/fs, both greater than zero."""
-        self.time_step = _positive("time_step", time_step, "fs")
+        super().__init__(time_step)
         self.friction = _positive("friction", friction, "1/fs")
-        self.keeps_momentum = False
-        self._noise: BlockNoise | None = None
+        self._noise = BlockNoise(LANGEVIN, _normal)
 
     def settings(self) -> dict[str, Any]:
         """Return name, time step and friction."""
-        return {
-            "integrator": "langevin_baoab",
-            "time_step_fs": self.time_step,
-            "friction_per_fs": self.friction,
-        }
+        own = {"integrator": "langevin_baoab", "friction_per_fs": self.friction}
+        return super().settings() | own
 
     def before_forces(self, state: State, step: int) -> State:
         """B, A, O, A; what the O part gives to the kinetic energy is added to the heat."""
-        if self._noise is None or self._noise.device != state.device:
-            self._noise = BlockNoise(
-                LANGEVIN, lambda draw, n: draw.standard_normal((BLOCK_STEPS, n, 3)), state.device
-            )
-        noise = self._noise.at(step, state.layout.seeds, state.layout.counts)
+        noise = self._noise.at(step, state.layout.seeds, state.layout.counts, state.device)
         half = 0.5 * self.time_step
         velocities = _kick(state, half)
         positions = state.positions + half * velocities
         before = kinetic_energy(state, velocities)
         keep = math.exp(-self.friction * self.time_step)
-        width = torch.sqrt(
-            (1.0 - keep * keep)
-            * KB
-            / AMU_A2_PER_FS2
-            * state.temperature[state.replica]
-            / state.masses
-        )
+        temperature = state.temperature[state.replica]
+        width = torch.sqrt((1.0 - keep * keep) * KB / AMU_A2_PER_FS2 * temperature / state.masses)
         velocities = keep * velocities + width[:, None] * noise
         heat = state.heat + (kinetic_energy(state, velocities) - before)
         return state.replace(
             positions=positions + half * velocities, velocities=velocities, heat=heat
         )
 
-    def after_forces(self, state: State, step: int) -> State:
-        """B."""
-        return state.replace(velocities=_kick(state, 0.5 * self.time_step))
 
-
-class CSVR:
+class CSVR(VelocityVerlet):
     """Velocity Verlet, then canonical sampling through velocity rescaling (Bussi et al., J. Chem.
     Phys. 126, 014101 (2007)).
 
@@ -133,32 +115,18 @@ class CSVR:
 
     def __init__(self, time_step: float, relaxation: float) -> None:
         """Take `time_step` and the relaxation time tau, both in fs and greater than zero."""
-        self.time_step = _positive("time_step", time_step, "fs")
+        super().__init__(time_step)
         self.relaxation = _positive("relaxation", relaxation, "fs")
-        self.keeps_momentum = True
-        self._verlet = VelocityVerlet(time_step)
-        self._noise: BlockNoise | None = None
+        self._noise = BlockNoise(RESCALING, _normal_and_chi_square)
 
     def settings(self) -> dict[str, Any]:
         """Return name, time step and relaxation time."""
-        return {
-            "integrator": "csvr",
-            "time_step_fs": self.time_step,
-            "relaxation_fs": self.relaxation,
-        }
-
-    def before_forces(self, state: State, step: int) -> State:
-        """Half a kick and a drift."""
-        return self._verlet.before_forces(state, step)
+        return super().settings() | {"integrator": "csvr", "relaxation_fs": self.relaxation}
 
     def after_forces(self, state: State, step: int) -> State:
-        """Half a kick, then the rescaling; what it gives to the kinetic energy is added to the
-        heat.
-        """
-        state = self._verlet.after_forces(state, step)
-        if self._noise is None or self._noise.device != state.device:
-            self._noise = BlockNoise(RESCALING, _normal_and_chi_square, state.device)
-        noise = self._noise.at(step, state.layout.seeds, state.layout.freedom)
+        """Half a kick, then the rescaling; the kinetic energy it gives is added to the heat."""
+        state = super().after_forces(state, step)
+        noise = self._noise.at(step, state.layout.seeds, state.layout.freedom, state.device)
         normal, chi_square = noise[:, 0], noise[:, 1]
         kinetic = kinetic_energy(state)
         keep = math.exp(-self.time_step / self.relaxation)
@@ -177,6 +145,10 @@ class CSVR:
         velocities = state.velocities * scale[state.replica][:, None]
         heat = state.heat + (kinetic_energy(state, velocities) - kinetic)
         return state.replace(velocities=velocities, heat=heat)
+
+
+def _normal(draw: np.random.Generator, n_atoms: int) -> np.ndarray:
+    return draw.standard_normal((BLOCK_STEPS, n_atoms, 3))
 
 
 def _normal_and_chi_square(draw: np.random.Generator, freedom: int) -> np.ndarray:

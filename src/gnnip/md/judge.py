@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from gnnip.errors import GnnipError
-from gnnip.md.neighbours import closest_pair, largest_square
-from gnnip.md.observables import radial_distribution, rdf_errors
-from gnnip.md.stability import REASONS, Criteria, EnvironmentLibrary, Failure, Frame
+from gnnip.md.neighbours import largest_square
+from gnnip.md.observables import mean_radial_distribution, rdf_errors
+from gnnip.md.stability import REASONS, Criteria, Failure, Frame
 from gnnip.md.state import State, kinetic_temperature
+from gnnip.md.structures import closest_pair
 from gnnip.models.elements import COVALENT_RADII
 
 #: for each row of the batch that has failed: reasons and sentences
@@ -23,13 +24,10 @@ Verdicts = dict[int, list[tuple[str, str]]]
 class Judge:
     """Applies `Criteria`; its only memory are the windows of the RDF criterion."""
 
-    def __init__(
-        self, criteria: Criteria, time_step: float, environments: EnvironmentLibrary | None
-    ) -> None:
-        """Take the limits, the time step in fs, and the training environments if there are any."""
+    def __init__(self, criteria: Criteria, time_step: float) -> None:
+        """Take the limits, and the time step in fs."""
         self.criteria = criteria
         self.time_step = time_step
-        self.environments = environments
         #: by replica: samples so far in this window, and the sum of their g (pairs, bins)
         self.windows: dict[int, tuple[int, np.ndarray]] = {}
 
@@ -69,28 +67,17 @@ class Judge:
         late = self._equilibrated(step) or self.criteria.equilibration_fs == 0
         for row in range(g):
             found: list[tuple[str, str]] = []
-            if not (
-                math.isfinite(force[row])
-                and math.isfinite(velocity[row])
-                and math.isfinite(energy[row])
-            ):
-                what = "the energy" if not math.isfinite(energy[row]) else "a force or velocity"
-                found.append(("non-finite", f"{what} is not finite"))
+            if not math.isfinite(energy[row]):
+                found.append(("non-finite", "the energy is not finite"))
+            elif not (math.isfinite(force[row]) and math.isfinite(velocity[row])):
+                found.append(("non-finite", "a force or velocity is not finite"))
             if factor is not None and target[row] > 0 and kinetic[row] > factor * target[row]:
-                found.append(
-                    (
-                        "temperature",
-                        f"{kinetic[row]:.4g} K, more than {factor:g} x {target[row]:g} K",
-                    )
-                )
+                text = f"{kinetic[row]:.4g} K, more than {factor:g} x {target[row]:g} K"
+                found.append(("temperature", text))
             low, high = self.criteria.energy_range(state.layout.identifiers[row])
             if late and not low <= energy[row] <= high and math.isfinite(energy[row]):
-                found.append(
-                    (
-                        "energy",
-                        f"potential energy {energy[row]:.6g} eV, outside [{low:.6g}, {high:.6g}]",
-                    )
-                )
+                text = f"potential energy {energy[row]:.6g} eV, outside [{low:.6g}, {high:.6g}]"
+                found.append(("energy", text))
             if found:
                 verdicts[row] = found
         if host[-1]:
@@ -104,8 +91,8 @@ class Judge:
         factor = self.criteria.distance_factor
         assert factor is not None
         for row in range(state.n_replicas):
-            positions, numbers, cell, pbc = structure(state, row)
-            found = closest_pair(positions, COVALENT_RADII[numbers], cell, pbc)
+            structure = state.structure(row)
+            found, numbers = closest_pair(structure), structure[1]
             if found is None:
                 continue
             (i, j), distance = found
@@ -127,16 +114,9 @@ class Judge:
         for row, replica in enumerate(state.layout.identifiers):
             if row in verdicts:
                 continue
-            positions, numbers, cell, pbc = structure(state, row)
+            r_max, bins = float(reference.edges[-1]), len(reference.edges) - 1
             try:
-                now = radial_distribution(
-                    positions[None],
-                    numbers,
-                    cell,
-                    pbc,
-                    r_max=float(reference.edges[-1]),
-                    bins=len(reference.edges) - 1,
-                )
+                now = mean_radial_distribution([state.structure(row)], r_max=r_max, bins=bins)
             except GnnipError as error:
                 verdicts[row] = [("min-distance", str(error))]
                 continue
@@ -165,23 +145,17 @@ class Judge:
     ) -> Failure:
         """Return the story of one failed row: `new` is its first bad state, `old` its last good."""
         found = sorted(found, key=lambda entry: REASONS.index(entry[0]))
-        bad = frame(new, row, step)
-        good = None if old is None else frame(old, row, step - 1)
-        _, numbers, cell, pbc = structure(new, row)
-        pair = closest_pair(bad.positions, COVALENT_RADII[numbers], cell, pbc)
-        if pair is None and good is not None:
-            pair = closest_pair(good.positions, COVALENT_RADII[numbers], cell, pbc)
-        atoms = None if pair is None else pair[0]
-        distance = math.nan if pair is None else pair[1]
+        bad = _frame(new, row, step)
+        good = None if old is None else _frame(old, row, step - 1)
+        _, numbers, cell, pbc = new.structure(row)
+        closest = closest_pair((bad.positions, numbers, cell, pbc))
+        if closest is None and good is not None:
+            closest = closest_pair((good.positions, numbers, cell, pbc))
+        pair, distance = (None, math.nan) if closest is None else closest
         ratio, kinds = math.nan, None
-        if atoms is not None:
-            kinds = (int(numbers[atoms[0]]), int(numbers[atoms[1]]))
+        if pair is not None:
+            kinds = (int(numbers[pair[0]]), int(numbers[pair[1]]))
             ratio = distance / float(COVALENT_RADII[kinds[0]] + COVALENT_RADII[kinds[1]])
-        environment, odd_atom = math.nan, None
-        if self.environments is not None and good is not None:
-            environment, odd_atom = self.environments.strangest(
-                (good.positions, numbers, cell, pbc), atoms
-            )
         return Failure(
             replica=new.layout.identifiers[row],
             seed=new.layout.seeds[row],
@@ -191,7 +165,7 @@ class Judge:
             reason=found[0][0],
             reasons=tuple(reason for reason, _ in found),
             detail="; ".join(text for _, text in found),
-            pair=atoms,
+            pair=pair,
             pair_numbers=kinds,
             pair_distance=distance,
             pair_ratio=ratio,
@@ -200,35 +174,16 @@ class Judge:
             atomic_numbers=numbers,
             cell=cell,
             pbc=pbc,
-            environment_distance=environment,
-            environment_atom=odd_atom,
         )
 
 
-def structure(
-    state: State, row: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Return positions, atomic numbers, cell and pbc (None: open) of one replica."""
-    offsets = state.layout.offsets
-    block = slice(int(offsets[row]), int(offsets[row + 1]))
-    pbc = state.pbc[row].cpu().numpy()
-    cell = state.cell[row].cpu().numpy() if pbc.any() else None
-    return (
-        state.positions[block].cpu().numpy(),
-        state.atomic_numbers[block].cpu().numpy(),
-        cell,
-        pbc if cell is not None else None,
-    )
-
-
-def frame(state: State, row: int, step: int) -> Frame:
+def _frame(state: State, row: int, step: int) -> Frame:
     """Return one replica of a state."""
-    offsets = state.layout.offsets
-    block = slice(int(offsets[row]), int(offsets[row + 1]))
+    atoms = state.layout.atom_slice(row)
     return Frame(
         step=step,
-        positions=state.positions[block].cpu().numpy().copy(),
-        velocities=state.velocities[block].cpu().numpy().copy(),
+        positions=state.positions[atoms].cpu().numpy().copy(),
+        velocities=state.velocities[atoms].cpu().numpy().copy(),
         potential_energy=float(state.energy[row]),
         temperature=float(kinetic_temperature(state)[row]),
     )

@@ -13,7 +13,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from gnnip.errors import ConfigError, StructureError
@@ -58,8 +57,8 @@ class SkinList:
     ) -> None:
         """Take `cutoff` (None: the potential needs no pairs) and `skin` in Angstrom.
 
-        With `contact_factor` pairs closer than that many sums of covalent radii are told; with
-        `replicas_per_call` the replicas are grouped by that many.
+        With `contact_factor`, `edges` says whether a pair is closer than that many sums of
+        covalent radii; with `replicas_per_call` the replicas are grouped by that many.
         """
         if cutoff is not None and not (math.isfinite(cutoff) and cutoff > 0):
             raise ConfigError(
@@ -80,15 +79,24 @@ class SkinList:
         self._lists: list[tuple[torch.Tensor, torch.Tensor | None] | None] = []
         self._groups: dict[int, _Group] = {}
 
+    def fresh(self, state: State, replicas_per_call: int | None = None) -> SkinList:
+        """Return new lists for `state` with the same cutoff, skin and contacts."""
+        lists = SkinList(
+            self.cutoff,
+            self.skin,
+            contact_factor=self.contact_factor,
+            replicas_per_call=replicas_per_call,
+        )
+        lists.update(state, lists.displacement(state).tolist())
+        return lists
+
     def group_rows(self, n_replicas: int) -> list[range]:
         """Rows of the replicas of each force call."""
         size = self.replicas_per_call or max(n_replicas, 1)
         return [range(first, min(first + size, n_replicas)) for first in range(0, n_replicas, size)]
 
     def displacement(self, state: State) -> torch.Tensor:
-        """Largest squared displacement of each replica since its list was built (g,); infinite
-        where none is.
-        """
+        """Largest squared displacement (g,) since each list was built; infinite without a list."""
         if self._reference is None:
             self._reference = torch.full_like(state.positions, torch.nan)
             self._lists = [None] * state.n_replicas
@@ -103,21 +111,15 @@ class SkinList:
         limit = (0.5 * self.skin) ** 2
         failed: dict[int, StructureError] = {}
         stale = [row for row, moved in enumerate(displacement) if not moved <= limit]
-        radius = self._radius(state)
-        if not stale or radius is None:
+        radius = self._radius(state) if stale else None
+        if radius is None:
             return failed
         assert self._reference is not None
         reference = self._reference.clone()
-        offsets = state.layout.offsets
         for row in stale:
-            block = slice(int(offsets[row]), int(offsets[row + 1]))
-            pbc = state.pbc[row].cpu().numpy()
-            cell = state.cell[row].cpu().numpy() if pbc.any() else None
-            positions = state.positions[block].cpu().numpy()
+            positions, _, cell, pbc = state.structure(row)
             try:
-                index, shift = neighbour_list(
-                    positions, radius + self.skin, cell, pbc if cell is not None else None
-                )
+                index, shift = neighbour_list(positions, radius + self.skin, cell, pbc)
             except StructureError as error:
                 failed[row] = error
                 continue
@@ -125,7 +127,8 @@ class SkinList:
                 torch.as_tensor(index, device=state.device),
                 None if shift is None else torch.as_tensor(shift, device=state.device),
             )
-            reference[block] = state.positions[block]
+            atoms = state.layout.atom_slice(row)
+            reference[atoms] = state.positions[atoms]
             self.rebuilds += 1
         self._reference = reference
         for number, rows in enumerate(self.group_rows(state.n_replicas)):
@@ -168,13 +171,8 @@ class SkinList:
         source, target = group.source[keep], group.target[keep]
         new_number = inside.cumsum(0) - 1
         by_source = new_number[group.by_source[inside[group.by_source]]]
-        adjacency = Adjacency(
-            source,
-            target,
-            _offsets(target, group.n_atoms),
-            by_source,
-            _offsets(source, group.n_atoms),
-        )
+        by_target, from_source = (_offsets(nodes, group.n_atoms) for nodes in (target, source))
+        adjacency = Adjacency(source, target, by_target, by_source, from_source)
         edges = Edges(
             edge_index=torch.stack([source, target]),
             edge_shift=None if group.shift is None else group.shift[keep],
@@ -192,20 +190,17 @@ class SkinList:
 
     def _join(self, state: State, rows: range) -> _Group:
         offsets = state.layout.offsets
-        first = int(offsets[rows.start])
-        lists = [self._lists[row] for row in rows]
-        index, shifts = [], []
-        for row, entry in zip(rows, lists, strict=True):
-            assert entry is not None
-            index.append(entry[0] + (int(offsets[row]) - first))
-            shifts.append(
-                entry[1]
-                if entry[1] is not None
-                else entry[0].new_zeros((entry[0].shape[1], 3)).double()
-            )
-        periodic = any(entry is not None and entry[1] is not None for entry in lists)
-        joined = torch.cat(index, dim=1)
-        n_atoms = int(offsets[rows.stop]) - first
+        first, n_atoms = int(offsets[rows.start]), int(offsets[rows.stop] - offsets[rows.start])
+        lists = [entry for entry in self._lists[rows.start : rows.stop] if entry is not None]
+        periodic = any(shift is not None for _, shift in lists)
+        shifts = [
+            index.new_zeros((index.shape[1], 3)).double() if shift is None else shift
+            for index, shift in lists
+        ]
+        starts = offsets[rows.start : rows.stop] - first
+        joined = torch.cat(
+            [index + int(start) for (index, _), start in zip(lists, starts, strict=True)], dim=1
+        )
         contact = None
         if self.contact_factor is not None:
             numbers = state.atomic_numbers[first : first + n_atoms]
@@ -223,9 +218,7 @@ class SkinList:
 
 
 def largest_square(vectors: torch.Tensor, state: State) -> torch.Tensor:
-    """Largest squared length of the per-atom `vectors` (n, 3) in each replica (g,); infinite where
-    one is not finite.
-    """
+    """Largest squared length of `vectors` (n, 3) in each replica (g,); infinite if any is NaN."""
     square = torch.nan_to_num(_square(vectors), nan=torch.inf)
     return square.new_zeros(state.n_replicas).scatter_reduce(0, state.replica, square, "amax")
 
@@ -238,68 +231,3 @@ def _square(vectors: torch.Tensor) -> torch.Tensor:
 def _offsets(nodes: torch.Tensor, n_nodes: int) -> torch.Tensor:
     counts = torch.bincount(nodes, minlength=n_nodes)
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-
-
-def closest_pair(
-    positions: np.ndarray,
-    radii: np.ndarray,
-    cell: np.ndarray | None,
-    pbc: np.ndarray | None,
-) -> tuple[tuple[int, int], float] | None:
-    """Return the pair of atoms (i, j) closest in units of the sum of their `radii` (n,), and its
-    distance in Angstrom.
-
-    Positions (n, 3) and cell (3, 3) in Angstrom; images count, also those of one atom. None for a
-    single open atom, positions that are not finite, or a large structure without a pair within two
-    sums of radii.
-    """
-    if not np.isfinite(positions).all() or (len(positions) < 2 and cell is None):
-        return None
-    if len(positions) > 2000:
-        return _closest_listed(positions, radii, cell, pbc)
-    shifts = np.zeros((1, 3))
-    points = positions
-    if cell is not None and pbc is not None and pbc.any():
-        # wrapped along the periodic vectors, one image each way holds the closest pair of any cell
-        # that is not extreme
-        fractional = positions @ np.linalg.inv(_with_open_axes(cell))
-        points = positions - np.where(pbc, np.floor(fractional), 0.0) @ cell
-        reach = [(-1, 0, 1) if p else (0,) for p in pbc]
-        shifts = np.array([(a, b, c) for a in reach[0] for b in reach[1] for c in reach[2]]) @ cell
-    best: tuple[tuple[int, int], float, float] | None = None
-    for i in range(len(points)):
-        distances = np.linalg.norm(points[None, :, :] + shifts[:, None, :] - points[i], axis=2)
-        distances[(shifts == 0.0).all(axis=1), i] = np.inf
-        ratio = distances / (radii[i] + radii)
-        image, j = np.unravel_index(int(ratio.argmin()), ratio.shape)
-        if best is None or ratio[image, j] < best[2]:
-            best = (
-                (min(i, int(j)), max(i, int(j))),
-                float(distances[image, j]),
-                float(ratio[image, j]),
-            )
-    return None if best is None else best[:2]
-
-
-def _closest_listed(
-    positions: np.ndarray, radii: np.ndarray, cell: np.ndarray | None, pbc: np.ndarray | None
-) -> tuple[tuple[int, int], float] | None:
-    try:
-        index, shift = neighbour_list(positions, 2.0 * float(radii.max()), cell, pbc)
-    except StructureError:  # coinciding atoms, named in the reason of the failure
-        return None
-    if index.shape[1] == 0:
-        return None
-    vectors = positions[index[0]] - positions[index[1]] + (0.0 if shift is None else shift)
-    distances = np.linalg.norm(vectors, axis=1)
-    best = int((distances / (radii[index[0]] + radii[index[1]])).argmin())
-    i, j = sorted((int(index[0, best]), int(index[1, best])))
-    return (i, j), float(distances[best])
-
-
-def _with_open_axes(cell: np.ndarray) -> np.ndarray:
-    vectors = np.array(cell)
-    for axis in np.flatnonzero(np.linalg.norm(vectors, axis=1) < 1e-12):
-        others = np.delete(vectors, axis, axis=0)
-        vectors[axis] = np.linalg.svd(others)[2][-1]
-    return vectors

@@ -33,6 +33,13 @@ class OrderTest:
     exponent_error: float  #: standard error over the replicas; NaN for one
 
 
+def straight_line(time: np.ndarray, energy: np.ndarray) -> tuple[float, float]:
+    """Return slope and RMS deviation of a straight line through `energy` (m,) over `time` (m,)."""
+    time, energy = time - time.mean(), energy - energy.mean()
+    line = np.polyfit(time, energy, 1)
+    return float(line[0]), float(np.sqrt(np.mean((energy - np.polyval(line, time)) ** 2)))
+
+
 def nve_order_test(
     potential: Any,
     state: State,
@@ -70,12 +77,9 @@ def nve_order_test(
         for row, trajectory in enumerate(run.trajectories):
             if trajectory.failure is not None:
                 continue
-            time = trajectory.series["time_fs"]
             energy = trajectory.series["conserved_energy_ev"] * 1000.0 / counts[row]
-            line = np.polyfit(time - time.mean(), energy - energy.mean(), 1)
-            residual = energy - energy.mean() - np.polyval(line, time - time.mean())
-            fluctuation[k, row] = float(np.sqrt(np.mean(residual**2)))
-            drift[k, row] = float(line[0]) * 1000.0
+            slope, scatter = straight_line(trajectory.series["time_fs"], energy)
+            fluctuation[k, row], drift[k, row] = scatter, slope * 1000.0
     with np.errstate(divide="ignore"):
         logs = np.log(fluctuation)
     centred = np.log(steps) - np.log(steps).mean()

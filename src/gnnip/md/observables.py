@@ -9,19 +9,16 @@ Angstrom (Fu et al., arXiv 2210.07237) and the percentage of the integral of |g_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from gnnip.errors import DataError, StructureError
-from gnnip.graphs import neighbour_list
+from gnnip.errors import DataError
+from gnnip.md.structures import Pair, Structure, neighbour_vectors, shortest_lattice_vector
 
-Pair = tuple[int, int]
 Triplet = tuple[int, int, int]
-#: positions (n, 3) in Angstrom, atomic numbers (n,), cell (3, 3) or None, pbc or None
-Structure = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
 Key = TypeVar("Key")
 
 
@@ -42,9 +39,7 @@ class RadialDistribution:
 
 @dataclass(frozen=True)
 class AngularDistribution:
-    """Probability density of the angle at a centre between two neighbours; keys (centre, smaller
-    end, larger end).
-    """
+    """Probability density of the angle at a centre; keys (centre, smaller end, larger end)."""
 
     edges: np.ndarray  #: (bins + 1,) radians, 0 to pi
     p: Mapping[Triplet, np.ndarray]  #: (bins,) per radian
@@ -101,22 +96,11 @@ class MeanSquareDisplacement:
         }
 
 
-def shortest_lattice_vector(cell: np.ndarray) -> float:
-    """Length of the shortest lattice vector of `cell` (3, 3), among combinations of up to 3 of
-    each; Angstrom.
-    """
-    grid = np.array([(a, b, c) for a in range(-3, 4) for b in range(-3, 4) for c in range(-3, 4)])
-    lengths = np.linalg.norm(
-        grid[np.any(grid != 0, axis=1)] @ np.asarray(cell, dtype=np.float64), axis=1
-    )
-    return float(lengths.min())
-
-
 def radial_distribution(
     frames: np.ndarray,
     numbers: np.ndarray,
     cell: np.ndarray | None = None,
-    pbc: np.ndarray | bool | None = None,
+    pbc: np.ndarray | None = None,
     *,
     r_max: float | None = None,
     bins: int = 200,
@@ -143,13 +127,8 @@ def radial_distribution(
     n_kinds = len(species)
     histogram = np.zeros((n_kinds * n_kinds, bins))
     for positions in frames:
-        index, shift = neighbour_list(positions, r_max, cell, _flags(pbc, periodic))
-        vectors = positions[index[0]] - positions[index[1]] + (0.0 if shift is None else shift)
-        slot = np.minimum((np.linalg.norm(vectors, axis=1) * (bins / r_max)).astype(int), bins - 1)
-        channel = kind[index[1]] * n_kinds + kind[index[0]]
-        histogram += np.bincount(channel * bins + slot, minlength=histogram.size).reshape(
-            histogram.shape
-        )
+        index, _, r = neighbour_vectors((positions, numbers, cell, pbc), r_max)
+        _count(histogram, kind[index[1]] * n_kinds + kind[index[0]], r, r_max)
     counts = np.bincount(kind)
     shell = 4.0 / 3.0 * np.pi * np.diff(edges**3)
     g: dict[Pair, np.ndarray] = {}
@@ -169,7 +148,7 @@ def angular_distribution(
     frames: np.ndarray,
     numbers: np.ndarray,
     cell: np.ndarray | None = None,
-    pbc: np.ndarray | bool | None = None,
+    pbc: np.ndarray | None = None,
     *,
     cutoff: float | Mapping[Pair, float],
     bins: int = 90,
@@ -181,44 +160,26 @@ def angular_distribution(
     out. Raises DataError for no frames.
     """
     frames, numbers = _check_frames(frames, numbers)
-    limits = (
-        None
-        if isinstance(cutoff, int | float)
-        else {tuple(sorted(k)): v for k, v in cutoff.items()}
-    )
-    longest = float(cutoff) if limits is None else max(limits.values())  # type: ignore[arg-type]
+    longest = float(cutoff if isinstance(cutoff, int | float) else max(cutoff.values()))
     edges = np.linspace(0.0, np.pi, bins + 1)
     species, kind = np.unique(numbers, return_inverse=True)
     n_kinds = len(species)
     histogram = np.zeros((n_kinds**3, bins))
-    table = np.full((n_kinds, n_kinds), longest)
-    if limits is not None:
-        for a in range(n_kinds):
-            for b in range(n_kinds):
-                table[a, b] = limits.get(
-                    (int(min(species[a], species[b])), int(max(species[a], species[b]))), 0.0
-                )
+    limits = _cutoffs(cutoff, species)
     for positions in frames:
-        index, shift = neighbour_list(positions, longest, cell, _flags(pbc, cell is not None))
-        vectors = positions[index[0]] - positions[index[1]] + (0.0 if shift is None else shift)
-        r = np.linalg.norm(vectors, axis=1)
-        close = r < table[kind[index[1]], kind[index[0]]]
+        index, vectors, r = neighbour_vectors((positions, numbers, cell, pbc), longest)
+        close = r < limits[kind[index[1]], kind[index[0]]]
         source, target, units = index[0][close], index[1][close], vectors[close] / r[close, None]
         first, second = _pairs_of_edges(target, len(positions))
         cosine = np.clip(np.einsum("ij,ij->i", units[first], units[second]), -1.0, 1.0)
-        slot = np.minimum((np.arccos(cosine) * (bins / np.pi)).astype(int), bins - 1)
         ends = np.sort(np.stack([kind[source[first]], kind[source[second]]]), axis=0)
         channel = (kind[target[first]] * n_kinds + ends[0]) * n_kinds + ends[1]
-        histogram += np.bincount(channel * bins + slot, minlength=histogram.size).reshape(
-            histogram.shape
-        )
+        _count(histogram, channel, np.arccos(cosine), np.pi)
     p: dict[Triplet, np.ndarray] = {}
     for channel, counts in enumerate(histogram):
         if counts.sum() > 0:
-            centre, rest = divmod(channel, n_kinds * n_kinds)
-            b, c = divmod(rest, n_kinds)
-            key = (int(species[centre]), int(species[b]), int(species[c]))
-            p[key] = counts / (counts.sum() * (edges[1] - edges[0]))
+            centre, *ends = species[list(np.unravel_index(channel, (n_kinds,) * 3))].tolist()
+            p[centre, ends[0], ends[1]] = counts / (counts.sum() * (edges[1] - edges[0]))
     return AngularDistribution(edges, p)
 
 
@@ -258,9 +219,7 @@ def mean_angular_distribution(
 
 
 def _by_system(structures: Sequence[Structure]) -> list[tuple[np.ndarray, Any, Any, Any]]:
-    """Return (frames (t, n, 3), numbers, cell, pbc) of the structures that share all but the
-    positions, in order of appearance.
-    """
+    """Return (frames (t, n, 3), numbers, cell, pbc) of structures that differ in positions only."""
     if not structures:
         raise DataError("An average needs at least one structure.")
     groups: dict[Any, tuple[list[np.ndarray], Any]] = {}
@@ -281,28 +240,6 @@ def _weighted(parts: Sequence[tuple[int, Mapping[Key, np.ndarray]]]) -> dict[Key
         key: np.sum([count * part[key] for count, part in parts if key in part], axis=0) / total
         for key in keys
     }
-
-
-def shortest_distances(structures: Iterable[Structure], r_max: float = 4.0) -> dict[Pair, float]:
-    """Return the shortest distance (Angstrom) of each pair of elements that comes closer than
-    `r_max` anywhere in the structures; those that cannot be measured are left out.
-    """
-    shortest: dict[Pair, float] = {}
-    for positions, numbers, cell, pbc in structures:
-        if not np.isfinite(positions).all():
-            continue
-        try:
-            index, shift = neighbour_list(positions, r_max, cell, _flags(pbc, cell is not None))
-        except StructureError:  # coinciding atoms
-            continue
-        vectors = positions[index[0]] - positions[index[1]] + (0.0 if shift is None else shift)
-        r = np.linalg.norm(vectors, axis=1)
-        kinds = np.sort(np.asarray(numbers)[index], axis=0)
-        for pair in np.unique(kinds, axis=1).T:
-            key = (int(pair[0]), int(pair[1]))
-            closest = float(r[(kinds == pair[:, None]).all(axis=0)].min())
-            shortest[key] = min(closest, shortest.get(key, np.inf))
-    return shortest
 
 
 def vibrational_density_of_states(
@@ -381,10 +318,7 @@ def rdf_errors(
         found = g.g.get(pair, np.zeros_like(expected))
         integral = float(np.abs(found - expected).sum() * width)
         norm = float(np.abs(expected - (1.0 if reference.density else 0.0)).sum() * width)
-        result[pair] = {
-            "integral_angstrom": integral,
-            "percent": 100.0 * min(1.0, integral / norm) if norm > 0 else 100.0 * (integral > 0),
-        }
+        result[pair] = {"integral_angstrom": integral, "percent": _percent(integral, norm)}
     return result
 
 
@@ -409,7 +343,7 @@ def adf_errors(
         norm = _wasserstein(expected, uniform, width)
         result[key] = {
             "integral": float(np.abs(p.p[key] - expected).sum() * width),
-            "percent": 100.0 * min(1.0, distance / norm) if norm > 0 else 100.0 * (distance > 0),
+            "percent": _percent(distance, norm),
         }
     return result
 
@@ -438,23 +372,8 @@ def vdos_error(spectrum: Spectrum, reference: Spectrum) -> dict[str, float]:
     distance = _wasserstein(ours, theirs, width)
     return {
         "integral": float(np.abs(ours - theirs).sum() * width),
-        "percent": 100.0 * min(1.0, distance / sigma) if sigma > 0 else 100.0 * (distance > 0),
+        "percent": _percent(distance, sigma),
     }
-
-
-def noise_floor(
-    compute: Callable[[np.ndarray], Any], errors: Callable[[Any, Any], Any], reference: np.ndarray
-) -> Any:
-    """Return what `errors` finds between the two halves of the reference's own frames (t, ...).
-
-    `compute` maps frames to a distribution, e.g. ``lambda x: radial_distribution(x, numbers,
-    cell)``. A model's error below this cannot be told from sampling noise. Half the frames give a
-    floor that is a little too high, the safe side.
-    """
-    half = len(reference) // 2
-    if half < 1:
-        raise DataError("A noise floor needs at least two frames of the reference.")
-    return errors(compute(reference[:half]), compute(reference[half : 2 * half]))
 
 
 def _wasserstein(p: np.ndarray, q: np.ndarray, width: float) -> float:
@@ -473,8 +392,25 @@ def _pairs_of_edges(target: np.ndarray, n_atoms: int) -> tuple[np.ndarray, np.nd
     return first, first + 1 + step
 
 
-def _flags(pbc: np.ndarray | bool | None, periodic: bool) -> np.ndarray | bool | None:
-    return None if not periodic else (True if pbc is None else pbc)
+def _percent(distance: float, norm: float) -> float:
+    """Return a distance in percent of its norm, 100 at most."""
+    return 100.0 * (min(1.0, distance / norm) if norm > 0 else distance > 0)
+
+
+def _count(histogram: np.ndarray, channel: np.ndarray, values: np.ndarray, top: float) -> None:
+    """Add the values, from 0 to `top`, to the bins (channels, bins) of their channels."""
+    bins = histogram.shape[1]
+    slot = np.minimum((values * (bins / top)).astype(int), bins - 1)
+    counts = np.bincount(channel * bins + slot, minlength=histogram.size)
+    histogram += counts.reshape(histogram.shape)
+
+
+def _cutoffs(cutoff: float | Mapping[Pair, float], species: np.ndarray) -> np.ndarray:
+    """Return the cutoff of each pair of species (s, s); zero for pairs that are left out."""
+    if isinstance(cutoff, int | float):
+        return np.full((len(species), len(species)), float(cutoff))
+    limits = {tuple(sorted(pair)): limit for pair, limit in cutoff.items()}
+    return np.array([[limits.get((min(a, b), max(a, b)), 0.0) for b in species] for a in species])
 
 
 def _check_frames(frames: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,4 @@
-"""What moves the atoms: a potential of the contract, batched, or an ASE calculator, one replica
-after the other.
-"""
+"""What moves the atoms: a batched potential, or an ASE calculator for one replica at a time."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ class EvaluationError(GnnipError):
 
 
 class ForceField(Protocol):
-    """Energies (g,) in eV and forces (n, 3) in eV/Angstrom of the replicas of a state, both
-    float64.
-    """
+    """Energies (g,) in eV and forces (n, 3) in eV/Angstrom of all replicas, both float64."""
 
     cutoff: float | None  #: Angstrom; None when no neighbour list is needed
 
@@ -36,9 +32,7 @@ class ContractForceField:
     """Any potential of `gnnip.models`, evaluated on all replicas at once in its own precision."""
 
     def __init__(self, model: Any) -> None:
-        """Take a module with `cutoff` (Angstrom) and ``forward(GraphBatch)``; it is put into
-        evaluation mode.
-        """
+        """Take a module with `cutoff` (Angstrom); it is put into evaluation mode."""
         self.model = model.eval()
         self.cutoff: float | None = float(model.cutoff)
         tensors = list(model.parameters()) + list(model.buffers())
@@ -88,9 +82,7 @@ class AseForceField:
     cutoff: float | None = None
 
     def __init__(self, calculator: Any | Sequence[Any] | Callable[[int], Any]) -> None:
-        """Take one calculator for all replicas, a sequence of one each, or a function that makes
-        one.
-        """
+        """Take one calculator for all replicas, one for each, or a function that makes them."""
         self._given = calculator
         self._made: dict[int, Any] = {}
 
@@ -113,16 +105,14 @@ class AseForceField:
         from ase import Atoms
 
         energies, forces = [], []
-        offsets = state.layout.offsets
         for row, identifier in enumerate(state.layout.identifiers):
-            block = slice(int(offsets[row]), int(offsets[row + 1]))
-            periodic = state.pbc[row].cpu().numpy()
+            positions, numbers, cell, pbc = state.structure(row)
             atoms = Atoms(
-                numbers=state.atomic_numbers[block].cpu().numpy(),
-                positions=state.positions[block].cpu().numpy(),
-                masses=state.masses[block].cpu().numpy(),
-                cell=state.cell[row].cpu().numpy() if periodic.any() else None,
-                pbc=periodic,
+                numbers=numbers,
+                positions=positions,
+                masses=state.masses[state.layout.atom_slice(row)].cpu().numpy(),
+                cell=cell,
+                pbc=pbc,
                 calculator=self._calculator(identifier),
             )
             energies.append(float(atoms.get_potential_energy()))
@@ -134,24 +124,18 @@ class AseForceField:
 
 
 def as_force_field(potential: Any) -> ForceField:
-    """Wrap a contract potential or ASE calculator(s); force fields pass through; ConfigError for
-    anything else.
-    """
+    """Wrap a potential or ASE calculators; ConfigError for what gives no energies and forces."""
     if isinstance(potential, torch.nn.Module):
         if not hasattr(potential, "cutoff"):
             raise ConfigError(
                 f"{type(potential).__name__} has no cutoff: give a potential of gnnip.models."
             )
         return ContractForceField(potential)
-    if isinstance(potential, ContractForceField | AseForceField):
-        return potential
     if hasattr(potential, "cutoff") and callable(potential):
         return potential
-    if (
-        hasattr(potential, "get_potential_energy")
-        or callable(potential)
-        or isinstance(potential, list | tuple)
-    ):
+    if hasattr(potential, "get_potential_energy") or callable(potential):
+        return AseForceField(potential)
+    if isinstance(potential, list | tuple):
         return AseForceField(potential)
     raise ConfigError(
         f"{type(potential).__name__} cannot drive dynamics: give a potential of gnnip.models "

@@ -24,32 +24,28 @@ def generator(seed: int, purpose: int, block: int) -> np.random.Generator:
 
 
 class BlockNoise:
-    """Noise of the current block of steps for all replicas; drawn again when block or replicas
-    change.
-    """
+    """Noise of the current block of steps; drawn again when the block or the replicas change."""
 
     def __init__(
-        self,
-        purpose: int,
-        draw: Callable[[np.random.Generator, int], np.ndarray],
-        device: torch.device,
+        self, purpose: int, draw: Callable[[np.random.Generator, int], np.ndarray]
     ) -> None:
         """Take the stream and a function (generator, size of a replica) -> (BLOCK_STEPS, ...)."""
         self._purpose = purpose
         self._draw = draw
-        self.device = device
         self._key: tuple[object, ...] | None = None
         self._values = torch.empty(0)
 
-    def at(self, step: int, seeds: Sequence[int], sizes: Sequence[int]) -> torch.Tensor:
+    def at(
+        self, step: int, seeds: Sequence[int], sizes: Sequence[int], device: torch.device
+    ) -> torch.Tensor:
         """Return the noise of one step, replicas joined along the first axis."""
         block, row = divmod(step, BLOCK_STEPS)
-        key = (block, tuple(seeds), tuple(sizes))
+        key = (block, tuple(seeds), tuple(sizes), device)
         if key != self._key:
             drawn = [
                 self._draw(generator(seed, self._purpose, block), size)
                 for seed, size in zip(seeds, sizes, strict=True)
             ]
-            self._values = torch.as_tensor(np.concatenate(drawn, axis=1), device=self.device)
+            self._values = torch.as_tensor(np.concatenate(drawn, axis=1), device=device)
             self._key = key
         return self._values[row]

@@ -10,9 +10,8 @@ identity.
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +28,12 @@ from gnnip.md.checkpoint import (
     write_checkpoint,
 )
 from gnnip.md.integrators import Integrator
-from gnnip.md.judge import Judge, Verdicts, structure
+from gnnip.md.judge import Judge, Verdicts
 from gnnip.md.neighbours import SkinList, largest_square
 from gnnip.md.potentials import as_force_field
-from gnnip.md.stability import Criteria, EnvironmentLibrary, Failure
+from gnnip.md.stability import Criteria, Failure
 from gnnip.md.state import State, kinetic_energy, kinetic_temperature
 from gnnip.md.trajectory import (
-    SERIES,
     Recorder,
     Trajectory,
     failure_from_record,
@@ -43,7 +41,11 @@ from gnnip.md.trajectory import (
     join_segments,
     joined_segments,
     read_trajectory,
+    trajectory_of,
 )
+
+#: in the folder of a run
+_CHECKPOINT, _TRAJECTORY, _SEGMENT = "checkpoint.npz", "trajectory.h5", "segments/{:06d}.h5"
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,29 @@ class Result:
     atom_steps: int  #: atoms moved, times steps, in this process
     wall_s: float
 
-    def survival(self) -> tuple[list[float], list[bool]]:
-        """Return for each replica the time under observation (fs) and whether it failed, as
-        `survival_curve` takes them.
-        """
-        replicas = sorted(self.final)
-        times = [self.failures[r].time_fs if r in self.failures else self.time_fs for r in replicas]
-        return times, [r in self.failures for r in replicas]
-
 
 class Simulation:
-    """Moves the replicas of a state; resumes by itself from the checkpoint in `folder`."""
+    """Moves the replicas of a state; resumes by itself from the checkpoint in `folder`.
+
+    Parameters
+    ----------
+    potential : of `gnnip.models` (on the device of the state), or an ASE calculator, a sequence of
+        one per replica, or a function that makes one from the replica's number.
+    criteria : when a replica counts as failed; default `Criteria()`.
+    skin : Angstrom added to the cutoff of the neighbour lists.
+    replicas_per_call : replicas per force call, all when absent; fewer need less memory, one makes
+        replicas independent to the last bit with any model.
+    record_every, frame_every : steps between rows of the time series, and between stored frames
+        (None: no frames).
+    frame_precision : of stored frames; the checkpoint is always double.
+    folder : where checkpoint and trajectory go; without it everything stays in memory.
+    checkpoint_every : steps.
+
+    Raises
+    ------
+    ConfigError : an interval below one step, or an unknown precision.
+    CheckpointError : the folder holds another run.
+    """
 
     def __init__(
         self,
@@ -80,7 +94,6 @@ class Simulation:
         integrator: Integrator,
         *,
         criteria: Criteria | None = None,
-        environments: EnvironmentLibrary | None = None,
         skin: float = 1.0,
         replicas_per_call: int | None = None,
         record_every: int = 10,
@@ -89,73 +102,42 @@ class Simulation:
         folder: str | Path | None = None,
         checkpoint_every: int = 1000,
     ) -> None:
-        """Set up a run.
-
-        Parameters
-        ----------
-        potential : of `gnnip.models` (on the device of the state), or an ASE calculator, a sequence
-            of one per replica, or a function that makes one from the replica's number.
-        criteria : when a replica counts as failed; default `Criteria()`.
-        environments : training environments for the autopsy.
-        skin : Angstrom added to the cutoff of the neighbour lists.
-        replicas_per_call : replicas per force call, all when absent; fewer need less memory, one
-            makes replicas independent to the last bit with any model.
-        record_every, frame_every : steps between rows of the time series, and between stored frames
-            (None: no frames).
-        frame_precision : of stored frames; the checkpoint is always double.
-        folder : where checkpoint and trajectory go; without it everything stays in memory.
-        checkpoint_every : steps.
-
-        Raises
-        ------
-        ConfigError : an interval below one step.
-        CheckpointError : the folder holds another run.
-        """
-        for name, value in (
-            ("record_every", record_every),
-            ("frame_every", 1 if frame_every is None else frame_every),
-            ("checkpoint_every", checkpoint_every),
-        ):
-            if value < 1:
-                raise ConfigError(f"{name} must be at least one step, found {value}.")
-        if frame_precision not in ("float32", "float64"):
-            raise ConfigError(
-                f"frame_precision must be 'float32' or 'float64', found {frame_precision!r}."
-            )
+        """Set up a run, or take up the one in `folder`."""
+        self._intervals = {"record_every": record_every, "frame_every": frame_every}
+        self._checkpoint_every = checkpoint_every
+        for name, steps in {**self._intervals, "checkpoint_every": checkpoint_every}.items():
+            if steps is not None and steps < 1:
+                raise ConfigError(f"{name} must be at least one step, found {steps}.")
+        self._recorder = Recorder(frame_precision)
         self.criteria = Criteria() if criteria is None else criteria
         self.integrator = integrator
         self.step = 0
         self.failures: dict[int, Failure] = {}
-        if not integrator.keeps_momentum:
-            state = state.with_free_momentum()
-        self._start = state
-        self._state = state
+        self._start = state if integrator.keeps_momentum else state.with_free_momentum()
+        self._state = self._start
         self._frozen: dict[int, State] = {}
         self._force_field = as_force_field(potential)
-        self._judge = Judge(self.criteria, integrator.time_step, environments)
+        self._judge = Judge(self.criteria, integrator.time_step)
         self._list = SkinList(
             self._force_field.cutoff,
             skin,
             contact_factor=self.criteria.distance_factor,
             replicas_per_call=replicas_per_call,
         )
-        self._record_every, self._frame_every = record_every, frame_every
-        self._recorder = Recorder(frame_precision)
         self._folder = None if folder is None else Path(folder)
-        self._checkpoint_every = checkpoint_every
-        self._segments = 0
-        self._atom_steps = 0
-        settings = {
-            **integrator.settings(),
-            "cutoff_angstrom": self._force_field.cutoff,
-            "record_every": record_every,
-            "frame_every": frame_every,
-        }
-        self._settings = settings
-        self._fingerprint = fingerprint(state, settings)
+        self._segments = self._atom_steps = 0
         self._started = False
-        if self._folder is not None and self._checkpoint.exists():
+        if self._folder is not None and self._file(_CHECKPOINT).exists():
             self._restore()
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What drives the run, for the trajectory's attributes and to know its checkpoint by."""
+        return {
+            **self.integrator.settings(),
+            "cutoff_angstrom": self._force_field.cutoff,
+            **self._intervals,
+        }
 
     @property
     def time_fs(self) -> float:
@@ -167,15 +149,9 @@ class Simulation:
         """State of the replicas that are alive."""
         return self._state
 
-    @property
-    def _checkpoint(self) -> Path:
+    def _file(self, name: str) -> Path:
         assert self._folder is not None
-        return self._folder / "checkpoint.npz"
-
-    @property
-    def _trajectory(self) -> Path:
-        assert self._folder is not None
-        return self._folder / "trajectory.h5"
+        return self._folder / name
 
     def run(
         self,
@@ -221,14 +197,21 @@ class Simulation:
         if self._folder is not None:
             self._save()
             self._join()
+        return self._result(finished, began)
+
+    def _result(self, finished: bool, began: float) -> Result:
+        if self._folder is None:
+            path, trajectories = None, self._trajectories(self._recorder.arrays())
+        else:
+            path, trajectories = self._file(_TRAJECTORY), read_trajectory(self._file(_TRAJECTORY))
         return Result(
             step=self.step,
             time_fs=self.time_fs,
             finished=finished,
             failures=dict(sorted(self.failures.items())),
             final=self._final(),
-            trajectories=self._collect(),
-            path=None if self._folder is None else self._trajectory,
+            trajectories=trajectories,
+            path=path,
             rebuilds=self._list.rebuilds,
             atom_steps=self._atom_steps,
             wall_s=time.monotonic() - began,
@@ -236,65 +219,39 @@ class Simulation:
 
     def _first_forces(self) -> None:
         state = self._state
-        failed: dict[int, GnnipError] = {}
-        failed.update(self._list.update(state, self._list.displacement(state).tolist()))
-        for row, error in failed.items():
-            raise type(error)(f"replica {state.layout.identifiers[row]} cannot start: {error}")
+        _refuse_start(state, self._list.update(state, self._list.displacement(state).tolist()))
         state, refused, touching = self._forces(state)
-        for row, error in refused.items():
-            raise type(error)(f"replica {state.layout.identifiers[row]} cannot start: {error}")
-        self._state = state
+        _refuse_start(state, refused)
         verdicts = self._judge.whole_step(state, touching, 0)
-        self._state = self._remove(verdicts, None, state)
+        self._state, _ = self._remove(verdicts, None, state)
         self._record()
 
     def _advance(self) -> None:
-        old = self._state
-        new = self.integrator.before_forces(old, self.step)
+        old: State | None = self._state
+        new = self.integrator.before_forces(self._state, self.step)
         self.step += 1
-        moved = largest_square(new.positions - old.positions, new)
-        drifted = self._list.displacement(new)
-        both = torch.stack([moved, drifted]).tolist()
-        verdicts = self._judge.move(both[0])
-        if verdicts:
-            kept = [row for row in range(new.n_replicas) if row not in verdicts]
-            new, old = self._remove(verdicts, old, new), old.select(kept)
-            both[1] = [both[1][row] for row in kept]
+        moved = largest_square(new.positions - self._state.positions, new)
+        moved, drifted = torch.stack([moved, self._list.displacement(new)]).tolist()
+        verdicts = self._judge.move(moved)
+        drifted = [square for row, square in enumerate(drifted) if row not in verdicts]
+        new, old = self._remove(verdicts, old, new)
         if new.n_replicas:
-            new, old = self._refresh_lists(old, new, both[1])
+            verdicts = _all_for("min-distance", self._list.update(new, drifted))
+            new, old = self._remove(verdicts, old, new)
         if new.n_replicas:
-            new, old, touching = self._refresh_forces(old, new)
+            new, refused, touching = self._forces(new)
+            new, old = self._remove(_all_for("evaluation", refused), old, new)
         if new.n_replicas:
             new = self.integrator.after_forces(new, self.step - 1)
             self._atom_steps += sum(new.layout.counts)
             verdicts = self._judge.whole_step(new, touching, self.step)
             self._judge.rdf(new, self.step, verdicts)
-            new = self._remove(verdicts, old, new)
+            new, _ = self._remove(verdicts, old, new)
         self._state = new
         self._record()
 
-    def _refresh_lists(
-        self, old: State, new: State, drifted: Sequence[float]
-    ) -> tuple[State, State]:
-        refused = self._list.update(new, drifted)
-        if not refused:
-            return new, old
-        kept = [row for row in range(new.n_replicas) if row not in refused]
-        verdicts = {row: [("min-distance", str(error))] for row, error in refused.items()}
-        return self._remove(verdicts, old, new), old.select(kept)
-
-    def _refresh_forces(self, old: State, new: State) -> tuple[State, State, list[torch.Tensor]]:
-        new, refused, touching = self._forces(new)
-        if not refused:
-            return new, old, touching
-        kept = [row for row in range(new.n_replicas) if row not in refused]
-        verdicts = {row: [("evaluation", str(error))] for row, error in refused.items()}
-        return self._remove(verdicts, old, new), old.select(kept), touching
-
     def _forces(self, state: State) -> tuple[State, dict[int, GnnipError], list[torch.Tensor]]:
-        """Return the state with new forces, the rows that the potential refused, and flags of
-        pairs in contact.
-        """
+        """Return the state with new forces, the rows refused, and flags of pairs in contact."""
         energies, forces, touching = [], [], []
         refused: dict[int, GnnipError] = {}
         groups = self._list.group_rows(state.n_replicas)
@@ -328,15 +285,8 @@ class Simulation:
         self, state: State, refused: dict[int, GnnipError]
     ) -> tuple[State, dict[int, GnnipError], list[torch.Tensor]]:
         kept = [row for row in range(state.n_replicas) if row not in refused]
-        trial = SkinList(
-            self._list.cutoff,
-            self._list.skin,
-            contact_factor=self._list.contact_factor,
-            replicas_per_call=self._list.replicas_per_call,
-        )
-        rest = state.select(kept)
-        trial.update(rest, trial.displacement(rest).tolist())
-        own, self._list = self._list, trial
+        rest, own = state.select(kept), self._list
+        self._list = own.fresh(rest, own.replicas_per_call)
         try:
             rest, more, touching = self._forces(rest)
         finally:
@@ -352,20 +302,18 @@ class Simulation:
         refused: dict[int, GnnipError] = {}
         for row in rows:
             part = state.select([row])
-            alone = SkinList(
-                self._list.cutoff, self._list.skin, contact_factor=self._list.contact_factor
-            )
-            alone.update(part, alone.displacement(part).tolist())
             try:
-                self._force_field(part, alone.edges(part, 0, range(1))[0])
+                self._force_field(part, self._list.fresh(part).edges(part, 0, range(1))[0])
             except GnnipError as error:
                 refused[row] = error
         return refused
 
-    def _remove(self, verdicts: Verdicts, old: State | None, new: State) -> State:
-        """Freeze the rows of `verdicts` in their last good state and return the others."""
+    def _remove(
+        self, verdicts: Verdicts, old: State | None, new: State
+    ) -> tuple[State, State | None]:
+        """Freeze the rows of `verdicts` in their last good state; return the others of both."""
         if not verdicts:
-            return new
+            return new, old
         for row, found in sorted(verdicts.items()):
             replica = new.layout.identifiers[row]
             self.failures[replica] = self._judge.autopsy(row, found, old, new, self.step)
@@ -373,33 +321,28 @@ class Simulation:
             self._judge.windows.pop(replica, None)
         kept = [row for row in range(new.n_replicas) if row not in verdicts]
         self._list.select(new, kept)
-        return new.select(kept)
+        return new.select(kept), None if old is None else old.select(kept)
 
     def _record(self) -> None:
         state = self._state
-        rows_due = self.step % self._record_every == 0
-        frames_due = self._frame_every is not None and self.step % self._frame_every == 0
-        if state.n_replicas == 0 or not (rows_due or frames_due):
-            return
-        if rows_due:
+        due = {name for name, every in self._intervals.items() if every and not self.step % every}
+        if state.n_replicas and "record_every" in due:
             kinetic = kinetic_energy(state)
             conserved = state.energy + kinetic - state.heat
-            table = torch.stack(
-                [kinetic_temperature(state), state.energy, kinetic, conserved]
-            ).T.tolist()
+            columns = [kinetic_temperature(state), state.energy, kinetic, conserved]
+            table = torch.stack(columns).T.tolist()
             for replica, row in zip(state.layout.identifiers, table, strict=True):
                 self._recorder.add_row(replica, (self.time_fs, *row))
-        if frames_due:
+        if state.n_replicas and "frame_every" in due:
             positions, velocities = state.positions.cpu().numpy(), state.velocities.cpu().numpy()
-            offsets = state.layout.offsets
             for row, replica in enumerate(state.layout.identifiers):
-                block = slice(int(offsets[row]), int(offsets[row + 1]))
-                self._recorder.add_frame(replica, self.time_fs, positions[block], velocities[block])
+                atoms = state.layout.atom_slice(row)
+                self._recorder.add_frame(replica, self.time_fs, positions[atoms], velocities[atoms])
 
     def _save(self) -> None:
         assert self._folder is not None
         if not self._recorder.empty():
-            self._recorder.write_segment(self._segment(self._segments))
+            self._recorder.write_segment(self._file(_SEGMENT.format(self._segments)))
             self._segments += 1
         arrays = state_arrays("active", self._state)
         records = {}
@@ -410,17 +353,17 @@ class Simulation:
         for replica, (_, summed) in self._judge.windows.items():
             arrays[f"window/{replica}"] = summed
         values = {
-            "fingerprint": self._fingerprint,
+            "fingerprint": fingerprint(self._start, self._settings),
             "step": self.step,
             "segments": self._segments,
             "failures": records,
             "windows": {str(replica): count for replica, (count, _) in self._judge.windows.items()},
         }
-        write_checkpoint(self._checkpoint, values, arrays)
+        write_checkpoint(self._file(_CHECKPOINT), values, arrays)
 
     def _restore(self) -> None:
-        values, arrays = read_checkpoint(self._checkpoint)
-        if values["fingerprint"] != self._fingerprint:
+        values, arrays = read_checkpoint(self._file(_CHECKPOINT))
+        if values["fingerprint"] != fingerprint(self._start, self._settings):
             raise CheckpointError(
                 f"{self._folder} holds a run from another start or with other settings; "
                 "delete it or choose another folder."
@@ -437,65 +380,32 @@ class Simulation:
             self._judge.windows[int(name)] = (int(count), arrays[f"window/{name}"])
         self._started = True
 
-    def _segment(self, number: int) -> Path:
-        assert self._folder is not None
-        return self._folder / "segments" / f"{number:06d}.h5"
-
     def _join(self) -> None:
-        done = joined_segments(self._trajectory)
-        segments = [self._segment(number) for number in range(done, self._segments)]
-        join_segments(
-            self._trajectory,
-            segments,
-            self._empty_trajectories(),
-            self._segments,
-            self._settings_text(),
-        )
-        for path in self._segment(0).parent.glob("*.h5"):
+        done = joined_segments(self._file(_TRAJECTORY))
+        segments = [self._file(_SEGMENT.format(number)) for number in range(done, self._segments)]
+        facts = {name: "none" if value is None else value for name, value in self._settings.items()}
+        replicas = self._trajectories({})
+        join_segments(self._file(_TRAJECTORY), segments, replicas, self._segments, facts)
+        for path in self._file(_SEGMENT).parent.glob("*.h5"):
             path.unlink()
 
-    def _settings_text(self) -> dict[str, Any]:
-        return {name: "none" if value is None else value for name, value in self._settings.items()}
-
-    def _empty_trajectories(self) -> list[Trajectory]:
+    def _trajectories(self, arrays: Mapping[int, Mapping[str, np.ndarray]]) -> list[Trajectory]:
+        """Return all replicas of the start with what was recorded of them."""
         result = []
         for row, replica in enumerate(self._start.layout.identifiers):
-            _, numbers, cell, pbc = structure(self._start, row)
-            block = self._start.replica == row
-            result.append(
-                Trajectory(
-                    replica=replica,
-                    seed=self._start.layout.seeds[row],
-                    target_temperature=float(self._start.temperature[row]),
-                    atomic_numbers=numbers,
-                    masses=self._start.masses[block].cpu().numpy(),
-                    cell=cell,
-                    pbc=pbc,
-                    time_fs=np.zeros(0),
-                    positions=np.zeros((0, len(numbers), 3)),
-                    velocities=np.zeros((0, len(numbers), 3)),
-                    series={},
-                    failure=self.failures.get(replica),
-                )
-            )
-        return result
-
-    def _collect(self) -> list[Trajectory]:
-        if self._folder is not None:
-            return read_trajectory(self._trajectory)
-        arrays = self._recorder.arrays()
-        result = []
-        for empty in self._empty_trajectories():
-            own = arrays.get(empty.replica, {})
-            result.append(
-                dataclasses.replace(
-                    empty,
-                    time_fs=own.get("frames/time_fs", empty.time_fs),
-                    positions=own.get("frames/positions_angstrom", empty.positions),
-                    velocities=own.get("frames/velocities_angstrom_per_fs", empty.velocities),
-                    series={name: own.get(f"series/{name}", np.zeros(0)) for name in SERIES},
-                )
-            )
+            _, numbers, cell, pbc = self._start.structure(row)
+            masses = self._start.masses[self._start.layout.atom_slice(row)]
+            constants = {
+                "replica": replica,
+                "seed": self._start.layout.seeds[row],
+                "target_temperature": float(self._start.temperature[row]),
+                "atomic_numbers": numbers,
+                "masses": masses.cpu().numpy(),
+                "cell": cell,
+                "pbc": pbc,
+                "failure": self.failures.get(replica),
+            }
+            result.append(trajectory_of(constants, arrays.get(replica, {})))
         return result
 
     def _final(self) -> dict[int, State]:
@@ -511,3 +421,14 @@ class Simulation:
             f"step {self.step}/{n_steps}, {self.time_fs / 1000.0:.3f} ps, {self._state.n_replicas} "
             f"of {self._start.n_replicas} replicas alive, {rate:.3g} atom-steps/s"
         )
+
+
+def _all_for(reason: str, refused: Mapping[int, GnnipError]) -> Verdicts:
+    """Return verdicts with one reason, in the words of the errors."""
+    return {row: [(reason, str(error))] for row, error in refused.items()}
+
+
+def _refuse_start(state: State, refused: Mapping[int, GnnipError]) -> None:
+    """Raise the first error, with the number of its replica."""
+    for row, error in refused.items():
+        raise type(error)(f"replica {state.layout.identifiers[row]} cannot start: {error}")

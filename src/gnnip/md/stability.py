@@ -10,14 +10,15 @@ told apart because they mean different things.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gnnip.errors import ConfigError, DataError, GnnipError
-from gnnip.graphs import neighbour_list
 from gnnip.md.observables import RadialDistribution
+from gnnip.md.structures import Structure, neighbour_vectors
 
 #: reasons, the most telling first: when several hold in one step, the first is the failure's reason
 REASONS = (
@@ -38,9 +39,7 @@ COLLAPSED = 0.75
 
 @dataclass(frozen=True)
 class RdfCriterion:
-    """Fail when the RDF of any pair of species, over one window, is further than `threshold` from
-    the reference.
-    """
+    """Fail when the RDF of any pair of species over one window is too far from the reference."""
 
     reference: RadialDistribution
     threshold: float  #: Angstrom, integral of |g - g_ref| over r
@@ -48,7 +47,7 @@ class RdfCriterion:
     sample_fs: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse windows and thresholds that can never be met."""
+        """Raise ConfigError for numbers that are not positive and a window below one sample."""
         if not (self.threshold > 0 and 0 < self.sample_fs <= self.window_fs):
             raise ConfigError(
                 "An RDF criterion needs threshold > 0 and 0 < sample_fs <= window_fs, found "
@@ -60,9 +59,8 @@ class RdfCriterion:
 class Criteria:
     """Limits of a healthy run; None switches one off."""
 
-    temperature_factor: float | None = (
-        3.0  #: kinetic temperature over target (targets of 0 K are not judged)
-    )
+    #: kinetic temperature over target (targets of 0 K are not judged)
+    temperature_factor: float | None = 3.0
     distance_factor: float | None = 0.6  #: distance over the sum of the covalent radii
     energy_sigma: float | None = 6.0  #: standard deviations of the reference ensemble
     #: potential energy in eV, (mean, standard deviation) of the reference, one for all or one per
@@ -73,7 +71,7 @@ class Criteria:
     equilibration_fs: float = 0.0  #: energy and RDF are judged after this time only
 
     def __post_init__(self) -> None:
-        """Refuse limits that are not greater than zero."""
+        """Raise ConfigError for limits that are not greater than zero."""
         for name in ("temperature_factor", "distance_factor", "energy_sigma", "displacement"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -83,16 +81,16 @@ class Criteria:
         """Return the allowed potential energies of one replica, eV."""
         if self.energy_sigma is None or self.energy_reference is None:
             return -math.inf, math.inf
-        reference = self.energy_reference
-        if not isinstance(reference[0], int | float):
-            if identifier >= len(reference):
+        references: Any = self.energy_reference
+        if not isinstance(references[0], int | float):
+            if identifier >= len(references):
                 raise ConfigError(
-                    f"energy_reference has {len(reference)} entries, none for replica "
+                    f"energy_reference has {len(references)} entries, none for replica "
                     f"{identifier}: give one each."
                 )
-            reference = reference[identifier]  # type: ignore[assignment]
-        mean, sigma = reference  # type: ignore[misc]
-        return mean - self.energy_sigma * sigma, mean + self.energy_sigma * sigma  # type: ignore[operator]
+            references = references[identifier]
+        mean, sigma = references
+        return mean - self.energy_sigma * sigma, mean + self.energy_sigma * sigma
 
 
 @dataclass(frozen=True)
@@ -127,11 +125,6 @@ class Failure:
     atomic_numbers: np.ndarray
     cell: np.ndarray | None
     pbc: np.ndarray | None
-    #: distance from the atom's environment in the last good frame to the nearest of the training
-    #: set, over the usual distance between training environments; the largest of the pair; NaN
-    #: without a library
-    environment_distance: float = math.nan
-    environment_atom: int | None = None
 
     @property
     def kind(self) -> str:
@@ -156,9 +149,6 @@ class Failure:
             i, j = self.pair
             kinds = f"Z {self.pair_numbers[0]}-{self.pair_numbers[1]}"
             text += f"; closest pair {i}-{j} ({kinds}), {self.pair_distance:.3f} A"
-        if not math.isnan(self.environment_distance):
-            text += f"; atom {self.environment_atom} is {self.environment_distance:.1f}x "
-            text += "the usual distance from any training environment"
         return text
 
 
@@ -175,9 +165,7 @@ class EnvironmentLibrary:
     def __init__(
         self, cutoff: float = 5.0, n_shells: int = 12, max_environments: int = 5000
     ) -> None:
-        """Take the radius in Angstrom, the shells inside it, and the most environments kept per
-        element.
-        """
+        """Take the radius in Angstrom, the shells, and the most environments of an element."""
         self.cutoff = cutoff
         self.centres = np.linspace(0.5, cutoff, n_shells)
         self.width = float(self.centres[1] - self.centres[0])
@@ -186,27 +174,22 @@ class EnvironmentLibrary:
         self._known: dict[int, np.ndarray] = {}
         self._unit: dict[int, float] = {}
 
-    def fit(
-        self, frames: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]]
-    ) -> EnvironmentLibrary:
-        """Learn from frames (positions (n, 3), atomic numbers (n,), cell or None, pbc or None), at
-        least two; return self.
-        """
-        if len(frames) < 2:
+    def fit(self, structures: Sequence[Structure]) -> EnvironmentLibrary:
+        """Learn from at least two structures; return self."""
+        if len(structures) < 2:
             raise DataError("An environment library needs at least two frames.")
-        self._species = sorted({int(z) for _, numbers, _, _ in frames for z in numbers})
-        described = [self.describe(*frame) for frame in frames]
+        self._species = sorted({int(z) for _, numbers, _, _ in structures for z in numbers})
+        described = [self.describe(structure) for structure in structures]
         for z in self._species:
             rows = [
-                d[np.asarray(frame[1]) == z] for d, frame in zip(described, frames, strict=True)
+                d[np.asarray(numbers) == z]
+                for d, (_, numbers, _, _) in zip(described, structures, strict=True)
             ]
             origin = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
             known = np.concatenate(rows)
-            keep = np.linspace(0, len(known) - 1, min(len(known), self.max_environments)).astype(
-                int
-            )
+            keep = _evenly(len(known), self.max_environments)
             known, origin = known[keep], origin[keep]
-            sample = np.linspace(0, len(known) - 1, min(len(known), 200)).astype(int)
+            sample = _evenly(len(known), 200)
             gaps = np.linalg.norm(known[sample, None, :] - known[None, :, :], axis=2)
             gaps[origin[sample, None] == origin[None, :]] = np.inf
             nearest = gaps.min(axis=1)
@@ -218,60 +201,49 @@ class EnvironmentLibrary:
             self._unit[z] = max(float(np.quantile(nearest, 0.99)) if len(nearest) else 0.0, floor)
         return self
 
-    def describe(
-        self,
-        positions: np.ndarray,
-        numbers: np.ndarray,
-        cell: np.ndarray | None,
-        pbc: np.ndarray | None,
-    ) -> np.ndarray:
+    def describe(self, structure: Structure) -> np.ndarray:
         """Return the descriptor of each atom (n, species x shells)."""
-        index, shift = neighbour_list(positions, self.cutoff, cell, pbc)
-        vectors = positions[index[0]] - positions[index[1]] + (0.0 if shift is None else shift)
-        r = np.linalg.norm(vectors, axis=1)
+        positions, numbers, _, _ = structure
+        index, _, r = neighbour_vectors(structure, self.cutoff)
         shells = np.exp(-((r[:, None] - self.centres) ** 2) / (2.0 * self.width**2))
         shells *= (0.5 + 0.5 * np.cos(np.pi * r / self.cutoff))[:, None]
         result = np.zeros((len(positions), len(self._species), len(self.centres)))
-        column = {z: k for k, z in enumerate(self._species)}
         neighbours = np.asarray(numbers)[index[0]]
-        for z, k in column.items():
+        for k, z in enumerate(self._species):
             chosen = neighbours == z
             np.add.at(result[:, k, :], index[1][chosen], shells[chosen])
         return result.reshape(len(positions), -1)
 
-    def distances(
-        self,
-        positions: np.ndarray,
-        numbers: np.ndarray,
-        cell: np.ndarray | None,
-        pbc: np.ndarray | None,
-    ) -> np.ndarray:
+    def distances(self, structure: Structure) -> np.ndarray:
         """Return for each atom (n,) the distance to the nearest training environment, in units of
-        the training set's own.
+        the training set's own; infinite for elements that the training set lacks.
         """
-        described = self.describe(positions, numbers, cell, pbc)
-        result = np.full(len(positions), np.inf)
-        for atom, z in enumerate(np.asarray(numbers)):
-            if int(z) in self._known:
-                gaps = np.linalg.norm(self._known[int(z)] - described[atom], axis=1)
-                result[atom] = gaps.min() / self._unit[int(z)]
+        described, numbers = self.describe(structure), np.asarray(structure[1])
+        result = np.full(len(described), np.inf)
+        for atom, z in enumerate(numbers.tolist()):
+            if z in self._known:
+                gaps = np.linalg.norm(self._known[z] - described[atom], axis=1)
+                result[atom] = gaps.min() / self._unit[z]
         return result
 
     def strangest(
-        self,
-        structure: tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None],
-        atoms: Sequence[int] | None = None,
+        self, structure: Structure, atoms: Sequence[int] | None = None
     ) -> tuple[float, int]:
         """Return distance and number of the atom, of all or of `atoms`, that is furthest from the
-        training environments; NaN when the structure (as for `fit`) has none to compare.
+        training environments; NaN for a structure whose neighbours are not defined.
         """
         count = len(structure[1])
         try:
-            distances = self.distances(*structure)
+            distances = self.distances(structure)
         except GnnipError:
             distances = np.full(count, np.nan)
         atom = max(range(count) if atoms is None else atoms, key=lambda a: distances[a])
         return float(distances[atom]), int(atom)
+
+
+def _evenly(length: int, most: int) -> np.ndarray:
+    """Return at most so many of the numbers below `length`, evenly spread."""
+    return np.linspace(0, length - 1, min(length, most)).astype(int)
 
 
 @dataclass(frozen=True)
@@ -283,8 +255,6 @@ class SurvivalCurve:
     lower: np.ndarray
     upper: np.ndarray
     at_risk: np.ndarray  #: (m,) runs under observation just before each time
-    failures: np.ndarray  #: (m,) failures at each time
-    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 def survival_curve(
@@ -293,7 +263,6 @@ def survival_curve(
     *,
     interval: str = "wilson",
     z: float = 1.959964,
-    reasons: Sequence[str | None] | None = None,
 ) -> SurvivalCurve:
     """Kaplan-Meier estimate S(t) = prod (1 - d_k / n_k) of runs that failed at, or were observed
     until, `times_fs`.
@@ -335,10 +304,4 @@ def survival_curve(
             * np.sqrt(survival * (1 - survival) / effective + z**2 / (4 * effective**2))
         )
         lower, upper = centre - half, centre + half
-    counts: dict[str, int] = {}
-    for reason in reasons or ():
-        if reason is not None:
-            counts[reason] = counts.get(reason, 0) + 1
-    return SurvivalCurve(
-        grid, survival, np.clip(lower, 0, 1), np.clip(upper, 0, 1), at_risk, deaths, counts
-    )
+    return SurvivalCurve(grid, survival, np.clip(lower, 0, 1), np.clip(upper, 0, 1), at_risk)

@@ -1,11 +1,9 @@
-"""The state of many replicas in one flat batch: positions, velocities, and per-replica
-temperature, seed and cell.
-"""
+"""The state of many replicas in one flat batch, each with its temperature, seed and cell."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +12,7 @@ import torch
 
 from gnnip.errors import ConfigError, StructureError
 from gnnip.md.randomness import START, generator
+from gnnip.md.structures import Structure
 from gnnip.models.elements import ATOMIC_MASSES
 from gnnip.units import AMU_A2_PER_FS2, KB
 
@@ -31,6 +30,11 @@ class Layout:
     def offsets(self) -> np.ndarray:
         """First atom of each replica, and the number of atoms at the end (g + 1,)."""
         return np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
+
+    def atom_slice(self, row: int) -> slice:
+        """Return where the atoms of the replica in this row stand."""
+        first = sum(self.counts[:row])
+        return slice(first, first + self.counts[row])
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,8 @@ class State:
     cell: torch.Tensor  #: (g, 3, 3), zeros for open systems
     pbc: torch.Tensor  #: (g, 3) bool
     temperature: torch.Tensor  #: (g,) target temperature
-    freedom: (
-        torch.Tensor
-    )  #: (g,) degrees of freedom as float64: 3n, or 3n - 3 where the momentum is fixed at zero
+    #: (g,) degrees of freedom as float64: 3n, or 3n - 3 where the momentum is fixed at zero
+    freedom: torch.Tensor
     energy: torch.Tensor  #: (g,) potential energy, NaN before the first evaluation
     forces: torch.Tensor  #: (n, 3), NaN before the first evaluation
     heat: torch.Tensor  #: (g,) energy taken up from the thermostat since the start
@@ -86,6 +89,14 @@ class State:
         state = self.replace(freedom=torch.tensor(freedom, device=self.device).double())
         return dataclasses.replace(state, layout=dataclasses.replace(self.layout, freedom=freedom))
 
+    def structure(self, row: int) -> Structure:
+        """Return one replica as arrays on the host; cell and pbc are None for an open system."""
+        atoms = self.layout.atom_slice(row)
+        pbc = self.pbc[row].cpu().numpy()
+        positions, numbers = self.positions[atoms], self.atomic_numbers[atoms]
+        cell = self.cell[row].cpu().numpy() if pbc.any() else None
+        return positions.cpu().numpy(), numbers.cpu().numpy(), cell, None if cell is None else pbc
+
     def select(self, rows: Sequence[int]) -> State:
         """Return only the replicas of the given rows, in the order given."""
         offsets = self.layout.offsets
@@ -98,17 +109,12 @@ class State:
             name: tensor[atom_index if name in _PER_ATOM else row_index]
             for name, tensor in self.tensors().items()
         }
-        counts = [len(a) for a in atoms]
-        chosen["replica"] = torch.as_tensor(
-            np.repeat(np.arange(len(counts)), counts), device=self.device
-        )
-        layout = Layout(
-            *(
-                tuple(getattr(self.layout, field.name)[row] for row in rows)
-                for field in dataclasses.fields(Layout)
-            )
-        )
-        return State(layout=layout, **chosen)
+        chosen["replica"] = _row_of_atoms([len(a) for a in atoms], self.device)
+        layout = {
+            field.name: tuple(getattr(self.layout, field.name)[row] for row in rows)
+            for field in dataclasses.fields(Layout)
+        }
+        return State(layout=Layout(**layout), **chosen)
 
     @staticmethod
     def concatenate(states: Sequence[State]) -> State:
@@ -121,10 +127,13 @@ class State:
             for field in dataclasses.fields(Layout)
         }
         joined["identifiers"] = tuple(range(len(joined["counts"])))
-        parts["replica"] = torch.as_tensor(
-            np.repeat(np.arange(len(joined["counts"])), joined["counts"]), device=states[0].device
-        )
+        parts["replica"] = _row_of_atoms(joined["counts"], states[0].device)
         return State(layout=Layout(**joined), **parts)
+
+
+def _row_of_atoms(counts: Sequence[int], device: torch.device) -> torch.Tensor:
+    """Return the row of the replica of each atom (n,)."""
+    return torch.as_tensor(np.repeat(np.arange(len(counts)), counts), device=device)
 
 
 _PER_ATOM = {"positions", "velocities", "masses", "atomic_numbers", "replica", "forces"}
@@ -144,88 +153,50 @@ def make_state(
     fixed_momentum: bool = True,
     device: str | torch.device = "cpu",
 ) -> State:
-    """Build the batch from one entry per replica; draw Maxwell-Boltzmann velocities where none are
-    given.
+    """Build the batch from one entry per replica; velocities not given are Maxwell-Boltzmann.
 
     `positions` (n_r, 3) in Angstrom, `cells` (3, 3) in Angstrom or None (open system), `pbc` bool
     or 3 bools (default: periodic where there is a cell), `masses` (n_r,) in amu (default: standard
     atomic masses), `velocities` (n_r, 3) in Angstrom/fs, `temperature` in K, one or one per
     replica. With `fixed_momentum` the total momentum of each replica is set to zero and three
-    degrees of freedom are taken off. Raises StructureError for structures that cannot be run and
-    ConfigError for wrong temperatures or numbers of entries.
+    degrees of freedom are taken off.
+
+    Raises StructureError for coordinates, elements, cells, masses or velocities of the wrong shape
+    or without a physical meaning, and ConfigError for negative temperatures and for lists that do
+    not have one entry per replica.
     """
     n_replicas = len(positions)
     if n_replicas == 0:
         raise StructureError("No replicas: give at least one structure.")
     targets = np.atleast_1d(np.array(temperature, dtype=np.float64))
-    if np.ndim(temperature) == 0:
-        targets = np.repeat(targets, n_replicas)
-    optional = {"cells": cells, "pbc": pbc, "masses": masses, "velocities": velocities}
-    given: dict[str, Sequence[Any]] = {
-        name: [None] * n_replicas if value is None else value for name, value in optional.items()
-    }
-    required: dict[str, Sequence[Any]] = {
+    given = {
+        "positions": positions,
+        "cells": cells,
+        "pbc": pbc,
+        "masses": masses,
+        "velocities": velocities,
         "atomic_numbers": atomic_numbers,
-        "temperature": list(targets),
+        "temperature": np.repeat(targets, n_replicas) if np.ndim(temperature) == 0 else targets,
         "seeds": seeds,
     }
-    for name, value in {**given, **required}.items():
-        if len(value) != n_replicas:
-            raise ConfigError(
-                f"{name} has {len(value)} entries, but there are {n_replicas} replicas."
-            )
-    if not (np.isfinite(targets).all() and (targets >= 0).all()):
-        raise ConfigError(
-            f"temperature must be finite and not negative, found {targets.tolist()} K."
+    entries = _by_replica(given, n_replicas)
+    starts = [_start(f"replica {row}", one, fixed_momentum) for row, one in enumerate(entries)]
+    counts = tuple(len(start["positions"]) for start in starts)
+    freedom = tuple(max(1, 3 * count - 3 * fixed_momentum) for count in counts)
+    tensors = {
+        name: torch.as_tensor(
+            (np.concatenate if name in _PER_ATOM else np.stack)([start[name] for start in starts])
         )
-    parts: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("positions", "numbers", "masses", "velocities", "cell", "pbc")
+        for name in starts[0]
     }
-    for row in range(n_replicas):
-        label = f"replica {row}"
-        points, numbers = _check_atoms(positions[row], atomic_numbers[row], label)
-        cell, periodic = _check_cell(given["cells"][row], given["pbc"][row], label)
-        mass = _check_masses(given["masses"][row], numbers, label)
-        velocity: Any = given["velocities"][row]
-        if velocity is None:
-            velocity = maxwell_boltzmann(
-                mass, float(targets[row]), int(seeds[row]), remove_momentum=fixed_momentum
-            )
-        else:
-            velocity = np.array(velocity, dtype=np.float64)
-            if velocity.shape != points.shape or not np.isfinite(velocity).all():
-                raise StructureError(
-                    f"velocities of {label} must be finite and of shape {points.shape}."
-                )
-            if fixed_momentum:
-                velocity -= mass @ velocity / mass.sum()
-        for name, value in zip(
-            parts, (points, numbers, mass, velocity, cell, periodic), strict=True
-        ):
-            parts[name].append(value)
-    sizes = [len(p) for p in parts["positions"]]
-    n_atoms = sum(sizes)
-
-    def flat(name: str) -> torch.Tensor:
-        return torch.as_tensor(np.concatenate(parts[name]))
-
-    freedom = [max(1, 3 * size - 3 * fixed_momentum) for size in sizes]
     state = State(
-        layout=Layout(
-            tuple(sizes), tuple(int(s) for s in seeds), tuple(range(n_replicas)), tuple(freedom)
-        ),
-        positions=flat("positions"),
-        velocities=flat("velocities"),
-        masses=flat("masses"),
-        atomic_numbers=flat("numbers"),
-        replica=torch.as_tensor(np.repeat(np.arange(n_replicas), sizes)),
-        cell=torch.as_tensor(np.stack(parts["cell"])),
-        pbc=torch.as_tensor(np.stack(parts["pbc"])),
-        temperature=torch.as_tensor(np.array(targets)),
+        layout=Layout(counts, tuple(int(s) for s in seeds), tuple(range(n_replicas)), freedom),
+        replica=_row_of_atoms(counts, torch.device("cpu")),
         freedom=torch.tensor(freedom, dtype=torch.float64),
         energy=torch.full((n_replicas,), torch.nan, dtype=torch.float64),
-        forces=torch.full((n_atoms, 3), torch.nan, dtype=torch.float64),
+        forces=torch.full((sum(counts), 3), torch.nan, dtype=torch.float64),
         heat=torch.zeros(n_replicas, dtype=torch.float64),
+        **tensors,
     )
     return state.to(device)
 
@@ -276,9 +247,7 @@ def maxwell_boltzmann(
 
 
 def sum_per_replica(values: torch.Tensor, replica: torch.Tensor, n_replicas: int) -> torch.Tensor:
-    """Sum per-atom `values` (n,) over each replica, in the order of the atoms (the same bits in
-    any batch on a CPU).
-    """
+    """Sum `values` (n,) over each replica in the order of its atoms: the same bits in any batch."""
     return values.new_zeros(n_replicas).index_add_(0, replica, values)
 
 
@@ -296,6 +265,53 @@ def kinetic_energy(state: State, velocities: torch.Tensor | None = None) -> torc
 def kinetic_temperature(state: State) -> torch.Tensor:
     """Instantaneous temperature of each replica (g,), K: 2 K / (degrees of freedom k)."""
     return 2.0 * kinetic_energy(state) / (state.freedom * KB)
+
+
+def _by_replica(given: Mapping[str, Any], n_replicas: int) -> list[dict[str, Any]]:
+    """Return for each replica its entry of every list; None where no list is given."""
+    filled: dict[str, Any] = {
+        name: [None] * n_replicas if values is None else values for name, values in given.items()
+    }
+    for name, values in filled.items():
+        if len(values) != n_replicas:
+            raise ConfigError(
+                f"{name} has {len(values)} entries, but there are {n_replicas} replicas."
+            )
+    targets = filled["temperature"]
+    if not (np.isfinite(targets).all() and (targets >= 0).all()):
+        raise ConfigError(
+            f"temperature must be finite and not negative, found {targets.tolist()} K."
+        )
+    return [{name: values[row] for name, values in filled.items()} for row in range(n_replicas)]
+
+
+def _start(label: str, given: Mapping[str, Any], fixed_momentum: bool) -> dict[str, np.ndarray]:
+    """Return the checked arrays of one replica, by the names of the tensors of `State`."""
+    points, numbers = _check_atoms(given["positions"], given["atomic_numbers"], label)
+    cell, periodic = _check_cell(given["cells"], given["pbc"], label)
+    masses = _check_masses(given["masses"], numbers, label)
+    temperature = given["temperature"]
+    if given["velocities"] is None:
+        velocities = maxwell_boltzmann(
+            masses, float(temperature), int(given["seeds"]), remove_momentum=fixed_momentum
+        )
+    else:
+        velocities = np.array(given["velocities"], dtype=np.float64)
+        if velocities.shape != points.shape or not np.isfinite(velocities).all():
+            raise StructureError(
+                f"velocities of {label} must be finite and of shape {points.shape}."
+            )
+        if fixed_momentum:
+            velocities -= masses @ velocities / masses.sum()
+    return {
+        "positions": points,
+        "atomic_numbers": numbers,
+        "masses": masses,
+        "velocities": velocities,
+        "cell": cell,
+        "pbc": periodic,
+        "temperature": np.array(temperature),
+    }
 
 
 def _check_atoms(positions: Any, numbers: Any, label: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,21 +1,22 @@
-"""Trajectories of many replicas: collected in memory, written in atomic segments, joined in one
-HDF5 file.
-"""
+"""Trajectories of many replicas: collected in memory, kept in segments, joined in one file."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from gnnip.errors import DataError
+from gnnip.errors import ConfigError, DataError
 from gnnip.files import atomic_path
 from gnnip.md.stability import Failure, Frame
 
@@ -29,26 +30,17 @@ SERIES = (
     "kinetic_energy_ev",
     "conserved_energy_ev",
 )
-_FAILURE_VALUES = (
-    "replica",
-    "seed",
-    "target_temperature",
-    "step",
-    "time_fs",
-    "reason",
-    "detail",
-    "pair_distance",
-    "pair_ratio",
-    "environment_distance",
-    "environment_atom",
-)
 #: decimals that a packed file keeps
 _DECIMALS = {"positions_angstrom": 4, "velocities_angstrom_per_fs": 6}
 #: numbers in an array below which the bookkeeping of compression costs more than it saves
 _WORTH_PACKING = 1000
 #: before an attribute that is no plain number or text
 _JSON = "json:"
-_FRAMES = ("time_fs", "positions_angstrom", "velocities_angstrom_per_fs")
+#: arrays of a replica in a file
+_FRAME_NAMES = tuple(
+    f"frames/{name}" for name in ("time_fs", "positions_angstrom", "velocities_angstrom_per_fs")
+)
+_SERIES_NAMES = tuple(f"series/{name}" for name in SERIES)
 
 
 @dataclass(frozen=True)
@@ -78,11 +70,31 @@ class Trajectory:
         return float(self.time_fs[1] - self.time_fs[0])
 
 
+def trajectory_of(constants: Mapping[str, Any], recorded: Mapping[str, np.ndarray]) -> Trajectory:
+    """Return a trajectory with the frames and time series of `recorded`, arrays named as in the
+    file; those that are missing are empty.
+
+    `constants` are all other fields of `Trajectory`.
+    """
+    none = np.zeros((0, len(constants["atomic_numbers"]), 3))
+    return Trajectory(
+        **constants,
+        time_fs=recorded.get("frames/time_fs", np.zeros(0)),
+        positions=recorded.get("frames/positions_angstrom", none),
+        velocities=recorded.get("frames/velocities_angstrom_per_fs", none),
+        series={name: recorded.get(f"series/{name}", np.zeros(0)) for name in SERIES},
+    )
+
+
 class Recorder:
     """Frames and time series of the current segment."""
 
     def __init__(self, precision: str = "float32") -> None:
-        """Take the precision of stored positions and velocities."""
+        """Take the precision of stored frames; ConfigError unless it is float32 or float64."""
+        if precision not in ("float32", "float64"):
+            raise ConfigError(
+                f"frame_precision must be 'float32' or 'float64', found {precision!r}."
+            )
         self.precision = precision
         self._frames: dict[int, list[tuple[float, np.ndarray, np.ndarray]]] = {}
         self._series: dict[int, list[tuple[float, ...]]] = {}
@@ -105,16 +117,10 @@ class Recorder:
     def arrays(self) -> dict[int, dict[str, np.ndarray]]:
         """Return "frames/..." and "series/..." arrays of each replica."""
         result: dict[int, dict[str, np.ndarray]] = {}
-        for replica, frames in self._frames.items():
-            columns = [np.array(column) for column in zip(*frames, strict=True)]
-            result.setdefault(replica, {}).update(
-                {f"frames/{name}": column for name, column in zip(_FRAMES, columns, strict=True)}
-            )
-        for replica, rows in self._series.items():
-            table = np.array(rows)
-            result.setdefault(replica, {}).update(
-                {f"series/{name}": table[:, k] for k, name in enumerate(SERIES)}
-            )
+        for names, kept in ((_FRAME_NAMES, self._frames), (_SERIES_NAMES, self._series)):
+            for replica, rows in kept.items():
+                columns = (np.array(column) for column in zip(*rows, strict=True))
+                result.setdefault(replica, {}).update(zip(names, columns, strict=True))
         return result
 
     def write_segment(self, path: Path) -> None:
@@ -140,35 +146,31 @@ def join_segments(
     number of segments joined so far.
     """
     parts = ([target] if target.exists() else []) + list(segments)
-    opened = [h5py.File(part, "r") for part in parts]
-    try:
-        with atomic_path(target) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["format"], file.attrs["format_version"] = FORMAT, FORMAT_VERSION
-            file.attrs["segments"] = n_segments
-            for name, value in attributes.items():
-                file.attrs[name] = value
-            for replica in replicas:
-                group = file.create_group(f"{replica.replica:04d}")
-                _write_constants(group, replica)
-                for name in [f"frames/{n}" for n in _FRAMES] + [f"series/{n}" for n in SERIES]:
-                    pieces = [
-                        f[f"{replica.replica:04d}/{name}"]
-                        for f in opened
-                        if f"{replica.replica:04d}/{name}" in f
-                    ]
-                    if not pieces:
-                        continue
-                    total = sum(len(piece) for piece in pieces)
-                    data = group.create_dataset(
-                        name, (total, *pieces[0].shape[1:]), pieces[0].dtype
-                    )
-                    start = 0
-                    for piece in pieces:
-                        data[start : start + len(piece)] = piece[...]
-                        start += len(piece)
-    finally:
-        for part in opened:
-            part.close()
+    with ExitStack() as stack:
+        opened = [stack.enter_context(h5py.File(part, "r")) for part in parts]
+        temporary = stack.enter_context(atomic_path(target))
+        file = stack.enter_context(h5py.File(temporary, "w"))
+        file.attrs["format"], file.attrs["format_version"] = FORMAT, FORMAT_VERSION
+        file.attrs["segments"] = n_segments
+        file.attrs.update(attributes)
+        for replica in replicas:
+            group = file.create_group(f"{replica.replica:04d}")
+            _write_constants(group, replica)
+            for name in (*_FRAME_NAMES, *_SERIES_NAMES):
+                path = f"{replica.replica:04d}/{name}"
+                pieces = [part[path] for part in opened if path in part]
+                if pieces:
+                    _write_joined(group, name, pieces)
+
+
+def _write_joined(group: h5py.Group, name: str, pieces: Sequence[h5py.Dataset]) -> None:
+    """Join the pieces along the first axis, one after the other to spare memory."""
+    total = sum(len(piece) for piece in pieces)
+    data = group.create_dataset(name, (total, *pieces[0].shape[1:]), pieces[0].dtype)
+    start = 0
+    for piece in pieces:
+        data[start : start + len(piece)] = piece[...]
+        start += len(piece)
 
 
 def joined_segments(path: Path) -> int:
@@ -180,9 +182,7 @@ def joined_segments(path: Path) -> int:
 
 
 def read_trajectory(path: str | os.PathLike[str]) -> list[Trajectory]:
-    """Read all replicas of a trajectory file; DataError if it is missing, damaged, of another kind
-    or newer.
-    """
+    """Read all replicas of a file; DataError if missing, damaged, of another kind or newer."""
     with _open(Path(path)) as file:
         return [_read_replica(file[name]) for name in sorted(file)]
 
@@ -241,14 +241,10 @@ def write_extxyz(trajectory: Trajectory, path: str | os.PathLike[str], every: in
     """Write the frames of one replica as extended XYZ (through ASE), every `every`-th one."""
     from ase.io import write
 
+    moments = zip(trajectory.time_fs, trajectory.positions, trajectory.velocities, strict=True)
     frames = [
-        _atoms(
-            trajectory,
-            trajectory.positions[k],
-            trajectory.velocities[k],
-            {"time_fs": float(trajectory.time_fs[k])},
-        )
-        for k in range(0, len(trajectory.time_fs), every)
+        _atoms(trajectory, positions, velocities, {"time_fs": float(time)})
+        for time, positions, velocities in islice(moments, 0, None, every)
     ]
     if not frames:
         raise DataError(f"Replica {trajectory.replica} has no frames to write.")
@@ -257,9 +253,7 @@ def write_extxyz(trajectory: Trajectory, path: str | os.PathLike[str], every: in
 
 
 def write_failure(failure: Failure, path: str | os.PathLike[str]) -> None:
-    """Write the last good and the first bad frame of a failed replica as extended XYZ (through
-    ASE).
-    """
+    """Write the last good and the first bad frame of a failed replica as extended XYZ."""
     from ase.io import write
 
     frames = []
@@ -298,73 +292,39 @@ def _atoms(
 
 
 def failure_record(failure: Failure) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Split a failure into JSON values and arrays."""
-    values: dict[str, Any] = {name: getattr(failure, name) for name in _FAILURE_VALUES}
-    values["reasons"] = list(failure.reasons)
-    values["pair"] = None if failure.pair is None else list(failure.pair)
-    values["pair_numbers"] = None if failure.pair_numbers is None else list(failure.pair_numbers)
-    arrays = {"atomic_numbers": failure.atomic_numbers}
-    if failure.cell is not None and failure.pbc is not None:
-        arrays.update(cell=failure.cell, pbc=failure.pbc)
-    for label in ("last_good", "first_bad"):
-        frame: Frame | None = getattr(failure, label)
-        if frame is not None:
-            values[label] = {
-                "step": frame.step,
-                "potential_energy": frame.potential_energy,
-                "temperature": frame.temperature,
-            }
-            arrays[f"{label}/positions"] = frame.positions
-            arrays[f"{label}/velocities"] = frame.velocities
-    return {
-        k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()
-    }, arrays
+    """Split a failure into JSON values (None where a number is NaN) and arrays."""
+    values: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for field in dataclasses.fields(Failure):
+        name, value = field.name, getattr(failure, field.name)
+        if isinstance(value, Frame):
+            numbers = ("step", "potential_energy", "temperature")
+            values[name] = {key: getattr(value, key) for key in numbers}
+            arrays[f"{name}/positions"] = value.positions
+            arrays[f"{name}/velocities"] = value.velocities
+        elif isinstance(value, np.ndarray):
+            arrays[name] = value
+        elif name not in ("last_good", "cell", "pbc"):
+            values[name] = None if isinstance(value, float) and math.isnan(value) else value
+    return values, arrays
 
 
 def failure_from_record(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Failure:
-    """Turn `failure_record` round."""
-    frames: dict[str, Frame | None] = {}
-    for label in ("last_good", "first_bad"):
-        frames[label] = None
-        if label in values:
-            record = values[label]
-            frames[label] = Frame(
-                int(record["step"]),
-                np.asarray(arrays[f"{label}/positions"]),
-                np.asarray(arrays[f"{label}/velocities"]),
-                _number(record["potential_energy"]),
-                _number(record["temperature"]),
-            )
-    assert frames["first_bad"] is not None
-    return Failure(
-        replica=int(values["replica"]),
-        seed=int(values["seed"]),
-        target_temperature=float(values["target_temperature"]),
-        step=int(values["step"]),
-        time_fs=float(values["time_fs"]),
-        reason=values["reason"],
-        reasons=tuple(values["reasons"]),
-        detail=values["detail"],
-        pair=_pair(values["pair"]),
-        pair_numbers=_pair(values["pair_numbers"]),
-        pair_distance=_number(values["pair_distance"]),
-        pair_ratio=_number(values["pair_ratio"]),
-        last_good=frames["last_good"],
-        first_bad=frames["first_bad"],
-        atomic_numbers=np.asarray(arrays["atomic_numbers"]),
-        cell=np.asarray(arrays["cell"]) if "cell" in arrays else None,
-        pbc=np.asarray(arrays["pbc"]) if "pbc" in arrays else None,
-        environment_distance=_number(values["environment_distance"]),
-        environment_atom=values["environment_atom"],
-    )
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _pair(value: Any) -> tuple[int, int] | None:
-    return None if value is None else (int(value[0]), int(value[1]))
+    """Return the failure that `failure_record` split, also after its values went through JSON."""
+    known = {field.name for field in dataclasses.fields(Failure)}
+    fields = {name: value for name, value in values.items() if name in known}
+    for name in ("pair_distance", "pair_ratio"):
+        fields[name] = math.nan if values[name] is None else float(values[name])
+    for name in ("reasons", "pair", "pair_numbers"):
+        fields[name] = None if values[name] is None else tuple(values[name])
+    for name in ("last_good", "first_bad"):
+        fields[name] = None
+        if name in values:
+            positions, velocities = arrays[f"{name}/positions"], arrays[f"{name}/velocities"]
+            fields[name] = Frame(positions=positions, velocities=velocities, **values[name])
+    for name in ("atomic_numbers", "cell", "pbc"):
+        fields[name] = arrays.get(name)
+    return Failure(**fields)
 
 
 def _write_constants(group: h5py.Group, replica: Trajectory) -> None:
@@ -382,44 +342,33 @@ def _write_constants(group: h5py.Group, replica: Trajectory) -> None:
 
 
 def _read_replica(group: h5py.Group) -> Trajectory:
-    n = len(group["atomic_numbers"])
-    empty = {
-        "time_fs": np.zeros(0),
-        "positions_angstrom": np.zeros((0, n, 3)),
-        "velocities_angstrom_per_fs": np.zeros((0, n, 3)),
-    }
-    frames = {
-        name: group[f"frames/{name}"][...] if f"frames/{name}" in group else empty[name]
-        for name in _FRAMES
-    }
-    failure = None
+    arrays, failure = _arrays(group), None
     if "failure" in group:
         failed = group["failure"]
-        arrays: dict[str, np.ndarray] = {}
+        failure = failure_from_record(json.loads(failed.attrs["json"]), _arrays(failed))
+    constants = {
+        "replica": int(group.name.strip("/")),
+        "seed": int(group.attrs["seed"]),
+        "target_temperature": float(group.attrs["target_temperature_k"]),
+        "atomic_numbers": arrays["atomic_numbers"],
+        "masses": arrays["masses_amu"],
+        "cell": arrays.get("cell_angstrom"),
+        "pbc": arrays.get("pbc"),
+        "failure": failure,
+    }
+    return trajectory_of(constants, arrays)
 
-        def collect(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset):
-                arrays[name] = item[...]
 
-        failed.visititems(collect)
-        failure = failure_from_record(json.loads(failed.attrs["json"]), arrays)
-    return Trajectory(
-        replica=int(group.name.strip("/")),
-        seed=int(group.attrs["seed"]),
-        target_temperature=float(group.attrs["target_temperature_k"]),
-        atomic_numbers=group["atomic_numbers"][...],
-        masses=group["masses_amu"][...],
-        cell=group["cell_angstrom"][...] if "cell_angstrom" in group else None,
-        pbc=group["pbc"][...] if "pbc" in group else None,
-        time_fs=frames["time_fs"],
-        positions=frames["positions_angstrom"],
-        velocities=frames["velocities_angstrom_per_fs"],
-        series={
-            name: group[f"series/{name}"][...] if f"series/{name}" in group else np.zeros(0)
-            for name in SERIES
-        },
-        failure=failure,
-    )
+def _arrays(group: h5py.Group) -> dict[str, np.ndarray]:
+    """Return all arrays in a group by their paths in it."""
+    found: dict[str, np.ndarray] = {}
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[...]
+
+    group.visititems(collect)
+    return found
 
 
 def _open(path: Path) -> h5py.File:

@@ -6,90 +6,69 @@ potential gives to the +1e alone, and over how many edges the two charges are co
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from gnnip.artefacts.inputs import training_of
-from gnnip.measurements.trained import trained_potentials
-
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
+    from gnnip.measurements.kinds import ChargeProbe
+    from gnnip.measurements.sources import Sources, Trained
 
 TERM = "coulomb"
 COLUMNS = ("distance_a", "kept_fraction", "configuration", "medium")
 
 
-def probe_charges(
-    dataset: str | os.PathLike[str],
-    models: Sequence[str | os.PathLike[str]],
-    predictions: Sequence[str | os.PathLike[str]],
-    *,
-    batch_size: int = 16,
-    device: str = "cpu",
-) -> pd.DataFrame:
-    """Evaluate trained potentials on their test frames.
+def probe_charges(sources: Sources, options: ChargeProbe) -> pd.DataFrame:
+    """Evaluate trained potentials on their test frames of point charges.
 
-    Parameters
-    ----------
-    dataset : the point charges; the +1e is the first particle of every structure and the -1e, where
-        there is one, the second, a distance along z above it.
-    models, predictions : model.safetensors and predictions.csv of the same trainings, in folders
-        .../{group}/{cell}/seed-{seed}/.
+    The +1e is the first particle of every structure and the -1e, where there is one, the second, a
+    distance along z above it.
 
-    Returns
-    -------
-    One row per training and test frame: group, cell, seed, frame, distance_a, kept_fraction,
-    configuration, medium, hops (edges on the shortest path between the unit charges within the
-    potential's cutoff; NaN where there is none or no -1e), force_z_ev_per_a,
+    One row per training and test frame: group, cell, seed, (dataset,) frame, distance_a,
+    kept_fraction, configuration, medium, hops (edges on the shortest path between the unit charges
+    within the potential's cutoff; NaN where there is none or no -1e), force_z_ev_per_a,
     force_z_reference_ev_per_a, atomic_energy_ev (of the +1e, NaN for a potential without atomic
     energies).
 
-    Raises
-    ------
-    DataError : folders that name no training, predictions without test frames.
+    DataError for predictions without test frames.
     """
+    parts = []
+    hops: dict[tuple[object, ...], np.ndarray] = {}
+    for one in sources.potentials():
+        key = (one.about.get("dataset"), one.model.cutoff, one.frames.tobytes())
+        if key not in hops:
+            hops[key] = hops_between_charges(one.test, one.model.cutoff)
+        force, energy = _of_charge(one, options.batch_size)
+        columns = {
+            **one.about,
+            "frame": one.frames,
+            **{column: one.test.column(column) for column in COLUMNS},
+            "hops": hops[key],
+            "force_z_ev_per_a": force,
+            "force_z_reference_ev_per_a": one.test.force(TERM)[one.test.offsets[:-1], 2],
+            "atomic_energy_ev": energy,
+        }
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _of_charge(one: Trained, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the force along z (frames,) on the +1e, eV/Angstrom, and its atomic energy, eV."""
     import torch
 
-    from gnnip.datasets.arrays import load_arrays
     from gnnip.models import evaluate
 
-    about = [training_of(path) for path in models]
-    arrays = load_arrays(dataset)
-    parts = []
-    hops: dict[tuple[float, bytes], np.ndarray] = {}
-    for training, one in zip(
-        about, trained_potentials(arrays, models, predictions, device), strict=True
-    ):
-        model, frames, test = one.model, one.frames, one.test
-        if (model.cutoff, frames.tobytes()) not in hops:
-            hops[model.cutoff, frames.tobytes()] = hops_between_charges(test, model.cutoff)
-        forces, energies = [], []
-        for batch in one.store.batches(torch.arange(test.n_frames), batch_size):
-            output = evaluate(model, batch, forces=True)
-            first = batch.offsets[:-1]
-            forces.append(output["forces"][first, 2].double().cpu().numpy())
-            atomic = output.get("atomic_energies")
-            nothing = torch.full((batch.n_graphs,), torch.nan)
-            own = nothing if atomic is None else atomic[first]
-            energies.append(own.double().cpu().numpy())
-        parts.append(
-            pd.DataFrame(
-                {
-                    **training,
-                    "frame": frames,
-                    **{column: test.column(column) for column in COLUMNS},
-                    "hops": hops[model.cutoff, frames.tobytes()],
-                    "force_z_ev_per_a": np.concatenate(forces),
-                    "force_z_reference_ev_per_a": test.force(TERM)[test.offsets[:-1], 2],
-                    "atomic_energy_ev": np.concatenate(energies),
-                }
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
+    forces, energies = [], []
+    for batch in one.store.batches(torch.arange(one.test.n_frames), batch_size):
+        output = evaluate(one.model, batch, forces=True)
+        first = batch.offsets[:-1]
+        forces.append(output["forces"][first, 2].double().cpu().numpy())
+        atomic = output.get("atomic_energies")
+        own = torch.full((batch.n_graphs,), torch.nan) if atomic is None else atomic[first]
+        energies.append(own.double().cpu().numpy())
+    return np.concatenate(forces), np.concatenate(energies)
 
 
 def hops_between_charges(frames: FrameArrays, cutoff: float) -> np.ndarray:

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from gnnip.measurements.dynamics import COLUMNS, REFERENCE, Motion, load_potential
 from gnnip.models.hyperparameters import read_options, require
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from gnnip.md import OrderTest, State
+    from gnnip.measurements.kinds import Conservation
+    from gnnip.measurements.sources import Sources
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Order:
     precision: Literal["double", "trained"] = "double"
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
+        """Raise ConfigError for numbers out of range."""
         require(
             len(set(self.time_steps)) >= 2 and min(self.time_steps) > 0,
             "Order: time_steps needs at least two different ones, greater than zero (fs).",
@@ -54,6 +57,19 @@ class Order:
     def read(cls, values: Mapping[str, Any]) -> Order:
         """Build from plain values; ConfigError names an unknown key and the nearest valid one."""
         return read_options(cls, values, "Order")
+
+
+def conservation(sources: Sources, options: Conservation) -> pd.DataFrame:
+    """Measure the potentials of a card: the kind `conservation`."""
+    (dataset,) = sources.datasets.values()
+    return measure_conservation(
+        dataset,
+        {training.name: training.model for training in sources.trainings},
+        motion=options.motion,
+        order=options.order,
+        reference=options.reference,
+        threads=sources.threads,
+    )
 
 
 def measure_conservation(
@@ -71,8 +87,8 @@ def measure_conservation(
     Parameters
     ----------
     models : trained potentials by name; `reference` joins them as "reference" where it is stated.
-    motion : fields of `gnnip.measurements.dynamics.Motion`: which frames to start from, how hot, and
-        how they are equilibrated; its duration is not used.
+    motion : fields of `gnnip.measurements.dynamics.Motion`: which frames to start from, how hot,
+        and how they are equilibrated; its duration is not used.
     order : fields of `Order`.
     threads : of torch.
 
@@ -87,12 +103,13 @@ def measure_conservation(
         potential; exponent_mean, and exponent_low and exponent_high, the 95 % interval of the mean
         (Student's t over replicas; NaN for one).
     """
+    import pandas as pd
     import torch
 
     from gnnip.datasets.arrays import load_arrays
 
     torch.set_num_threads(threads)
-    plan, wanted = Motion.read(motion), Order.read(order or {})
+    moved, wanted = Motion.read(motion), Order.read(order or {})
     arrays = load_arrays(dataset)
     rows: list[dict[str, Any]] = []
     chosen: dict[str, tuple[Any, str | None]] = {name: (m, None) for name, m in models.items()}
@@ -104,21 +121,21 @@ def measure_conservation(
         if model is not None and wanted.precision == "double":
             potential = potential.double()
         # one name for all: the same velocities at the start
-        state = plan.state(arrays, "conservation")
-        rows += _measure(name, potential, state, plan, wanted)
+        state = moved.state(arrays, "conservation")
+        rows += _measure(name, potential, state, moved, wanted)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _measure(
-    name: str, potential: Any, state: State, plan: Motion, wanted: Order
+    name: str, potential: Any, state: State, motion: Motion, wanted: Order
 ) -> list[dict[str, Any]]:
     from gnnip import md
 
     replicas = state.layout.identifiers
     failures: dict[int, str] = {}
     if wanted.equilibration > 0:
-        run = md.Simulation(potential, state, plan.integrator(), frame_every=None)
-        result = run.run(plan.steps(wanted.equilibration))
+        run = md.Simulation(potential, state, motion.integrator(), frame_every=None)
+        result = run.run(motion.steps(wanted.equilibration))
         failures = {replica: str(failure) for replica, failure in result.failures.items()}
         state = run.state
     test: OrderTest | None = None

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from gnnip.artefacts.inputs import frame_table
 from gnnip.errors import DataError
+from gnnip.measurements.selection import frame_table
 from gnnip.units import BOHR, HARTREE
 
-#: share of the electron inside the drawn surface
-ENCLOSED = 0.5
-#: a size at which both states exist and a print still shows single molecules
-PREFERRED_SIZE = 76
+if TYPE_CHECKING:
+    from gnnip.measurements.kinds import ElectronDensity
+    from gnnip.measurements.sources import Sources
 
-COLUMNS = (
-    "state",
-    "record",
-    "index",
-    "number",
-    "x_a",
-    "y_a",
-    "z_a",
-    "a",
-    "b",
-    "c",
-    "name",
-    "value",
-)
+XYZ = ("x_a", "y_a", "z_a")
+CORNERS = ("a", "b", "c")
+COLUMNS = ("state", "record", "index", "number", *XYZ, *CORNERS, "name", "value")
 
 
-def choose_frames(frames: pd.DataFrame, size: int = PREFERRED_SIZE) -> dict[str, int]:
+def choose_frames(frames: pd.DataFrame, size: int) -> dict[str, int]:
     """Return {"surface": row, "interior": row} of typical frames, without a state that is absent.
 
     The rule, so that no picture is hand-picked: the size nearest to `size` among those that show
@@ -59,7 +46,7 @@ def isosurface(
     origin: np.ndarray,
     spacing: float,
     density: np.ndarray,
-    enclosed: float = ENCLOSED,
+    enclosed: float,
     refinement: int = 3,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the surface of equal density that holds the share `enclosed` of the electron.
@@ -91,49 +78,40 @@ def isosurface(
     return vertices, triangles.astype(np.int64), level
 
 
-def compute_densities(
-    dataset: str | os.PathLike[str],
-    *,
-    accuracy: float = 1e-4,
-    enclosed: float = ENCLOSED,
-    size: int = PREFERRED_SIZE,
-) -> pd.DataFrame:
+def compute_densities(sources: Sources, options: ElectronDensity) -> pd.DataFrame:
     """Solve the electron in one surface and one interior frame; return atoms and meshes, tidy.
 
     Rows: record `atom` (number, x_a, y_a, z_a in Å), `vertex` (x_a, y_a, z_a), `triangle` (vertex
     indices a, b, c) and `property` (name, value: frame, n_molecules, temperature_k, enclosed,
     energy_ha, gyration_radius_a, level_per_bohr3), each with the state `surface` or `interior`.
     """
-    from gnnip.datasets.arrays import load_arrays
     from gnnip.reference.electron import ElectronSolver
 
-    arrays = load_arrays(dataset)
+    arrays = sources.arrays()
     frames = frame_table(arrays)
-    solver = ElectronSolver(accuracy=accuracy)
+    solver = ElectronSolver(accuracy=options.accuracy)
     tables: list[pd.DataFrame] = []
-    for state, frame in choose_frames(frames, size).items():
-        atoms = arrays.atoms(frame)
-        positions = np.asarray(arrays.positions[atoms], dtype=float)
+    for state, frame in choose_frames(frames, options.size).items():
+        positions, numbers, _, _ = arrays.structure(frame)
         solution = solver.solve(positions / BOHR, forces=False)
         origin, spacing, density = solver.density(solution)
         vertices, triangles, level = isosurface(
-            np.asarray(origin), float(spacing), density, enclosed
+            np.asarray(origin), float(spacing), density, options.enclosed
         )
         info = frames.iloc[frame]
         properties = {
             "frame": frame,
             "n_molecules": int(info["n_molecules"]),
             "temperature_k": float(info["temperature_k"]),
-            "enclosed": enclosed,
+            "enclosed": options.enclosed,
             "energy_ha": float(solution.energy),
             "label_ha": float(info["energy_electronic_ev"]) / HARTREE,
             "gyration_radius_a": float(solution.gyration_radius) * BOHR,
             "level_per_bohr3": level,
         }
-        numbers = np.asarray(arrays.numbers[atoms])
         tables.append(tidy_state(state, numbers, positions, vertices * BOHR, triangles, properties))
     if not tables:
-        raise DataError(f"{dataset} labels no frame as surface or interior state.")
+        raise DataError("The data set labels no frame as surface or interior state.")
     return pd.concat(tables, ignore_index=True)
 
 
@@ -147,21 +125,19 @@ def tidy_state(
 ) -> pd.DataFrame:
     """Return the rows of one state: atoms (n,), (n, 3) Å; mesh (v, 3) Å, (t, 3); named numbers."""
 
-    def xyz(values: np.ndarray) -> dict[str, np.ndarray]:
-        return {k: np.round(values[:, i], 3) for i, k in enumerate(("x_a", "y_a", "z_a"))}
+    def part(record: str, columns: dict[str, Any]) -> pd.DataFrame:
+        return pd.DataFrame({**columns, "state": state, "record": record})
 
-    corners = {k: triangles[:, i] for i, k in enumerate("abc")}
-    parts: dict[str, dict[str, Any]] = {
-        "atom": {"index": np.arange(len(numbers)), "number": numbers, **xyz(positions)},
-        "vertex": {"index": np.arange(len(vertices)), **xyz(vertices)},
-        "triangle": {"index": np.arange(len(triangles)), **corners},
-        "property": {"name": list(properties), "value": list(properties.values())},
-    }
-    rows = [
-        row
-        for record, columns in parts.items()
-        for row in pd.DataFrame({**columns, "state": state, "record": record}).to_dict("records")
+    def points(values: np.ndarray, **columns: Any) -> dict[str, Any]:
+        places = zip(XYZ, np.round(values, 3).T, strict=True)
+        return {"index": np.arange(len(values)), **columns, **dict(places)}
+
+    corners = dict(zip(CORNERS, triangles.T, strict=True))
+    parts = [
+        part("atom", points(positions, number=numbers)),
+        part("vertex", points(vertices)),
+        part("triangle", {"index": np.arange(len(triangles)), **corners}),
+        part("property", {"name": list(properties), "value": list(properties.values())}),
     ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    whole = ["index", "number", "a", "b", "c"]
-    return table.astype(dict.fromkeys(whole, "Int64"))
+    table = pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS))
+    return table.astype(dict.fromkeys(("index", "number", *CORNERS), "Int64"))

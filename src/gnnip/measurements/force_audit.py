@@ -13,83 +13,50 @@ on average, so that even no force at all, f = 0, has a slope of about 1 against 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from gnnip.datasets.arrays import FrameArrays, load_arrays
-from gnnip.measurements.trained import trained_potentials
+from gnnip.measurements.selection import terms_of
 
-ERRORS = (
-    "force_rmse_ev_per_a",
-    "force_mae_ev_per_a",
-    "force_r2",
-    "force_rms_reference_ev_per_a",
-    "term_rms_ev_per_a",
-    "resolved",
-)
+if TYPE_CHECKING:
+    from gnnip.datasets.arrays import FrameArrays
+    from gnnip.measurements.kinds import ForceAudit
+    from gnnip.measurements.sources import Sources
+
 #: groups of atoms, by how large the term's force on them is, of a curve
 _BINS = 10
 
 
-def audit_forces(
-    dataset: str | os.PathLike[str],
-    models: Sequence[str | os.PathLike[str]],
-    predictions: Sequence[str | os.PathLike[str]],
-    *,
-    term: str | None = None,
-    columns: Sequence[str] = (),
-    max_frames: int | None = None,
-    batch_size: int = 16,
-    device: str = "cpu",
-) -> pd.DataFrame:
+def audit_forces(sources: Sources, options: ForceAudit) -> pd.DataFrame:
     """Return force errors of trained potentials on their test frames.
 
-    Parameters
-    ----------
-    dataset : the archive of frames.
-    models, predictions : model.safetensors and predictions.csv of the same trainings, in folders
-        .../{group}/{cell}/seed-{seed}/.
-    term : the small term of the energy that has to be resolved; None for none.
-    columns : metadata by whose values errors are given as well, e.g. state.
-    max_frames : test frames that are used, evenly spread; None for all.
+    Columns group, (dataset,) model, target, other values of the group's matrix, seed, predictor,
+    record, name, x, n_frames, n_atoms, and the errors. Predictor is network, zero (no force), or
+    without_term (the exact forces without the term, where the target has it). Record `error`: over
+    the components of the atoms of `name`: all, an element's symbol, or column=value. Record
+    `curve`: atoms in ten groups of equal number by the size of the term's force x (eV/Angstrom, the
+    group's mean).
 
-    Returns
-    -------
-    Columns group, model, target, seed, predictor, record, name, x, n_frames, n_atoms, and the
-    errors. Predictor is network, zero (no force), or without_term (the exact forces without the
-    term, where the target has it). Record `error`: over the components of the atoms of `name`: all,
-    an element's symbol, or column=value. Record `curve`: atoms in ten groups of equal number by the
-    size of the term's force x (eV/Angstrom, the group's mean).
-
-    Raises
-    ------
-    DataError : predictions without test frames, frames without forces.
+    DataError for predictions without test frames and for frames without forces.
     """
     import torch
 
     from gnnip.models import predict
 
-    arrays = load_arrays(dataset)
     rows = []
-    for model_file, one in zip(
-        models, trained_potentials(arrays, models, predictions, device, max_frames), strict=True
-    ):
-        model = one.model
+    for one in sources.potentials(options.max_frames):
         with torch.no_grad():
-            found = predict(model, one.store, batch_size=batch_size, forces=True)
-        target = str(model.training_record["term"])
-        about = {
-            "group": Path(model_file).resolve().parents[2].name,
-            "model": str(model.training_record["model"]),
-            "target": target,
-            "seed": int(model.training_record["seed"]),
-        }
-        measured = measure(one.test, target, found["forces"], term, columns)
+            found = predict(one.model, one.store, batch_size=options.batch_size, forces=True)
+        record = one.model.training_record
+        about = {key: value for key, value in one.about.items() if key not in ("cell", "seed")}
+        about |= {"model": str(record["model"]), "target": str(record["term"])}
+        about |= {**one.training.keys, "seed": one.training.seed}
+        measured = measure(
+            one.test, about["target"], found["forces"], options.term, options.columns
+        )
         rows += [{**about, **row} for row in measured]
     return pd.DataFrame(rows)
 
@@ -102,7 +69,7 @@ def measure(
     columns: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Return the rows of one potential, from its forces (n, 3) in eV/Angstrom; see audit_forces."""
-    terms = frames.terms if target == "total" and target not in frames.terms else (target,)
+    terms = terms_of(frames, target)
     true = np.sum([frames.force(t) for t in terms], axis=0)
     part = frames.force(term) if term is not None and term in terms else None
     predictors = {"network": forces, "zero": np.zeros_like(true)}

@@ -48,23 +48,29 @@ class SymmetryAudit(MeasurementKind):
 
 @dataclass(frozen=True)
 class Timing(MeasurementKind):
-    """Seconds of one evaluation against the size, by the reference solver and by the networks.
+    """Seconds of one energy against the size, by the networks and by what labels the frames.
 
-    sizes : numbers of molecules; all of the data set when null.
+    size : column of the data set, such as n_molecules, or n_atoms.
+    sizes : its values to time; all of the data set when null.
     frames_per_size, repeats : frames drawn evenly from each size, and measurements of each.
     batch_size : copies evaluated at once by the method `network_batched`.
-    accuracy : of the solver, Hartree.
+    reference : what labels the frames, timed too unless null, e.g. `xtb method=GFN1-xTB`.
     """
 
     function: ClassVar[str] = "gnnip.measurements.timing:measure_timing"
     on_gpu: ClassVar[bool] = False
     clock: ClassVar[bool] = True
 
+    size: str = "n_atoms"
     sizes: tuple[int, ...] | None = None
     frames_per_size: int = 3
     repeats: int = 5
     batch_size: int = 16
-    accuracy: float = 1e-4
+    reference: str | None = None
+
+    def references(self) -> list[str]:
+        """Return what is timed besides the networks."""
+        return [self.reference] if self.reference else []
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ class Conservation(MeasurementKind):
     reference : what labels the frames, where it is to be measured too.
     """
 
-    function: ClassVar[str] = "gnnip.measurements.conservation:measure_conservation"
+    function: ClassVar[str] = "gnnip.measurements.conservation:conservation"
     on_gpu: ClassVar[bool] = False
     runtime: ClassVar[int] = 240
 
@@ -143,7 +149,7 @@ class Conservation(MeasurementKind):
     def check(self) -> None:
         """Raise ConfigError for options of the motion or of the order that are none."""
         from gnnip.measurements.conservation import Order
-        from gnnip.measurements.dynamics import Motion
+        from gnnip.measurements.dynamics.motion import Motion
 
         Motion.read(self.motion)
         Order.read(self.order)
@@ -157,16 +163,21 @@ class Conservation(MeasurementKind):
 class Dynamics(MeasurementKind):
     """Dynamics of every potential, and of a reference, from the same starts, compared.
 
-    The replicas of each potential are a job of their own; this one compares them.
+    The replicas of each potential are a job of their own; this one compares them. The last good and
+    the first bad frame of replica 3 are in
+    `results/<tier>/<card>/dynamics/<measurement>/<potential>/failures/replica-0003.xyz`. A reference
+    is run in place of its archive with `--config 'sources={gese2_md: generate}'`; such a run is
+    packed with `gnnip.md.pack_trajectory` and registered with
+    `gnnip.measurements.dynamics.register_trajectory`.
 
     motion : fields of `gnnip.measurements.dynamics.Motion`.
     reference : what labels the frames; without it frames of the data set stand in for it.
     reference_archive : a registered trajectory of the reference; without it the reference is run.
     reference_motion : what differs for the reference, whose steps may be dearer.
-    comparison : fields of `gnnip.measurements.dynamics.Comparison`.
+    comparison : fields of `gnnip.measurements.dynamics.options.Comparison`.
     """
 
-    function: ClassVar[str] = "gnnip.measurements.dynamics:compare"
+    function: ClassVar[str] = "gnnip.measurements.dynamics.comparison:compare"
     on_gpu: ClassVar[bool] = False
     clock: ClassVar[bool] = True
     runtime: ClassVar[int] = 120
@@ -180,15 +191,15 @@ class Dynamics(MeasurementKind):
     def check(self) -> None:
         """Raise ConfigError for options of the motion or of the comparison that are none."""
         from gnnip.errors import ConfigError
-        from gnnip.measurements.dynamics import Motion
-        from gnnip.measurements.dynamics_comparison import Comparison
+        from gnnip.measurements.dynamics.motion import Motion
+        from gnnip.measurements.dynamics.options import Comparison
 
         Motion.read({**self.motion, **(self.reference_motion or {})})
         Motion.read(self.motion)
         Comparison.read(self.comparison)
         if self.reference_archive and not self.reference:
             raise ConfigError(
-                "a reference_archive needs the reference that moved its atoms; state both"
+                "it has a reference_archive but no reference; write what moved its atoms"
             )
 
 

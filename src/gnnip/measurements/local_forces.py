@@ -1,12 +1,7 @@
-"""Learned local forces: how a potential divides the force on an atom among its neighbours.
-
-A step of a card: `tabulate_local_forces` bins them by distance for every trained potential.
-"""
+"""Learned local forces: how a potential divides the force on an atom among its neighbours."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gnnip.graphs import GraphBatch
+    from gnnip.measurements.kinds import LocalForces as Options
+    from gnnip.measurements.sources import Sources
     from gnnip.models.contract import Potential
 
 #: relative difference between a force and the sum of its local forces that is put down to rounding
@@ -91,34 +88,14 @@ def local_forces(model: Potential, batch: GraphBatch) -> LocalForces:
     import torch
 
     from gnnip.models import evaluate
-    from gnnip.models.contract import frozen_parameters
 
     graph = batch.adjacency
     if not graph.symmetric:
         raise DataError("Local forces need a graph in which every edge has its reverse.")
     total = evaluate(model, batch, forces=True)["forces"]
-    # a shift of its own for every edge is a displacement of that edge's vector
-    shift = batch.edge_shift
-    shift = batch.positions.new_zeros(graph.n_edges, 3) if shift is None else shift.detach()
-    shift = shift.clone().requires_grad_()
-    varied = replace(
-        batch, positions=batch.positions.detach(), edge_shift=shift, lengths=None, extras={}
-    )
-    with torch.enable_grad(), frozen_parameters(model):
-        energy = model(varied)["energy"].sum()
-        gradient = torch.zeros_like(shift)
-        if energy.requires_grad:
-            (gradient,) = torch.autograd.grad(energy, [shift], materialize_grads=True)
+    gradient = _edge_gradient(model, batch)
     force = gradient - gradient.index_select(0, graph.by_source)
-    summed = torch.zeros_like(total).index_add(0, graph.target, force)
-    allowed = _ROUNDING[str(total.dtype)] * (1.0 + float(force.abs().sum(0).max()))
-    difference = float((summed - total).abs().max()) if total.numel() else 0.0
-    if difference > allowed:
-        raise DataError(
-            f"The local forces of the potential '{model.architecture}' do not add up to its forces "
-            f"(by {difference:.1e} eV/Angstrom): its energy depends on positions otherwise than "
-            "through the edges of the graph, so it has none."
-        )
+    _check_sum(model, batch, force, total)
     with torch.no_grad():
         vectors = replace(batch, lengths=None).edge_vectors()
         distance = vectors.square().sum(1).sqrt()
@@ -141,64 +118,66 @@ def local_forces(model: Potential, batch: GraphBatch) -> LocalForces:
     )
 
 
-#: values of one bin of `tabulate_local_forces` and what they are made of
-_BINNED = {
-    "radial_force": "radial_force_ev_per_a",
-    "directed_force": "directed_force_ev_per_a",
-}
+def _edge_gradient(model: Potential, batch: GraphBatch) -> Tensor:
+    """Return dE/dv_ij of every edge (E, 3), eV/Angstrom."""
+    import torch
+
+    from gnnip.models.contract import frozen_parameters
+
+    # a shift of its own for every edge is a displacement of that edge's vector
+    shift = batch.edge_shift
+    shift = batch.positions.new_zeros(batch.adjacency.n_edges, 3) if shift is None else shift
+    shift = shift.detach().clone().requires_grad_()
+    varied = replace(
+        batch, positions=batch.positions.detach(), edge_shift=shift, lengths=None, extras={}
+    )
+    with torch.enable_grad(), frozen_parameters(model):
+        energy = model(varied)["energy"].sum()
+        if not energy.requires_grad:
+            return torch.zeros_like(shift)
+        (gradient,) = torch.autograd.grad(energy, [shift], materialize_grads=True)
+    return gradient
 
 
-def tabulate_local_forces(
-    dataset: str | os.PathLike[str],
-    models: Sequence[str | os.PathLike[str]],
-    predictions: Sequence[str | os.PathLike[str]],
-    *,
-    device: str = "cpu",
-    max_frames: int = 20,
-    bin_width: float = 0.1,
-) -> pd.DataFrame:
+def _check_sum(model: Potential, batch: GraphBatch, force: Tensor, total: Tensor) -> None:
+    import torch
+
+    summed = torch.zeros_like(total).index_add(0, batch.adjacency.target, force)
+    allowed = _ROUNDING[str(total.dtype)] * (1.0 + float(force.abs().sum(0).max()))
+    difference = float((summed - total).abs().max()) if total.numel() else 0.0
+    if difference > allowed:
+        raise DataError(
+            f"The local forces of the potential '{model.architecture}' do not add up to its forces "
+            f"(by {difference:.1e} eV/Angstrom): its energy depends on positions otherwise than "
+            "through the edges of the graph, so it has none."
+        )
+
+
+def tabulate_local_forces(sources: Sources, options: Options) -> pd.DataFrame:
     """Return the local forces of trained potentials on their test frames, binned by distance.
 
-    Parameters
-    ----------
-    predictions : predictions.csv of each model, which name its test frames.
-    max_frames : most frames per model, drawn evenly.
-    bin_width : Angstrom.
-
-    Returns
-    -------
-    Columns group, cell, seed, centre, neighbour (elements, ordered), distance_a (middle of the
-    bin), n_pairs, and mean and standard deviation over pairs of `LocalForces.radial` and
+    Columns group, cell, seed, (dataset,) centre, neighbour (elements, ordered), distance_a (middle
+    of the bin), n_pairs, and mean and standard deviation over pairs of `LocalForces.radial` and
     `LocalForces.directed`: radial_force_ev_per_a, radial_force_std_ev_per_a, directed_...
 
-    Raises
-    ------
-    DataError : a potential without local forces, predictions without test frames.
+    DataError for a potential without local forces and predictions without test frames.
     """
     import torch
 
-    from gnnip.artefacts.inputs import training_of
-    from gnnip.datasets.arrays import load_arrays
-    from gnnip.measurements.trained import trained_potentials
-
-    about = [training_of(path) for path in models]
-    arrays = load_arrays(dataset)
-    found = trained_potentials(arrays, models, predictions, device, max_frames)
     tables = []
-    for facts, one in zip(about, found, strict=True):
-        parts = []
-        for frame in range(one.test.n_frames):
-            batch = one.store.batch(torch.tensor([frame]))
-            parts.append(local_forces(one.model, batch).table())
+    for one in sources.potentials(options.max_frames):
+        batches = one.store.batches(torch.arange(one.test.n_frames), 1)
+        parts = [local_forces(one.model, batch).table() for batch in batches]
         pairs = pd.concat(parts, ignore_index=True)
-        pairs["distance_a"] = (np.floor(pairs["distance_a"] / bin_width) + 0.5) * bin_width
+        bins = np.floor(pairs["distance_a"] / options.bin_width) + 0.5
+        pairs["distance_a"] = bins * options.bin_width
         grouped = pairs.groupby(["centre", "neighbour", "distance_a"])
         binned = grouped.size().rename("n_pairs").to_frame()
-        for name, column in _BINNED.items():
-            binned[f"{name}_ev_per_a"] = grouped[column].mean()
-            binned[f"{name}_std_ev_per_a"] = grouped[column].std(ddof=0)
+        for name in ("radial_force", "directed_force"):
+            values = grouped[f"{name}_ev_per_a"]
+            binned[f"{name}_ev_per_a"] = values.mean()
+            binned[f"{name}_std_ev_per_a"] = values.std(ddof=0)
         binned = binned.reset_index()
-        for position, (key, value) in enumerate(facts.items()):
-            binned.insert(position, key, value)
-        tables.append(binned)
+        about = pd.DataFrame(dict(one.about), index=binned.index)
+        tables.append(pd.concat([about, binned], axis=1))
     return pd.concat(tables, ignore_index=True)

@@ -7,7 +7,6 @@ docs/metrics.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,15 +93,6 @@ def r2_within(true: ArrayLike, predicted: ArrayLike, *ensemble: ArrayLike) -> fl
     keep = count[group] > 1
     spread = np.square(y - means[group])[keep].sum()
     return float(1.0 - np.square(y - p)[keep].sum() / spread) if spread > 0 else float("nan")
-
-
-#: the measures of one energy array that every accuracy table carries, with the unit they return
-#: ({} is the unit of the values)
-ERRORS: dict[str, tuple[Callable[[ArrayLike, ArrayLike], float], str]] = {
-    "mae": (mae, "{}"),
-    "mse": (mse, "{}2"),
-    "mape": (mape, "%"),
-}
 
 
 @dataclass(frozen=True)

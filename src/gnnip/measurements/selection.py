@@ -26,6 +26,12 @@ def frames_with(arrays: FrameArrays, select: Mapping[str, Any]) -> np.ndarray:
     return np.flatnonzero(chosen)
 
 
+def terms_of(arrays: FrameArrays, target: str) -> tuple[str, ...]:
+    """Return the energy terms that add up to what a training is told to learn: one, or all where
+    the target is the total and no term of that name."""
+    return arrays.terms if target == "total" and target not in arrays.terms else (target,)
+
+
 def frame_table(arrays: FrameArrays) -> pd.DataFrame:
     """Return metadata and energies, one row per frame, of a `gnnip.datasets.arrays.FrameArrays`."""
     offsets = arrays.offsets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from gnnip.errors import DataError
-from gnnip.measurements.selection import spread_evenly
+from gnnip.measurements.selection import spread_evenly, terms_of
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
@@ -64,21 +64,38 @@ class Training:
 
 @dataclass(frozen=True)
 class Trained:
-    """A potential, the numbers of its test frames in the data set, these frames, their graphs."""
+    """A potential and the frames of one data set that it is tested on.
+
+    frames : their numbers in the data set.  test : the frames.  store : their graphs.
+    about : group, cell and seed of the training, and the data set where there are several.
+    """
 
     training: Training
     model: Potential
     frames: np.ndarray
     test: FrameArrays
     store: GraphStore
+    about: Mapping[str, Any]
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Return the energy terms of the frames whose sum the potential learned."""
+        return terms_of(self.test, str(self.model.training_record["term"]))
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Data sets by name and trained potentials, and where the work is done."""
+    """Data sets by name, trained potentials, trajectories of dynamics by the name of what moved the
+    atoms, and where the work is done.
+
+    When the data sets are those that the trainings learned from, each potential is tested on its
+    own. Otherwise, as where a card states another one, each is tested on all of them: on the test
+    frames of its own and on all frames of the others.
+    """
 
     datasets: Mapping[str, Path]
     trainings: Sequence[Training] = ()
+    trajectories: Mapping[str, Path] = field(default_factory=dict)
     device: str = "cpu"
     threads: int = 1
 
@@ -88,6 +105,7 @@ class Sources:
         return cls(
             {name: Path(path) for name, path in values["datasets"].items()},
             [Training(**{**t, "folder": Path(t["folder"])}) for t in values["trainings"]],
+            {name: Path(path) for name, path in values["trajectories"].items()},
             device,
             threads,
         )
@@ -96,35 +114,53 @@ class Sources:
         """Return the frames of a data set (eV, Angstrom); of the first one by default."""
         return load_frames(self.datasets[dataset or next(iter(self.datasets))])
 
+    def tested(self, training: Training) -> list[str]:
+        """Return the data sets that the potential of a training is tested on."""
+        learned = {t.dataset for t in self.trainings}
+        return [training.dataset] if learned == set(self.datasets) else list(self.datasets)
+
     def potentials(self, max_frames: int | None = None) -> Iterator[Trained]:
-        """Yield each potential with its test frames, evenly thinned out to `max_frames`.
+        """Yield each potential with its frames in a data set, evenly thinned out to `max_frames`.
 
         DataError for predictions without test frames.
         """
-        from gnnip.graphs import GraphStore
         from gnnip.models import load
 
-        stores: dict[tuple[Any, ...], GraphStore] = {}
+        # one test set of a data set at a time: large ones fill the memory
+        stores: dict[str, tuple[Any, GraphStore]] = {}
         for training in self.trainings:
-            frames = training.test_frames()
-            if max_frames is not None:
-                frames = spread_evenly(frames, max_frames)
             model = load(training.model, device=self.device)
-            test = self.arrays(training.dataset).subset(frames)
-            key = (training.dataset, model.cutoff, model.dtype, frames.tobytes())
-            if key not in stores:
-                stores.clear()  # one test set at a time: large ones fill the memory
-                stores[key] = GraphStore.from_flat(
-                    test.positions,
-                    test.numbers,
-                    test.offsets,
-                    model.cutoff,
-                    cells=test.cells,
-                    pbc=test.pbc,
-                    device=str(model.device),
-                    dtype=model.dtype,
-                )
-            yield Trained(training, model, frames, test, stores[key])
+            for dataset in self.tested(training):
+                arrays = self.arrays(dataset)
+                frames = np.arange(arrays.n_frames)
+                if dataset == training.dataset:
+                    frames = training.test_frames()
+                if max_frames is not None:
+                    frames = spread_evenly(frames, max_frames)
+                test = arrays.subset(frames)
+                key = (model.cutoff, model.dtype, frames.tobytes())
+                if dataset not in stores or stores[dataset][0] != key:
+                    stores.pop(dataset, None)
+                    stores[dataset] = (key, _graphs(test, model))
+                about = training.about
+                if len(self.datasets) > 1:
+                    about["dataset"] = dataset
+                yield Trained(training, model, frames, test, stores[dataset][1], about)
+
+
+def _graphs(frames: FrameArrays, model: Potential) -> GraphStore:
+    from gnnip.graphs import GraphStore
+
+    return GraphStore.from_flat(
+        frames.positions,
+        frames.numbers,
+        frames.offsets,
+        model.cutoff,
+        cells=frames.cells,
+        pbc=frames.pbc,
+        device=str(model.device),
+        dtype=model.dtype,
+    )
 
 
 @functools.lru_cache(maxsize=2)

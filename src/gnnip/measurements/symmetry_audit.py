@@ -6,22 +6,18 @@ changes no prediction by more than rounding.
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from gnnip.artefacts.inputs import training_of
-from gnnip.errors import DataError
 from gnnip.measurements import metrics
-from gnnip.measurements.trained import trained_potentials
-from gnnip.units import HARTREE
 
-Move = Callable[[np.ndarray, np.ndarray], np.ndarray]
+if TYPE_CHECKING:
+    from gnnip.graphs import GraphBatch
+    from gnnip.measurements.kinds import SymmetryAudit
+    from gnnip.measurements.sources import Sources, Trained
 
 
 def random_rotations(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -39,106 +35,96 @@ def random_rotations(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.moveaxis(np.array(rows), 2, 0)
 
 
-def moves(n_frames: int, shift: float, seed: int) -> dict[str, Move]:
-    """Return the transformations by name; each takes positions (n, 3) Å and frame numbers (n,).
+class Move(NamedTuple):
+    """A motion of each frame, x to turn x + shift: turn (frames, 3, 3), shift (frames, 3) Å."""
 
-    none; rotation, another one for each frame; shift, `shift` Å in a direction of its own for each
-    frame; mirror, x to -x.
-    """
+    turn: np.ndarray
+    shift: np.ndarray
+
+    def vectors(self, x: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        """Return the vectors x (n, 3), turned; frame (n,) are the frames that they belong to."""
+        return np.einsum("nij,nj->ni", self.turn[frame], x)
+
+    def points(self, x: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        """Return the points x (n, 3) Å of the frames (n,), turned and shifted."""
+        return self.vectors(x, frame) + self.shift[frame]
+
+
+def moves(n_frames: int, shift: float, seed: int) -> dict[str, Move]:
+    """Return the moves by name: none; rotation, another one for each frame; shift, `shift` Å in a
+    direction of its own for each frame; mirror, x to -x."""
     rng = np.random.default_rng(seed)
     rotations = random_rotations(n_frames, rng)
     directions = random_rotations(n_frames, rng)[:, :, 0]
+    still, place = np.tile(np.eye(3), (n_frames, 1, 1)), np.zeros((n_frames, 3))
     return {
-        "none": lambda x, frame: x,
-        "rotation": lambda x, frame: np.einsum("nij,nj->ni", rotations[frame], x),
-        "shift": lambda x, frame: x + shift * directions[frame],
-        "mirror": lambda x, frame: x * np.array([-1.0, 1.0, 1.0]),
+        "none": Move(still, place),
+        "rotation": Move(rotations, place),
+        "shift": Move(still, shift * directions),
+        "mirror": Move(still * np.array([-1.0, 1.0, 1.0]), place),
     }
 
 
-def symmetry_audit(
-    dataset: str | os.PathLike[str],
-    models: Sequence[str | os.PathLike[str]],
-    predictions: Sequence[str | os.PathLike[str]],
-    *,
-    shift: float = 10.0,
-    seed: int = 0,
-    batch_size: int = 32,
-    device: str = "cpu",
-) -> pd.DataFrame:
+def audit_symmetry(sources: Sources, options: SymmetryAudit) -> pd.DataFrame:
     """Return the error of each network on its moved test frames.
 
-    Parameters
-    ----------
-    dataset : the archive of frames.
-    models, predictions : model.safetensors and predictions.csv of the same trainings, in folders
-        .../{group}/{cell}/seed-{seed}/ whose cell names the layer and the target.
-    shift : Å.  seed : of the rotations and directions.
+    One row per training and move: group, the values of the group's matrix, seed, (dataset,)
+    transformation, mae_ev (to the reference), change_ev (mean |E(moved) - E|), n_frames.
 
-    Returns
-    -------
-    One row per training and transformation: group, layer, target, seed, transformation, mae_ha (to
-    the reference), change_ha (mean |E(moved) - E|), n_frames.
-
-    Raises
-    ------
-    DataError : folders that name no layer or target, predictions without test frames.
+    DataError for predictions without test frames.
     """
-    import torch
-
-    from gnnip.datasets.arrays import load_arrays
-
-    trainings = [describe_training(path) for path in models]
-    arrays = load_arrays(dataset)
     rows = []
-    for about, one in zip(
-        trainings, trained_potentials(arrays, models, predictions, device), strict=True
-    ):
-        model, test = one.model, one.test
-        true = test.energy(about["target"])
-        own: np.ndarray | None = None
-        for name, move in moves(test.n_frames, shift, seed).items():
-            energy = []
-            with torch.no_grad():
-                for batch in one.store.batches(torch.arange(test.n_frames), batch_size):
-                    assert batch.frame is not None
-                    where = batch.frame[batch.batch].cpu().numpy()
-                    moved = move(batch.positions.cpu().numpy().astype(np.float64), where)
-                    # distances do not change, so the graph and its stored lengths stay valid
-                    x = torch.as_tensor(moved, dtype=model.dtype, device=model.device)
-                    output = model(replace(batch, positions=x))
-                    energy.append(output["energy"].double().cpu().numpy())
-            predicted = np.concatenate(energy)
-            own = predicted if own is None else own
-            rows.append(
-                {
-                    **about,
-                    "transformation": name,
-                    "mae_ha": metrics.mae(true, predicted) / HARTREE,
-                    "change_ha": float(np.abs(predicted - own).mean()) / HARTREE,
-                    "n_frames": test.n_frames,
-                }
-            )
+    for one in sources.potentials():
+        true = np.sum([one.test.energy(term) for term in one.terms], axis=0)
+        found = {
+            name: _energies(one, move, options.batch_size)
+            for name, move in moves(one.test.n_frames, options.shift, options.seed).items()
+        }
+        about = {"group": one.training.group, **one.training.keys, **one.about}
+        del about["cell"]  # its name is made of the values
+        rows += [
+            {
+                **about,
+                "transformation": name,
+                "mae_ev": metrics.mae(true, energies),
+                "change_ev": float(np.abs(energies - found["none"]).mean()),
+                "n_frames": one.test.n_frames,
+            }
+            for name, energies in found.items()
+        ]
     return pd.DataFrame(rows)
 
 
-def describe_training(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return group, layer, target and seed from .../{group}/{cell}/seed-{seed}/{file}.
+def _energies(one: Trained, move: Move, batch_size: int) -> np.ndarray:
+    """Return the energies (frames,) of the moved test frames, eV."""
+    import torch
 
-    Raises DataError when the folders do not say so.
-    """
-    training = training_of(path)
-    found = {
-        k: re.search(rf"(?:^|_){k}-([a-z0-9]+)", training["cell"]) for k in ("layer", "target")
+    energies = []
+    with torch.no_grad():
+        for batch in one.store.batches(torch.arange(one.test.n_frames), batch_size):
+            output = one.model(_moved(batch, move))
+            energies.append(output["energy"].double().cpu().numpy())
+    return np.concatenate(energies)
+
+
+def _moved(batch: GraphBatch, move: Move) -> GraphBatch:
+    import torch
+
+    def like(old: torch.Tensor, values: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(values, dtype=old.dtype, device=old.device)
+
+    assert batch.frame is not None
+    frame, atom = batch.frame.cpu().numpy(), batch.batch.cpu().numpy()
+    positions = batch.positions.cpu().numpy().astype(np.float64)
+    # distances do not change, so the graph and its stored lengths stay valid
+    changed: dict[str, Any] = {
+        "positions": like(batch.positions, move.points(positions, frame[atom]))
     }
-    if found["layer"] is None or found["target"] is None:
-        raise DataError(
-            f"{path} does not lie in .../<group>/<layer-..._target-...>/seed-<n>/, so that it is "
-            "unknown what was trained."
-        )
-    return {
-        "group": training["group"],
-        "layer": found["layer"].group(1),
-        "target": found["target"].group(1),
-        "seed": training["seed"],
-    }
+    if batch.edge_shift is not None and batch.cell is not None:
+        shifts = batch.edge_shift.cpu().numpy().astype(np.float64)
+        of_edge = frame[atom[batch.edge_index[1].cpu().numpy()]]
+        changed["edge_shift"] = like(batch.edge_shift, move.vectors(shifts, of_edge))
+        cell = batch.cell.cpu().numpy().astype(np.float64).reshape(-1, 3)
+        turned = move.vectors(cell, np.repeat(frame, 3)).reshape(-1, 3, 3)
+        changed["cell"] = like(batch.cell, turned)
+    return replace(batch, **changed)

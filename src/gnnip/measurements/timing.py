@@ -1,4 +1,4 @@
-"""How long one total energy takes, by the reference solver and by the networks, against N.
+"""How long one energy takes, by what labels the frames and by the networks, against the size.
 
 All alternatives run in one process on one core, in turn, so that a busy machine slows all of them
 alike; the median over repeats is kept. Times are wall times of the machine that is named beside
@@ -12,66 +12,57 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from gnnip.errors import DataError
 from gnnip.measurements.selection import spread_evenly
-from gnnip.units import BOHR
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from gnnip.datasets.arrays import FrameArrays
+    from gnnip.measurements.kinds import Timing
+    from gnnip.measurements.sources import Sources, Training
+    from gnnip.models.contract import Potential
 
 Result = TypeVar("Result")
 
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def measure_timing(
-    dataset: str | os.PathLike[str],
-    models: Sequence[str | os.PathLike[str]],
-    *,
-    sizes: Sequence[int] | None = None,
-    frames_per_size: int = 3,
-    repeats: int = 5,
-    batch_size: int = 16,
-    accuracy: float = 1e-4,
-) -> pd.DataFrame:
-    """Return evaluation times of V + E_0 (seconds per structure), one row per method and frame.
+class Method(NamedTuple):
+    """A way to the energy of a structure; `about` and `more` are columns before and after times.
 
-    Parameters
-    ----------
-    models : the trained networks whose sum is the total energy (one per term).
-    sizes : numbers of molecules; all of the data set when None.
-    frames_per_size, repeats : frames drawn evenly from each size, and measurements of each.
-    batch_size : copies evaluated at once by the method `network_batched`.
-    accuracy : of the solver, Hartree.
-
-    Returns
-    -------
-    method (solver: V_SPC/F and E_0 from scratch, no forces; network: neighbour list and all
-    networks, one structure; network_batched: the same for `batch_size` copies, per structure),
-    n_molecules, frame, seconds (median over repeats), repeats, batch_size, accuracy_ha, threads,
-    hardware.
-
-    Raises DataError when `models` is empty or a size is not in the data set.
+    copies : structures that `run` evaluates at once.
     """
-    if not models:
-        raise DataError("There is no trained network to time; name its cells in the card's step.")
-    arguments = (
-        os.fspath(dataset),
-        [os.fspath(m) for m in models],
-        None if sizes is None else [int(n) for n in sizes],
-        frames_per_size,
-        repeats,
-        batch_size,
-        accuracy,
-    )
-    return in_one_thread(_measure, *arguments)
+
+    about: dict[str, Any]
+    run: Callable[[Atoms], object]
+    copies: int
+    more: dict[str, Any]
+
+
+def measure_timing(sources: Sources, options: Timing) -> pd.DataFrame:
+    """Return the times of one energy (seconds per structure), one row per method and frame.
+
+    Columns: method (solver: the reference from scratch, no forces; network: neighbour list and
+    networks, one structure; network_batched: the same for `batch_size` copies, per structure), the
+    size, frame, seconds (median over repeats), repeats, batch_size, accuracy_ha (of a solver that
+    has one), threads, hardware. Networks that differ in their term alone are added up; where that
+    gives several energies, group, matrix values and seed come first, and before them the data set
+    where there are several.
+
+    DataError when there are no networks or a size is not in the data set.
+    """
+    if not sources.trainings:
+        raise DataError(
+            "There is no trained network to time; name its cells in the card's measurement."
+        )
+    return in_one_thread(_measure, sources, options)
 
 
 def in_one_thread(function: Callable[..., Result], *arguments: Any) -> Result:
@@ -93,107 +84,122 @@ def in_one_thread(function: Callable[..., Result], *arguments: Any) -> Result:
                 os.environ[name] = value
 
 
-def _measure(
-    dataset: str,
-    models: list[str],
-    sizes: list[int] | None,
-    frames_per_size: int,
-    repeats: int,
-    batch_size: int,
-    accuracy: float,
-) -> pd.DataFrame:
+def _measure(sources: Sources, options: Timing) -> pd.DataFrame:
     import torch
 
-    from gnnip.datasets.arrays import load_arrays
-    from gnnip.models import load
     from gnnip.provenance import environment
-    from gnnip.reference import spcf
-    from gnnip.reference.electron import ElectronSolver
 
     torch.set_num_threads(1)
-    arrays = load_arrays(dataset)
-    networks = [load(path, device="cpu") for path in models]
-    solver = ElectronSolver(accuracy=accuracy)
-    size = arrays.column("n_molecules")
-    wanted = sorted({int(n) for n in size}) if sizes is None else sorted(sizes)
-    missing = [n for n in wanted if n not in set(size.tolist())]
-    if missing:
-        raise DataError(f"{dataset} has no cluster of {missing[0]} molecules.")
-    frames = [
-        int(f) for n in wanted for f in spread_evenly(np.flatnonzero(size == n), frames_per_size)
-    ]
-
-    def solve(positions: np.ndarray, numbers: np.ndarray) -> None:
-        x = positions / BOHR
-        spcf.energy_and_forces(x)
-        solver.solve(x, forces=False)
-
-    def infer(positions: np.ndarray, numbers: np.ndarray, copies: int) -> None:
-        from gnnip.graphs import GraphBatch
-
-        structures = [{"positions": positions, "numbers": numbers}] * copies
-        graphs: dict[Any, GraphBatch] = {}
-        with torch.inference_mode():
-            for network in networks:
-                key = (network.cutoff, network.dtype)
-                if key not in graphs:
-                    graphs[key] = GraphBatch.from_structures(
-                        structures, network.cutoff, dtype=network.dtype
-                    )
-                network(graphs[key])
-
-    methods: dict[str, tuple[Callable[..., None], int]] = {
-        "solver": (solve, 1),
-        "network": (lambda x, z: infer(x, z, 1), 1),
-        "network_batched": (lambda x, z: infer(x, z, batch_size), batch_size),
-    }
-    measured = interleave(
-        {
-            (name, frame): _bind(
-                run, arrays.positions[arrays.atoms(frame)], arrays.numbers[arrays.atoms(frame)]
-            )
-            for frame in frames
-            for name, (run, _) in methods.items()
-        },
-        repeats,
-    )
-    hardware = environment()
+    jobs: list[tuple[Method, dict[str, Any], Callable[[], object]]] = []
+    for dataset in sources.datasets:
+        arrays = sources.arrays(dataset)
+        methods = _methods(sources, dataset, options)
+        for size, frame in _frames(arrays, options):
+            atoms = _atoms(arrays, frame)
+            place = {options.size: size, "frame": frame}
+            jobs += [(method, place, partial(method.run, atoms)) for method in methods]
+    measured = interleave([run for _, _, run in jobs], options.repeats)
     rows = [
         {
-            "method": name,
-            "n_molecules": int(size[frame]),
-            "frame": frame,
-            "seconds": float(np.median(seconds)) / methods[name][1],
-            "repeats": repeats,
-            "batch_size": methods[name][1],
-            "accuracy_ha": accuracy if name == "solver" else np.nan,
-            "threads": 1,
-            "hardware": str(hardware.get("cpu") or "unknown processor"),
+            **method.about,
+            **place,
+            "seconds": float(np.median(seconds)) / method.copies,
+            "repeats": options.repeats,
+            "batch_size": method.copies,
+            **method.more,
         }
-        for (name, frame), seconds in measured.items()
+        for (method, place, _), seconds in zip(jobs, measured, strict=True)
     ]
-    return pd.DataFrame(rows)
+    hardware = str(environment().get("cpu") or "unknown processor")
+    return pd.DataFrame(rows).assign(threads=1, hardware=hardware)
 
 
-def _bind(
-    run: Callable[[np.ndarray, np.ndarray], None], positions: np.ndarray, numbers: np.ndarray
-) -> Callable[[], None]:
-    x, z = np.asarray(positions, dtype=np.float64), np.asarray(numbers, dtype=np.int64)
-    return lambda: run(x, z)
+def _frames(arrays: FrameArrays, options: Timing) -> list[tuple[int, int]]:
+    """Return (size, number) of the frames to time, by size."""
+    own = arrays.n_atoms if options.size == "n_atoms" else arrays.column(options.size)
+    known = sorted({int(n) for n in own})
+    wanted = known if options.sizes is None else sorted(options.sizes)
+    missing = [n for n in wanted if n not in known]
+    if missing:
+        raise DataError(f"The data set has no frame with {options.size} = {missing[0]}.")
+    return [
+        (n, int(frame))
+        for n in wanted
+        for frame in spread_evenly(np.flatnonzero(own == n), options.frames_per_size)
+    ]
+
+
+def _atoms(arrays: FrameArrays, frame: int) -> Atoms:
+    from ase import Atoms
+
+    positions, numbers, cell, pbc = arrays.structure(frame)
+    return Atoms(numbers, positions, cell=cell, pbc=pbc)
+
+
+def _methods(sources: Sources, dataset: str, options: Timing) -> list[Method]:
+    from gnnip.models import load
+
+    place = {"dataset": dataset} if len(sources.datasets) > 1 else {}
+    methods = []
+    if options.reference is not None:
+        run, more = _from_scratch(options.reference)
+        methods.append(Method({**place, "method": "solver"}, run, 1, more))
+    energies: dict[tuple[Any, ...], list[Training]] = {}
+    for training in sources.trainings:
+        if dataset in sources.tested(training):
+            keys = {key: value for key, value in training.keys.items() if key != "target"}
+            about = {"group": training.group, **keys, "seed": training.seed}
+            energies.setdefault(tuple(about.items()), []).append(training)
+    for which, terms in energies.items():
+        about = place | (dict(which) if len(energies) > 1 else {})
+        networks = [load(training.model, device="cpu") for training in terms]
+        for name, copies in (("network", 1), ("network_batched", options.batch_size)):
+            run = partial(_infer, networks, copies)
+            methods.append(Method({**about, "method": name}, run, copies, {}))
+    return methods
+
+
+def _from_scratch(reference: str) -> tuple[Callable[[Atoms], object], dict[str, Any]]:
+    """Return what computes an energy without memory of earlier structures, and its accuracy."""
+    from gnnip.reference import make_calculator
+
+    calculator = make_calculator(reference)
+    if hasattr(calculator, "energy_from_scratch"):
+        return calculator.energy_from_scratch, {"accuracy_ha": calculator.accuracy_hartree}
+    return lambda atoms: make_calculator(reference).get_potential_energy(atoms), {}
+
+
+def _infer(networks: Sequence[Potential], copies: int, atoms: Atoms) -> None:
+    import torch
+
+    from gnnip.graphs import GraphBatch
+
+    structure = {"positions": atoms.positions, "numbers": atoms.numbers}
+    if atoms.pbc.any():
+        structure |= {"cell": atoms.cell.array, "pbc": atoms.pbc}
+    graphs: dict[Any, GraphBatch] = {}
+    with torch.inference_mode():
+        for network in networks:
+            key = (network.cutoff, network.dtype)
+            if key not in graphs:
+                graphs[key] = GraphBatch.from_structures(
+                    [structure] * copies, network.cutoff, dtype=network.dtype
+                )
+            network(graphs[key])
 
 
 def interleave(
-    jobs: dict[Any, Callable[[], None]],
+    jobs: Sequence[Callable[[], object]],
     repeats: int,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[Any, list[float]]:
+) -> list[list[float]]:
     """Run every job once unmeasured, then all in turn `repeats` times; return their seconds."""
-    for job in jobs.values():
+    for job in jobs:
         job()
-    seconds: dict[Any, list[float]] = {name: [] for name in jobs}
+    seconds: list[list[float]] = [[] for _ in jobs]
     for _ in range(repeats):
-        for name, job in jobs.items():
+        for job, own in zip(jobs, seconds, strict=True):
             start = clock()
             job()
-            seconds[name].append(clock() - start)
+            own.append(clock() - start)
     return seconds

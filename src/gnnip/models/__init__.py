@@ -6,11 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnnip.models.contract import Potential, evaluate, load, predict, save
+    from gnnip.models.contract import Potential, evaluate, predict
+    from gnnip.models.files import load, save
     from gnnip.models.registry import build, names
 
 __all__ = ["Potential", "build", "evaluate", "load", "names", "predict", "save"]
-_PLACES = {"build": "registry", "names": "registry"}
+_PLACES = {"build": "registry", "names": "registry", "load": "files", "save": "files"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from gnnip.errors import StructureError
 from gnnip.graphs import GraphBatch
-from gnnip.models.contract import Potential, evaluate, load
+from gnnip.models.contract import Potential, evaluate
+from gnnip.models.files import load
 
 
 class PotentialCalculator(Calculator):
@@ -45,7 +46,7 @@ class PotentialCalculator(Calculator):
         wanted = properties or ["energy"]
         atoms = self.atoms
         if len(atoms) == 0:
-            raise StructureError("The structure has no atoms, at least one is needed.")
+            raise StructureError("The structure has no atoms; at least one is needed.")
         self.model.check_species(atoms.numbers)
         structure = {"positions": atoms.positions, "numbers": atoms.numbers}
         if atoms.pbc.any():

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from gnnip.errors import DataError
 from gnnip.graphs import GraphBatch
+from gnnip.models.blocks.radial import bessel, polynomial_envelope
 from gnnip.models.contract import Potential, TargetStatistics
 from gnnip.models.elements import ATOMIC_MASSES
-from gnnip.models.hyperparameters import require
-from gnnip.models.radial import bessel, polynomial_envelope
+from gnnip.models.hyperparameters import require, require_at_least, require_cutoff
 from gnnip.models.spektral import (
     AGNNConv,
     CrystalConv,
@@ -71,28 +71,28 @@ class ClusterHyperparameters:
     output_scaling: Literal["none", "standard", "composition"] = "none"
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
-        for name in ("channels", "n_conv", "dense_units", "n_radial", "attn_heads"):
-            value = getattr(self, name)
-            require(
-                value >= 1, f"The potential 'spektral': {name} is {value}, at least 1 is needed."
-            )
-        require(self.n_dense >= 0, f"The potential 'spektral': n_dense is {self.n_dense}, below 0.")
-        require(
-            self.cutoff > 0,
-            f"The potential 'spektral': the cutoff is {self.cutoff} Bohr, it must be positive.",
+        """Raise ConfigError, by name, for a value out of range."""
+        require_at_least(
+            1,
+            "spektral",
+            channels=self.channels,
+            n_conv=self.n_conv,
+            dense_units=self.dense_units,
+            n_radial=self.n_radial,
+            attn_heads=self.attn_heads,
+            input_width=self.input_width,
         )
+        require_at_least(0, "spektral", n_dense=self.n_dense)
+        require_cutoff("spektral", self.cutoff, "Bohr")
         require(
-            self.input_width is None or self.input_width >= 1,
-            f"The potential 'spektral': input_width is {self.input_width}, at least 1 is needed.",
+            len(self.elements) > 0,
+            "The potential 'spektral': elements is empty; list at least one atomic number.",
         )
-        require(len(self.elements) > 0, "The potential 'spektral': elements is empty.")
 
 
 class ClusterNetwork(Potential):
     """Graph convolutions, sum pooling, dense layers: E = NN(sum_i x_i)."""
 
-    architecture = "spektral"
     Hyperparameters = ClusterHyperparameters
 
     masses: Tensor
@@ -143,6 +143,7 @@ class ClusterNetwork(Potential):
         }
         if self.hyperparameters.features == "raw":
             broken["rotation"] = "Cartesian coordinates are node features"
+            broken["periodicity"] = "an atom and its images have other coordinates"
         return broken
 
     def calibrate(self, statistics: TargetStatistics) -> None:
@@ -209,14 +210,14 @@ def _make_layer(h: ClusterHyperparameters, width: int) -> tuple[GraphLayer, int]
     """Return one convolution for inputs of `width` and the width of its output."""
     act = h.activation
     makers: dict[str, Callable[[], tuple[GraphLayer, int]]] = {
-        "crystal": lambda: (CrystalConv(act, in_channels=width), width),
+        "crystal": lambda: (CrystalConv(width, act), width),
         "gat": lambda: (
-            GATConv(h.channels, h.attn_heads, activation=act, in_channels=width),
+            GATConv(width, h.channels, h.attn_heads, activation=act),
             h.channels * h.attn_heads,
         ),
-        "gcs": lambda: (GCSConv(h.channels, act, in_channels=width), h.channels),
-        "ecc": lambda: (ECCConv(h.channels, activation=act, in_channels=width), h.channels),
-        "agnn": lambda: (AGNNConv(activation=act, in_channels=width), width),
-        "general": lambda: (GeneralConv(h.channels, in_channels=width), h.channels),
+        "gcs": lambda: (GCSConv(width, h.channels, act), h.channels),
+        "ecc": lambda: (ECCConv(width, h.channels, activation=act), h.channels),
+        "agnn": lambda: (AGNNConv(activation=act), width),
+        "general": lambda: (GeneralConv(width, h.channels), h.channels),
     }
     return makers[h.layer]()

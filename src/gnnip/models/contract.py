@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,14 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gnnip.errors import CheckpointError, DataError, GnnipError, nearest
-from gnnip.files import read_json, sha256, write_json
+from gnnip.errors import DataError
 from gnnip.graphs import GraphBatch, GraphStore
 from gnnip.models.composition import composition_energies, fit_composition
-from gnnip.models.weights import read_weights, write_weights
-
-FORMAT = "gnnip potential"
-FORMAT_VERSION = 1
+from gnnip.models.fitting import FitReport, TrainingFrames
+from gnnip.models.listing import POTENTIALS
 
 
 @dataclass(frozen=True)
@@ -69,8 +64,8 @@ class TargetStatistics:
 class Potential(nn.Module):
     """Base of all potentials.
 
-    A subclass sets `architecture` (its name in the registry), `Hyperparameters` (a dataclass),
-    takes an instance of that dataclass as its only argument, and defines `cutoff` and `forward`.
+    A subclass sets `Hyperparameters` (a dataclass), takes an instance of that dataclass as its only
+    argument, and defines `forward`.
 
     Attributes
     ----------
@@ -80,7 +75,6 @@ class Potential(nn.Module):
         keys are those of `PROMISES`; the contract tests check that the failure is really there.
     """
 
-    architecture: ClassVar[str]
     Hyperparameters: ClassVar[type]
     PROMISES: ClassVar[tuple[str, ...]] = (
         "translation",
@@ -89,6 +83,7 @@ class Potential(nn.Module):
         "size_extensivity",
         "smoothness",
         "supercell",
+        "periodicity",
     )
 
     def __init__(self, hyperparameters: Any) -> None:
@@ -99,9 +94,14 @@ class Potential(nn.Module):
         self.training_record: dict[str, Any] = {}
 
     @property
+    def architecture(self) -> str:
+        """Its name for `build`: that of the library, or `package.module:Class`."""
+        return name_of(type(self))
+
+    @property
     def cutoff(self) -> float:
-        """Radius of the graph, Angstrom."""
-        raise NotImplementedError
+        """Radius of the graph, Angstrom: that of the hyper-parameters, unless a class differs."""
+        return float(self.hyperparameters.cutoff)
 
     @property
     def violates(self) -> dict[str, str]:
@@ -121,6 +121,14 @@ class Potential(nn.Module):
     def calibrate(self, statistics: TargetStatistics) -> None:
         """Set fixed shifts and scales from the training subset, once, before training; its labels
         are less what the known one of `parts` predicts."""
+
+    def fit(self, frames: TrainingFrames) -> FitReport | None:
+        """Fit to the training frames in closed form, once, after `calibrate` and before any
+        training by gradient, which is left out where the report says `complete`.
+
+        What is set must be a parameter or a buffer. None means that there was nothing to fit.
+        """
+        return None
 
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return tensors whose shape depends on the values in the batch (chosen edges, say), by
@@ -166,6 +174,12 @@ class Potential(nn.Module):
                 f"The potential was trained on the atomic numbers {list(self.species)} and knows "
                 f"nothing of {unseen}; train it on structures that contain them."
             )
+
+
+def name_of(cls: type[Potential]) -> str:
+    """Return the name under which `build` finds a class, whatever the class says of itself."""
+    place = (cls.__module__, cls.__qualname__)
+    return next((name for name, held in POTENTIALS.items() if held == place), ":".join(place))
 
 
 def evaluate(
@@ -294,104 +308,6 @@ def predict(
     return {name: torch.cat(parts).cpu().numpy() for name, parts in collected.items()}
 
 
-@dataclass
-class ModelFile:
-    """The JSON beside the weights: enough to build the model again."""
-
-    architecture: str
-    hyperparameters: dict[str, Any]
-    species: list[int]
-    cutoff_angstrom: float
-    weights_sha256: str
-    training: dict[str, Any] = field(default_factory=dict)
-    format: str = FORMAT
-    format_version: int = FORMAT_VERSION
-
-
-def save(model: Potential, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Write and return `<path>.safetensors` and `<path>.json`; drops an extension of `path`."""
-    weights_file, json_file = model_files(path)
-    write_weights(weights_file, model.state_dict())
-    record = ModelFile(
-        architecture=model.architecture,
-        hyperparameters=asdict(model.hyperparameters),
-        species=list(model.species),
-        cutoff_angstrom=model.cutoff,
-        weights_sha256=sha256(weights_file),
-        training=model.training_record,
-    )
-    write_json(json_file, asdict(record))
-    return weights_file, json_file
-
-
-def load(
-    path: str | os.PathLike[str], device: str = "cpu", architecture: str | None = None
-) -> Potential:
-    """Build a potential from its two files, in evaluation mode.
-
-    Parameters
-    ----------
-    path : either file, their common stem, or a folder that holds `model.json`.
-    device : "cpu", "cuda" or "auto".
-    architecture : if given, a potential of any other kind is refused.
-
-    Raises
-    ------
-    CheckpointError : missing or damaged files, a pickle, a newer format, another architecture, or
-        weights that do not belong to the hyper-parameters.
-    """
-    from gnnip.models.registry import build, names
-
-    weights_file, json_file = model_files(path)
-    if Path(path).is_file() and Path(path).suffix not in (".json", ".safetensors"):
-        read_weights(path)  # names a pickle for what it is
-        raise CheckpointError(
-            f"{path} is not a saved potential; give its .json or .safetensors file."
-        )
-    if not json_file.exists():
-        raise CheckpointError(f"There is no saved potential at {path}: {json_file} does not exist.")
-    try:
-        record = read_json(json_file)
-    except GnnipError as error:
-        raise CheckpointError(str(error)) from error
-    if not isinstance(record, Mapping) or record.get("format") != FORMAT:
-        raise CheckpointError(f"{json_file} does not describe a gnnip potential.")
-    version = record.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{json_file} has format version {version}, this gnnip reads up to {FORMAT_VERSION}; "
-            "update gnnip."
-        )
-    kind = record.get("architecture")
-    if kind not in names():
-        raise CheckpointError(
-            f"{json_file} holds the architecture '{kind}', which this gnnip lacks"
-            f"{nearest(str(kind), names())}"
-        )
-    if architecture is not None and kind != architecture:
-        raise CheckpointError(f"{json_file} holds the architecture '{kind}', not '{architecture}'.")
-    try:
-        model = build(kind, **record["hyperparameters"])
-        tensors = read_weights(weights_file)
-        if sha256(weights_file) != record["weights_sha256"]:
-            raise CheckpointError(
-                f"{weights_file} is not the file that {json_file.name} was written for; "
-                "copy both again."
-            )
-        dtype = next((t.dtype for t in tensors.values() if t.is_floating_point()), torch.float32)
-        model.to(dtype).load_state_dict(tensors)
-        model.species = tuple(int(z) for z in record["species"])
-        model.training_record = dict(record.get("training", {}))
-    except CheckpointError:
-        raise
-    except (GnnipError, RuntimeError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{json_file} and its weights do not fit together: {reason}"
-        ) from error
-    return model.to(choose_device(device)).eval()
-
-
 def choose_device(device: str) -> torch.device:
     """Return the device for "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1"..."""
     if device == "auto":
@@ -403,13 +319,3 @@ def choose_device(device: str) -> torch.device:
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise DataError("The device 'cuda' was asked for and no GPU is visible; use auto or cpu.")
     return chosen
-
-
-def model_files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Return the weights file and the JSON file that `path` (see `load`) stands for."""
-    stem = Path(path)
-    if stem.is_dir():
-        stem = stem / "model"
-    elif stem.suffix in (".json", ".safetensors"):
-        stem = stem.with_suffix("")
-    return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")

@@ -29,7 +29,7 @@ class CoulombHyperparameters:
     trainable: bool = True
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
+        """Raise ConfigError, by name, for a value out of range."""
         require_species(self.species, "coulomb")
         require(
             self.charges is None or len(self.charges) == len(self.species),
@@ -37,7 +37,7 @@ class CoulombHyperparameters:
         )
         require(
             self.trainable or self.charges is not None,
-            "The potential 'coulomb': charges that are not trainable must be given.",
+            "The potential 'coulomb': give the charges when they are not trainable.",
         )
 
 
@@ -48,7 +48,6 @@ class CoulombPotential(SpeciesPotential):
     the one it states is too short to hold any.
     """
 
-    architecture = "coulomb"
     Hyperparameters = CoulombHyperparameters
 
     charges: Tensor
@@ -76,7 +75,7 @@ class CoulombPotential(SpeciesPotential):
 
     @property
     def violates(self) -> dict[str, str]:
-        """What no sum over all pairs can keep."""
+        """Promises not kept, with reasons."""
         return {
             "size_extensivity": "charges interact at any distance",
             "supercell": "the sum is that of open boundaries, periodic structures are refused",

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from gnnip.graphs import Adjacency, GraphBatch
+from gnnip.models.blocks.kind_networks import hinges
+from gnnip.models.blocks.radial import polynomial_envelope
 from gnnip.models.contract import TargetStatistics
-from gnnip.models.hyperparameters import require
-from gnnip.models.kind_networks import hinges
-from gnnip.models.radial import polynomial_envelope
-from gnnip.models.scaled import ScaledPotential, require_network
-from gnnip.models.species import require_species
+from gnnip.models.hyperparameters import require_at_least, require_denominator
+from gnnip.models.species import ScaledPotential, require_network, require_species
 
 
 @dataclass(frozen=True)
@@ -44,20 +43,11 @@ class GraphNetworkHyperparameters:
     denominator: float | None = None
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
+        """Raise ConfigError, by name, for a value out of range."""
         require_species(self.species, "graph_network")
         require_network(self, "graph_network")
-        for name in ("channels", "rounds"):
-            require(
-                getattr(self, name) >= 1,
-                f"The potential 'graph_network': {name} is {getattr(self, name)}, at least 1 is "
-                "needed.",
-            )
-        require(
-            self.denominator is None or self.denominator > 0,
-            f"The potential 'graph_network': denominator is {self.denominator}, it must be "
-            "positive.",
-        )
+        require_at_least(1, "graph_network", channels=self.channels, rounds=self.rounds)
+        require_denominator("graph_network", self.denominator)
 
 
 class EdgeConvolution(nn.Module):
@@ -110,7 +100,6 @@ class GraphNetwork(ScaledPotential):
     Nodes start as an embedding of the element, directed edges as a network of r_ij^2.
     """
 
-    architecture = "graph_network"
     Hyperparameters = GraphNetworkHyperparameters
 
     denominator: Tensor

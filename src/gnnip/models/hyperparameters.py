@@ -4,24 +4,59 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 from gnnip.errors import ConfigError, nearest
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Which numbers an option takes: `Annotated[float, Limits(gt=0)]`; None is no limit."""
+
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+
+    def allow(self, value: float) -> bool:
+        """Tell whether a number is within the limits."""
+        return (
+            (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.lt is None or value < self.lt)
+            and (self.le is None or value <= self.le)
+        )
+
+    def __str__(self) -> str:
+        """Return what is asked of a number, in words."""
+        if (self.gt, self.lt) == (0, 1):
+            return "must be between 0 and 1"
+        if self.ge == 0 and self.lt is self.le is None:
+            return "must not be negative"
+        words = {
+            "positive" if self.gt == 0 else f"above {self.gt}": self.gt,
+            f"at least {self.ge}": self.ge,
+            f"below {self.lt}": self.lt,
+            f"at most {self.le}": self.le,
+        }
+        return "must be " + " and ".join(w for w, limit in words.items() if limit is not None)
+
+
 def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """Return the dataclass `cls` filled with `values`; `what` names it in messages.
 
     Raises ConfigError for a key that `cls` lacks (naming the nearest one), a missing key without a
-    default, a value of another type and a value outside a list of choices. Whole numbers are
-    accepted for floats, lists for tuples.
+    default, a value of another type and one that is not among the choices or within its `Limits`.
+    Whole numbers are accepted for floats, lists for tuples.
     """
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     filled = {}
     for key, value in values.items():
@@ -35,10 +70,51 @@ def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     return cls(**filled)
 
 
+def check_options(options: Any, what: str) -> None:
+    """Raise ConfigError as `read_options` does for the values that a dataclass holds."""
+    for name, hint in typing.get_type_hints(type(options), include_extras=True).items():
+        _fit(getattr(options, name), hint, f"{what}: {name}")
+
+
 def require(condition: bool, message: str) -> None:
     """Raise ConfigError(message) unless `condition`."""
     if not condition:
         raise ConfigError(message)
+
+
+def require_at_least(least: int, potential: str, **values: float | None) -> None:
+    """Raise ConfigError, by name, for a value below `least`; None stands for a default."""
+    for name, value in values.items():
+        require(
+            value is None or value >= least,
+            f"The potential '{potential}': {name} is {value}, it must be at least {least}.",
+        )
+
+
+def require_cutoff(potential: str, cutoff: float | None, unit: str = "Angstrom") -> None:
+    """Raise ConfigError unless the cutoff is positive and finite; None stands for a default."""
+    require(
+        cutoff is None or (math.isfinite(cutoff) and cutoff > 0),
+        f"The potential '{potential}': the cutoff is {cutoff} {unit}, it must be positive.",
+    )
+
+
+def require_widths(potential: str, **lists: tuple[int, ...]) -> None:
+    """Raise ConfigError, by name, for a list of layer widths that is empty or holds a 0."""
+    for name, widths in lists.items():
+        require(
+            len(widths) > 0 and all(width >= 1 for width in widths),
+            f"The potential '{potential}': {name} is {list(widths)}, but it must list at least one "
+            "width, and positive ones only.",
+        )
+
+
+def require_denominator(potential: str, denominator: float | None) -> None:
+    """Raise ConfigError unless what sums are divided by is positive; None stands for a default."""
+    require(
+        denominator is None or denominator > 0,
+        f"The potential '{potential}': denominator is {denominator}, it must be positive.",
+    )
 
 
 def _fit(value: Any, hint: Any, where: str) -> Any:
@@ -60,20 +136,27 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
         if isinstance(value, hint):  # type: ignore[arg-type]
             return value
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} is {value!r}, a mapping of options is expected.")
+            raise ConfigError(f"{where} is {value!r}, but a mapping of options is expected.")
         return read_options(hint, value, where)  # type: ignore[arg-type]
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} is {value!r}, a mapping is expected.")
+            raise ConfigError(f"{where} is {value!r}, but a mapping is expected.")
         return dict(value)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where} is {value!r}, a list is expected.")
+            raise ConfigError(f"{where} is {value!r}, but a list is expected.")
         item = typing.get_args(hint)[0]
         return tuple(_fit(v, item, where) for v in value)
+    if origin is Annotated:
+        value = _fit(value, hint.__origin__, where)
+        for limits in hint.__metadata__:
+            if value is not None and not limits.allow(value):
+                optional = type(None) in typing.get_args(hint.__origin__)
+                raise ConfigError(f"{where} {limits}{' or null' * optional}, not {value!r}.")
+        return value
     fits = isinstance(value, hint) and not (hint is not bool and isinstance(value, bool))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not fits:
-        raise ConfigError(f"{where} is {value!r}, a value of type {hint.__name__} is expected.")
+        raise ConfigError(f"{where} is {value!r}, but a value of type {hint.__name__} is expected.")
     return value

@@ -26,14 +26,13 @@ class NullHyperparameters:
     cutoff: float = 1.0
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
-        require(self.cutoff > 0, f"The cutoff is {self.cutoff} Angstrom, it must be positive.")
+        """Raise ConfigError, by name, for a value out of range."""
+        require(self.cutoff > 0, f"The cutoff is {self.cutoff} Angstrom, but it must be positive.")
 
 
 class Constant(Potential):
     """E = the mean energy of the training structures, whatever their size."""
 
-    architecture = "constant"
     Hyperparameters = NullHyperparameters
 
     mean_energy: Tensor
@@ -42,11 +41,6 @@ class Constant(Potential):
         """Start from zero."""
         super().__init__(hyperparameters)
         self.register_buffer("mean_energy", torch.zeros(()))
-
-    @property
-    def cutoff(self) -> float:
-        """Radius of the graph, Angstrom."""
-        return self.hyperparameters.cutoff
 
     @property
     def violates(self) -> dict[str, str]:
@@ -66,7 +60,6 @@ class Constant(Potential):
 class Composition(Potential):
     """E = sum over the atoms of an energy of their element, a least-squares fit."""
 
-    architecture = "composition"
     Hyperparameters = NullHyperparameters
 
     species_energies: Tensor
@@ -75,11 +68,6 @@ class Composition(Potential):
         """Start from zero."""
         super().__init__(hyperparameters)
         self.register_buffer("species_energies", torch.zeros(LARGEST_NUMBER + 1))
-
-    @property
-    def cutoff(self) -> float:
-        """Radius of the graph, Angstrom."""
-        return self.hyperparameters.cutoff
 
     def calibrate(self, statistics: TargetStatistics) -> None:
         """Take the energies of the elements."""

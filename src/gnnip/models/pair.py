@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from gnnip.graphs import GraphBatch
-from gnnip.models.contract import TargetStatistics
-from gnnip.models.hyperparameters import require
-from gnnip.models.radial import bessel, polynomial_envelope
-from gnnip.models.species import SpeciesPotential, pair_table, require_species
+from gnnip.models.blocks.radial import bessel, polynomial_envelope
+from gnnip.models.hyperparameters import require_at_least, require_cutoff
+from gnnip.models.species import CalibratedPotential, require_species
 
 
 @dataclass(frozen=True)
@@ -28,19 +27,13 @@ class PairHyperparameters:
     n_radial: int = 8
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
+        """Raise ConfigError, by name, for a value out of range."""
         require_species(self.species, "pair")
-        require(
-            self.cutoff > 0,
-            f"The potential 'pair': the cutoff is {self.cutoff} Angstrom, it must be positive.",
-        )
-        require(
-            self.n_radial >= 1,
-            f"The potential 'pair': n_radial is {self.n_radial}, at least 1 is needed.",
-        )
+        require_cutoff("pair", self.cutoff)
+        require_at_least(1, "pair", n_radial=self.n_radial)
 
 
-class PairPotential(SpeciesPotential):
+class PairPotential(CalibratedPotential):
     """E = sum_i e(Z_i) + 1/2 sum_i sum_j phi_{Z_i Z_j}(r_ij).
 
     phi is a sum of Bessel functions times an envelope that vanishes at the cutoff with its first
@@ -48,41 +41,18 @@ class PairPotential(SpeciesPotential):
     from zero; the energies of the elements are the fixed linear fit on the composition.
     """
 
-    architecture = "pair"
     Hyperparameters = PairHyperparameters
-
-    pair_index: Tensor
-    species_energies: Tensor
-    scale: Tensor
 
     def __init__(self, hyperparameters: PairHyperparameters) -> None:
         """Build the table of pairs."""
         super().__init__(hyperparameters)
-        kinds = len(hyperparameters.species)
-        pairs = pair_table(kinds)
-        self.register_buffer("pair_index", pairs.flatten(), persistent=False)
-        self.register_buffer("species_energies", torch.zeros(kinds))
-        self.register_buffer("scale", torch.ones(()))
-        self.coefficients = nn.Parameter(
-            torch.zeros(int(pairs.max()) + 1, hyperparameters.n_radial)
-        )
-
-    @property
-    def cutoff(self) -> float:
-        """Radius of the graph, Angstrom."""
-        return self.hyperparameters.cutoff
-
-    def calibrate(self, statistics: TargetStatistics) -> None:
-        """Fix the energies of the elements and the scale."""
-        self.species_energies.copy_(self.in_order(statistics.species_energies))
-        self.scale.fill_(max(statistics.force_rms or statistics.residual_std, 1e-6))
+        self.coefficients = nn.Parameter(torch.zeros(self.number_pairs(), hyperparameters.n_radial))
 
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) and "atomic_energies" (n,), eV; a pair's energy is halved."""
         kinds = self.kinds(batch)
         graph = batch.adjacency
-        pair = kinds.index_select(0, graph.target) * len(self.hyperparameters.species)
-        pair = self.pair_index.index_select(0, pair + kinds.index_select(0, graph.source))
+        pair = self.edge_pairs(kinds, graph)
         r = batch.edge_lengths()
         radial = bessel(r, self.cutoff, self.hyperparameters.n_radial)
         phi = (radial * self.coefficients.index_select(0, pair)).sum(1)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gnnip.graphs import GraphBatch
-from gnnip.models.kind_networks import KindNetworks, group_by_kind
-from gnnip.models.radial import polynomial_envelope
-from gnnip.models.scaled import ScaledPotential, require_network
-from gnnip.models.species import pair_table, require_species
+from gnnip.models.blocks.kind_networks import KindNetworks, group_by_kind
+from gnnip.models.blocks.radial import polynomial_envelope
+from gnnip.models.species import ScaledPotential, require_network, require_species
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class PairNetworkHyperparameters:
     envelope_power: int = 6
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
+        """Raise ConfigError, by name, for a value out of range."""
         require_species(self.species, "pair_network")
         require_network(self, "pair_network")
 
@@ -43,25 +42,19 @@ class PairNetwork(ScaledPotential):
     One network per unordered pair of elements; both directions of a pair count, as printed.
     """
 
-    architecture = "pair_network"
     Hyperparameters = PairNetworkHyperparameters
-
-    pair_index: Tensor
 
     def __init__(self, hyperparameters: PairNetworkHyperparameters) -> None:
         """Build one network per pair of elements."""
         super().__init__(hyperparameters)
-        pairs = pair_table(len(hyperparameters.species))
-        self.register_buffer("pair_index", pairs.flatten(), persistent=False)
-        self.networks = KindNetworks(int(pairs.max()) + 1, 1, hyperparameters.hidden)
+        self.networks = KindNetworks(self.number_pairs(), 1, hyperparameters.hidden)
         self.networks.start_from_hinges()
 
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return the kinds and the edges grouped by pair of elements."""
         found = super().prepare(batch)
         kinds, graph = found["kinds"], batch.adjacency
-        pair = kinds.index_select(0, graph.target) * len(self.hyperparameters.species)
-        pair = self.pair_index.index_select(0, pair + kinds.index_select(0, graph.source))
+        pair = self.edge_pairs(kinds, graph)
         return found | group_by_kind(pair, int(self.networks.weights[0].shape[0]))
 
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:

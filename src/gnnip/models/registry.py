@@ -1,4 +1,4 @@
-"""The known potentials by name."""
+"""Potentials by name: those of the library, and `package.module:Class` for a user's own."""
 
 from __future__ import annotations
 
@@ -8,41 +8,44 @@ from typing import Any
 from gnnip.errors import ConfigError, nearest
 from gnnip.models.contract import Potential
 from gnnip.models.hyperparameters import read_options
-
-#: name -> module and class; imported when first built
-_POTENTIALS = {
-    "composition": ("gnnip.models.null_models", "Composition"),
-    "constant": ("gnnip.models.null_models", "Constant"),
-    "coulomb": ("gnnip.models.coulomb", "CoulombPotential"),
-    "graph_network": ("gnnip.models.graph_network", "GraphNetwork"),
-    "nequip": ("gnnip.models.nequip.network", "NequIP"),
-    "pair": ("gnnip.models.pair", "PairPotential"),
-    "pair_network": ("gnnip.models.pair_network", "PairNetwork"),
-    "spektral": ("gnnip.models.cluster_network", "ClusterNetwork"),
-    "sum": ("gnnip.models.sum", "SumPotential"),
-    "triplet_network": ("gnnip.models.triplet_network", "TripletNetwork"),
-    "zbl": ("gnnip.models.zbl", "ZBLPotential"),
-}
+from gnnip.models.listing import POTENTIALS
 
 
 def names() -> list[str]:
-    """Return the names of all potentials."""
-    return sorted(_POTENTIALS)
+    """Return the names of the potentials of the library."""
+    return sorted(POTENTIALS)
 
 
 def architecture(name: str) -> type[Potential]:
-    """Return the class of a potential; ConfigError for an unknown name."""
-    if name not in _POTENTIALS:
+    """Return the class of a potential, imported when it is first asked for.
+
+    Raises ConfigError for an unknown name, a module that cannot be imported, and a class that the
+    module lacks or that is not a potential.
+    """
+    if name not in POTENTIALS and ":" not in name:
         raise ConfigError(f"There is no potential '{name}'{nearest(name, names())}")
-    module, cls = _POTENTIALS[name]
-    return getattr(import_module(module), cls)
+    module, cls = POTENTIALS.get(name) or name.split(":", 1)
+    try:
+        found = getattr(import_module(module), cls, None)
+    except (ImportError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"The module of the potential '{name}' cannot be imported ({error}); install it or add "
+            "its folder to PYTHONPATH."
+        ) from error
+    if found is None:
+        raise ConfigError(f"The module {module} has no class '{cls}'.")
+    if not (isinstance(found, type) and issubclass(found, Potential)):
+        raise ConfigError(
+            f"The potential '{name}' is not a class derived from gnnip.models.Potential."
+        )
+    return found
 
 
 def build(name: str, **hyperparameters: Any) -> Potential:
-    """Return an untrained potential.
+    """Return an untrained potential, by its name in the library or as `package.module:Class`.
 
-    Raises ConfigError for an unknown name, an unknown hyper-parameter (naming the nearest) or a
-    value that cannot be.
+    Raises ConfigError as `architecture` does, for an unknown hyper-parameter (naming the nearest)
+    and for a value that the potential does not accept.
     """
     cls = architecture(name)
     return cls(read_options(cls.Hyperparameters, hyperparameters, f"The potential '{name}'"))

@@ -7,10 +7,9 @@ and the defaults that differ from the paper.
 
 Every layer is called as ``layer(x, edge_index, edge_weight=None, edge_attr=None)`` with x (n, F),
 edge_index (2, E) in any order (row 0 the source j, row 1 the target i) or an `Adjacency`,
-edge_weight (E,) the values of the adjacency matrix, edge_attr (E, D). The input width is found at
-the first call or given as `in_channels`. None of the layers builds an array of (edges x channels)
-where the algebra allows it not to: sums over neighbours come before the matrix products, or after
-them, whichever is narrower.
+edge_weight (E,) the values of the adjacency matrix, edge_attr (E, D). None of the layers builds an
+array of (edges x channels) where the algebra allows it not to: sums over neighbours come before the
+matrix products, or after them, whichever is narrower.
 """
 
 from __future__ import annotations
@@ -25,18 +24,14 @@ from torch import Tensor, nn
 from gnnip.errors import CheckpointError, ConfigError, nearest
 from gnnip.graphs import Adjacency
 from gnnip.graphs.adjacency import sum_segments, sums_are_plain
+from gnnip.models.blocks.activations import activation as activation_function
+
+Edge = Tensor | None  #: values of the edges, (E,) or (E, D), where a layer uses them
 
 #: Spektral's LeakyReLU slope: 0.2 in single precision, whatever the precision of the network
 LEAKY_SLOPE = float(np.float32(0.2))
 _NORM_FLOOR = 1e-12
 _WIDE = 16  # from this width on, arrays over the edges outgrow the cache of a CPU
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "softplus": nn.functional.softplus,
-    "silu": nn.functional.silu,
-}
 
 
 def glorot_uniform(*shape: int) -> nn.Parameter:
@@ -61,7 +56,7 @@ class Dense(nn.Module):
         super().__init__()
         self.kernel = glorot_uniform(in_channels, channels)
         self.bias = nn.Parameter(torch.zeros(channels)) if bias else None
-        self.activation = _activation(activation)
+        self.activation = activation_function(activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in) to (n, out)."""
@@ -103,24 +98,16 @@ class BatchNorm(nn.Module):
 
 
 class GraphLayer(nn.Module):
-    """Base: sorts the edges once, builds the weights once the input widths are known."""
+    """Base: sorts the edges once."""
 
     uses_edge_attr = False
-    uses_edge_weight = False
 
     def __init__(self, activation: str | None = None) -> None:
-        """Keep the activation; `build` draws the weights."""
+        """Keep the activation; a subclass draws its weights after this."""
         super().__init__()
-        self.activation = _activation(activation)
-        self.built = False
+        self.activation = activation_function(activation)
 
-    def build(self, in_channels: int, edge_channels: int = 0) -> None:
-        """Draw the weights for inputs of these widths (called by the first forward pass)."""
-        raise NotImplementedError
-
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Apply the layer to sorted edges."""
         raise NotImplementedError
 
@@ -140,16 +127,7 @@ class GraphLayer(nn.Module):
             graph, order = Adjacency.from_edge_index(edge_index, x.shape[0])
             edge_weight = None if edge_weight is None else edge_weight[order]
             edge_attr = None if edge_attr is None else edge_attr[order]
-        if not self.built:
-            self.build(x.shape[1], 0 if edge_attr is None else edge_attr.shape[1])
-            self.to(device=x.device, dtype=x.dtype)
-            self.built = True
         return self.propagate(x, graph, edge_weight, edge_attr)
-
-    def _build_now(self, in_channels: int | None, edge_channels: int = 0) -> None:
-        if in_channels is not None:
-            self.build(in_channels, edge_channels)
-            self.built = True
 
 
 class CrystalConv(GraphLayer):
@@ -162,24 +140,14 @@ class CrystalConv(GraphLayer):
     uses_edge_attr = True
 
     def __init__(
-        self,
-        activation: str | None = None,
-        *,
-        in_channels: int | None = None,
-        edge_channels: int = 1,
+        self, in_channels: int, activation: str | None = None, edge_channels: int = 1
     ) -> None:
-        """Take g and, optionally, the input widths."""
+        """Draw both dense maps; `activation` is g."""
         super().__init__(activation)
-        self._build_now(in_channels, edge_channels)
-
-    def build(self, in_channels: int, edge_channels: int = 0) -> None:
-        """Draw both dense maps."""
         self.dense_f = Dense(2 * in_channels + edge_channels, in_channels)
         self.dense_s = Dense(2 * in_channels + edge_channels, in_channels)
 
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Map at the nodes, add at the edges."""
         width = x.shape[1]
         assert edge_attr is not None
@@ -203,31 +171,23 @@ class GATConv(GraphLayer):
 
     def __init__(
         self,
+        in_channels: int,
         channels: int,
         attn_heads: int = 1,
         concat_heads: bool = True,
         activation: str | None = None,
         dropout_rate: float = 0.5,
-        *,
-        in_channels: int | None = None,
     ) -> None:
-        """Take Spektral's arguments and, optionally, the input width."""
+        """Draw the kernel (in, heads, out), both attention kernels (out, heads, 1); zero bias."""
         super().__init__(activation)
         self.channels, self.attn_heads = channels, attn_heads
         self.concat_heads, self.dropout_rate = concat_heads, dropout_rate
-        self._build_now(in_channels)
+        self.kernel = glorot_uniform(in_channels, attn_heads, channels)
+        self.attn_kernel_self = glorot_uniform(channels, attn_heads, 1)
+        self.attn_kernel_neigh = glorot_uniform(channels, attn_heads, 1)
+        self.bias = nn.Parameter(torch.zeros(channels * attn_heads if concat_heads else channels))
 
-    def build(self, in_channels: int, edge_channels: int = 0) -> None:
-        """Draw the kernel (in, heads, out), both attention kernels (out, heads, 1) and the bias."""
-        heads, width = self.attn_heads, self.channels
-        self.kernel = glorot_uniform(in_channels, heads, width)
-        self.attn_kernel_self = glorot_uniform(width, heads, 1)
-        self.attn_kernel_neigh = glorot_uniform(width, heads, 1)
-        self.bias = nn.Parameter(torch.zeros(width * heads if self.concat_heads else width))
-
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Attend in the narrower of the two spaces, input or output."""
         narrow_input = x.shape[1] <= self.channels
         own = torch.einsum("iho,oh->ih", self.kernel, self.attn_kernel_self[..., 0])
@@ -266,25 +226,15 @@ class GCSConv(GraphLayer):
     them D^-1/2 A D^-1/2 without self loops: `normalise_adjacency`.
     """
 
-    uses_edge_weight = True
-
-    def __init__(
-        self, channels: int, activation: str | None = None, *, in_channels: int | None = None
-    ) -> None:
-        """Take Spektral's arguments and, optionally, the input width."""
+    def __init__(self, in_channels: int, channels: int, activation: str | None = None) -> None:
+        """Draw both kernels; zero bias."""
         super().__init__(activation)
         self.channels = channels
-        self._build_now(in_channels)
+        self.kernel_1 = glorot_uniform(in_channels, channels)
+        self.kernel_2 = glorot_uniform(in_channels, channels)
+        self.bias = nn.Parameter(torch.zeros(channels))
 
-    def build(self, in_channels: int, edge_channels: int = 0) -> None:
-        """Draw both kernels and the bias."""
-        self.kernel_1 = glorot_uniform(in_channels, self.channels)
-        self.kernel_2 = glorot_uniform(in_channels, self.channels)
-        self.bias = nn.Parameter(torch.zeros(self.channels))
-
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Sum in the narrower of the two spaces."""
         output = torch.addmm(self.bias, x, self.kernel_2)
         if x.shape[1] <= self.channels:
@@ -307,33 +257,26 @@ class ECCConv(GraphLayer):
 
     def __init__(
         self,
+        in_channels: int,
         channels: int,
         kernel_network: Sequence[int] | None = None,
         root: bool = True,
         activation: str | None = None,
-        *,
-        in_channels: int | None = None,
         edge_channels: int = 1,
     ) -> None:
-        """Take Spektral's arguments and, optionally, the input widths."""
+        """Draw the filter network and the root kernel; zero bias."""
         super().__init__(activation)
         self.channels, self.root = channels, root
         self.kernel_network = tuple(kernel_network or ())
-        self._build_now(in_channels, edge_channels)
-
-    def build(self, in_channels: int, edge_channels: int = 0) -> None:
-        """Draw the filter network, the root kernel and the bias."""
         widths = (edge_channels, *self.kernel_network)
         for k, width in enumerate(widths[1:]):
             setattr(self, f"FGN_{k}", Dense(widths[k], width, "relu"))
-        self.FGN_out = Dense(widths[-1], in_channels * self.channels)
-        if self.root:
-            self.root_kernel = glorot_uniform(in_channels, self.channels)
-        self.bias = nn.Parameter(torch.zeros(self.channels))
+        self.FGN_out = Dense(widths[-1], in_channels * channels)
+        if root:
+            self.root_kernel = glorot_uniform(in_channels, channels)
+        self.bias = nn.Parameter(torch.zeros(channels))
 
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Sum over neighbours first, then one matrix product."""
         assert edge_attr is not None
         hidden = edge_attr
@@ -356,25 +299,12 @@ class AGNNConv(GraphLayer):
     code does not, nor does this. The width is that of the input; an isolated node gets 0.
     """
 
-    def __init__(
-        self,
-        trainable: bool = True,
-        activation: str | None = None,
-        *,
-        in_channels: int | None = None,
-    ) -> None:
-        """Take Spektral's arguments."""
-        super().__init__(activation)
-        self.trainable = trainable
-        self._build_now(in_channels or 1)
-
-    def build(self, in_channels: int, edge_channels: int = 0) -> None:
+    def __init__(self, trainable: bool = True, activation: str | None = None) -> None:
         """Set beta to 1."""
-        self.beta = nn.Parameter(torch.ones(1), requires_grad=self.trainable)
+        super().__init__(activation)
+        self.beta = nn.Parameter(torch.ones(1), requires_grad=trainable)
 
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Cosines of the edges, softmax, weighted sum."""
         unit = x * torch.rsqrt(x.square().sum(1, keepdim=True).clamp(min=_NORM_FLOOR))
         alpha, _ = graph.softmax(self.beta * graph.dot(unit, unit))
@@ -390,31 +320,24 @@ class GeneralConv(GraphLayer):
 
     def __init__(
         self,
+        in_channels: int,
         channels: int = 256,
         batch_norm: bool = True,
         dropout: float = 0.0,
         activation: str | None = "prelu",
-        *,
-        in_channels: int | None = None,
     ) -> None:
-        """Take Spektral's arguments and, optionally, the input width."""
-        super().__init__(None if activation == "prelu" else activation)
-        self.channels, self.dropout = channels, dropout
-        self.use_prelu, self.use_batch_norm = activation == "prelu", batch_norm
-        self._build_now(in_channels)
-
-    def build(self, in_channels: int, edge_channels: int = 0) -> None:
         """Draw the kernel; zero bias and slopes."""
-        self.kernel = glorot_uniform(in_channels, self.channels)
-        self.bias = nn.Parameter(torch.zeros(self.channels))
-        if self.use_batch_norm:
-            self.batch_norm = BatchNorm(self.channels)
+        super().__init__(None if activation == "prelu" else activation)
+        self.dropout = dropout
+        self.use_prelu, self.use_batch_norm = activation == "prelu", batch_norm
+        self.kernel = glorot_uniform(in_channels, channels)
+        self.bias = nn.Parameter(torch.zeros(channels))
+        if batch_norm:
+            self.batch_norm = BatchNorm(channels)
         if self.use_prelu:
-            self.prelu_alpha = nn.Parameter(torch.zeros(self.channels))
+            self.prelu_alpha = nn.Parameter(torch.zeros(channels))
 
-    def propagate(
-        self, x: Tensor, graph: Adjacency, edge_weight: Tensor | None, edge_attr: Tensor | None
-    ) -> Tensor:
+    def propagate(self, x: Tensor, graph: Adjacency, edge_weight: Edge, edge_attr: Edge) -> Tensor:
         """Transform the nodes, then sum."""
         h = torch.addmm(self.bias, x, self.kernel)
         if self.use_batch_norm:
@@ -524,7 +447,7 @@ def normalise_adjacency(graph: Adjacency, dtype: torch.dtype) -> Tensor:
 
 
 def load_spektral_weights(layer: GraphLayer, weights: Mapping[str, object]) -> None:
-    """Copy weights of the Spektral layer into `layer`, building it if it has not been.
+    """Copy weights of the Spektral layer into `layer`.
 
     Parameters
     ----------
@@ -549,9 +472,6 @@ def load_spektral_weights(layer: GraphLayer, weights: Mapping[str, object]) -> N
         renamed.get(name, name): torch.as_tensor(np.asarray(value))
         for name, value in weights.items()
     }
-    if not layer.built:
-        layer.build(*_input_widths(layer, arrays))
-        layer.built = True
     own = dict(layer.named_parameters()) | dict(layer.named_buffers())
     kind = type(layer).__name__
     for name in arrays:
@@ -572,38 +492,6 @@ def load_spektral_weights(layer: GraphLayer, weights: Mapping[str, object]) -> N
     with torch.no_grad():
         for name, target in own.items():
             target.copy_(arrays[name])
-
-
-def _input_widths(layer: GraphLayer, arrays: Mapping[str, Tensor]) -> tuple[int, int]:
-    def rows(name: str) -> int:
-        if name not in arrays:
-            raise CheckpointError(f"The weight '{name}' of {type(layer).__name__} is missing.")
-        return int(arrays[name].shape[0])
-
-    if isinstance(layer, CrystalConv):
-        width = int(arrays["dense_f.kernel"].shape[1]) if rows("dense_f.kernel") else 0
-        return width, rows("dense_f.kernel") - 2 * width
-    if isinstance(layer, ECCConv):
-        edge = rows("FGN_0.kernel" if layer.kernel_network else "FGN_out.kernel")
-        return rows("FGN_out.bias") // layer.channels, edge
-    if isinstance(layer, GCSConv):
-        return rows("kernel_1"), 0
-    if isinstance(layer, AGNNConv):
-        return 1, 0
-    return rows("kernel"), 0
-
-
-def _activation(name: str | None) -> Callable[[Tensor], Tensor]:
-    if name is None or name == "linear":
-        return _identity
-    if name not in _ACTIVATIONS:
-        known = [*_ACTIVATIONS, "linear"]
-        raise ConfigError(f"There is no activation '{name}'{nearest(name, known)}")
-    return _ACTIVATIONS[name]
-
-
-def _identity(x: Tensor) -> Tensor:
-    return x
 
 
 def _leaky(x: Tensor) -> Tensor:

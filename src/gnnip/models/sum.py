@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from gnnip.errors import CheckpointError, ConfigError
 from gnnip.files import sha256
 from gnnip.graphs import GraphBatch
-from gnnip.models.contract import Potential, TargetStatistics, load, model_files
+from gnnip.models.contract import Potential, TargetStatistics
+from gnnip.models.files import load, model_files
+from gnnip.models.fitting import FitReport, TrainingFrames
 from gnnip.models.hyperparameters import require
+from gnnip.models.registry import build
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,6 @@ class Term:
 
     def resolved(self) -> Term:
         """Return the term with everything filled in, as a saved sum holds it."""
-        from gnnip.models.registry import build
-
         term = self
         if term.initial is not None and term.initial_sha256 is None:
             saved = load(term.initial)
@@ -44,8 +45,8 @@ class Term:
             given = asdict(saved.hyperparameters) | term.hyperparameters
             if not same or given != asdict(saved.hyperparameters):
                 raise ConfigError(
-                    f"The term of the sum asks for another model than {term.initial} holds; give "
-                    "'initial' alone, or the model without it."
+                    f"The term of the sum asks for another model than the one in {term.initial}; "
+                    "give 'initial' alone, or the model without it."
                 )
             term = replace(
                 term,
@@ -74,7 +75,7 @@ class SumHyperparameters:
     terms: tuple[Term, ...]
 
     def __post_init__(self) -> None:
-        """Fill in what the terms leave out; ConfigError for terms that cannot be."""
+        """Fill in what the terms leave out; ConfigError for terms that contradict themselves."""
         require(len(self.terms) > 0, "The potential 'sum': terms is empty, list its potentials.")
         resolved = tuple(term.resolved() for term in self.terms)
         object.__setattr__(self, "terms", resolved)
@@ -83,13 +84,10 @@ class SumHyperparameters:
 class SumPotential(Potential):
     """E = sum_k E_k, each term on the edges within its own cutoff."""
 
-    architecture = "sum"
     Hyperparameters = SumHyperparameters
 
     def __init__(self, hyperparameters: SumHyperparameters) -> None:
         """Build the terms; frozen ones lose their gradients."""
-        from gnnip.models.registry import build
-
         super().__init__(hyperparameters)
         self.terms = nn.ModuleList()
         for term in hyperparameters.terms:
@@ -180,6 +178,24 @@ class SumPotential(Potential):
             if spec.initial is None or not spec.frozen:
                 carried = carried or model.carries_reference
 
+    def fit(self, frames: TrainingFrames) -> FitReport | None:
+        """Fit the terms without `initial`, each to the labels of all.
+
+        Raises ConfigError for a term that a fit completes: the others would be trained to the same
+        labels once more.
+        """
+        reports = []
+        for spec, term in zip(self.hyperparameters.terms, self.potentials(), strict=True):
+            report = None if spec.initial else term.fit(frames.within(term.cutoff))
+            if report is not None and report.complete:
+                raise ConfigError(
+                    f"The potential 'sum' has the term '{term.architecture}', which is fitted in "
+                    "closed form; train it alone and let a frozen term start from it (initial)."
+                )
+            reports += [] if report is None else [report]
+        details = {k: v for report in reports for k, v in report.details.items()}
+        return FitReport(complete=False, details=details) if reports else None
+
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return the edges of the terms with shorter cutoffs, and what the terms prepare."""
         found: dict[str, Tensor] = {}
@@ -201,18 +217,10 @@ class SumPotential(Potential):
         """Return "energy" (g,) and, where all terms have them, "atomic_energies" (n,), eV."""
         outputs = []
         for k, term in enumerate(self.potentials()):
-            extras = {
-                name.removeprefix(f"{k}."): value
-                for name, value in batch.extras.items()
-                if name.startswith(f"{k}.")
-            }
+            extras = _below(f"{k}.", batch.extras)
             part = batch
             if term.cutoff < self.cutoff:
-                chosen = {
-                    name.removeprefix("within."): value
-                    for name, value in extras.items()
-                    if name.startswith("within.")
-                }
+                chosen = _below("within.", extras)
                 part = batch.with_edges(chosen or batch.edges_within(term.cutoff), term.cutoff)
             outputs.append(term(replace(part, extras=extras)))
         total: dict[str, Tensor] = {}
@@ -226,3 +234,8 @@ class SumPotential(Potential):
         super().check_species(numbers)
         for term in self.potentials():
             term.check_species(numbers)
+
+
+def _below(prefix: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the values whose names begin with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}

@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gnnip.graphs import Adjacency, GraphBatch
-from gnnip.models.kind_networks import KindNetworks, group_by_kind
-from gnnip.models.radial import polynomial_envelope
-from gnnip.models.scaled import ScaledPotential, require_network
-from gnnip.models.species import pair_table, require_species
+from gnnip.graphs import GraphBatch
+from gnnip.models.blocks.kind_networks import KindNetworks, group_by_kind
+from gnnip.models.blocks.radial import polynomial_envelope
+from gnnip.models.blocks.triplets import triplets
+from gnnip.models.species import ScaledPotential, require_network, require_species
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TripletNetworkHyperparameters:
     envelope_power: int = 6
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
+        """Raise ConfigError, by name, for a value out of range."""
         require_species(self.species, "triplet_network")
         require_network(self, "triplet_network")
 
@@ -51,18 +51,13 @@ class TripletNetwork(ScaledPotential):
     that the energy is symmetric although the networks are not. The image of an atom is an atom.
     """
 
-    architecture = "triplet_network"
     Hyperparameters = TripletNetworkHyperparameters
-
-    pair_index: Tensor
 
     def __init__(self, hyperparameters: TripletNetworkHyperparameters) -> None:
         """Build one network per kind of triplet."""
         super().__init__(hyperparameters)
         elements = len(hyperparameters.species)
-        pairs = pair_table(elements)
-        self.register_buffer("pair_index", pairs.flatten(), persistent=False)
-        self.n_pairs = int(pairs.max()) + 1
+        self.n_pairs = self.number_pairs()
         kinds = {"triplet": elements * self.n_pairs, "ends": self.n_pairs, "centre": elements}
         self.n_networks = kinds[hyperparameters.networks]
         self.networks = KindNetworks(self.n_networks, 4, hyperparameters.hidden)
@@ -75,9 +70,7 @@ class TripletNetwork(ScaledPotential):
         first, second = triplets(graph)
         centre = kinds.index_select(0, graph.target.index_select(0, first))
         at_edge = kinds.index_select(0, graph.source)
-        elements = len(self.hyperparameters.species)
-        ends = at_edge.index_select(0, first) * elements + at_edge.index_select(0, second)
-        ends = self.pair_index.index_select(0, ends)
+        ends = self.pairs(at_edge.index_select(0, first), at_edge.index_select(0, second))
         network = {"triplet": centre * self.n_pairs + ends, "ends": ends, "centre": centre}
         grouped = group_by_kind(network[self.hyperparameters.networks], self.n_networks)
         return found | {"first": first, "second": second} | grouped
@@ -103,15 +96,3 @@ class TripletNetwork(ScaledPotential):
         per_edge = torch.zeros_like(squared).index_add(0, first, energy)
         per_atom = batch.adjacency.sum_messages(per_edge)
         return self.energies(batch, prepared["kinds"], per_atom)
-
-
-def triplets(graph: Adjacency) -> tuple[Tensor, Tensor]:
-    """Return all ordered pairs of different edges that end at the same atom, (T,) and (T,)."""
-    others = (graph.degree - 1).index_select(0, graph.target)
-    edges = torch.arange(graph.n_edges, device=others.device)
-    first = torch.repeat_interleave(edges, others)
-    begins = others.cumsum(0) - others
-    number = torch.arange(len(first), device=others.device) - begins.index_select(0, first)
-    begin_of_atom = graph.offsets.index_select(0, graph.target.index_select(0, first))
-    second = begin_of_atom + number
-    return first, second + (second >= first).long()

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from gnnip.graphs import GraphBatch
+from gnnip.models.blocks.radial import polynomial_envelope
 from gnnip.models.elements import COVALENT_RADII
-from gnnip.models.hyperparameters import require
-from gnnip.models.radial import polynomial_envelope
-from gnnip.models.species import SpeciesPotential, pair_table, require_species
+from gnnip.models.hyperparameters import require_at_least, require_cutoff
+from gnnip.models.species import SpeciesPotential, require_species
 from gnnip.units import BOHR, COULOMB_CONSTANT
 
 #: phi(x) = sum_k c_k exp(-d_k x), as (c_k, d_k)
@@ -33,16 +33,10 @@ class ZBLHyperparameters:
     envelope_power: int = 6
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
+        """Raise ConfigError, by name, for a value out of range."""
         require_species(self.species, "zbl")
-        require(
-            self.cutoff is None or self.cutoff > 0,
-            f"The potential 'zbl': the cutoff is {self.cutoff} Angstrom, it must be positive.",
-        )
-        require(
-            self.envelope_power >= 2,
-            f"The potential 'zbl': envelope_power is {self.envelope_power}, at least 2 is needed.",
-        )
+        require_cutoff("zbl", self.cutoff)
+        require_at_least(2, "zbl", envelope_power=self.envelope_power)
 
 
 class ZBLPotential(SpeciesPotential):
@@ -52,10 +46,8 @@ class ZBLPotential(SpeciesPotential):
     an envelope w that vanishes with two derivatives. Nothing is trained: a prior in a sum.
     """
 
-    architecture = "zbl"
     Hyperparameters = ZBLHyperparameters
 
-    pair_index: Tensor
     strength: Tensor
     screening_length: Tensor
     pair_cutoff: Tensor
@@ -71,8 +63,7 @@ class ZBLPotential(SpeciesPotential):
             ends = torch.full_like(ends, hyperparameters.cutoff)
         self._cutoff = float(ends.max())
         length = 0.88534 * BOHR / (first.double() ** 0.23 + second.double() ** 0.23)
-        pairs = pair_table(len(numbers)).flatten()
-        self.register_buffer("pair_index", pairs, persistent=False)
+        self.number_pairs()
         self.register_buffer("strength", (COULOMB_CONSTANT * first * second).float())
         self.register_buffer("screening_length", length.float())
         self.register_buffer("pair_cutoff", ends.float())
@@ -90,8 +81,7 @@ class ZBLPotential(SpeciesPotential):
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) and "atomic_energies" (n,), eV; a pair's energy is halved."""
         kinds, graph = self.kinds(batch), batch.adjacency
-        pair = kinds.index_select(0, graph.target) * len(self.hyperparameters.species)
-        pair = self.pair_index.index_select(0, pair + kinds.index_select(0, graph.source))
+        pair = self.edge_pairs(kinds, graph)
         r = batch.edge_lengths()
         x = r / self.screening_length.index_select(0, pair)
         screening = torch.stack([c * torch.exp(-d * x) for c, d in SCREENING]).sum(0)

@@ -150,6 +150,15 @@ class WaterAnion(Calculator):
         """See the class."""
         super().__init__()
         self.water, self.electron = SPCF(), TuriBorgis(accuracy_hartree)
+        self.accuracy_hartree = accuracy_hartree
+
+    def energy_from_scratch(self, atoms: Any) -> float:
+        """Return the energy (eV) with no memory of earlier structures and no forces of the
+        electron: what a single structure costs. `atoms` are water molecules, O H H ..."""
+        positions = atoms.positions / BOHR
+        water, _ = energy_and_forces(positions)
+        electron = self.electron.solver.solve(positions, forces=False)
+        return float((water + electron.energy) * HARTREE)
 
     def calculate(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,15 +19,20 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class Optimiser:
-    """Updates parameters from their `.grad`; parameters without a gradient stay as they are."""
+    """Updates parameters from their `.grad`; parameters without a gradient stay as they are.
 
-    def __init__(self, parameters: Iterable[Tensor], kind: str, weight_decay: float = 0.0) -> None:
-        """`kind` is "adam" (Kingma & Ba), "adamw" (decay apart from the gradient) or "sgd"."""
+    A subclass defines `_move`, which changes the weights in place, and in `memory` the names of the
+    tensors that it keeps for each of them.
+    """
+
+    memory: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, parameters: Iterable[Tensor], weight_decay: float = 0.0) -> None:
+        """Begin with zeros in the memory."""
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.kind, self.weight_decay = kind, weight_decay
+        self.weight_decay = weight_decay
         self.steps = 0
-        self.mean = [torch.zeros_like(p) for p in self.parameters]
-        self.square = [torch.zeros_like(p) for p in self.parameters]
+        self.kept = {name: [torch.zeros_like(p) for p in self.parameters] for name in self.memory}
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -41,16 +46,45 @@ class Optimiser:
         chosen = [k for k, p in enumerate(self.parameters) if p.grad is not None]
         weights = [self.parameters[k] for k in chosen]
         grads = [g for k in chosen if (g := self.parameters[k].grad) is not None]
-        if not weights:
-            return
-        if self.weight_decay and self.kind == "adamw":
-            torch._foreach_mul_(weights, 1.0 - rate * self.weight_decay)
-        elif self.weight_decay:
-            grads = list(torch._foreach_add(grads, weights, alpha=self.weight_decay))
-        if self.kind == "sgd":
-            torch._foreach_add_(weights, grads, alpha=-rate)
-            return
-        mean, square = [self.mean[k] for k in chosen], [self.square[k] for k in chosen]
+        if weights:
+            if self.weight_decay:
+                grads = self._decay(weights, grads, rate)
+            self._move(
+                weights, grads, rate, *([kept[k] for k in chosen] for kept in self.kept.values())
+            )
+
+    def _decay(self, weights: list[Tensor], grads: list[Tensor], rate: float) -> list[Tensor]:
+        return list(torch._foreach_add(grads, weights, alpha=self.weight_decay))
+
+    def _move(self, weights: list[Tensor], grads: list[Tensor], rate: float, *kept: Any) -> None:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint needs."""
+        return {"steps": self.steps, **self.kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`."""
+        self.steps = state["steps"]
+        for name, kept in self.kept.items():
+            for own, saved in zip(kept, state[name], strict=True):
+                own.copy_(saved)
+
+
+class GradientDescent(Optimiser):
+    """w -= rate g."""
+
+    def _move(self, weights: list[Tensor], grads: list[Tensor], rate: float, *kept: Any) -> None:
+        torch._foreach_add_(weights, grads, alpha=-rate)
+
+
+class Adam(Optimiser):
+    """Kingma & Ba, arXiv:1412.6980."""
+
+    memory = ("mean", "square")
+
+    def _move(self, weights: list[Tensor], grads: list[Tensor], rate: float, *kept: Any) -> None:
+        mean, square = kept
         torch._foreach_lerp_(mean, grads, 1.0 - BETA_1)
         torch._foreach_mul_(square, BETA_2)
         torch._foreach_addcmul_(square, grads, grads, 1.0 - BETA_2)
@@ -59,13 +93,14 @@ class Optimiser:
         torch._foreach_add_(size, EPSILON)
         torch._foreach_addcdiv_(weights, mean, size, -rate / (1.0 - BETA_1**self.steps))
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint needs."""
-        return {"steps": self.steps, "mean": self.mean, "square": self.square}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state`."""
-        self.steps = state["steps"]
-        for own, saved in ((self.mean, state["mean"]), (self.square, state["square"])):
-            for a, b in zip(own, saved, strict=True):
-                a.copy_(b)
+class AdamW(Adam):
+    """Adam with the weight decay apart from the gradient: Loshchilov & Hutter, arXiv:1711.05101."""
+
+    def _decay(self, weights: list[Tensor], grads: list[Tensor], rate: float) -> list[Tensor]:
+        torch._foreach_mul_(weights, 1.0 - rate * self.weight_decay)
+        return grads
+
+
+#: `Settings.optimiser` -> class
+OPTIMISERS: dict[str, type[Optimiser]] = {"adam": Adam, "adamw": AdamW, "sgd": GradientDescent}

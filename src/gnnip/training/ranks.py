@@ -14,18 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import ConfigError, GnnipError
@@ -33,6 +33,8 @@ from gnnip.training.settings import Settings
 
 #: another rank may be writing results or compiling meanwhile
 _PATIENCE = timedelta(hours=12)
+#: fields of the frames that a training looks at
+_FRAMES = ("positions", "numbers", "offsets", "cells", "pbc", "energies", "forces", "stresses")
 
 
 class Ranks:
@@ -86,10 +88,13 @@ class Ranks:
 
 
 @contextmanager
-def open_ranks(settings: Settings, training: Mapping[str, Any]) -> Iterator[Ranks]:
+def open_ranks(
+    settings: Settings, training: Mapping[str, Any], part: Callable[..., object]
+) -> Iterator[Ranks]:
     """Yield the processes of a training, starting them where torchrun has not.
 
-    `training` are the arguments of `gnnip.training.train` but for settings and progress.
+    training : the arguments of `gnnip.training.train` but for settings and progress.
+    part : what each of the others calls, with its ranks, the settings and these arguments.
 
     Raises ConfigError when torchrun started another number of processes than the settings say, or
     when there are fewer GPUs than processes.
@@ -107,7 +112,7 @@ def open_ranks(settings: Settings, training: Mapping[str, Any]) -> Iterator[Rank
             dist.init_process_group(_backend(settings), timeout=_PATIENCE)
         yield Ranks(dist.get_rank(), size)
     else:
-        with _started(settings, training) as ranks:
+        with _started(settings, training, part) as ranks:
             yield ranks
 
 
@@ -125,8 +130,19 @@ def _backend(settings: Settings) -> str:
     return "nccl" if on_gpus else "gloo"
 
 
+def check_parallel(model: nn.Module, name: str, size: int) -> None:
+    """Raise ConfigError for a potential `name` that several processes cannot train together."""
+    if size > 1 and any(type(m).__name__.startswith("BatchNorm") for m in model.modules()):
+        raise ConfigError(
+            f"The potential '{name}' normalises over whole batches, which several processes do not "
+            "see; set processes to 1."
+        )
+
+
 @contextmanager
-def _started(settings: Settings, training: Mapping[str, Any]) -> Iterator[Ranks]:
+def _started(
+    settings: Settings, training: Mapping[str, Any], part: Callable[..., object]
+) -> Iterator[Ranks]:
     size = settings.processes
     if _backend(settings) == "nccl" and torch.cuda.device_count() < size:
         raise ConfigError(
@@ -134,7 +150,7 @@ def _started(settings: Settings, training: Mapping[str, Any]) -> Iterator[Ranks]
             "as many processes as GPUs, or device cpu."
         )
     with tempfile.TemporaryDirectory(prefix="gnnip-ranks-") as folder:
-        _write_training(Path(folder), settings, training)
+        _write_training(Path(folder), settings, training, part)
         children = [_start(Path(folder), rank, settings) for rank in range(1, size)]
         try:
             _wait_for(Path(folder), children)
@@ -206,60 +222,49 @@ def _end(children: Sequence[subprocess.Popen[bytes]], patience_s: float = 20.0) 
             child.wait()
 
 
-def _write_training(folder: Path, settings: Settings, training: Mapping[str, Any]) -> None:
+def _write_training(
+    folder: Path, settings: Settings, training: Mapping[str, Any], part: Callable[..., object]
+) -> None:
     """Write what another process needs as JSON and plain arrays."""
-    arrays: FrameArrays = training["arrays"]
-    plain: dict[str, NDArray[Any]] = {
-        "positions": arrays.positions,
-        "numbers": arrays.numbers,
-        "offsets": arrays.offsets,
-    }
-    for name in ("cells", "pbc"):
-        if getattr(arrays, name) is not None:
-            plain[name] = getattr(arrays, name)
-    for name in ("energies", "forces", "stresses"):
-        plain |= {f"{name}/{term}": values for term, values in getattr(arrays, name).items()}
-    plain |= {f"split/{name}": np.asarray(part) for name, part in training["split"].items()}
-    np.savez(folder / "arrays.npz", **plain)  # type: ignore[arg-type]
+    held = {name: getattr(training["arrays"], name) for name in _FRAMES}
+    held["split"] = training["split"]
+    plain: dict[str, Any] = {}
+    for name, value in held.items():
+        if isinstance(value, Mapping):
+            plain |= {f"{name}/{key}": np.asarray(values) for key, values in value.items()}
+        elif value is not None:
+            plain[name] = value
+    np.savez(folder / "arrays.npz", **plain)
     rest = {k: training[k] for k in ("model_name", "hyperparameters", "term", "folder")}
     rest = {k: dict(v) if isinstance(v, Mapping) else v for k, v in rest.items()}
-    text = json.dumps(rest | {"settings": asdict(settings)}, default=str)
-    (folder / "training.json").write_text(text, encoding="utf-8")
+    rest |= {"settings": asdict(settings), "part": [part.__module__, part.__qualname__]}
+    (folder / "training.json").write_text(json.dumps(rest, default=str), encoding="utf-8")
 
 
-def _read_training(folder: Path) -> tuple[Settings, dict[str, Any]]:
+def _read_training(folder: Path) -> tuple[Callable[..., object], Settings, dict[str, Any]]:
     rest = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    module, name = rest.pop("part")
     settings = Settings.read(rest.pop("settings"))
+    held: dict[str, Any] = {"energies": {}, "forces": {}, "stresses": {}, "split": {}}
     with np.load(folder / "arrays.npz", allow_pickle=False) as file:
-        plain = dict(file.items())
-
-    def group(name: str) -> dict[str, NDArray[Any]]:
-        start = f"{name}/"
-        return {k.removeprefix(start): v for k, v in plain.items() if k.startswith(start)}
-
-    arrays = FrameArrays(
-        plain["positions"],
-        plain["numbers"],
-        plain["offsets"],
-        group("energies"),
-        group("forces"),
-        cells=plain.get("cells"),
-        pbc=plain.get("pbc"),
-        stresses=group("stresses"),
-    )
-    return settings, rest | {"arrays": arrays, "split": group("split")}
+        for path, values in file.items():
+            field, _, key = path.partition("/")
+            if key:
+                held[field][key] = values
+            else:
+                held[field] = values
+    rest |= {"split": held.pop("split"), "arrays": FrameArrays(**held)}
+    return getattr(import_module(module), name), settings, rest
 
 
 def main() -> None:
     """Take part in a training as the process with the number on the command line."""
-    from gnnip.training.trainer import train_rank
-
     folder, rank = Path(sys.argv[1]), int(sys.argv[2])
-    settings, training = _read_training(folder)
+    part, settings, training = _read_training(folder)
     (folder / f"{rank}.ready").touch()
     _join(folder, rank, settings)
     try:
-        train_rank(Ranks(rank, settings.processes), settings=settings, **training)
+        part(Ranks(rank, settings.processes), settings, **training)
     except GnnipError as error:
         sys.exit(f"error: {error}")
     finally:

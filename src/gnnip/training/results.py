@@ -1,32 +1,73 @@
-"""What a training leaves behind besides the weights: errors, predictions, history."""
+"""What a training leaves behind: weights, errors, predictions, history, summary."""
 
 from __future__ import annotations
 
 import csv
 import io
+import resource
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from gnnip.datasets.arrays import FrameArrays
-from gnnip.files import write_text
+from gnnip.files import write_json, write_text
+from gnnip.models import predict, save
+from gnnip.training.loop import Loop
+from gnnip.training.problem import SUBSETS, Labels, Problem, Task
 
-SUBSETS = ("train", "validation", "test")
 #: metadata that come first in the table of predictions, where a data set has them
 FIRST_COLUMNS = ("n_molecules", "temperature_k", "trajectory")
 
 
-@dataclass(frozen=True)
-class Labels:
-    """Energies (g,) eV and, where they are trained on, forces (n, 3) eV/Angstrom and stresses
-    (g, 3, 3) eV/Angstrom^3."""
-
-    energy: NDArray[np.float64]
-    forces: NDArray[np.float64] | None = None
-    stress: NDArray[np.float64] | None = None
+def write_results(folder: Path, problem: Problem, task: Task, loop: Loop, stopped: str) -> None:
+    """Write the files of a training that ended for the reason `stopped`."""
+    model, run, settings, forces = task.model, loop.run, loop.settings, loop.objective.forces
+    task.trained.load_state_dict(run.best_weights)
+    model.eval()
+    model.training_record = {
+        "term": problem.term,
+        "model": model.architecture,
+        "seed": settings.seed,
+    }
+    save(model, folder / "model")
+    predicted = predict(
+        model,
+        task.store,
+        batch_size=loop.evaluation_batch,
+        forces=forces,
+        stress=loop.objective.stress,
+    )
+    write_history(folder / "history.csv", run.history, forces)
+    write_predictions(folder / "predictions.csv", problem, predicted)
+    device, seconds = task.store.device, [row["seconds"] for row in run.history]
+    summary: dict[str, Any] = {
+        "model": model.architecture,
+        "hyperparameters": asdict(model.hyperparameters),
+        "term": problem.term,
+        "settings": asdict(settings),
+        "best_epoch": run.best_epoch,
+        "epochs_run": run.epoch,
+        "stopped": stopped,
+        **errors(problem.labels, predicted, problem.subset.n_atoms, problem.rows),
+        "n_parameters": model.n_parameters,
+        **{f"n_{name}": len(rows) for name, rows in problem.rows.items()},
+        "mean_neighbours": task.store.mean_neighbours,
+        "wall_s": run.wall_s,
+        "seconds_per_epoch": float(np.median(seconds)) if seconds else None,
+        "peak_memory_mb": _peak_memory_mb(device),
+        "compiled": loop.compiled is not None,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "resumed": run.resumed,
+        "identity": loop.identity,
+    }
+    if run.fit is not None:
+        summary |= {"fitted": run.fit["complete"], "fit": run.fit["details"]}
+    write_json(folder / "summary.json", summary)
 
 
 def errors(
@@ -43,35 +84,35 @@ def errors(
     no force at all. Stresses alike. None where there are no labels or no frames.
     """
     found: dict[str, float | None] = {}
-    difference = predicted["energy"] - labels.energy
     for name in SUBSETS:
-        part = difference[rows[name]]
-        found[f"{name}_mae_ev"] = _mean(np.abs(part))
-        found[f"{name}_energy_rmse_mev_per_atom"] = _root_mean_square(
-            1000.0 * part / n_atoms[rows[name]]
-        )
-    for name in SUBSETS:
-        mae = rmse = None
+        part = rows[name]
+        energy = (predicted["energy"] - labels.energy)[part]
+        found[f"{name}_mae_ev"] = _mean_absolute(energy)
+        per_atom = 1000.0 * energy / n_atoms[part]
+        found[f"{name}_energy_rmse_mev_per_atom"] = _root_mean_square(per_atom)
+        force = np.zeros(0)
         if labels.forces is not None:
-            part = (predicted["forces"] - labels.forces)[_atoms(n_atoms, rows[name])]
-            mae, rmse = _mean(np.abs(part)), _root_mean_square(part)
-        found[f"{name}_force_mae_ev_per_a"], found[f"{name}_force_rmse_ev_per_a"] = mae, rmse
-    found["force_rms_reference_ev_per_a"] = (
-        None
-        if labels.forces is None
-        else _root_mean_square(labels.forces[_atoms(n_atoms, rows["test"])])
-    )
+            atoms = _atoms(n_atoms, part)
+            force = (predicted["forces"] - labels.forces)[atoms]
+        found[f"{name}_force_mae_ev_per_a"] = _mean_absolute(force)
+        found[f"{name}_force_rmse_ev_per_a"] = _root_mean_square(force)
+        if labels.stress is not None:
+            stress = (predicted["stress"] - labels.stress)[part]
+            found[f"{name}_stress_mae_ev_per_a3"] = _mean_absolute(stress)
+            found[f"{name}_stress_rmse_ev_per_a3"] = _root_mean_square(stress)
+    truth = np.zeros(0) if labels.forces is None else labels.forces[_atoms(n_atoms, rows["test"])]
+    found["force_rms_reference_ev_per_a"] = _root_mean_square(truth)
     if labels.stress is not None:
-        for name in SUBSETS:
-            part = (predicted["stress"] - labels.stress)[rows[name]]
-            found[f"{name}_stress_mae_ev_per_a3"] = _mean(np.abs(part))
-            found[f"{name}_stress_rmse_ev_per_a3"] = _root_mean_square(part)
         found["stress_rms_reference_ev_per_a3"] = _root_mean_square(labels.stress[rows["test"]])
     return found
 
 
-def write_history(path: Path, columns: list[str], history: list[dict[str, float]]) -> None:
-    """Write one row per epoch."""
+def write_history(path: Path, history: list[dict[str, float]], forces: bool) -> None:
+    """Write one row per epoch, with force errors where forces were trained on."""
+    columns = ["epoch", "train_loss", "train_mae_ev", "validation_mae_ev"]
+    if forces:
+        columns += ["train_force_rmse_ev_per_a", "validation_force_rmse_ev_per_a"]
+    columns += ["learning_rate", "seconds"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -81,23 +122,14 @@ def write_history(path: Path, columns: list[str], history: list[dict[str, float]
 
 
 def write_predictions(
-    path: Path,
-    subset: FrameArrays,
-    used: NDArray[np.int64],
-    rows: Mapping[str, NDArray[np.int64]],
-    labels: Labels,
-    predicted: Mapping[str, NDArray[np.float64]],
+    path: Path, problem: Problem, predicted: Mapping[str, NDArray[np.float64]]
 ) -> None:
     """Write one row per validation and test frame: its number, its metadata, its energies (eV) and,
-    with forces, its force errors over components and the reference's root mean square (eV/A).
-
-    `subset` holds the frames `used` (their numbers in the data set) of all subsets.
-    """
+    with forces, its force errors over components and the reference's root mean square (eV/A)."""
+    subset, rows, labels = problem.subset, problem.rows, problem.labels
     columns = {
-        "frame": used,
-        "subset": np.repeat(
-            np.array(SUBSETS), [len(rows[name]) for name in SUBSETS]
-        ),  # the rows of `subset` are in this order
+        "frame": problem.frames,
+        "subset": np.repeat(np.array(SUBSETS), [len(rows[name]) for name in SUBSETS]),
     }
     own = ("frame", "subset", "n_atoms", "energy_reference_ev", "energy_predicted_ev")
     described = [c for c in FIRST_COLUMNS if c in subset.metadata]
@@ -138,9 +170,15 @@ def _atoms(n_atoms: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.bo
     return np.repeat(chosen, n_atoms)
 
 
-def _mean(values: NDArray[np.float64]) -> float | None:
-    return float(values.mean()) if values.size else None
+def _mean_absolute(values: NDArray[np.float64]) -> float | None:
+    return float(np.abs(values).mean()) if values.size else None
 
 
 def _root_mean_square(values: NDArray[np.float64]) -> float | None:
     return float(np.sqrt(np.square(values).mean())) if values.size else None
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

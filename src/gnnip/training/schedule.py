@@ -9,45 +9,79 @@ from gnnip.training.settings import Settings
 
 
 class Schedule:
-    """The factor rules of `Settings.scheduler`; its whole state is three numbers."""
+    """A constant rate after a linear warm-up; a subclass defines the one without, `_full_rate`."""
 
     def __init__(self, settings: Settings) -> None:
         """Start at the first epoch."""
-        self._settings = settings
-        self.factor = 1.0
-        self.best = math.inf
-        self.waited = 0
+        self.settings = settings
+
+    @property
+    def changes_within_epochs(self) -> bool:
+        """Whether the rate of a step is that of its fraction of an epoch, or of the whole one."""
+        return self.settings.warmup_epochs > 0
 
     def rate(self, epoch: float) -> float:
         """Return the learning rate at `epoch` (0 at the start, fractions within an epoch)."""
-        s = self._settings
-        rate = s.learning_rate
-        if s.scheduler == "cosine":
-            done = max(epoch - s.warmup_epochs, 0.0) / max(s.epochs - s.warmup_epochs, 1)
-            low = s.min_learning_rate
-            rate = low + (rate - low) * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
-        elif s.scheduler == "exponential":
-            rate = max(rate * s.decay**epoch, s.min_learning_rate)
-        elif s.scheduler == "plateau":
-            rate = max(rate * self.factor, s.min_learning_rate)
-        if epoch < s.warmup_epochs:
-            rate *= epoch / s.warmup_epochs
-        return rate
+        rate, warmup = self._full_rate(epoch), self.settings.warmup_epochs
+        return rate * (epoch / warmup) if epoch < warmup else rate
+
+    def _full_rate(self, epoch: float) -> float:
+        return self.settings.learning_rate
 
     def observe(self, validation_loss: float) -> None:
         """Take note of the validation loss of an epoch."""
-        if validation_loss < self.best:
-            self.best, self.waited = validation_loss, 0
-            return
-        self.waited += 1
-        if self._settings.scheduler == "plateau" and self.waited > self._settings.plateau_patience:
-            self.factor *= self._settings.plateau_factor
-            self.waited = 0
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
-        return {"factor": self.factor, "best": self.best, "waited": self.waited}
+        return {name: value for name, value in vars(self).items() if name != "settings"}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state`."""
-        self.factor, self.best, self.waited = state["factor"], state["best"], state["waited"]
+        vars(self).update(state)
+
+
+class Cosine(Schedule):
+    """Half a cosine, from the end of the warm-up to `min_learning_rate` at the last epoch."""
+
+    def _full_rate(self, epoch: float) -> float:
+        s = self.settings
+        done = max(epoch - s.warmup_epochs, 0.0) / max(s.epochs - s.warmup_epochs, 1)
+        low = s.min_learning_rate
+        return low + (s.learning_rate - low) * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+
+
+class Exponential(Schedule):
+    """Times `decay` each epoch, not below `min_learning_rate`."""
+
+    def _full_rate(self, epoch: float) -> float:
+        s = self.settings
+        return max(s.learning_rate * s.decay**epoch, s.min_learning_rate)
+
+
+class Plateau(Schedule):
+    """Times `plateau_factor` after `plateau_patience` epochs without a better validation loss."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start at the first epoch."""
+        super().__init__(settings)
+        self.factor, self.best, self.waited = 1.0, math.inf, 0
+
+    def _full_rate(self, epoch: float) -> float:
+        return max(self.settings.learning_rate * self.factor, self.settings.min_learning_rate)
+
+    def observe(self, validation_loss: float) -> None:
+        """Take note of the validation loss of an epoch."""
+        self.waited = 0 if validation_loss < self.best else self.waited + 1
+        self.best = min(self.best, validation_loss)
+        if self.waited > self.settings.plateau_patience:
+            self.factor *= self.settings.plateau_factor
+            self.waited = 0
+
+
+#: `Settings.scheduler` -> class
+SCHEDULES: dict[str | None, type[Schedule]] = {
+    None: Schedule,
+    "cosine": Cosine,
+    "exponential": Exponential,
+    "plateau": Plateau,
+}

@@ -1,125 +1,138 @@
-"""How a potential is trained."""
+"""How a potential is trained: every setting, its default, its limits and what it means, once.
+
+The standard library only: cards read the settings without torch.
+"""
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any, Literal
 
-from gnnip.errors import ConfigError, nearest
-from gnnip.models.hyperparameters import read_options, require
+from gnnip.models.hyperparameters import Limits, check_options, read_options, require
+
+LISTING = True  # a new setting with a default changes no result; `SETTINGS_VERSION` tells the rest
+#: raised when a default changes, which changes every training that does not state the setting
+SETTINGS_VERSION = 1
+#: settings that belong to a run, not to a paper
+NOT_IN_CARDS = ("seed", "device", "time_limit_s", "checkpoint_interval_s", "threads")
+
+_POSITIVE, _NOT_NEGATIVE = Limits(gt=0), Limits(ge=0)
+_AT_LEAST_ONE, _FRACTION = Limits(ge=1), Limits(gt=0, lt=1)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one training.
+    """How a potential is trained.
 
-    loss, huber_delta : mean absolute, mean square or Huber error (delta in the unit of the error).
-    energy_weight, force_weight, stress_weight : loss = energy_weight * L(energy, eV) + force_weight
-        * L(force components, eV/Angstrom) + stress_weight * L(stress components, eV/Angstrom^3). A
-        force or stress weight above 0 needs a data set with forces or stresses.
-    per_atom : the energy error is divided by the number of atoms before the loss.
-    optimiser, learning_rate, weight_decay : Adam, AdamW or plain gradient descent.
-    batch_size, epochs : structures per step, passes over the training subset.
-    scheduler : None; "plateau" (times `plateau_factor` after `plateau_patience` epochs without a
-        better validation loss); "cosine" (to `min_learning_rate` at the last epoch); "exponential"
-        (times `decay` each epoch). `warmup_epochs` rise linearly from zero, with any of them.
-    ema : decay of an exponential moving average of the weights, per step; it is what is validated
-        and saved. None for none.
-    clip : largest norm of the gradient, or None.
-    seed : initial weights, order of batches, dropout.
-    device : "auto", "cpu" or "cuda".
-    dtype : "float32" or "float64".
-    time_limit_s : stop after so many seconds of training, between two steps, and write the results
-        of the best epoch so far; the same call with a larger limit continues. None for no limit.
-    checkpoint_interval_s : at most so many seconds are lost by a kill.
-    threads : CPU threads of torch; None leaves them as they are.
-    processes : share every batch among so many processes (`gnnip.training.ranks`), one per GPU.
-    compile : run steps through a compiler (`gnnip.training.compiled`), which takes a minute at the
-        start and pays on a GPU and for long trainings of small models. Results differ by rounding;
-        what cannot be compiled runs as it is.
+    loss = energy_weight * L(energy, eV) + force_weight * L(force components, eV/Angstrom)
+    + stress_weight * L(stress components, eV/Angstrom^3), each L a mean over a batch.
     """
 
     loss: Literal["mae", "mse", "huber"] = "mae"
-    huber_delta: float = 0.01
-    energy_weight: float = 1.0
-    force_weight: float = 0.0
-    stress_weight: float = 0.0
+    """What is minimised: mean absolute, mean square or Huber error."""
+    huber_delta: Annotated[float, _POSITIVE] = 0.01
+    """Where the Huber loss turns linear, in the unit of the error."""
+    energy_weight: Annotated[float, _NOT_NEGATIVE] = 1.0
+    """Weight of the energy term of the loss."""
+    force_weight: Annotated[float, _NOT_NEGATIVE] = 0.0
+    """Weight of the force term of the loss; 0 trains on energies only."""
+    stress_weight: Annotated[float, _NOT_NEGATIVE] = 0.0
+    """Weight of the stress term of the loss (periodic structures with stress labels)."""
     per_atom: bool = False
+    """Divide energy errors by the number of atoms before the loss."""
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    batch_size: int = 32
-    epochs: int = 150
+    """Adam, Adam with the decay apart from the gradient, or plain gradient descent."""
+    learning_rate: Annotated[float, _POSITIVE] = 1e-3
+    """Step size at the start."""
+    weight_decay: Annotated[float, _NOT_NEGATIVE] = 0.0
+    """Pull of the weights towards zero."""
+    batch_size: Annotated[int, _AT_LEAST_ONE] = 32
+    """Structures per optimiser step."""
+    epochs: Annotated[int, _AT_LEAST_ONE] = 150
+    """Passes over the training set."""
     scheduler: Literal["plateau", "cosine", "exponential"] | None = None
-    warmup_epochs: int = 0
-    plateau_factor: float = 0.5
-    plateau_patience: int = 10
-    min_learning_rate: float = 0.0
-    decay: float = 0.99
-    ema: float | None = None
-    clip: float | None = None
+    """Learning-rate schedule: lower on plateaus of the validation loss, a cosine to the last epoch,
+    or a factor per epoch; null keeps the rate constant."""
+    warmup_epochs: Annotated[int, _NOT_NEGATIVE] = 0
+    """Epochs over which the rate rises linearly from zero, with any scheduler."""
+    plateau_factor: Annotated[float, _FRACTION] = 0.5
+    """Scheduler plateau: what the rate is multiplied by."""
+    plateau_patience: Annotated[int, _NOT_NEGATIVE] = 10
+    """Scheduler plateau: epochs without a better validation loss before that."""
+    min_learning_rate: Annotated[float, _NOT_NEGATIVE] = 0.0
+    """Where the schedule ends."""
+    decay: Annotated[float, Limits(gt=0, le=1)] = 0.99
+    """Scheduler exponential: factor per epoch."""
+    ema: Annotated[float | None, _FRACTION] = None
+    """Decay of a moving average of the weights, per step, which is then what is validated and
+    saved; null for none."""
+    clip: Annotated[float | None, _POSITIVE] = None
+    """Largest norm of the gradient; null for no limit."""
     seed: int = 0
+    """Decides the initial weights, the order of batches and the dropout."""
     device: str = "auto"
+    """auto (a GPU if there is one), cpu or cuda."""
     dtype: Literal["float32", "float64"] = "float32"
-    time_limit_s: float | None = None
+    """Precision of weights and graphs."""
+    time_limit_s: Annotated[float | None, _POSITIVE] = None
+    """Seconds of training after which, between two steps, the results of the best epoch so far are
+    written; the same training with a larger limit continues. Null for no limit."""
     checkpoint_interval_s: float = 10.0
-    threads: int | None = None
-    processes: int = 1
+    """Seconds that are lost by a kill at most."""
+    threads: Annotated[int | None, _POSITIVE] = None
+    """CPU threads of torch; null leaves them as they are."""
+    processes: Annotated[int, _AT_LEAST_ONE] = 1
+    """Processes that share every batch, one per GPU; the result is the same but for rounding."""
     compile: bool = False
+    """Compile the steps, which takes a minute and pays on a GPU and for long trainings of small
+    models; the result is the same but for rounding, and what cannot be compiled runs as it is."""
 
     #: settings that do not change the result of a training that runs to its end, but for rounding
     FREE = ("device", "time_limit_s", "checkpoint_interval_s", "threads", "processes", "compile")
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for values that cannot be."""
-        hints = typing.get_type_hints(type(self))
-        for name in ("loss", "optimiser", "scheduler", "dtype"):
-            choices = _choices(hints[name])
-            value = getattr(self, name)
-            if value not in choices:
-                known = [c for c in choices if c is not None]
-                raise ConfigError(f"Settings: {name} is '{value}'{nearest(str(value), known)}")
-        for name in ("batch_size", "epochs", "processes"):
-            require(getattr(self, name) >= 1, f"Settings: {name} must be at least 1.")
-        for name in ("learning_rate", "huber_delta"):
-            require(getattr(self, name) > 0, f"Settings: {name} must be positive.")
-        weights = ("energy_weight", "force_weight", "stress_weight")
-        for name in (*weights, "weight_decay", "warmup_epochs"):
-            require(getattr(self, name) >= 0, f"Settings: {name} must not be negative.")
+        """Raise ConfigError for a value that is no choice or out of its limits."""
+        check_options(self, "Settings")
         require(
-            any(getattr(self, name) > 0 for name in weights),
+            self.energy_weight > 0 or self.force_weight > 0 or self.stress_weight > 0,
             "Settings: the weights of energy, force and stress are all 0, so there is nothing to "
             "learn.",
         )
-        for name in ("clip", "time_limit_s", "threads"):
-            value = getattr(self, name)
-            require(value is None or value > 0, f"Settings: {name} must be positive or null.")
         require(
             self.processes == 1 or ":" not in self.device,
             f"Settings: device is '{self.device}' and processes {self.processes}; each process "
             "takes a GPU of its own, so say 'cuda'.",
         )
-        require(self.ema is None or 0 < self.ema < 1, "Settings: ema must be between 0 and 1.")
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Settings:
-        """Build from plain values; ConfigError names an unknown key and the nearest valid one."""
+        """Build from plain values, or from what `stated` returns.
+
+        Raises ConfigError for an unknown key (naming the nearest one), a value that is not allowed,
+        and values that were stated with other defaults than the present ones.
+        """
+        values = dict(values)
+        version = values.pop("settings_version", SETTINGS_VERSION)
+        require(
+            version == SETTINGS_VERSION,
+            f"Settings: settings_version is {version!r} and here the defaults are those of version "
+            f"{SETTINGS_VERSION}; write the settings again with this gnnip.",
+        )
         return read_options(cls, values, "Settings")
 
     def binding(self) -> dict[str, Any]:
-        """Return the settings that decide the result."""
-        return {k: v for k, v in asdict(self).items() if k not in self.FREE}
+        """Return what of the settings decides the result, as `stated`."""
+        return {name: value for name, value in stated(self).items() if name not in self.FREE}
 
 
-def _choices(hint: Any) -> list[Any]:
-    found: list[Any] = []
-    for part in typing.get_args(hint):
-        if part is type(None):
-            found.append(None)
-        elif typing.get_origin(part) is Literal:
-            found.extend(typing.get_args(part))
-        else:
-            found.append(part)
-    return found
+def stated(values: Settings | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that differ from the defaults, and the version of the defaults.
+
+    A description of a training that holds these stays the same when a setting with a default is
+    added, so that nothing is trained again. `Settings.read` takes it back.
+    """
+    settings = values if isinstance(values, Settings) else Settings.read(values)
+    defaults = {field.name: field.default for field in fields(settings)}
+    differing = {k: v for k, v in asdict(settings).items() if v != defaults[k]}
+    return {"settings_version": SETTINGS_VERSION} | differing

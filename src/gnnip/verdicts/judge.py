@@ -14,6 +14,7 @@ import pandas as pd
 
 from gnnip.artefacts.tables import COLUMNS as METRICS
 from gnnip.errors import DataError
+from gnnip.files import write_json, write_text
 from gnnip.verdicts import kinds
 from gnnip.verdicts.claims import ClaimResult, ClaimTest, Metrics, of_trivial
 from gnnip.verdicts.published import Claim, Published
@@ -33,6 +34,7 @@ class JudgedCard(Protocol):
     note: str
     skipped: dict[str, str]
     references: dict[str, str]
+    artefacts: dict[str, Any]
 
     def seeds_of_artefact(self, artefact: str) -> int:
         """Return how many seeds a complete run of an artefact has."""
@@ -132,6 +134,22 @@ def judge(card: JudgedCard, metrics: Metrics, tests: Mapping[str, ClaimTest]) ->
             rows += _judge_number(card, block, quantity, published, table)
     rows += [_judge_claim(card, name, metrics, tests) for name in card.claims]
     return rows
+
+
+def judge_folder(
+    card: JudgedCard, folder: str | Path, module: str | None
+) -> tuple[list[Verdict], pd.DataFrame]:
+    """Return the verdicts of a card, and what the tests of its claims found, from the metrics in
+    `folder`; `module` is the paper's claims.py (see `tests_of`)."""
+    metrics, tests = read_metrics(folder, list(card.artefacts)), tests_of(card.claims, module)
+    return judge(card, metrics, tests), claims_table(card, metrics, tests)
+
+
+def write_verdicts(folder: str | Path, rows: list[Verdict], claims: pd.DataFrame) -> None:
+    """Write verdicts.csv, verdicts.json and claims.csv into a folder."""
+    write_text(Path(folder) / "verdicts.csv", to_frame(rows).to_csv(index=False))
+    write_json(Path(folder) / "verdicts.json", to_json(rows))
+    write_text(Path(folder) / "claims.csv", claims.to_csv(index=False))
 
 
 def _judge_number(

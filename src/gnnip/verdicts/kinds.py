@@ -9,7 +9,9 @@ the paper's claims.py.
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +36,7 @@ class ClaimKind(Kind):
 
 
 def _means(metrics: Metrics, variant: str) -> defaultdict[str, float]:
-    """Return the mean over seeds of every quantity of the artefacts; NaN for one that is not there."""
+    """Return the mean over seeds of every quantity of the artefacts; NaN for one not measured."""
     found: defaultdict[str, float] = defaultdict(lambda: NAN)
     for table in metrics.values():
         own = table[table["variant"] == variant]
@@ -74,10 +76,10 @@ class Within(ClaimKind):
 
     def test(self, metrics: Metrics) -> ClaimResult:
         """Return whether all values lie within the bounds."""
-        import re
-
         means = _means(metrics, self.variant)
-        values = [v for name, v in means.items() if re.fullmatch(self.quantity, name)]
+        each = (_means({artefact: table}, self.variant) for artefact, table in metrics.items())
+        found = [pair for of in each for pair in of.items()]  # of all artefacts, of like names too
+        values = [v for name, v in found if re.fullmatch(self.quantity, name)]
         values = [abs(v) if self.size else v for v in values if not math.isnan(v)]
         if not values:
             return _result(None, "", self.missing)
@@ -155,7 +157,7 @@ class Ordering(ClaimKind):
         if any(math.isnan(value) for value in values):
             return _result(None, "", self.missing)
         told = ", ".join(f"{n} {v:.3g}" for n, v in zip(self.quantities, values, strict=True))
-        margin = min(1.0 - a / b for a, b in zip(values, values[1:], strict=False))
+        margin = min(1.0 - a / b for a, b in itertools.pairwise(values))
         return _result(margin > 0.0, told, self.reason, margin)
 
 
@@ -189,7 +191,12 @@ class Exponent(ClaimKind):
         return self._said(means, holds, told, reason, margin)
 
     def _said(
-        self, means: Mapping[str, float], holds: bool | None, told: str, reason: str, margin=NAN
+        self,
+        means: Mapping[str, float],
+        holds: bool | None,
+        told: str,
+        reason: str,
+        margin: float = NAN,
     ) -> ClaimResult:
         remark = self.remark.format_map(means)
         wanted = holds is False if self.when == "fails" else "nan" not in remark

@@ -8,20 +8,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gnnip.config.cards import ResolvedCard
-from gnnip.files import write_json, write_text
 from gnnip.provenance import record_files
-from gnnip.verdicts import judge as verdicts
+from gnnip.verdicts.judge import JudgedCard, judge_folder, write_verdicts
 
 
 def record(
-    files: Sequence[Path], folder: str | Path, card: ResolvedCard, chosen: Sequence[str] | None
+    files: Sequence[Path],
+    folder: str | Path,
+    card: JudgedCard,
+    claims: str | None,
+    chosen: Sequence[str] | None,
 ) -> dict[str, Any]:
     """Record the files of a run and return their manifest.
 
     Without `chosen` the folder becomes a copy of the run. With `chosen`, the artefacts of a run of
     these alone, their tables and figures join what is recorded, the provenance goes beside them
-    under their names, and `card` (with all of its artefacts) is judged again on all that is there.
+    under their names, and `card` (with all of its artefacts) is judged again on all that is there,
+    by the tests of `claims`, the module of the paper's claims.
     """
     if chosen is None:
         return record_files(files, folder)
@@ -33,7 +36,5 @@ def record(
         provenance = Path(place) / f"{'+'.join(own)}.provenance.json"
         shutil.copyfile(next(p for p in files if p.name == "provenance.json"), provenance)
         manifest = record_files([*parts, provenance], target, keep_others=True)
-    rows = verdicts.judge(card, verdicts.read_metrics(target, list(card.artefacts)))
-    write_text(target / "verdicts.csv", verdicts.to_frame(rows).to_csv(index=False))
-    write_json(target / "verdicts.json", verdicts.to_json(rows))
+    write_verdicts(target, *judge_folder(card, target, claims))
     return manifest

@@ -1,16 +1,13 @@
 """The checks of engines against known values, on cases whose answers are known."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
 from gnnip.artefacts import reference_checks as checks
-from gnnip.datasets import engine_sets
 from gnnip.errors import DataError
 from gnnip.reference.engines import make_engine
-from gnnip.sampling import aimd, sic
+from gnnip.sampling import sic
 
 
 def test_the_lattice_constant_of_copper():
@@ -37,17 +34,8 @@ def test_two_molecules_at_a_distance(nearest):
     assert two.positions[3:, 0].mean() > water.positions[:, 0].mean()
 
 
-def test_structure_of_an_archive(tmp_path):
-    plan = replace(
-        sic.smoke_plan(64),
-        engine="ase:lj sigma=1.68 epsilon=0.01 rc=3.0",
-        label_engine="",
-        temperatures=(30.0, 60.0),
-        boost=1.0,
-    )
-    path = aimd.run(plan, tmp_path / "t", sic.start, str)
-    out = engine_sets.assemble("sic", [path], tmp_path / "sic.h5", progress=str)
-    found = checks.archive(out)
+def test_structure_of_an_archive(cold_crystal, tmp_path):
+    found = checks.archive(cold_crystal)
     assert [check.system for check in found[::3]] == [
         "sic crystal 30 K (3 frames)",
         "sic crystal 60 K (3 frames)",
@@ -61,7 +49,7 @@ def test_structure_of_an_archive(tmp_path):
     assert len(lines) == 2 + len(found)
     assert "| Si-C first peak |" in lines[2]
     other = tmp_path / "other.h5"
-    other.write_bytes(out.read_bytes())
+    other.write_bytes(cold_crystal.read_bytes())
     with pytest.raises(DataError, match=r"No bonds are known of 'other'"):
         checks.archive(other)
 

@@ -1,55 +1,46 @@
 """Tables and figures of what the potentials learn from, on frames whose structure is known."""
 
-import io
+import shutil
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
+from figure_checks import check, through_csv
 
 from gnnip.artefacts import reference_data as data
 from gnnip.artefacts import style
 from gnnip.artefacts.inputs import Inputs
+from gnnip.artefacts.kinds import ReferenceData
 from gnnip.artefacts.reference_data_figure import reference_data as draw
 from gnnip.datasets import engine_sets
 from gnnip.datasets.arrays import load_arrays
 from gnnip.errors import DataError
-from gnnip.sampling import aimd, ani, sic
+from gnnip.sampling import ani, sic
 
-CARD = {"id": "rajak2021", "reference": "xtb", "datasets": ["sic", "ani"]}
+REFERENCES = {"sic": "xtb", "ani": "dft"}
 
 
-def tabulate(inputs, datasets):
-    artefacts = {"reference_data": {"datasets": datasets}}
-    card = inputs.card | {"artefacts": artefacts}
-    return data.reference_data(replace(inputs, card=card))
+def tabulate(folder, *datasets):
+    card = {"artefact": "reference_data", "datasets": datasets, "references": REFERENCES}
+    return data.reference_data(Inputs(folder / "card", card), ReferenceData())
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    """A cold crystal of SiC and a few molecules, labelled by toy potentials."""
+def folder(cold_crystal, tmp_path_factory):
+    """The folder of a tier with a cold crystal of SiC and a few molecules as its data sets."""
     folder = tmp_path_factory.mktemp("run")
-    plan = replace(
-        sic.smoke_plan(64),
-        engine="ase:lj sigma=1.68 epsilon=0.01 rc=3.0",
-        label_engine="",
-        temperatures=(30.0, 60.0),
-        boost=1.0,
-    )
-    path = aimd.run(plan, folder / "t", sic.start, str)
-    out = folder / "smoke" / "datasets"
-    out.mkdir(parents=True)
-    engine_sets.assemble("sic", [path], out / "sic.h5", progress=str)
+    (folder / "datasets").mkdir()
+    shutil.copy(cold_crystal, folder / "datasets")
     molecules = replace(
         ani.smoke_plan(1), molecules=("CH4", "NH3"), label_engine="xtb method=GFN1-xTB"
     )
     path = ani.run_trajectory(molecules, folder / "m", str)
-    engine_sets.assemble("ani", [path], out / "ani.h5", progress=str)
-    return Inputs(folder / "smoke" / "rajak2021", CARD, "smoke")
+    engine_sets.assemble("ani", [path], folder / "datasets" / "ani.h5", progress=str)
+    return folder
 
 
-def test_bonds_of_the_cold_crystal(inputs):
-    tidy, metrics = tabulate(inputs, ["sic"])
+def test_bonds_of_the_cold_crystal(folder):
+    tidy, metrics = tabulate(folder, "sic")
     assert list(dict.fromkeys(tidy.loc[tidy["record"] == "bond", "group"])) == [
         "crystal 30 K",
         "crystal 60 K",
@@ -72,15 +63,15 @@ def test_bonds_of_the_cold_crystal(inputs):
     assert metrics.set_index("quantity").loc["sic_n_frames", "value"] == 6
 
 
-def test_energies_are_above_the_lowest_of_the_same_molecule(inputs):
-    frames = load_arrays(inputs.dataset_path("ani"))
+def test_energies_are_above_the_lowest_of_the_same_molecule(folder):
+    frames = load_arrays(folder / "datasets" / "ani.h5")
     above = data.relative_energies(frames)
     molecule = frames.column("molecule")
     for name in ("CH4", "NH3"):
         own = above[molecule == name]
         assert own.min() == 0.0
         assert own.max() > 0.0
-    tidy, _ = tabulate(inputs, ["ani"])
+    tidy, _ = tabulate(folder, "ani")
     assert set(tidy.loc[tidy["record"] == "energy", "group"]) == {"1 heavy atom"}
     peak = tidy[(tidy["record"] == "bond") & (tidy["name"] == "first_peak")]["value"].iloc[0]
     assert 0.8 < peak < 1.5
@@ -98,15 +89,24 @@ def test_a_set_without_known_bonds_is_named():
         data.known_of("sik")
 
 
-def test_figure(inputs):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def test_every_row_names_the_reference_of_its_own_data_set(folder):
+    _, metrics = tabulate(folder, "sic", "ani")
+    found = metrics.set_index("quantity")["reference"].to_dict()
+    assert found == {
+        "sic_n_frames": "xtb",
+        "sic_Si-C_first_peak": "xtb",
+        "ani_n_frames": "dft",
+        "ani_C-H_first_peak": "dft",
+    }
 
-    tidy, _ = tabulate(inputs, ["sic", "ani"])
-    tidy = pd.read_csv(io.StringIO(tidy.to_csv(index=False)))
-    fig = draw(tidy, {"card": "rajak2021", "tier": "smoke", "reference": "xtb"})
-    assert round(fig.get_figwidth() / style.MM) == style.DOUBLE
+
+def test_figure(folder):
+    tidy, _ = tabulate(folder, "sic", "ani")
+    reference = "xtb (sic), dft (ani)"
+    info = {"card": "rajak2021", "tier": "smoke", "reference": reference}
+    fig = draw(through_csv(tidy), info, ReferenceData())
+    check(fig, (style.DOUBLE,), reference)
     assert len(fig.axes) == 4
-    FigureCanvasAgg(fig).draw()
     words = " ".join(t.get_text() for t in fig.texts)
     assert "6 frames of up to 64 atoms, 1 trajectories; labels: ase:lj" in words
     lines = [line for line in fig.axes[0].lines if line.get_linestyle() == ":"]

@@ -1,7 +1,7 @@
-import json
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from gnnip.artefacts import style
+from gnnip.config import papers
+from gnnip.config.pipeline import Pipeline
 
 
 @style.styled
@@ -88,21 +90,28 @@ def test_spread_of_one_seed_is_unknown():
     assert style.spread(pd.Series([1.0, 3.0])) == pytest.approx(np.sqrt(2.0))
 
 
-def test_figures_are_drawn_where_torch_is_not_installed(made_up_run, tmp_path):
+BLOCKED = ("torch", "torch_geometric", "e3nn", "ase", "pydantic", "numba", "scipy")
+
+
+def test_figures_are_drawn_where_torch_is_not_installed(root, monkeypatch, tmp_path):
     """Import and draw with torch, ase and pydantic blocked, as in a small environment."""
-    script = """
-        import json, sys
-        for blocked in ("torch", "torch_geometric", "e3nn", "ase", "pydantic", "numba", "scipy"):
-            sys.modules[blocked] = None
-        import pandas as pd
-        from gnnip.artefacts import style
-        from gnnip.artefacts.make import draw
-        style.save(draw(pd.read_csv(sys.argv[1]), json.loads(sys.argv[2])), sys.argv[3])
-    """
-    # one of a shared kind and one of the paper's own
-    for name in ("fig3", "table1"):
-        made_up_run.table(name)[0].to_csv(tmp_path / "tidy.csv", index=False)
-        info, svg = json.dumps(made_up_run.info(name)), tmp_path / f"{name}.svg"
-        command = [sys.executable, "-c", textwrap.dedent(script), tmp_path / "tidy.csv", info, svg]
-        subprocess.run(command, check=True)
-        assert svg.stat().st_size > 5000
+    monkeypatch.chdir(root)
+    pipeline = Pipeline(papers.load_config())
+    for tier, card, artefact in (
+        ("paper", "gijon2023", "fig3"),
+        ("quick", "rajak2021", "reference_data"),
+    ):
+        info = pipeline.figure_info(SimpleNamespace(tier=tier, card=card, artefact=artefact))
+        out = tmp_path / f"{artefact}.svg"
+        script = f"""
+            import sys
+            for blocked in {BLOCKED}:
+                sys.modules[blocked] = None
+            import pandas as pd
+            from gnnip.artefacts import style
+            from gnnip.artefacts.make import draw
+            tidy = pd.read_csv("results/recorded/{tier}/{card}/{artefact}.csv")
+            style.save(draw(tidy, {info!r}), {str(out)!r})
+        """
+        subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+        assert out.stat().st_size > 5000

@@ -2,15 +2,23 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
-from gnnip.config import cards
+from gnnip import kinds
+from gnnip.config import papers, schema, trainings
+from gnnip.config.resolve import merge, resolve, resolve_all
+from gnnip.config.schema import TIERS, Config
 from gnnip.errors import ConfigError
 from gnnip.sampling.plans import make_plan
+from gnnip.strict import validate
+from gnnip.verdicts import judge
+from gnnip.verdicts.published import Tolerance
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 QUANTITIES = {
     f"{layer}_{target}_{measure}"
     for layer in ("crystal", "gat", "gcs", "ecc", "agnn", "general")
@@ -19,9 +27,21 @@ QUANTITIES = {
 }
 
 
+def config_of(values: dict) -> Config:
+    return validate(Config, values, "config.yaml")
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    """Write the card of a paper whose Python files are those of the real one; return `folder`."""
+    place = folder / name
+    shutil.copytree(REPOSITORY / "papers" / name, place, dirs_exist_ok=True)
+    (place / "card.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def raw(root: Path) -> dict:
-    return yaml.safe_load((root / "papers/gijon2023.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((root / "papers/gijon2023/card.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -29,8 +49,7 @@ def write(tmp_path: Path):
     """Write a changed card and return the folder that holds it."""
 
     def _write(card: dict) -> Path:
-        (tmp_path / "gijon2023.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
-        return tmp_path
+        return written(tmp_path, "gijon2023", yaml.safe_dump(card))
 
     return _write
 
@@ -64,43 +83,43 @@ def complaint(function, *arguments, **keywords) -> str:
     ],
 )
 def test_bad_config_is_one_sentence(values, expected):
-    assert expected in complaint(cards.check_config, values)
+    assert expected in complaint(config_of, values)
 
 
 def test_a_folder_of_frames_can_be_the_source(root):
     folder = {"path": "frames", "format": "vasp", "pattern": "**/OUTCAR"}
-    config = cards.check_config({"sources": {"water_anion": folder}})
-    use = cards.resolve("gijon2023", "quick", config, root / "papers").datasets["water_anion"]
+    config = config_of({"sources": {"water_anion": folder}})
+    use = resolve("gijon2023", "quick", config, root / "papers").datasets["water_anion"]
     assert use.source == "folder"
     assert (use.folder.path, use.folder.pattern) == ("frames", "**/OUTCAR")
-    config = cards.check_config({"sources": {"water_anion": "folder"}})
-    message = complaint(cards.resolve, "gijon2023", "quick", config, root / "papers")
+    config = config_of({"sources": {"water_anion": "folder"}})
+    message = complaint(resolve, "gijon2023", "quick", config, root / "papers")
     assert "datasets.water_anion has the source folder, but no folder; write {path: " in message
 
 
 def test_command_line_lists():
-    assert cards.check_config({"papers": "a,b"}).papers == ["a", "b"]
-    assert cards.check_config({"papers": "a"}).papers == ["a"]
+    assert config_of({"papers": "a,b"}).papers == ["a", "b"]
+    assert config_of({"papers": "a"}).papers == ["a"]
 
 
 def test_unknown_card_lists_the_cards(root):
-    message = complaint(cards.resolve, "gijon2032", "quick", folder=root / "papers")
+    message = complaint(resolve, "gijon2032", "quick", folder=root / "papers")
     assert "gijon2032" in message
     assert "gijon2023" in message
 
 
 def test_source_of_a_data_set_that_nobody_uses(root):
-    config = cards.check_config({"sources": {"water_anions": "archive"}})
-    message = complaint(cards.resolve_all, config, root / "papers")
+    config = config_of({"sources": {"water_anions": "archive"}})
+    message = complaint(resolve_all, config, root / "papers")
     assert "did you mean 'water_anion'?" in message
 
 
 def test_config_file_problems(tmp_path):
-    assert "does not exist" in complaint(cards.load_config, tmp_path / "none.yaml")
+    assert papers.load_config(tmp_path / "none.yaml") == Config()
     (tmp_path / "broken.yaml").write_text("tier: [quick\npapers: x", encoding="utf-8")
-    assert "not valid YAML" in complaint(cards.load_config, tmp_path / "broken.yaml")
+    assert "not valid YAML" in complaint(papers.load_config, tmp_path / "broken.yaml")
     (tmp_path / "list.yaml").write_text("- quick", encoding="utf-8")
-    assert "key: value" in complaint(cards.load_config, tmp_path / "list.yaml")
+    assert "key: value" in complaint(papers.load_config, tmp_path / "list.yaml")
 
 
 def change(path: str, value):
@@ -130,7 +149,7 @@ def change(path: str, value):
         (change("trainings/table1/matrix/split", ["by_size"]), "trainings.table1"),
         (change("trainings/table1/dataset", "water"), "'water' is not defined"),
         (change("artefacts/fig2/trainings", ["table2"]), "did you mean 'table1'?"),
-        (change("artefacts/fig3/steps", ["timings"]), "did you mean 'timing'?"),
+        (change("artefacts/fig3/measurements", ["timings"]), "did you mean 'timing'?"),
         (change("published/0/artefact", "table2"), "did you mean 'table1'?"),
         (change("published/0/tolerance", {"factor": 2, "absolute": 1}), "exactly one of"),
         (change("published/0/tolerance", {"factor": 0.5}), "published.0.tolerance.factor"),
@@ -138,21 +157,21 @@ def change(path: str, value):
         (change("tiers/quick/trainigs", {}), "did you mean 'trainings'?"),
         (change("tiers/huge", {}), "tiers.huge"),
         (change("tiers/quick/trainings/table1", {"epochs": 1}), "(tier quick): trainings.table1"),
-        (change("id", "gijon"), "must be the file's name"),
+        (change("id", "gijon"), "must be the folder's"),
     ],
 )
 def test_bad_card_is_one_sentence_naming_file_and_key(raw, write, edit, expected):
     edit(raw)
-    message = complaint(cards.resolve, "gijon2023", "quick", folder=write(raw))
-    assert "gijon2023.yaml" in message
+    message = complaint(resolve, "gijon2023", "quick", folder=write(raw))
+    assert "gijon2023/card.yaml" in message
     assert expected in message
 
 
 def test_hyperparameters_of_the_defaults_are_those_of_their_model(raw, write):
     raw["trainings"]["forces"]["hyperparameters"] = {"species": [1, 8], "channels": 4}
-    card = cards.resolve("gijon2023", "paper", folder=write(raw))
+    card = resolve("gijon2023", "paper", folder=write(raw))
     (cell,) = card.cells("forces")
-    plan = cards.plan_training(card.trainings["forces"], cell)
+    plan = trainings.describe(card.trainings["forces"], cell)
     assert plan.model == "nequip"
     # no layer, no activation of the convolutional networks; a list stays a list
     assert plan.hyperparameters == {"species": [1, 8], "channels": 4}
@@ -161,9 +180,9 @@ def test_hyperparameters_of_the_defaults_are_those_of_their_model(raw, write):
 
 
 def test_every_tier_of_every_card_resolves(root):
-    for name in cards.card_names(root / "papers"):
-        for tier in cards.TIERS:
-            card = cards.resolve(name, tier, folder=root / "papers")
+    for name in papers.folders(folder=root / "papers"):
+        for tier in TIERS:
+            card = resolve(name, tier, folder=root / "papers")
             assert card.tier == tier
             for group in card.trainings:
                 names = [cell.name for cell in card.cells(group)]
@@ -171,7 +190,7 @@ def test_every_tier_of_every_card_resolves(root):
 
 
 def test_table1_is_complete(root):
-    card = cards.load_card("gijon2023", root / "papers")
+    card = papers.load_card(root / "papers/gijon2023")
     published = {}
     for block in card.published:
         if block.artefact == "table1":
@@ -183,7 +202,7 @@ def test_table1_is_complete(root):
 
 def test_published_values_are_those_of_the_paper(root, shared):
     text = (shared / "papers/gijon2023.txt").read_text(encoding="utf-8")
-    card = cards.load_card("gijon2023", root / "papers")
+    card = papers.load_card(root / "papers/gijon2023")
     ours = {k: v for block in card.published for k, v in block.values.items()}
     names = {"GATConv": "gat", "GCSCConv": "gcs", "ECCConv": "ecc", "AGNNConv": "agnn"}
     names |= {"CrystalConv": "crystal", "GeneralConv": "general"}
@@ -202,14 +221,13 @@ def test_published_values_are_those_of_the_paper(root, shared):
 
 
 def test_every_claim_has_a_test(root):
-    from gnnip.verdicts.judge import claims_of
-
-    for name in cards.card_names(root / "papers"):
-        assert set(cards.load_card(name, root / "papers").claims) == set(claims_of(name))
+    for name, folder in papers.folders(folder=root / "papers").items():
+        claims, own = papers.load_card(folder).claims, papers.module(folder, "claims")
+        assert set(claims) == set(judge.tests_of(claims, own)), name
 
 
 def test_cells_send_each_value_where_it_belongs():
-    group = cards.TrainingGroup.model_validate(
+    group = schema.TrainingGroup.model_validate(
         {
             "dataset": "water_anion",
             "model": "spektral",
@@ -223,12 +241,12 @@ def test_cells_send_each_value_where_it_belongs():
             "split": {"largest_train_size": 100, "smallest_test_size": 139, "max_frames": 50},
         }
     )
-    cells = cards.expand(group)
+    cells = trainings.expand(group)
     assert len(cells) == 8
     assert cells[0].name == "layer-gat_split-random_target-atomic_learning_rate-0.0003"
     assert cells[-1].matches({"layer": ["gcs"], "target": ["electronic", "atomic"]})
     assert not cells[-1].matches({"layer": ["gat"]})
-    random, size = (cards.plan_training(group, cell) for cell in (cells[0], cells[-1]))
+    random, size = (trainings.describe(group, cell) for cell in (cells[0], cells[-1]))
     assert random.split == {"scheme": "random", "max_frames": 50}
     assert size.split == {
         **{"scheme": "size", "largest_train_size": 100, "smallest_test_size": 139},
@@ -243,23 +261,23 @@ def test_cells_send_each_value_where_it_belongs():
 
 
 def test_a_group_without_matrix_has_one_cell():
-    assert [cell.name for cell in cards.expand(cards.TrainingGroup())] == ["all"]
+    assert [cell.name for cell in trainings.expand(schema.TrainingGroup())] == ["all"]
 
 
 def test_a_group_without_model_is_named():
-    group = cards.TrainingGroup(dataset="water_anion", target="atomic")
-    assert "no model" in complaint(cards.plan_training, group, cards.expand(group)[0])
+    group = schema.TrainingGroup(dataset="water_anion", target="atomic")
+    assert "no model" in complaint(trainings.describe, group, trainings.expand(group)[0])
 
 
 def test_a_value_that_is_no_folder_name():
-    group = cards.TrainingGroup(matrix={"layer": ["a/b"]})
-    assert "folder name" in complaint(cards.expand, group)
+    group = schema.TrainingGroup(matrix={"layer": ["a/b"]})
+    assert "folder name" in complaint(trainings.expand, group)
 
 
 def test_merge():
     base = {"a": {"b": 1, "c": [1, 2]}, "d": 4}
     kept = copy.deepcopy(base)
-    assert cards.merge(base, {"a": {"c": [3], "e": 5}, "d": None}) == {
+    assert merge(base, {"a": {"c": [3], "e": 5}, "d": None}) == {
         "a": {"b": 1, "c": [3], "e": 5}
     }
     assert base == kept
@@ -267,10 +285,10 @@ def test_merge():
 
 def test_a_tier_that_drops_a_group_drops_its_artefacts(raw, write):
     raw["tiers"]["quick"]["trainings"]["grid"] = None
-    card = cards.resolve("gijon2023", "quick", folder=write(raw))
+    card = resolve("gijon2023", "quick", folder=write(raw))
     assert "grid" not in card.artefacts
     assert card.skipped == {"grid": "left out at tier quick"}
-    assert "grid" in cards.resolve("gijon2023", "paper", folder=write(raw)).artefacts
+    assert "grid" in resolve("gijon2023", "paper", folder=write(raw)).artefacts
 
 
 def test_what_the_tier_says_an_artefact_is_made_of_comes_first(raw, write):
@@ -279,77 +297,77 @@ def test_what_the_tier_says_an_artefact_is_made_of_comes_first(raw, write):
     quick = raw["tiers"]["quick"]
     quick["trainings"]["grid"] = None
     quick["artefacts"] = {"grid": None}
-    card = cards.resolve("gijon2023", "quick", folder=write(raw))
+    card = resolve("gijon2023", "quick", folder=write(raw))
     assert card.skipped == dict.fromkeys(("splits", "grid"), "left out at tier quick")
     quick["artefacts"]["splits"] = {"trainings": ["splits"]}
-    card = cards.resolve("gijon2023", "quick", folder=write(raw))
+    card = resolve("gijon2023", "quick", folder=write(raw))
     assert card.artefacts["splits"].trainings == ["splits"]
     assert list(card.skipped) == ["grid"]
     # a list that still names what is gone does not help
     quick["artefacts"]["splits"] = {"trainings": ["grid"]}
-    assert "splits" in cards.resolve("gijon2023", "quick", folder=write(raw)).skipped
+    assert "splits" in resolve("gijon2023", "quick", folder=write(raw)).skipped
 
 
 def test_the_command_line_knows_every_tier():
     from gnnip.__main__ import TIERS
 
-    assert TIERS == cards.TIERS
+    assert TIERS == TIERS
 
 
 def test_the_long_tier_starts_from_the_quick_one(raw, write):
     raw["tiers"]["quick"]["trainings"]["grid"] = None
-    quick = cards.resolve("gijon2023", "quick", folder=write(raw))
-    same = cards.resolve("gijon2023", "long", folder=write(raw))
+    quick = resolve("gijon2023", "quick", folder=write(raw))
+    same = resolve("gijon2023", "long", folder=write(raw))
     assert (same.trainings, same.note) == (quick.trainings, quick.note)
     assert same.skipped == {"grid": "left out at tier long"}
     # what quick leaves out can come back, with changes to the card's own words
-    paper = cards.resolve("gijon2023", "paper", folder=write(raw))
+    paper = resolve("gijon2023", "paper", folder=write(raw))
     epochs = paper.trainings["grid"].settings.epochs
     raw["tiers"]["long"] = {
         "note": "longer",
         "training_defaults": {"seeds": 2},
         "trainings": {"grid": {"settings": {"epochs": epochs + 1}}, "splits": None},
     }
-    long = cards.resolve("gijon2023", "long", folder=write(raw))
+    long = resolve("gijon2023", "long", folder=write(raw))
     assert long.note == "longer"
     assert set(long.trainings) == {*quick.trainings, "grid"} - {"splits"}
     assert long.trainings["grid"].settings.epochs == epochs + 1
     assert long.trainings["table1"].seeds == 2
     assert long.trainings["table1"].settings == quick.trainings["table1"].settings
-    assert cards.resolve("gijon2023", "quick", folder=write(raw)) == quick
+    assert resolve("gijon2023", "quick", folder=write(raw)) == quick
 
 
 def test_the_ablation_of_every_tier_has_the_arms_that_the_tier_trains(root):
-    for tier in cards.TIERS:
-        card = cards.resolve("rajak2021", tier, folder=root / "papers")
+    for tier in TIERS:
+        card = resolve("rajak2021", tier, folder=root / "papers")
         assert set(card.artefacts["ablation"].trainings) == set(card.trainings)
         assert card.skipped == {}
 
 
 def test_a_matrix_key_may_be_a_column_of_the_split():
-    group = cards.TrainingGroup(
+    group = schema.TrainingGroup(
         dataset="a",
         model="nequip",
         target="coulomb",
         split={"scheme": "columns", "where": {"kept_fraction": [1.0], "purpose": ["train"]}},
         matrix={"kept_fraction": [1.0, 0.5]},
     )
-    plans = [cards.plan_training(group, cell) for cell in cards.expand(group)]
+    plans = [trainings.describe(group, cell) for cell in trainings.expand(group)]
     assert [p.split["where"]["kept_fraction"] for p in plans] == [[1.0], [0.5]]
     assert all(p.split["where"]["purpose"] == ["train"] for p in plans)
     assert all("kept_fraction" not in p.hyperparameters for p in plans)
 
 
 def test_chosen_artefacts_bring_what_they_need_and_nothing_else(root):
-    config = cards.check_config({"papers": ["gijon2023"], "artefacts": "fig3"})
-    card = cards.resolve_all(config, root / "papers")["gijon2023"]
+    config = config_of({"papers": ["gijon2023"], "artefacts": "fig3"})
+    card = resolve_all(config, root / "papers")["gijon2023"]
     assert list(card.artefacts) == ["fig3"]
-    assert list(card.steps) == ["timing"]
+    assert list(card.measurements) == ["timing"]
     assert list(card.trainings) == ["table1"]
     assert card.skipped["fig1"] == "not among the artefacts chosen for this run"
-    wrong = cards.check_config({"papers": ["gijon2023"], "artefacts": ["fig33"]})
+    wrong = config_of({"papers": ["gijon2023"], "artefacts": ["fig33"]})
     assert "no selected card has 'fig33', did you mean 'fig3'" in complaint(
-        cards.resolve_all, wrong, root / "papers"
+        resolve_all, wrong, root / "papers"
     )
 
 
@@ -382,7 +400,7 @@ def hierarchy(raw):
     raw["trainings"] |= {"nn2": first, "nn3": second}
     raw["tiers"] = {}
     raw["artefacts"]["forces"]["trainings"] = ["nn3"]
-    raw["artefacts"]["forces"]["steps"] = []
+    raw["artefacts"]["forces"]["measurements"] = []
     return raw
 
 
@@ -391,11 +409,11 @@ def terms_of(raw):
 
 
 def test_a_training_starts_from_an_earlier_one(hierarchy, write):
-    chosen = cards.check_config({"papers": ["gijon2023"], "artefacts": ["forces"]})
-    card = cards.resolve("gijon2023", "paper", chosen, write(hierarchy))
+    chosen = config_of({"papers": ["gijon2023"], "artefacts": ["forces"]})
+    card = resolve("gijon2023", "paper", chosen, write(hierarchy))
     assert set(card.trainings) == {"nn2", "nn3"}  # nn2 although no artefact reads it
     (cell,) = card.cells("nn3")
-    plan = card.plan("nn3", cell)
+    plan = card.training("nn3", cell)
     assert card.earlier(plan) == [("nn2", "all")]
     assert "gnnip.models.pair_network" in card.modules(plan)
     assert "gnnip.models.triplet_network" in card.modules(plan)
@@ -407,22 +425,22 @@ def test_a_training_starts_from_an_earlier_one(hierarchy, write):
     assert terms_of(hierarchy)[0]["initial"] == {"training": "nn2"}
     # without the term there is nothing to wait for
     del terms_of(hierarchy)[0]
-    card = cards.resolve("gijon2023", "paper", chosen, write(hierarchy))
+    card = resolve("gijon2023", "paper", chosen, write(hierarchy))
     assert set(card.trainings) == {"nn3"}
-    assert card.earlier(card.plan("nn3", cell)) == []
+    assert card.earlier(card.training("nn3", cell)) == []
 
 
 def test_the_cell_to_start_from(hierarchy, write):
     hierarchy["trainings"]["nn2"]["matrix"] = {"envelope": [True, False], "batch_size": [4, 8]}
     hierarchy["trainings"]["nn3"]["matrix"] = {"batch_size": [4, 8]}
     terms_of(hierarchy)[0]["initial"]["cell"] = "batch_size-8_envelope-False"
-    card = cards.resolve("gijon2023", "paper", None, write(hierarchy))
-    plans = [card.plan("nn3", cell) for cell in card.cells("nn3")]
+    card = resolve("gijon2023", "paper", None, write(hierarchy))
+    plans = [card.training("nn3", cell) for cell in card.cells("nn3")]
     assert [card.earlier(p)[0][1] for p in plans] == ["batch_size-8_envelope-False"] * 2
     hierarchy["trainings"]["nn2"]["matrix"]["envelope"] = [False]
     del terms_of(hierarchy)[0]["initial"]["cell"]
-    card = cards.resolve("gijon2023", "paper", None, write(hierarchy))
-    plans = [card.plan("nn3", cell) for cell in card.cells("nn3")]
+    card = resolve("gijon2023", "paper", None, write(hierarchy))
+    plans = [card.training("nn3", cell) for cell in card.cells("nn3")]
     assert [card.earlier(p)[0][1] for p in plans] == [
         "batch_size-4_envelope-False",
         "batch_size-8_envelope-False",
@@ -446,16 +464,16 @@ def test_mistakes_in_what_a_training_starts_from(hierarchy, write, path, value, 
         terms_of(hierarchy)[0]["initial"] = value
     else:
         hierarchy["trainings"]["nn2"][path] = value
-    message = complaint(cards.resolve, "gijon2023", "paper", None, write(hierarchy))
+    message = complaint(resolve, "gijon2023", "paper", None, write(hierarchy))
     assert expected in message
     assert "trainings.nn3" in message
 
 
 def test_the_users_reference_labels_what_is_generated(root):
     wanted = {"sic": "cp2k basis=SZV-MOLOPT-SR-GTH cutoff=250 ranks=2"}
-    config = cards.check_config({"papers": ["rajak2021"], "references": wanted})
-    card = cards.resolve("rajak2021", "paper", config)
-    assert card.reference == "dft"
+    config = config_of({"papers": ["rajak2021"], "references": wanted})
+    card = resolve("rajak2021", "paper", config)
+    assert card.references["sic_errors"] == card.reference_of("sic") == "dft"
     use = card.datasets["sic"]
     assert use.source == "generate"
     plan = make_plan("sic", use.sizes[0], 0, use.plan)
@@ -467,19 +485,19 @@ def test_the_users_reference_labels_what_is_generated(root):
         ({"sources": {"sic": "archive"}}, "asked for from archive and by another reference"),
         ({"references": {"sic": "cp2q"}}, "no engine 'cp2q'"),
     ):
-        config = cards.check_config({"references": wanted} | changes)
+        config = config_of({"references": wanted} | changes)
         with pytest.raises(ConfigError, match=message):
-            cards.resolve("rajak2021", "paper", config)
-    config = cards.check_config({"references": {"water_anion": "xtb"}})
+            resolve("rajak2021", "paper", config)
+    config = config_of({"references": {"water_anion": "xtb"}})
     with pytest.raises(ConfigError, match="labelled by a model of its own"):
-        cards.resolve("gijon2023", "paper", config)
+        resolve("gijon2023", "paper", config)
     with pytest.raises(ConfigError, match="references: no card uses 'sick', did you mean 'sic'"):
-        cards.resolve_all(cards.check_config({"references": {"sick": "xtb"}}))
+        resolve_all(config_of({"references": {"sick": "xtb"}}))
 
 
 def test_the_users_seeds_and_sources_win(root):
-    config = cards.check_config({"seeds": 2, "sources": {"water_anion": "generate"}})
-    card = cards.resolve("gijon2023", "quick", config, root / "papers")
+    config = config_of({"seeds": 2, "sources": {"water_anion": "generate"}})
+    card = resolve("gijon2023", "quick", config, root / "papers")
     assert {group.seeds for group in card.trainings.values()} == {2}
     assert card.datasets["water_anion"].source == "generate"
     assert card.seeds_of_artefact("table1") == 2
@@ -488,30 +506,29 @@ def test_the_users_seeds_and_sources_win(root):
 
 def with_reference(root, tmp_path, **options):
     """Write a card whose step of dynamics has further options, and return its folder."""
-    card = yaml.safe_load((root / "papers/gijon2023.yaml").read_text(encoding="utf-8"))
-    card["steps"]["dynamics"]["options"] |= options
-    (tmp_path / "gijon2023.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
-    return tmp_path
+    card = yaml.safe_load((root / "papers/gijon2023/card.yaml").read_text(encoding="utf-8"))
+    card["measurements"]["dynamics"]["options"] |= options
+    return written(tmp_path, "gijon2023", yaml.safe_dump(card))
 
 
 def test_a_shipped_reference_is_run_where_the_user_says_so(root, tmp_path):
     folder = with_reference(root, tmp_path, reference_archive="anion_path")
     for source, kept in (("archive", True), ("generate", False)):
         values = {"papers": ["gijon2023"], "sources": {"anion_path": source}}
-        card = cards.resolve_all(cards.check_config(values), folder)["gijon2023"]
-        assert ("reference_archive" in card.steps["dynamics"].options) is kept
+        card = resolve_all(config_of(values), folder)["gijon2023"]
+        assert ("reference_archive" in card.measurements["dynamics"].options) is kept
     values["sources"] = {"anion_paths": "generate"}
-    message = complaint(cards.resolve_all, cards.check_config(values), folder)
+    message = complaint(resolve_all, config_of(values), folder)
     assert "no card uses 'anion_paths', did you mean 'anion_path'" in message
     values["sources"] = {"anion_path": "download"}
-    message = complaint(cards.resolve_all, cards.check_config(values), folder)
+    message = complaint(resolve_all, config_of(values), folder)
     assert "trajectory 'anion_path' has the source archive or generate, no other" in message
 
 
 def test_an_archive_needs_the_name_of_its_reference(root, tmp_path):
     folder = with_reference(root, tmp_path, reference_archive="anion_path", reference=None)
-    message = complaint(cards.resolve, "gijon2023", "quick", None, folder)
-    assert "steps.dynamics has a reference_archive but no reference" in message
+    message = complaint(resolve, "gijon2023", "quick", None, folder)
+    assert "measurements.dynamics: it has a reference_archive but no reference" in message
 
 
 @pytest.mark.parametrize(
@@ -524,19 +541,19 @@ def test_an_archive_needs_the_name_of_its_reference(root, tmp_path):
     ],
 )
 def test_tolerance(tolerance, published, expected, text):
-    tolerance = cards.Tolerance(**tolerance)
+    tolerance = Tolerance(**tolerance)
     assert tolerance.bounds(published) == pytest.approx(expected)
     assert str(tolerance) == text
 
 
 def test_schemas_are_in_sync(root):
-    for name, text in cards.schemas().items():
+    for name, text in schema.schemas().items():
         path = root / "workflow/schemas" / name
         assert path.read_text(encoding="utf-8") == text, "run: python -m gnnip schema"
 
 
 def test_first_line_names_the_schema(root):
-    files = {root / "config.yaml": "config", **dict.fromkeys((root / "papers").glob("*"), "card")}
+    files = {root / "config.yaml": "config", **dict.fromkeys((root / "papers").glob("*/card.yaml"), "card")}
     for path, kind in files.items():
         first = path.read_text(encoding="utf-8").splitlines()[0]
         assert first.startswith("# yaml-language-server: $schema=")
@@ -546,26 +563,14 @@ def test_first_line_names_the_schema(root):
 
 def test_files_obey_their_schemas(root):
     jsonschema = pytest.importorskip("jsonschema")
-    schemas = {name: json.loads(text) for name, text in cards.schemas().items()}
+    schemas = {name: json.loads(text) for name, text in schema.schemas().items()}
     config = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))
     jsonschema.validate(config, schemas["config.schema.json"])
-    for path in (root / "papers").glob("*.yaml"):
+    for path in (root / "papers").glob("*/card.yaml"):
         card = yaml.safe_load(path.read_text(encoding="utf-8"))
         jsonschema.validate(card, schemas["card.schema.json"])
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(card | {"titel": 1}, schemas["card.schema.json"])
-
-
-def test_settings_are_those_of_the_trainer():
-    from dataclasses import fields
-
-    from gnnip.training import Settings
-
-    # what a card may say besides: how a training is run, where that depends on the model's size
-    free = {*Settings.FREE, "seed"} - {"processes", "compile"}
-    known = {field.name: field.default for field in fields(Settings) if field.name not in free}
-    ours = {name: field.default for name, field in cards.TrainingSettings.model_fields.items()}
-    assert ours == known
 
 
 def test_sampling_plans_are_those_of_the_sampler(root):
@@ -573,8 +578,8 @@ def test_sampling_plans_are_those_of_the_sampler(root):
 
     from gnnip.sampling.water_anion import paper_plan
 
-    for tier in cards.TIERS:
-        card = cards.resolve("gijon2023", tier, folder=root / "papers")
+    for tier in TIERS:
+        card = resolve("gijon2023", tier, folder=root / "papers")
         use = card.datasets["water_anion"]
         assert replace(paper_plan(use.sizes[0], 0), **use.plan).size == use.sizes[0]
     assert replace(paper_plan(20, 0), **use.plan) == paper_plan(20, 0), "paper tier is the default"
@@ -593,31 +598,35 @@ def test_hyperparameters_are_those_of_the_models():
 
 
 def test_every_artefact_is_tabulated_and_drawn_and_every_file_belongs_to_a_card(root):
-    from importlib import import_module
-
-    names = cards.card_names(root / "papers")
-    for name in names:
-        for artefact in cards.load_card(name, root / "papers").artefacts:
-            for package in ("evaluation", "figures"):
-                module = import_module(f"gnnip.{package}.{name}")
-                assert callable(getattr(module, artefact, None)), f"{module.__name__}.{artefact}"
+    folders = papers.folders(folder=root / "papers")
+    for name, folder in folders.items():
+        papers.make_importable(folder)
+        card = resolve(name, "paper", folder=root / "papers")
+        for artefact, stated in card.artefacts.items():
+            kind = card.artefact_kind(artefact)
+            function = stated.function or artefact
+            targets = (
+                [f"{name}.tables:{function}", f"{name}.figures:{function}"]
+                if kind is None
+                else [kind.function, kind.figure]
+            )
+            assert all(callable(kinds.work(target)) for target in targets), artefact
     recorded = {path.parent.name for path in (root / "results/recorded").glob("*/*/*.csv")}
-    assert recorded <= set(names)
+    assert recorded <= set(folders)
 
 
 def test_data_sets_behind_the_artefacts(root):
-    config = cards.Config(artefacts=["fig1b"])
-    card = cards.resolve("kang2024", "quick", config, root / "papers")
+    config = Config(artefacts=["fig1b"])
+    card = resolve("kang2024", "quick", config, root / "papers")
     assert card.used_datasets() == ["point_charges"]
-    whole = cards.resolve("kang2024", "smoke", folder=root / "papers")
+    whole = resolve("kang2024", "smoke", folder=root / "papers")
     assert whole.used_datasets() == list(whole.datasets)
 
 
 def test_a_tier_may_leave_out_every_artefact(tmp_path, root):
-    text = (root / "papers/hoedl2022.yaml").read_text(encoding="utf-8").split("tiers:")[0]
+    text = (root / "papers/hoedl2022/card.yaml").read_text(encoding="utf-8").split("tiers:")[0]
     text += "tiers: {quick: {note: nothing yet, artefacts: {reference_data: null}}}\n"
-    (tmp_path / "hoedl2022.yaml").write_text(text, encoding="utf-8")
-    card = cards.resolve("hoedl2022", "quick", folder=tmp_path)
+    card = resolve("hoedl2022", "quick", folder=written(tmp_path, "hoedl2022", text))
     assert card.artefacts == {}
     assert card.used_datasets() == []
     assert card.skipped == {"reference_data": "left out at tier quick"}

@@ -6,6 +6,7 @@ import torch
 
 from gnnip.errors import DataError
 from gnnip.graphs import GraphBatch, GraphStore, neighbour_list
+from gnnip.models import build, evaluate
 
 
 def structures(periodic=False, seed=0):
@@ -94,3 +95,44 @@ def test_mixed_open_and_periodic_structures():
 def test_nothing_to_batch():
     with pytest.raises(DataError, match="at least one"):
         GraphStore.from_structures([], 3.0)
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_to_torch_geometric_and_back(periodic):
+    batch = GraphBatch.from_structures(structures(periodic), 3.0, dtype=torch.float64)
+    batch.energy = torch.arange(4.0, dtype=torch.float64)
+    batch.forces = torch.rand_like(batch.positions)
+    theirs = batch.to_torch_geometric()
+    assert torch.equal(theirs.edge_index, batch.edge_index)
+    j, i = theirs.edge_index
+    vectors = theirs.pos[j] - theirs.pos[i] + (theirs.edge_shift if periodic else 0.0)
+    assert torch.allclose(vectors, batch.edge_vectors())
+    assert theirs.ptr.tolist() == batch.offsets.tolist()
+    third = theirs.to_data_list()[3]
+    assert third.edge_index.max() < third.num_nodes == 7
+    assert (third.cell.shape == (1, 3, 3)) if periodic else ("cell" not in third)
+    # back, from edges in any order
+    order = torch.randperm(batch.edge_index.shape[1])
+    theirs.edge_index = theirs.edge_index[:, order]
+    if periodic:
+        theirs.edge_shift = theirs.edge_shift[order]
+    ours = GraphBatch.from_torch_geometric(theirs, cutoff=3.0)
+    assert ours.adjacency.symmetric
+    assert ours.cutoff == 3.0
+    for name in ("positions", "atomic_numbers", "batch", "offsets", "energy", "forces", "cell"):
+        expected, found = getattr(batch, name), getattr(ours, name)
+        assert (found is None) if expected is None else torch.equal(found, expected)
+    assert torch.equal(ours.edge_index[1], batch.edge_index[1])
+    model = build("nequip", species=(1, 8), cutoff=3.0, channels=2, layers=2).double()
+    found, expected = (evaluate(model, b, forces=True, stress=periodic) for b in (ours, batch))
+    for name, value in expected.items():
+        assert torch.allclose(found[name], value, atol=1e-12)
+
+
+def test_a_torch_geometric_batch_may_lack_reverse_edges_but_not_atoms():
+    theirs = GraphBatch.from_structures(structures(), 3.0).to_torch_geometric()
+    theirs.edge_index = theirs.edge_index[:, theirs.edge_index[0] < theirs.edge_index[1]]
+    assert not GraphBatch.from_torch_geometric(theirs).adjacency.symmetric
+    del theirs.z
+    with pytest.raises(DataError, match="has no z"):
+        GraphBatch.from_torch_geometric(theirs)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from gnnip.graphs import GraphBatch
-from gnnip.md import State, make_state
+from gnnip.md import Result, Simulation, State, VelocityVerlet, make_state
 
 
 def switched(r: torch.Tensor, start: float, end: float) -> torch.Tensor:
@@ -23,12 +23,16 @@ class LennardJones(torch.nn.Module):
         self.epsilon, self.sigma, self.cutoff, self.smooth = epsilon, sigma, cutoff, smooth
 
     def forward(self, batch: GraphBatch) -> dict[str, torch.Tensor]:
-        r = batch.edge_lengths()
+        return self.energies(batch, self.pairs(batch.edge_lengths()))
+
+    def pairs(self, r: torch.Tensor) -> torch.Tensor:
         six = (self.sigma / r) ** 2
         six = six * six * six
-        pair = 4.0 * self.epsilon * (six * six - six)
+        return 4.0 * self.epsilon * (six * six - six)
+
+    def energies(self, batch: GraphBatch, pair: torch.Tensor) -> dict[str, torch.Tensor]:
         if self.smooth:
-            pair = pair * switched(r, 0.7 * self.cutoff, self.cutoff)
+            pair = pair * switched(batch.edge_lengths(), 0.7 * self.cutoff, self.cutoff)
         atomic = 0.5 * batch.adjacency.sum_messages(pair)
         return {"energy": batch.sum_atoms(atomic), "atomic_energies": atomic}
 
@@ -88,13 +92,8 @@ class Bomb(LennardJones):
         r = batch.edge_lengths()
         adjacency = batch.adjacency
         both = adjacency.from_source(bad) * adjacency.from_target(bad)
-        six = (self.sigma / r) ** 2
-        six = six * six * six
-        normal = 4.0 * self.epsilon * (six * six - six)
         well = -self.depth / (1.0 + r * r)
-        pair = (normal * (1.0 - both) + well * both) * switched(r, 0.7 * self.cutoff, self.cutoff)
-        atomic = 0.5 * adjacency.sum_messages(pair)
-        return {"energy": batch.sum_atoms(atomic), "atomic_energies": atomic}
+        return self.energies(batch, self.pairs(r) * (1.0 - both) + well * both)
 
 
 def fcc(repeats: int, constant: float = 5.3) -> tuple[np.ndarray, np.ndarray]:
@@ -103,22 +102,20 @@ def fcc(repeats: int, constant: float = 5.3) -> tuple[np.ndarray, np.ndarray]:
     return ((grid[:, None] + basis).reshape(-1, 3) * constant, np.eye(3) * constant * repeats)
 
 
-def argon(
-    n_replicas: int,
-    *,
-    repeats: int = 2,
-    temperature=40.0,
-    first_seed: int = 0,
-    numbers=None,
-    **options,
-) -> State:
-    positions, cell = fcc(repeats)
-    z = np.full(len(positions), 18) if numbers is None else numbers
+def argon(n_replicas: int, *, temperature=40.0, first_seed: int = 0, **options) -> State:
+    positions, cell = fcc(2)
     return make_state(
         [positions] * n_replicas,
-        [z] * n_replicas,
+        [np.full(len(positions), 18)] * n_replicas,
         cells=[cell] * n_replicas,
         temperature=temperature,
         seeds=range(first_seed, first_seed + n_replicas),
         **options,
     )
+
+
+def simulate(state: State, n_steps: int, potential=None, integrator=None, **options) -> Result:
+    """Lennard-Jones by velocity Verlet in steps of 2 fs, unless told otherwise."""
+    potential = LennardJones() if potential is None else potential
+    integrator = VelocityVerlet(2.0) if integrator is None else integrator
+    return Simulation(potential, state, integrator, **options).run(n_steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from dynamics_systems import LennardJones, argon
+from dynamics_systems import LennardJones, argon, simulate
 from scipy import stats
 
 from gnnip import md
@@ -128,7 +128,7 @@ def test_maxwell_boltzmann_start():
 
 @pytest.mark.parametrize("integrator", [md.VelocityVerlet(2.0), md.CSVR(2.0, 50.0)])
 def test_momentum_and_conserved_energy_are_kept(integrator):
-    run = md.Simulation(LennardJones(), argon(3), integrator, record_every=1).run(150)
+    run = simulate(argon(3), 150, integrator=integrator, record_every=1)
     for state in run.final.values():
         momentum = state.masses @ state.velocities
         assert momentum.abs().max() < 1e-12 * state.masses.sum()
@@ -139,9 +139,9 @@ def test_momentum_and_conserved_energy_are_kept(integrator):
 
 
 def test_langevin_heat_closes_the_energy_balance():
-    run = md.Simulation(
-        LennardJones(), argon(2, fixed_momentum=False), md.Langevin(1.0, 0.02), record_every=1
-    ).run(150)
+    run = simulate(
+        argon(2, fixed_momentum=False), 150, integrator=md.Langevin(1.0, 0.02), record_every=1
+    )
     for trajectory in run.trajectories:
         series = trajectory.series
         total = series["potential_energy_ev"] + series["kinetic_energy_ev"]
@@ -157,15 +157,15 @@ def test_langevin_warms_all_degrees_of_freedom():
 
 def test_verlet_is_reversible():
     state = argon(1)
-    there = md.Simulation(LennardJones(), state, md.VelocityVerlet(2.0)).run(60).final[0]
+    there = simulate(state, 60).final[0]
     turned = there.replace(velocities=-there.velocities)
-    back = md.Simulation(LennardJones(), turned, md.VelocityVerlet(2.0)).run(60).final[0]
+    back = simulate(turned, 60).final[0]
     torch.testing.assert_close(back.positions, state.positions, atol=1e-9, rtol=0)
 
 
 def test_nve_order_is_two_for_a_smooth_potential_and_not_for_a_jump():
     state = argon(2, temperature=80.0)
-    warm = md.Simulation(LennardJones(), state, md.VelocityVerlet(8.0)).run(80).final
+    warm = simulate(state, 80, integrator=md.VelocityVerlet(8.0)).final
     start = md.State.concatenate(list(warm.values()))
     smooth = md.nve_order_test(LennardJones(), start, (4.0, 8.0, 16.0), duration_fs=800.0)
     assert (smooth.exponent > 1.9).all()

@@ -1,10 +1,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_trainings import frames_of, sources
 from scipy import stats
 
 from gnnip.errors import DataError
 from gnnip.measurements import electron_density as density
+from gnnip.measurements.kinds import ElectronDensity
+
+
+def is_closed(triangles):
+    """Tell whether every edge belongs to two triangles."""
+    edges = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    _, counts = np.unique(edges, axis=0, return_counts=True)
+    return set(counts) == {2}
 
 
 def test_isosurface_of_a_gaussian_encloses_the_asked_share():
@@ -21,24 +30,19 @@ def test_isosurface_of_a_gaussian_encloses_the_asked_share():
         assert radius.mean() == pytest.approx(expected, rel=0.02)
         assert radius.std() < 0.02 * expected
         assert level == pytest.approx(np.exp(-(expected**2) / (2 * sigma**2)), rel=0.1)
-        # closed: every edge belongs to two triangles
-        edges = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-        _, counts = np.unique(edges, axis=0, return_counts=True)
-        assert set(counts) == {2}
+        assert is_closed(triangles)
 
 
 def test_isosurface_is_closed_at_the_wall_of_the_box():
     rho = np.zeros((6, 6, 6))
     rho[0, 2:4, 2:4] = 1.0
     _, triangles, _ = density.isosurface(np.zeros(3), 1.0, rho, 0.9)
-    edges = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    _, counts = np.unique(edges, axis=0, return_counts=True)
-    assert set(counts) == {2}
+    assert is_closed(triangles)
 
 
 def test_bad_densities_are_refused():
     with pytest.raises(DataError, match="zero everywhere"):
-        density.isosurface(np.zeros(3), 1.0, np.zeros((4, 4, 4)))
+        density.isosurface(np.zeros(3), 1.0, np.zeros((4, 4, 4)), 0.5)
     with pytest.raises(DataError, match="between 0 and 1"):
         density.isosurface(np.zeros(3), 1.0, np.ones((4, 4, 4)), 1.0)
 
@@ -63,39 +67,24 @@ def test_frames_are_chosen_by_rule_not_by_hand():
         ]
     )
     # 76 has no interior state, so 47 it is; at 50 K the frame with the median E_0
-    assert density.choose_frames(table) == {"surface": 3, "interior": 6}
+    assert density.choose_frames(table, 76) == {"surface": 3, "interior": 6}
     only = table[table["state"] == "surface"]
-    assert density.choose_frames(only) == {"surface": 4}
+    assert density.choose_frames(only, 76) == {"surface": 4}
 
 
 def test_states_at_different_sizes_are_shown_all_the_same():
     table = frames([("surface", 20, 50.0, -0.5), ("interior", 237, 50.0, -2.9)])
-    assert density.choose_frames(table) == {"surface": 0, "interior": 1}
+    assert density.choose_frames(table, 76) == {"surface": 0, "interior": 1}
 
 
 def test_densities_of_a_real_cluster(shared, tmp_path):
     from ase.io import read
 
-    from gnnip.datasets.arrays import FrameArrays
-    from gnnip.datasets.store import write_frames
-    from gnnip.units import HARTREE
-
+    facts = {"n_molecules": [20], "temperature_k": [50.0], "state": ["surface"]}
     atoms = read(shared / "data" / "water_clusters" / "20.xyz")
-    arrays = FrameArrays(
-        positions=atoms.positions,
-        numbers=atoms.numbers,
-        offsets=np.array([0, len(atoms)]),
-        energies={"atomic": np.array([-5.0]), "electronic": np.array([-0.013 * HARTREE])},
-        metadata={
-            "n_molecules": np.array([20]),
-            "temperature_k": np.array([50.0]),
-            "trajectory": np.array(["a"]),
-            "state": np.array(["surface"]),
-        },
-        units={"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"},
-    )
-    write_frames(tmp_path / "one.h5", arrays, attributes={})
-    table = density.compute_densities(tmp_path / "one.h5", accuracy=1e-3)
+    arrays = frames_of([atoms], metadata=facts, atomic=[-5.0], electronic=[-0.35])
+    options = ElectronDensity(accuracy=1e-3)
+    table = density.compute_densities(sources(tmp_path, one=arrays), options)
     assert tuple(table.columns) == density.COLUMNS
     count = table["record"].value_counts()
     assert count["atom"] == 60
@@ -106,3 +95,6 @@ def test_densities_of_a_real_cluster(shared, tmp_path):
     mesh = table.loc[table["record"] == "vertex", ["x_a", "y_a", "z_a"]].to_numpy(dtype=float)
     radius = np.linalg.norm(mesh - mesh.mean(axis=0), axis=1).mean()
     assert 0.5 < radius / named["gyration_radius_a"] < 1.5
+    arrays.metadata["state"] = np.array(["unknown"])
+    with pytest.raises(DataError, match="labels no frame as surface or interior"):
+        density.compute_densities(sources(tmp_path, other=arrays), options)

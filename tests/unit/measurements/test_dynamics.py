@@ -1,14 +1,21 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from ase import Atoms
 
+from gnnip import load_calculator, models
 from gnnip.datasets.arrays import load_arrays
 from gnnip.datasets.store import write_frames
-from gnnip.errors import ConfigError, DataError
-from gnnip.md import read_trajectory
+from gnnip.errors import ConfigError
+from gnnip.md import Simulation, read_trajectory
 from gnnip.measurements import dynamics
 from gnnip.measurements.dynamics import Motion, run_dynamics
-from gnnip.measurements.dynamics_comparison import _time_steps, compare_dynamics
+from gnnip.measurements.dynamics.comparison import compare_dynamics
+from gnnip.measurements.dynamics.options import Comparison
+from gnnip.measurements.dynamics.speed import time_steps
+from gnnip.measurements.dynamics.structure import halves_of
+from gnnip.reference import make_calculator
 
 REFERENCE = "water_anion accuracy_hartree=1e-3"
 MOTION = {
@@ -44,10 +51,6 @@ def dataset(root, tmp_path_factory):
 
 def springs(folder, strength=1.0):
     """A pair potential with random weights, saved; a weak one lets the atoms fly slowly apart."""
-    import torch
-
-    from gnnip import models
-
     torch.manual_seed(1)
     model = models.build("pair", species=[8, 1], cutoff=3.0)
     torch.nn.init.normal_(model.coefficients, std=strength)
@@ -63,24 +66,24 @@ def model(tmp_path_factory):
 
 
 def test_every_start_is_run_with_seeds_of_its_own(dataset):
-    plan = Motion.read(MOTION)
+    motion = Motion.read(MOTION)
     arrays = load_arrays(dataset)
-    frames = plan.frames(arrays)
+    frames = motion.frames(arrays)
     assert len(frames) == 2
     assert set(arrays.column("temperature_k")[frames]) == {100.0}
-    state = plan.state(arrays, "forces/all/seed-0")
+    state = motion.state(arrays, "forces/all/seed-0")
     assert state.n_replicas == 4
     positions = state.positions.numpy().reshape(4, -1, 3)
     np.testing.assert_array_equal(positions[0], positions[1])
     assert not np.array_equal(positions[0], positions[2])
     assert len(set(state.layout.seeds)) == 4
-    other = plan.state(arrays, "reference")
+    other = motion.state(arrays, "reference")
     np.testing.assert_array_equal(other.positions, state.positions)
     assert not set(other.layout.seeds) & set(state.layout.seeds)
 
 
 def test_a_run_leaves_its_trajectories_and_nothing_else(dataset, model, tmp_path):
-    options = {"name": "pair", "motion": MOTION, "model": model, "progress": lambda line: None}
+    options = {"name": "pair", "motion": MOTION, "model": model}
     (tmp_path / "run-of-other-weights").mkdir()
     run_dynamics(dataset, tmp_path / "trajectory.h5", **options)
     assert [path.name for path in tmp_path.iterdir()] == ["trajectory.h5"]
@@ -92,11 +95,9 @@ def test_a_run_leaves_its_trajectories_and_nothing_else(dataset, model, tmp_path
         np.testing.assert_array_equal(one.positions, two.positions)
 
 
-def test_a_killed_run_continues(dataset, model, tmp_path, monkeypatch):
-    from gnnip.md import Simulation
-
-    options = {"name": "pair", "motion": MOTION, "model": model, "progress": lambda line: None}
-    whole = run_dynamics(dataset, tmp_path / "whole" / "trajectory.h5", **options)
+@pytest.fixture
+def killed(dataset, model, tmp_path, monkeypatch):
+    """A run of the code "old" that was killed at step 15: its output and options."""
     output, advance = tmp_path / "killed" / "trajectory.h5", Simulation._advance
 
     def until_step_15(simulation):
@@ -104,54 +105,28 @@ def test_a_killed_run_continues(dataset, model, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         advance(simulation)
 
-    monkeypatch.setattr(Simulation, "_advance", until_step_15)
-    with pytest.raises(KeyboardInterrupt):
-        run_dynamics(dataset, output, **options)
+    options = {"name": "pair", "motion": MOTION, "model": model}
+    with monkeypatch.context() as patch:
+        patch.setattr(Simulation, "_advance", until_step_15)
+        with pytest.raises(KeyboardInterrupt):
+            run_dynamics(dataset, output, **options, code="old")
     assert not output.exists()
-    monkeypatch.setattr(Simulation, "_advance", advance)
-    said = []
-    continued = run_dynamics(dataset, output, **{**options, "progress": said.append})
+    return output, options
+
+
+def test_a_killed_run_continues(dataset, tmp_path, killed):
+    (output, options), said = killed, []
+    whole = run_dynamics(dataset, tmp_path / "whole" / "trajectory.h5", **options)
+    continued = run_dynamics(dataset, output, **options, code="old", progress=said.append)
     assert said[0] == "continues at step 15 of 24"
     for one, two in zip(whole, continued, strict=True):
         np.testing.assert_array_equal(one.positions, two.positions)
 
 
-def test_another_code_starts_anew(dataset, model, tmp_path, monkeypatch):
-    from gnnip.md import Simulation
-
-    options = {"name": "pair", "motion": MOTION, "model": model}
-    advance = Simulation._advance
-
-    def until_step_15(simulation):
-        if simulation.step == 15:
-            raise KeyboardInterrupt
-        advance(simulation)
-
-    monkeypatch.setattr(Simulation, "_advance", until_step_15)
-    with pytest.raises(KeyboardInterrupt):
-        run_dynamics(dataset, tmp_path / "trajectory.h5", **options, code="old")
-    monkeypatch.setattr(Simulation, "_advance", advance)
-    said = []
-    run_dynamics(dataset, tmp_path / "trajectory.h5", **options, code="new", progress=said.append)
+def test_another_code_starts_anew(dataset, killed):
+    (output, options), said = killed, []
+    run_dynamics(dataset, output, **options, code="new", progress=said.append)
     assert not [line for line in said if "continues" in line]
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "words"),
-    [
-        ({"tempreature": 3.0}, ConfigError, "no option 'tempreature', did you mean 'temperature'"),
-        ({"starts": 0}, ConfigError, "starts must be at least 1"),
-        ({"time_step": 0.0}, ConfigError, "time_step must be greater than zero"),
-        ({"temperature": -1.0}, ConfigError, "temperature must not be negative"),
-        ({"thermostat": "nose"}, ConfigError, "thermostat is 'nose'"),
-        ({"starts": 99}, DataError, "99 are needed to start from"),
-    ],
-)
-def test_wrong_motions_are_one_sentence(dataset, model, tmp_path, change, error, words):
-    with pytest.raises(error, match=words):
-        run_dynamics(
-            dataset, tmp_path / "t.h5", name="pair", motion={**MOTION, **change}, model=model
-        )
 
 
 def test_dynamics_need_a_model_or_a_reference(dataset, model, tmp_path):
@@ -165,9 +140,7 @@ def test_dynamics_need_a_model_or_a_reference(dataset, model, tmp_path):
 @pytest.mark.parametrize("thermostat", ["csvr", "langevin", "none"])
 def test_thermostats(dataset, model, tmp_path, thermostat):
     motion = {**MOTION, "thermostat": thermostat, "starts": 1, "repeats": 1, "duration": 4.0}
-    (only,) = run_dynamics(
-        dataset, tmp_path / "t.h5", name="x", motion=motion, model=model, progress=lambda line: None
-    )
+    (only,) = run_dynamics(dataset, tmp_path / "t.h5", name="x", motion=motion, model=model)
     assert len(only.time_fs) == 5
     assert only.failure is None
 
@@ -181,11 +154,10 @@ def runs(dataset, model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     models = {"soft": model, "wild": springs(folder / "wild-model", strength=30.0)}
     files = {"reference": folder / "reference" / "trajectory.h5"}
-    quiet = {"motion": MOTION, "progress": lambda line: None}
-    run_dynamics(dataset, files["reference"], name="reference", reference=REFERENCE, **quiet)
+    run_dynamics(dataset, files["reference"], name="reference", motion=MOTION, reference=REFERENCE)
     for name, weights in models.items():
         files[name] = folder / name / "trajectory.h5"
-        run_dynamics(dataset, files[name], name=name, model=weights, **quiet)
+        run_dynamics(dataset, files[name], name=name, motion=MOTION, model=weights)
     return files, models
 
 
@@ -250,11 +222,6 @@ def test_a_potential_that_is_the_reference_has_no_error(dataset, runs):
 
 
 def test_errors_on_the_path_are_those_of_the_forces_there(table, runs):
-    from ase import Atoms
-
-    from gnnip import load_calculator
-    from gnnip.reference import make_calculator
-
     files, models = runs
     t = read_trajectory(files["soft"])[0]
     atoms = Atoms(t.atomic_numbers, t.positions[-1])
@@ -291,12 +258,12 @@ def test_without_a_reference_the_data_set_stands_in(dataset, runs):
 
 
 def test_steps_are_timed_alone_and_in_a_batch(dataset, runs):
-    import torch
-
     _, models = runs
     threads = torch.get_num_threads()
     try:
-        rows = _time_steps(str(dataset), {"soft": models["soft"]}, REFERENCE, MOTION, MOTION, 2, 1)
+        wanted = Comparison.read({"timed_steps": 2, "timing_repeats": 1})
+        motion = Motion.read(MOTION)
+        rows = time_steps(dataset, {"soft": models["soft"]}, REFERENCE, motion, motion, wanted)
     finally:
         torch.set_num_threads(threads)
     seconds = pd.DataFrame(rows).set_index(["potential", "name"])["value"]
@@ -308,18 +275,11 @@ def test_steps_are_timed_alone_and_in_a_batch(dataset, runs):
     assert (seconds > 0).all()
 
 
-def test_wrong_comparisons_are_one_sentence(dataset, runs):
-    with pytest.raises(ConfigError, match="no option 'discrad', did you mean 'discard'"):
-        compare_dynamics(dataset, runs[0], motion=MOTION, models={}, comparison={"discrad": 1})
-
-
 def test_halves_without_repeats_are_early_and_late(runs):
-    from gnnip.measurements.dynamics_comparison import Comparison, _halves
-
     replicas = read_trajectory(runs[0]["reference"])[:1]
-    plan = Motion.read({**MOTION, "repeats": 1})
+    motion = Motion.read({**MOTION, "repeats": 1})
     wanted = Comparison.read({**COMPARISON, "discard": 0.0})
-    early, late = _halves(replicas, plan, wanted)
+    early, late = halves_of(replicas, motion, wanted)
     assert len(early) == len(late) == 6
     np.testing.assert_array_equal([s[0] for s in early], replicas[0].positions[:6])
     assert dynamics.REFERENCE == "reference"

@@ -1,31 +1,27 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from ase import Atoms
+from made_up_trainings import frames_of, sources, training, water_clusters
 
-from gnnip.datasets.arrays import FrameArrays
-from gnnip.datasets.store import write_frames
-from gnnip.errors import DataError
+from gnnip import load_calculator, models
 from gnnip.measurements import force_audit as audit
+from gnnip.measurements.kinds import ForceAudit
 
 
 @pytest.fixture
 def frames():
     """Three water-like frames whose small term pushes more on some atoms than on others."""
     rng = np.random.default_rng(0)
-    n = 12
-    water = np.tile([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]], (4, 1))
-    place = 3.0 * np.repeat(np.stack(np.meshgrid([0, 1], [0, 1], [0]), -1).reshape(-1, 3), 3, 0)
-    return FrameArrays(
-        positions=np.concatenate([water + place + 0.02 * rng.normal(size=(n, 3)) for _ in "abc"]),
-        numbers=np.tile([8, 1, 1], 12),
-        offsets=np.array([0, n, 2 * n, 3 * n]),
-        energies={"large": rng.normal(size=3), "small": rng.normal(size=3)},
-        forces={
-            "large": rng.normal(size=(3 * n, 3)),
-            "small": np.linspace(0.01, 0.2, 3 * n)[:, None] * rng.normal(size=(3 * n, 3)),
-        },
-        metadata={"state": np.array(["in", "out", "out"])},
-        units={"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"},
+    clusters, n = water_clusters(3, 0.02, rng), 12
+    small = np.linspace(0.01, 0.2, 3 * n)[:, None] * rng.normal(size=(3 * n, 3))
+    return frames_of(
+        clusters,
+        {"large": rng.normal(size=(3 * n, 3)), "small": small},
+        {"state": ["in", "out", "out"]},
+        large=rng.normal(size=3),
+        small=rng.normal(size=3),
     )
 
 
@@ -79,57 +75,30 @@ def test_a_term_that_is_no_part_of_the_target_is_not_asked_for(frames):
 
 
 @pytest.fixture
-def trained(frames, tmp_path):
-    """A pair potential with weights, saved as the trainer does, and its predictions."""
-    import torch
-
-    from gnnip import models
-
+def pair():
     torch.manual_seed(0)
     model = models.build("pair", species=[8, 1], cutoff=4.0)
     torch.nn.init.normal_(model.coefficients)
     model.species = (1, 8)
-    model.training_record = {"term": "total", "model": "pair", "seed": 2}
-    folder = tmp_path / "trainings" / "forces" / "all" / "seed-2"
-    folder.mkdir(parents=True)
-    models.save(model, folder / "model")
-    subsets = {"frame": [0, 1, 2], "subset": ["validation", "test", "test"]}
-    pd.DataFrame(subsets).to_csv(folder / "predictions.csv", index=False)
-    write_frames(tmp_path / "frames.h5", frames, attributes={})
-    return tmp_path / "frames.h5", folder
+    return model
 
 
-def test_a_saved_potential_is_asked_for_its_test_frames_only(frames, trained):
-    from ase import Atoms
-
-    from gnnip import load_calculator
-
-    dataset, folder = trained
-    table = audit.audit_forces(
-        dataset, [folder / "model.safetensors"], [folder / "predictions.csv"], term="small"
-    )
-    assert set(table["group"]) == {"forces"}
-    assert set(table["model"]) == {"pair"}
-    assert set(table["seed"]) == {2}
+def test_a_saved_potential_is_asked_for_its_test_frames_only(frames, pair, tmp_path):
+    own = training(tmp_path, pair, [1, 2], "forces", 2, loss="mae")
+    found = sources(tmp_path, [own], frames=frames)
+    table = audit.audit_forces(found, ForceAudit(term="small"))
+    about = {"group": "forces", "model": "pair", "target": "total", "loss": "mae", "seed": 2}
+    assert list(table)[:5] == list(about)
+    assert (table[list(about)].drop_duplicates().to_dict("records")) == [about]
     row = table[(table["predictor"] == "network") & (table["name"] == "all")].iloc[0]
     assert row["n_frames"] == 2
-    calculator, errors = load_calculator(folder / "model.json", device="cpu"), []
+    calculator, errors = load_calculator(own.folder / "model.json", device="cpu"), []
     true = frames.forces["large"] + frames.forces["small"]
     for frame in (1, 2):
-        own = frames.atoms(frame)
-        atoms = Atoms(frames.numbers[own], frames.positions[own])
-        errors.append(calculator.get_forces(atoms) - true[own])
+        atoms = frames.atoms(frame)
+        forces = calculator.get_forces(Atoms(frames.numbers[atoms], frames.positions[atoms]))
+        errors.append(forces - true[atoms])
     rmse = np.sqrt(np.mean(np.square(errors)))
     assert row["force_rmse_ev_per_a"] == pytest.approx(rmse, rel=1e-5)
-    one = audit.audit_forces(
-        dataset, [folder / "model.safetensors"], [folder / "predictions.csv"], max_frames=1
-    )
+    one = audit.audit_forces(found, ForceAudit(max_frames=1))
     assert one["n_frames"].max() == 1
-
-
-def test_predictions_without_test_frames_are_refused(trained):
-    dataset, folder = trained
-    table = pd.read_csv(folder / "predictions.csv")
-    table[table["subset"] != "test"].to_csv(folder / "predictions.csv", index=False)
-    with pytest.raises(DataError, match="holds no test frames"):
-        audit.audit_forces(dataset, [folder / "model.safetensors"], [folder / "predictions.csv"])

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_up_trainings import crystals, frames_of, sources, training
 
-from gnnip.datasets.arrays import FrameArrays, load_arrays
-from gnnip.datasets.store import write_frames
 from gnnip.errors import DataError
 from gnnip.graphs import GraphBatch
+from gnnip.measurements.kinds import LocalForces as Options
 from gnnip.measurements.local_forces import local_forces, tabulate_local_forces
-from gnnip.models import build, names, save
+from gnnip.models import build, load, names
 
 SPECIES = {"species": (6, 14)}
 SMALL = {
@@ -21,6 +21,7 @@ SMALL = {
     "zbl": SPECIES | {"cutoff": 3.0},
     "nequip": SPECIES | {"channels": 2, "layers": 2, "lmax": 1, "cutoff": 3.5},
     "spektral": {"features": "invariant", "elements": (6, 14), "channels": 4, "layer": "gcs"},
+    "torch_geometric": SPECIES | {"cutoff": 3.5, "options": {"hidden_channels": 4}},
     "coulomb": SPECIES,
     "constant": {},
     "composition": {},
@@ -44,13 +45,9 @@ def model_of(name, **changes):
     return model
 
 
-def crystal(seed=0, periodic=True):
-    from ase.build import bulk
-
-    atoms = bulk("SiC", "zincblende", a=4.38, cubic=True)
-    atoms.rattle(0.1, seed=seed)
+def structure_of(atoms, periodic=True):
     structure = {"positions": atoms.positions, "numbers": atoms.numbers}
-    return structure | ({"cell": atoms.cell.array, "pbc": (True,) * 3} if periodic else {})
+    return structure | ({"cell": atoms.cell.array, "pbc": atoms.pbc} if periodic else {})
 
 
 def batch_of(model, *structures, dtype=torch.float64):
@@ -61,7 +58,7 @@ def batch_of(model, *structures, dtype=torch.float64):
 @pytest.mark.parametrize("name", names())
 def test_they_add_up_to_the_forces(name, periodic):
     model = model_of(name)
-    structures = [crystal(seed, periodic) for seed in (0, 1)]
+    structures = [structure_of(atoms, periodic) for atoms in crystals(2)]
     if name in ACT_AT_A_DISTANCE:
         with pytest.raises(DataError):
             local_forces(model, batch_of(model, *structures))
@@ -80,11 +77,12 @@ def test_they_add_up_to_the_forces(name, periodic):
 
 
 def test_single_precision_and_raw_coordinates():
+    (atoms,) = crystals(1)
     model = model_of("graph_network").float()
-    local_forces(model, batch_of(model, crystal(), dtype=torch.float32))
+    local_forces(model, batch_of(model, structure_of(atoms), dtype=torch.float32))
     raw = model_of("spektral", features="raw")
     with pytest.raises(DataError, match="do not add up"):
-        local_forces(raw, batch_of(raw, crystal(periodic=False)))
+        local_forces(raw, batch_of(raw, structure_of(atoms, periodic=False)))
 
 
 def test_a_repulsive_pair():
@@ -108,63 +106,28 @@ def test_a_repulsive_pair():
     assert np.allclose(table.distance_a, 1.0)
 
 
-# --- the step -----------------------------------------------------------------------------------
+# --- the measurement ----------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A data set of five crystals and three potentials with their predictions, as trainings leave
-    them."""
-    folder = tmp_path_factory.mktemp("run")
-    frames = [crystal(seed) for seed in range(5)]
-    n = len(frames[0]["numbers"])
-    arrays = FrameArrays(
-        positions=np.concatenate([frame["positions"] for frame in frames]),
-        numbers=np.concatenate([frame["numbers"] for frame in frames]),
-        offsets=np.arange(6) * n,
-        energies={"total": np.zeros(5)},
-        forces={"total": np.zeros((5 * n, 3))},
-        metadata={"temperature_k": np.full(5, 300.0)},
-        cells=np.stack([frame["cell"] for frame in frames]),
-        pbc=np.ones((5, 3), dtype=bool),
-        units={"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"},
-    )
-    write_frames(folder / "sic.h5", arrays, attributes={})
-    files = {}
-    for group, seed, name in (("a", 0, "graph_network"), ("a", 1, "zbl"), ("raw", 0, "spektral")):
-        place = folder / group / "all" / f"seed-{seed}"
-        place.mkdir(parents=True)
-        changes = {"features": "raw", "channels": 16} if group == "raw" else {}
-        save(model_of(name, **changes), place / "model")
-        subset = ["validation", "test", "test", "test", "test"]
-        table = pd.DataFrame({"frame": range(5), "subset": subset})
-        table.to_csv(place / "predictions.csv", index=False)
-        files[group, seed] = (place / "model.safetensors", place / "predictions.csv")
-    return folder / "sic.h5", files
+def measured(folder, *models, **options):
+    """Measure potentials on four of five crystals; return the table and the sources."""
+    trainings = [
+        training(folder, model, [1, 2, 3, 4], "a", seed) for seed, model in enumerate(models)
+    ]
+    found = sources(folder, trainings, frames=frames_of(crystals(5), total=np.zeros(5)))
+    return tabulate_local_forces(found, Options(**options)), found
 
 
-def pairs_of(dataset, model_file, frames):
+def pairs_of(found, seed, frames):
     """All pairs of the frames, one row each."""
-    from gnnip.models import load
-
-    model, arrays = load(model_file), load_arrays(dataset)
-    parts = []
-    for frame in frames:
-        atoms = arrays.atoms(frame)
-        structure = {
-            "positions": arrays.positions[atoms],
-            "numbers": arrays.numbers[atoms],
-            "cell": arrays.cells[frame],
-            "pbc": (True,) * 3,
-        }
-        parts.append(local_forces(model, batch_of(model, structure, dtype=model.dtype)).table())
-    return pd.concat(parts, ignore_index=True)
+    model, atoms = load(found.trainings[seed].model), crystals(5)
+    batches = [batch_of(model, structure_of(atoms[f]), dtype=model.dtype) for f in frames]
+    tables = [local_forces(model, batch).table() for batch in batches]
+    return pd.concat(tables, ignore_index=True)
 
 
-def test_bins_hold_all_pairs_of_the_test_frames(trained):
-    dataset, files = trained
-    models, predictions = zip(files["a", 0], files["a", 1], strict=True)
-    found = tabulate_local_forces(dataset, models, predictions, bin_width=0.25)
+def test_bins_hold_all_pairs_of_the_test_frames(tmp_path):
+    found, run = measured(tmp_path, model_of("graph_network"), model_of("zbl"), bin_width=0.25)
     assert list(found.columns) == [
         "group", "cell", "seed", "centre", "neighbour", "distance_a", "n_pairs",
         "radial_force_ev_per_a", "radial_force_std_ev_per_a",
@@ -174,8 +137,8 @@ def test_bins_hold_all_pairs_of_the_test_frames(trained):
     assert set(found["cell"]) == {"all"}
     middles = found["distance_a"] / 0.25 - 0.5
     np.testing.assert_allclose(middles, middles.round(), atol=1e-9)
-    for seed, model in enumerate(models):
-        pairs = pairs_of(dataset, model, [1, 2, 3, 4])
+    for seed in (0, 1):
+        pairs = pairs_of(run, seed, [1, 2, 3, 4])
         table = found[found["seed"] == seed]
         assert table["n_pairs"].sum() == len(pairs)
         for (centre, neighbour), own in pairs.groupby(["centre", "neighbour"]):
@@ -194,20 +157,11 @@ def test_bins_hold_all_pairs_of_the_test_frames(trained):
             assert one["n_pairs"].sum() == len(near)
 
 
-def test_frames_are_thinned_out_evenly(trained):
-    dataset, files = trained
-    model, predictions = files["a", 1]
-    found = tabulate_local_forces(dataset, [model], [predictions], max_frames=2)
-    assert found["n_pairs"].sum() == len(pairs_of(dataset, model, [1, 4]))
+def test_frames_are_thinned_out_evenly(tmp_path):
+    found, run = measured(tmp_path, model_of("zbl"), max_frames=2)
+    assert found["n_pairs"].sum() == len(pairs_of(run, 0, [1, 4]))
 
 
-def test_what_has_no_local_forces_or_no_test_frames_is_refused(trained, tmp_path):
-    dataset, files = trained
-    model, predictions = files["raw", 0]
+def test_what_has_no_local_forces_is_refused(tmp_path):
     with pytest.raises(DataError, match="do not add up to its forces"):
-        tabulate_local_forces(dataset, [model], [predictions])
-    empty = tmp_path / "predictions.csv"
-    table = pd.read_csv(predictions)
-    table[table["subset"] == "validation"].to_csv(empty, index=False)
-    with pytest.raises(DataError, match="holds no test frames"):
-        tabulate_local_forces(dataset, [files["a", 0][0]], [empty])
+        measured(tmp_path, model_of("spektral", features="raw", channels=16))

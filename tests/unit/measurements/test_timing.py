@@ -1,20 +1,29 @@
+import itertools
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
+from ase.io import read
+from made_up_trainings import crystals, frames_of, sources, training
 
-from gnnip.datasets.arrays import FrameArrays
-from gnnip.datasets.store import write_frames
+import gnnip
+from gnnip import models
 from gnnip.errors import DataError
 from gnnip.measurements import timing
+from gnnip.measurements.kinds import Timing
 from gnnip.measurements.selection import frames_with, spread_evenly
 
 
 def test_jobs_take_turns_and_the_first_round_is_not_measured():
     order = []
-    now = iter(range(100))
-    jobs = {name: lambda name=name: order.append(name) for name in "abc"}
+    # reading k of the clock is k (k + 1) / 2, so that every measurement is another
+    now = itertools.accumulate(itertools.count())
+    jobs = [lambda name=name: order.append(name) for name in "abc"]
     seconds = timing.interleave(jobs, 2, clock=lambda: float(next(now)))
     assert "".join(order) == "abcabcabc"
-    assert seconds == {"a": [1.0, 1.0], "b": [1.0, 1.0], "c": [1.0, 1.0]}
+    assert seconds == [[1.0, 7.0], [3.0, 9.0], [5.0, 11.0]]
 
 
 def test_frames_are_spread_evenly():
@@ -24,9 +33,7 @@ def test_frames_are_spread_evenly():
 
 
 def test_frames_are_selected_by_all_columns(two_sizes):
-    from gnnip.datasets.arrays import load_arrays
-
-    arrays = load_arrays(two_sizes[0])
+    arrays = two_sizes.arrays()
     assert frames_with(arrays, {"n_molecules": 32}).tolist() == [1]
     assert frames_with(arrays, {}).tolist() == [0, 1]
     with pytest.raises(DataError, match="no column 'n_molecule'"):
@@ -35,52 +42,95 @@ def test_frames_are_selected_by_all_columns(two_sizes):
 
 @pytest.fixture
 def two_sizes(shared, tmp_path):
-    """An archive with one real cluster of 20 and one of 32 molecules, and two networks."""
-    import torch
-    from ase.io import read
-
-    from gnnip import models
-
+    """One real cluster of 20 and one of 32 molecules, and two networks, one for each term."""
     clusters = [read(shared / "data" / "water_clusters" / f"{n}.xyz") for n in (20, 32)]
-    counts = [len(c) for c in clusters]
-    arrays = FrameArrays(
-        positions=np.concatenate([c.positions for c in clusters]),
-        numbers=np.concatenate([c.numbers for c in clusters]),
-        offsets=np.concatenate([[0], np.cumsum(counts)]),
-        energies={"atomic": np.array([-5.0, -9.0]), "electronic": np.array([-0.3, -0.4])},
-        metadata={"n_molecules": np.array([20, 32])},
-        units={"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"},
+    arrays = frames_of(
+        clusters, metadata={"n_molecules": [20, 32]}, atomic=[0, 0], electronic=[0, 0]
     )
-    write_frames(tmp_path / "two.h5", arrays, attributes={})
     torch.manual_seed(0)
-    files = []
-    for name in ("atomic", "electronic"):
-        models.save(models.build("spektral", channels=8, dense_units=8), tmp_path / name)
-        files.append(str(tmp_path / f"{name}.safetensors"))
-    return str(tmp_path / "two.h5"), files
+    trained = [
+        training(tmp_path, model, [0], "gat", term=term, target=term, layer="gat")
+        for term in ("atomic", "electronic")
+        for model in [models.build("spektral", channels=8, dense_units=8)]
+    ]
+    return sources(tmp_path, trained, frames=arrays)
 
 
-def test_solver_and_networks_are_timed_on_every_size(two_sizes):
-    import torch
+@pytest.fixture
+def measured(monkeypatch):
+    """What `measure_timing` does in a process of its own, here, by a clock that ticks evenly."""
+    interleave, threads = timing.interleave, torch.get_num_threads()
+    now = itertools.count()
+    monkeypatch.setattr(
+        timing, "interleave", lambda jobs, n: interleave(jobs, n, lambda: float(next(now)))
+    )
+    yield lambda found, **options: timing._measure(found, Timing(**options))
+    torch.set_num_threads(threads)
 
-    threads = torch.get_num_threads()
-    dataset, files = two_sizes
-    try:
-        table = timing._measure(dataset, files, None, 2, 2, 4, 1e-3)
-    finally:
-        torch.set_num_threads(threads)
-    assert len(table) == 2 * 3
-    assert set(table["method"]) == {"solver", "network", "network_batched"}
-    assert (table["seconds"] > 0).all()
+
+SOLVER = {"size": "n_molecules", "reference": "water_anion accuracy_hartree=1e-3"}
+
+
+def test_solver_and_networks_are_timed_on_every_size(two_sizes, measured):
+    table = measured(two_sizes, frames_per_size=2, repeats=2, batch_size=4, **SOLVER)
+    assert list(table) == [
+        "method", "n_molecules", "frame", "seconds", "repeats", "batch_size", "accuracy_ha",
+        "threads", "hardware",
+    ]  # fmt: skip
+    rows = table[["n_molecules", "frame", "method", "seconds", "batch_size"]]
+    # every call takes a second by the clock, and a batch of four is four structures
+    each = [("solver", 1.0, 1), ("network", 1.0, 1), ("network_batched", 0.25, 4)]
+    assert list(rows.itertuples(index=False, name=None)) == [
+        (n, frame, *what) for n, frame in ((20, 0), (32, 1)) for what in each
+    ]
     assert set(table["hardware"]) != {""}
-    seconds = table.pivot_table(index="n_molecules", columns="method", values="seconds")
-    # four copies at once cost less per structure than four calls
-    assert (seconds["network_batched"] < seconds["network"]).all()
+    accuracy = table.set_index("method")["accuracy_ha"]
+    assert (accuracy["solver"] == 1e-3).all()
+    assert accuracy.drop("solver").isna().all()
 
 
-def test_unknown_size_and_no_network_are_refused(two_sizes):
-    dataset, files = two_sizes
-    with pytest.raises(DataError, match="no cluster of 21 molecules"):
-        timing._measure(dataset, files, [21], 1, 1, 1, 1e-3)
+def test_the_energy_from_scratch_is_that_of_the_reference(shared):
+    water = [read(shared / "data" / "water_clusters" / f"{n}.xyz") for n in (20, 20, 32)]
+    water[1].rattle(0.01, seed=1)
+    anion = gnnip.reference.make_calculator(SOLVER["reference"])
+    energies = [anion.energy_from_scratch(atoms) for atoms in water]
+    for atoms, energy in zip(water, energies, strict=True):
+        fresh = gnnip.reference.make_calculator(SOLVER["reference"])
+        assert energy == pytest.approx(fresh.get_potential_energy(atoms), abs=1e-6)
+
+
+def test_several_potentials_on_crystals_with_any_reference(measured, tmp_path):
+    build = {"zbl": {"cutoff": 3.0}, "pair": {"cutoff": 4.0}}
+    trained = [
+        training(tmp_path, models.build(name, species=(6, 14), **more), [0], "sic", model=name)
+        for name, more in build.items()
+    ]
+    found = sources(tmp_path, trained, frames=frames_of(crystals(2), total=[0.0, 0.0]))
+    options = {"frames_per_size": 1, "repeats": 1, "reference": "ase:lj sigma=1.68 epsilon=0.01"}
+    table = measured(found, **options)
+    about = ["model", "method", "n_atoms"]
+    assert table[about].astype(object).where(table[about].notna(), None).to_numpy().tolist() == [
+        [None, "solver", 8],
+        ["zbl", "network", 8],
+        ["zbl", "network_batched", 8],
+        ["pair", "network", 8],
+        ["pair", "network_batched", 8],
+    ]
+    alone = measured(replace(found, trainings=trained[:1]), repeats=1, frames_per_size=1)
+    assert set(alone["method"]) == {"network", "network_batched"}
+    assert "group" not in alone
+
+
+def test_libraries_have_one_thread_in_the_new_process(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    assert [timing.in_one_thread(os.getenv, name) for name in timing._THREADS] == ["1"] * 4
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert "NUMBA_NUM_THREADS" not in os.environ
+
+
+def test_unknown_size_and_no_network_are_refused(two_sizes, measured):
+    with pytest.raises(DataError, match="no frame with n_molecules = 21"):
+        measured(two_sizes, sizes=(21,), **SOLVER)
     with pytest.raises(DataError, match="no trained network"):
-        timing.measure_timing(dataset, [])
+        timing.measure_timing(replace(two_sizes, trainings=()), Timing())

@@ -13,9 +13,10 @@ from gnnip.errors import CheckpointError, ConfigError, DataError
 from gnnip.graphs import GraphBatch
 from gnnip.graphs.adjacency import Adjacency
 from gnnip.models import build, evaluate
+from gnnip.models.blocks import activations, harmonics, radial
 from gnnip.models.contract import TargetStatistics
 from gnnip.models.nequip import build as compiler
-from gnnip.models.nequip import convolution, load_sevennet_state, radial
+from gnnip.models.nequip import convolution, load_sevennet_state
 from gnnip.models.nequip.coupling import Coupling, edge_irreps, layer_irreps, name
 
 needs_kernels = pytest.mark.skipif(compiler.library() is None, reason="no C++ compiler")
@@ -108,13 +109,13 @@ class TestRadial:
     def test_harmonics_are_those_of_e3nn(self, lmax):
         directions = torch.nn.functional.normalize(torch.randn(20, 3, dtype=torch.float64), dim=1)
         expected = o3.spherical_harmonics(list(range(lmax + 1)), directions, True, "component")
-        assert torch.allclose(radial.spherical_harmonics(directions, lmax), expected, atol=1e-12)
+        assert torch.allclose(harmonics.spherical_harmonics(directions, lmax), expected, atol=1e-12)
 
     def test_gains_are_those_of_e3nn(self):
         assert normalize2mom(torch.nn.functional.silu).cst == pytest.approx(
-            radial.SILU_GAIN, rel=1e-14
+            activations.SILU_GAIN, rel=1e-14
         )
-        assert normalize2mom(torch.tanh).cst == pytest.approx(radial.TANH_GAIN, rel=1e-14)
+        assert normalize2mom(torch.tanh).cst == pytest.approx(activations.TANH_GAIN, rel=1e-14)
 
     def test_bessel_functions_start_as_standing_waves(self):
         basis = radial.BesselBasis(5.0, 3, True)
@@ -123,18 +124,25 @@ class TestRadial:
         assert basis(r)[0].tolist() == pytest.approx(expected, abs=1e-6)
 
     @pytest.mark.parametrize(
-        "function", [radial.PolynomialCutoff(5.0, 6), radial.XplorCutoff(5.0, 3.0)]
+        ("function", "shape"), [(radial.polynomial_cutoff, 6), (radial.xplor_cutoff, 3.0)]
     )
-    def test_cutoff_functions_end_smoothly(self, function):
+    def test_cutoff_functions_end_smoothly(self, function, shape):
         r = torch.tensor([1e-3, 2.9, 4.999999, 5.0, 5.5], dtype=torch.float64, requires_grad=True)
-        value = function(r)
+        value = function(r, 5.0, shape)
         (slope,) = torch.autograd.grad(value.sum(), r)
         assert value[0].item() == pytest.approx(1.0, abs=1e-9)
         assert value[2:].abs().max() < 1e-9
         assert slope[2:].abs().max() < 1e-5
 
+    def test_both_forms_of_the_polynomial_and_of_the_bessel_functions_agree(self):
+        r = torch.linspace(0.5, 4.99, 20, dtype=torch.float64)
+        forms = radial.polynomial_cutoff(r, 5.0, 6), radial.polynomial_envelope(r, 5.0, 6)
+        assert torch.allclose(*forms, atol=1e-14)
+        waves = radial.BesselBasis(5.0, 3, True).double()(r) * math.sqrt(5.0 / 2.0)
+        assert torch.allclose(radial.bessel(r, 5.0, 3), waves, atol=1e-6)
+
     def test_xplor_is_one_below_its_onset(self):
-        assert radial.XplorCutoff(5.0, 3.0)(torch.tensor([2.9, 3.1])).tolist() == [
+        assert radial.xplor_cutoff(torch.tensor([2.9, 3.1]), 5.0, 3.0).tolist() == [
             1.0,
             pytest.approx(0.991, abs=5e-3),
         ]
@@ -355,7 +363,7 @@ class TestErrors:
             ({"self_connection": "nequp"}, "did you mean 'nequip'"),
             ({"denominator": 0.0}, "denominator is 0.0"),
             ({"reference_energies": (1.0,)}, "one energy for each"),
-            ({"radial_hidden": ()}, "radial_hidden is empty"),
+            ({"radial_hidden": ()}, r"radial_hidden is \[\]"),
             ({"chanels": 4}, "did you mean 'channels'"),
         ],
     )
@@ -372,13 +380,13 @@ class TestErrors:
         with pytest.raises(CheckpointError, match="lack 'edge_embedding"):
             load_sevennet_state(small(), state)
         state["edge_embedding.basis_function.coeffs"] = torch.zeros(3)
-        with pytest.raises(CheckpointError, match="hold 3 numbers, these settings imply 8"):
+        with pytest.raises(CheckpointError, match="hold 3 numbers, but these settings need 8"):
             load_sevennet_state(small(), state)
 
 
 def test_activation_of_the_radial_network_and_its_derivatives():
     x = torch.linspace(-6.0, 6.0, 25, dtype=torch.float64)[:, None].requires_grad_()
-    own = radial._Silu.apply
+    own = activations.silu
     assert torch.equal(own(x), torch.nn.functional.silu(x))
     assert torch.autograd.gradcheck(own, x)
     assert torch.autograd.gradgradcheck(own, x)

@@ -9,12 +9,12 @@ import torch
 from ase.build import bulk
 
 from gnnip.errors import ConfigError, DataError
-from gnnip.graphs import GraphBatch, GraphStore
-from gnnip.models import build, evaluate, kind_networks
+from gnnip.graphs import GraphBatch
+from gnnip.models import build, evaluate
+from gnnip.models.blocks import kind_networks
+from gnnip.models.blocks.kind_networks import BLOCK, KindNetworks, group_by_kind, hinges
+from gnnip.models.blocks.triplets import triplets
 from gnnip.models.contract import TargetStatistics
-from gnnip.models.kind_networks import BLOCK, KindNetworks, group_by_kind, hinges
-from gnnip.models.triplet_network import triplets
-from gnnip.training.compiled import compile_evaluation, differences
 
 SPECIES = (6, 14)
 KINDS = {6: 0, 14: 1}
@@ -226,23 +226,6 @@ class TestZBL:
         model = build("zbl", species=SPECIES)
         assert model.n_parameters == 0
         assert not model.carries_reference
-
-
-@pytest.mark.parametrize("name", ["pair_network", "triplet_network", "graph_network"])
-def test_compiled_steps_agree(name):
-    options = {"channels": 4, "cutoff": 4.0} if name == "graph_network" else {"hidden": (4,)}
-    torch.manual_seed(0)
-    torch._dynamo.reset()
-    model = build(name, species=SPECIES, **options).double()
-    structures = [crystal(seed, size=1 + seed % 2) for seed in range(8)]
-    store = GraphStore.from_structures(structures, model.cutoff, dtype=torch.float64)
-    lines = []
-    made = compile_evaluation(
-        model, store, torch.arange(8), 4, True, True, lines.append, backend="eager"
-    )
-    assert made is not None, lines
-    for count in (5, 7):
-        assert differences(made, model, store.batch(torch.arange(count))).worst(store.dtype) is None
 
 
 def test_errors():

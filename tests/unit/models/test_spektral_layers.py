@@ -20,19 +20,19 @@ from gnnip.models.spektral import (
 )
 
 CASES = {
-    "crystal": (lambda w: CrystalConv(in_channels=w, edge_channels=2), 6),
-    "crystal_tanh": (lambda w: CrystalConv("tanh", in_channels=w, edge_channels=2), 6),
-    "crystal_wide": (lambda w: CrystalConv("tanh", in_channels=w, edge_channels=2), 20),
-    "gat_widens": (lambda w: GATConv(9, activation="tanh", in_channels=w), 4),
-    "gat_narrows": (lambda w: GATConv(3, in_channels=w), 6),
-    "gat_heads": (lambda w: GATConv(5, attn_heads=3, in_channels=w), 4),
-    "gat_mean": (lambda w: GATConv(5, attn_heads=2, concat_heads=False, in_channels=w), 4),
-    "gcs_widens": (lambda w: GCSConv(9, "relu", in_channels=w), 4),
-    "gcs_narrows": (lambda w: GCSConv(3, in_channels=w), 6),
-    "ecc": (lambda w: ECCConv(5, in_channels=w, edge_channels=2), 4),
-    "ecc_net": (lambda w: ECCConv(5, [7, 6], in_channels=w, edge_channels=2), 4),
+    "crystal": (lambda w: CrystalConv(w, edge_channels=2), 6),
+    "crystal_tanh": (lambda w: CrystalConv(w, "tanh", edge_channels=2), 6),
+    "crystal_wide": (lambda w: CrystalConv(w, "tanh", edge_channels=2), 20),
+    "gat_widens": (lambda w: GATConv(w, 9, activation="tanh"), 4),
+    "gat_narrows": (lambda w: GATConv(w, 3), 6),
+    "gat_heads": (lambda w: GATConv(w, 5, attn_heads=3), 4),
+    "gat_mean": (lambda w: GATConv(w, 5, attn_heads=2, concat_heads=False), 4),
+    "gcs_widens": (lambda w: GCSConv(w, 9, "relu"), 4),
+    "gcs_narrows": (lambda w: GCSConv(w, 3), 6),
+    "ecc": (lambda w: ECCConv(w, 5, edge_channels=2), 4),
+    "ecc_net": (lambda w: ECCConv(w, 5, [7, 6], edge_channels=2), 4),
     "agnn": (lambda w: AGNNConv(), 5),
-    "general": (lambda w: GeneralConv(7, in_channels=w), 4),
+    "general": (lambda w: GeneralConv(w, 7), 4),
 }
 
 
@@ -112,7 +112,7 @@ def test_isolated_node(graph):
     n, edge_index, _, attr = graph
     x = torch.randn(n, 5, dtype=torch.float64)
     assert (AGNNConv()(x, edge_index)[-1] == 0).all()
-    crystal = CrystalConv()
+    crystal = CrystalConv(5, edge_channels=2).double()
     assert torch.equal(crystal(x, edge_index, None, attr)[-1], x[-1])
 
 
@@ -164,27 +164,27 @@ def test_glorot_limits_are_those_of_keras():
 
 
 def test_defaults_that_bite():
-    assert GATConv(8).dropout_rate == 0.5
-    assert GeneralConv().channels == 256
-    assert AGNNConv(in_channels=4).beta.tolist() == [1.0]
-    assert CrystalConv(in_channels=4).dense_s.activation(torch.tensor(-2.0)) == -2.0
-    assert GeneralConv(4, in_channels=4).prelu_alpha.tolist() == [0.0] * 4
+    assert GATConv(4, 8).dropout_rate == 0.5
+    assert GeneralConv(4).bias.shape == (256,)
+    assert AGNNConv().beta.tolist() == [1.0]
+    assert CrystalConv(4).dense_s.activation(torch.tensor(-2.0)) == -2.0
+    assert GeneralConv(4, 4).prelu_alpha.tolist() == [0.0] * 4
 
 
 def test_weights_that_do_not_fit():
     good = {"kernel_1": np.zeros((4, 8)), "kernel_2": np.zeros((4, 8)), "bias": np.zeros(8)}
-    load_spektral_weights(GCSConv(8), good)
+    load_spektral_weights(GCSConv(4, 8), good)
     with pytest.raises(CheckpointError, match=r"'bias' of GCSConv is missing"):
-        load_spektral_weights(GCSConv(8), {k: v for k, v in good.items() if k != "bias"})
+        load_spektral_weights(GCSConv(4, 8), {k: v for k, v in good.items() if k != "bias"})
     with pytest.raises(CheckpointError, match=r"no weight 'kernal_1'.*kernel_1"):
-        load_spektral_weights(GCSConv(8, in_channels=4), good | {"kernal_1": np.zeros(1)})
+        load_spektral_weights(GCSConv(4, 8), good | {"kernal_1": np.zeros(1)})
     with pytest.raises(CheckpointError, match=r"shape \(4, 8\), \(4, 7\) is expected"):
-        load_spektral_weights(GCSConv(7), good)
+        load_spektral_weights(GCSConv(4, 7), good)
 
 
 def test_bad_arguments(graph):
     n, edge_index, _, _ = graph
     with pytest.raises(ConfigError, match="did you mean 'relu'"):
-        GATConv(8, activation="rellu")
+        GATConv(4, 8, activation="rellu")
     with pytest.raises(ConfigError, match="needs edge features"):
-        ECCConv(8)(torch.zeros(n, 4), edge_index)
+        ECCConv(4, 8)(torch.zeros(n, 4), edge_index)

@@ -3,6 +3,8 @@
 import pytest
 from made_up_run import metrics_of
 
+from gnnip.verdicts.judge import judge
+
 TARGETS = ("atomic", "electronic")
 
 
@@ -17,6 +19,20 @@ def test_every_claim_of_the_card_has_a_test_that_reads_its_metrics(made_up_run):
     # the made-up errors are those of the paper, the made-up times are not
     failing = {"gnn_thousand_times_faster", "gnn_linear"}
     assert {name for name, result in holds.items() if result is not True} == failing
+
+
+def test_the_made_up_run_gives_a_row_for_every_number_and_claim(made_up_run):
+    paper = made_up_run.card
+    names = ("table1", "fig3", "cutoff_scan", "depth_scan", "convergence")
+    metrics = {name: made_up_run.table(name)[1] for name in names}
+    rows = judge(paper, metrics, made_up_run.tests)
+    judged = {(row.artefact, row.quantity) for row in rows if row.verdict != "not run"}
+    wanted = {(block.artefact, name) for block in paper.published for name in block.values}
+    wanted |= {(claim.artefacts[0], name) for name, claim in paper.claims.items()}
+    assert wanted <= judged, wanted - judged
+    numbers = [row for row in rows if row.artefact == "table1" and row.unit != "claim"]
+    assert len(numbers) == 36
+    assert all(row.n_seeds == 3 and row.baseline is not None for row in numbers)
 
 
 @pytest.mark.parametrize(

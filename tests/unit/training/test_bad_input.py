@@ -7,16 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_trainer import CRYSTAL, PAIR, SPLIT, make_crystals, make_frames, quiet, settings
+from tiny_trainings import CRYSTAL, PAIR, divide, graphs, make_crystals, make_frames, run
 
 from gnnip.errors import CheckpointError, DataError, StructureError
-from gnnip.graphs import GraphStore
 from gnnip.models import build, evaluate, predict
-from gnnip.training import train
-
-
-def run(frames, folder, model=PAIR, split=SPLIT, **changes):
-    return train("pair", model, frames, "pair", split, settings(**changes), folder, quiet)
 
 
 def with_nan(frames):
@@ -39,7 +33,7 @@ def test_bad_positions_name_the_frame(tmp_path, spoil, message):
     frames = make_frames()
     spoil(frames)
     with pytest.raises(StructureError, match=message):
-        run(frames, tmp_path)
+        run(tmp_path, "pair", frames=frames)
 
 
 def test_empty_frame(tmp_path):
@@ -51,15 +45,14 @@ def test_empty_frame(tmp_path):
         frames, positions=frames.positions[:n], numbers=frames.numbers[:n], offsets=offsets
     )
     with pytest.raises(StructureError, match="Structure 30: The structure has no atoms"):
-        run(empty, tmp_path)
+        run(tmp_path, "pair", frames=empty)
 
 
 def test_cell_without_volume(tmp_path):
     frames = make_crystals(6)
     frames.cells[2, 1] = 2 * frames.cells[2, 0]
-    split = {"train": [0, 1, 2], "validation": [3], "test": [4]}
     with pytest.raises(StructureError, match="Structure 2: The periodic cell has no volume"):
-        run(frames, tmp_path, CRYSTAL, split)
+        run(tmp_path, "pair", CRYSTAL, frames, split=divide(3, 1, 1))
 
 
 def test_element_that_no_training_frame_has(tmp_path):
@@ -68,16 +61,16 @@ def test_element_that_no_training_frame_has(tmp_path):
     frames.numbers[frames.offsets[36]] = 9
     model = PAIR | {"species": (1, 8, 9)}
     with pytest.raises(DataError, match=r"atomic numbers \[9\], which no training frame has"):
-        run(frames, tmp_path, model)
+        run(tmp_path, "pair", model, frames)
     with pytest.raises(DataError, match=r"set up for the atomic numbers \[1, 8\], not for \[9\]"):
-        run(frames, tmp_path)
+        run(tmp_path, "pair", frames=frames)
     assert not (tmp_path / "summary.json").exists()
 
 
 def test_graph_for_another_cutoff():
     frames = make_frames(2)
     model = build("pair", **PAIR)
-    store = GraphStore.from_flat(frames.positions, frames.numbers, frames.offsets, 4.0)
+    store = graphs(frames, 4.0, torch.float32)
     message = "closer than 4 Angstrom and the potential 'pair' is defined with 5; build it with"
     with pytest.raises(DataError, match=message):
         evaluate(model, store.batch(torch.arange(2)))
@@ -104,5 +97,5 @@ def test_checkpoint_that_is_a_pickle(tmp_path, kind):
     else:
         torch.save({"identity": Evil(trace)}, path)
     with pytest.raises(CheckpointError, match=r"checkpoint.pt is damaged; delete it"):
-        run(make_frames(), tmp_path)
+        run(tmp_path, "pair")
     assert not trace.exists()

@@ -1,5 +1,6 @@
 """Compiled steps: equal to eager ones, checked before they are trusted, left where they fail."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -7,12 +8,21 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from test_trainer import CRYSTAL, FORCES, PAIR, THIRDS, make_crystals, make_frames, same_weights
+from tiny_trainings import (
+    CRYSTAL,
+    FORCES,
+    PAIR,
+    THIRDS,
+    graphs,
+    make_crystals,
+    make_frames,
+    run,
+    same_weights,
+)
 
-from gnnip.graphs import GraphStore
 from gnnip.models import build
 from gnnip.models.nequip import build as kernels
-from gnnip.training import Settings, compiled, train
+from gnnip.training import compiled
 from gnnip.training.compiled import compile_evaluation, differences
 
 NETWORK = {"features": "invariant", "activation": "tanh", "channels": 4, "dense_units": 4}
@@ -20,21 +30,9 @@ NEQUIP = {"species": (3, 9), "layers": 2, "lmax": 1, "channels": 2, "cutoff": 3.
 NEQUIP |= {"radial_hidden": (4,), "n_radial": 4}
 
 
-def make_store(frames, cutoff, dtype=torch.float64):
-    return GraphStore.from_flat(
-        frames.positions,
-        frames.numbers,
-        frames.offsets,
-        cutoff,
-        cells=frames.cells,
-        pbc=frames.pbc,
-        dtype=dtype,
-    )
-
-
 def compile_it(model, frames, batch_size=4, stress=False, backend="eager"):
     model.double()
-    store = make_store(frames, model.cutoff)
+    store = graphs(frames, model.cutoff)
     lines = []
     rows = torch.arange(frames.n_frames)
     made = compile_evaluation(
@@ -164,16 +162,12 @@ def test_a_compiler_that_fails_is_left_alone():
 
 def test_training_with_a_compiler_equals_training_without(tmp_path, monkeypatch):
     monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
-    frames = make_frames(30, forces=True)
-    options = FORCES | {"epochs": 3, "batch_size": 8, "device": "cpu", "dtype": "float64"}
-    options |= {"ema": 0.9, "threads": 1}
-    model = {"layer": "gcs", **NETWORK}
     summaries, lines = {}, []
+    how = FORCES | {"frames": make_frames(30, forces=True), "split": THIRDS, "say": lines.append}
+    how |= {"options": {"layer": "gcs", **NETWORK}, "dtype": "float64", "ema": 0.9, "threads": 1}
+    how |= {"epochs": 3}
     for name in ("eager", "compiled"):
-        chosen = Settings(**options, compile=name == "compiled")
-        summaries[name] = train(
-            "spektral", model, frames, "pair", THIRDS, chosen, tmp_path / name, lines.append
-        )
+        summaries[name] = run(tmp_path / name, compile=name == "compiled", **how)
     assert any("steps are compiled" in line for line in lines)
     assert summaries["compiled"]["compiled"]
     assert not summaries["eager"]["compiled"]
@@ -182,11 +176,10 @@ def test_training_with_a_compiler_equals_training_without(tmp_path, monkeypatch)
         expected = summaries["eager"][quantity]
         assert summaries["compiled"][quantity] == pytest.approx(expected, rel=1e-8)
     # and it continues exactly with the same setting
-    short = Settings(**options, compile=True, time_limit_s=1e-6)
     cut = tmp_path / "cut"
-    first = train("spektral", model, frames, "pair", THIRDS, short, cut, lines.append)
+    first = run(cut, compile=True, time_limit_s=1e-6, **how)
     assert first["stopped"] == "time limit"
-    train("spektral", model, frames, "pair", THIRDS, chosen, cut, lines.append)
+    run(cut, compile=True, **how)
     assert same_weights(cut, tmp_path / "compiled")
 
 
@@ -196,9 +189,9 @@ def test_failure_in_the_middle_goes_on_without(tmp_path, monkeypatch):
 
     monkeypatch.setattr(compiled, "BACKEND", "eager")
     monkeypatch.setattr(compiled.CompiledEvaluation, "__call__", fails)
-    frames, lines = make_frames(30, forces=True), []
-    chosen = Settings(epochs=1, device="cpu", compile=True, **FORCES)
-    summary = train("pair", PAIR, frames, "pair", THIRDS, chosen, tmp_path, lines.append)
+    lines = []
+    how = FORCES | {"frames": make_frames(30, forces=True), "split": THIRDS, "say": lines.append}
+    summary = run(tmp_path, "pair", compile=True, epochs=1, **how)
     assert any("no longer compiled: RuntimeError" in line for line in lines)
     assert not summary["compiled"]
     assert np.isfinite(summary["test_force_rmse_ev_per_a"])
@@ -206,21 +199,13 @@ def test_failure_in_the_middle_goes_on_without(tmp_path, monkeypatch):
 
 def test_inductor_in_single_precision():
     """The compiler that is used, in a process of its own: it leaves helpers behind."""
-    code = """
-        import torch
-        from gnnip.graphs import GraphStore
-        from gnnip.models import build
-        from gnnip.training.compiled import compile_evaluation
-        import numpy as np
+    code = f"""
+        import sys
+        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        from test_compiled import CRYSTAL, build, compile_evaluation, graphs, make_crystals, torch
 
-        rng = np.random.default_rng(0)
-        grid = np.stack(np.meshgrid(*[range(3)] * 3), -1).reshape(-1, 3) * 2.0
-        structures = [
-            {"positions": grid + rng.normal(0, 0.1, grid.shape), "numbers": np.full(27, 8)}
-            for _ in range(5)
-        ]
-        model = build("pair", species=(8,), n_radial=3, cutoff=3.0)
-        store = GraphStore.from_structures(structures, model.cutoff)
+        model = build("pair", **CRYSTAL)
+        store = graphs(make_crystals(5), model.cutoff, torch.float32)
         compile_evaluation(model, store, torch.arange(5), 3, True, False, print)
     """
     ran = subprocess.run(

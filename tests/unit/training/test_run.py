@@ -10,56 +10,29 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny_trainings import entry, graphs, make_frames, write_spec
 
+from gnnip.datasets.arrays import load_arrays
+from gnnip.datasets.splits import make_split
 from gnnip.datasets.store import write_frames
 from gnnip.errors import ConfigError
-from gnnip.training.run import main, read_spec
+from gnnip.models import load, predict
+from gnnip.models.contract import TargetStatistics
+from gnnip.training.run import main, read_spec, run_all, run_one
 
 BLOCKED = ("ase", "vesin", "pydantic", "snakemake", "safetensors", "numba", "matplotlib")
 
 
-def write_spec(folder, trainings):
-    path = folder / "spec.json"
-    path.write_text(json.dumps({"trainings": trainings}))
-    return path
-
-
-def entry(**changes):
-    return {
-        "folder": "out",
-        "data": "frames.h5",
-        "model": "spektral",
-        "hyperparameters": {"layer": "gcs", "channels": 8, "dense_units": 8},
-        "term": "pair",
-        "split": {"scheme": "random"},
-        "settings": {"epochs": 2, "batch_size": 8, "device": "cpu"},
-    } | changes
-
-
-def write_set(path, **options):
-    from test_trainer import make_frames
-
-    frames = make_frames(**options)
-    frames.units = {"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"}
-    write_frames(path, frames, attributes={})
-
-
 @pytest.fixture
 def folder(tmp_path):
-    write_set(tmp_path / "frames.h5")
+    write_frames(tmp_path / "frames.h5", make_frames(), attributes={})
     return tmp_path
 
 
 def test_two_workers_without_the_packages_of_a_laptop(folder):
     indices = {"train": list(range(20)), "validation": [20, 21, 22], "test": [30, 31]}
-    spec = write_spec(
-        folder,
-        [
-            entry(folder="a"),
-            entry(folder="b", split=indices),
-            entry(folder="c", term="nothing"),
-        ],
-    )
+    entries = [entry(folder="a"), entry(folder="b", split=indices)]
+    spec = write_spec(folder, [*entries, entry(folder="c", term="nothing")])
     # the blocker is on the path as `sitecustomize`, so that the workers have it too
     (folder / "sitecustomize.py").write_text(
         textwrap.dedent(
@@ -89,19 +62,10 @@ def test_two_workers_without_the_packages_of_a_laptop(folder):
 
 
 def test_seed_of_the_settings_seeds_the_split(folder):
-    spec = write_spec(
-        folder,
-        [
-            entry(folder="a", settings={"epochs": 1, "device": "cpu", "seed": 3}),
-            entry(
-                folder="b",
-                split={"scheme": "random", "seed": 3},
-                settings={"epochs": 1, "device": "cpu", "seed": 4},
-            ),
-        ],
-    )
-    from gnnip.training.run import run_one
-
+    first, second = ({"epochs": 1, "device": "cpu", "seed": seed} for seed in (3, 4))
+    split = {"scheme": "random", "seed": 3}
+    entries = [entry(folder="a", settings=first), entry(folder="b", split=split, settings=second)]
+    spec = write_spec(folder, entries)
     for training in read_spec(spec):
         run_one(training, log=False)
     frames = [
@@ -131,27 +95,15 @@ def hierarchy():
 def spread_of_energies(folder, model=None):
     """What remains of the training energies of `hierarchy` after `model` and a fit on the
     composition."""
-    from gnnip.datasets.arrays import load_arrays
-    from gnnip.datasets.splits import make_split
-    from gnnip.graphs import GraphStore
-    from gnnip.models import predict
-    from gnnip.models.contract import TargetStatistics
-
     frames = load_arrays(folder / "frames.h5")
     train = frames.subset(make_split(frames, "random", 1)["train"])
     energies = train.energies["pair"]
     if model is not None:
-        store = GraphStore.from_flat(
-            train.positions, train.numbers, train.offsets, model.cutoff, dtype=torch.float32
-        )
-        energies = energies - predict(model, store)["energy"]
+        energies = energies - predict(model, graphs(train, model.cutoff, torch.float32))["energy"]
     return TargetStatistics.measure(energies, train.numbers, train.offsets, 1.0).residual_std
 
 
 def test_a_training_waits_for_the_one_it_starts_from(folder, capsys):
-    from gnnip.models import load
-    from gnnip.training.run import run_all, run_one
-
     first, second = hierarchy()
     spec = read_spec(write_spec(folder, [first, second]))
     assert run_all(spec, 2) == []
@@ -174,12 +126,7 @@ def test_a_training_waits_for_the_one_it_starts_from(folder, capsys):
 
 def test_what_is_known_before_is_not_trained_and_not_lost(folder):
     """Two terms are trained beside a frozen one, which reaches farther than they do."""
-    write_set(folder / "frames.h5", forces=True)
-    from gnnip.datasets.arrays import load_arrays
-    from gnnip.graphs import GraphStore
-    from gnnip.models import load, predict
-    from gnnip.training.run import run_one
-
+    write_frames(folder / "frames.h5", make_frames(forces=True), attributes={})
     first, second = hierarchy()
     short = {"species": [1, 8], "hidden": [4], "cutoff": 2.0}
     terms = second["hyperparameters"]["terms"][:1]
@@ -196,10 +143,7 @@ def test_what_is_known_before_is_not_trained_and_not_lost(folder):
     assert all(term.networks.weights[-1].any() for term in trained.terms)
     table = pd.read_csv(folder / "nn3/predictions.csv").query("subset == 'test'")
     frames = load_arrays(folder / "frames.h5").subset(table["frame"].to_numpy())
-    store = GraphStore.from_flat(
-        frames.positions, frames.numbers, frames.offsets, model.cutoff, dtype=torch.float32
-    )
-    found = predict(model, store, forces=True)
+    found = predict(model, graphs(frames, model.cutoff, torch.float32), forces=True)
     np.testing.assert_allclose(found["energy"], table["energy_predicted_ev"], atol=1e-5)
     error = np.sqrt(np.square(found["forces"] - frames.force("pair")).mean())
     assert summary["test_force_rmse_ev_per_a"] == pytest.approx(error, rel=1e-4)

@@ -5,9 +5,10 @@ import json
 import pandas as pd
 import pytest
 
-from gnnip.config.cards import ResolvedCard
+from gnnip.config.resolve import ResolvedCard
 from gnnip.errors import DataError
 from gnnip.verdicts import judge as verdicts
+from gnnip.verdicts import show
 from gnnip.verdicts.claims import ClaimResult
 
 CARD = {
@@ -16,7 +17,7 @@ CARD = {
     "authors": ["A. Author"],
     "citation": "J. 1, 1 (2020)",
     "doi": "10.1/x",
-    "reference": "exact",
+    "references": {"table1": "exact", "fig1": "exact"},
     "datasets": {"data": {}},
     "trainings": {"table1": {"dataset": "data", "seeds": 2}},
     "artefacts": {
@@ -138,6 +139,13 @@ def test_what_cannot_be_compared():
     block = {**CARD["published"][0], "comparable": False, "note": "other reference"}
     rows = judge({"table1": table([0.1, 0.1])}, card(published=[block]))
     assert (rows["a_mae"].verdict, rows["a_mae"].reason) == ("not comparable", "other reference")
+    block = {**CARD["published"][0], "reference": "dft"}
+    row = judge({"table1": table([0.1, 0.1])}, card(published=[block]))["a_mae"]
+    assert row.verdict == "not comparable"
+    assert row.reason == "the paper's reference is dft, ours exact"
+    same = {**block, "reference": "exact"}
+    row = judge({"table1": table([0.1, 0.1])}, card(published=[same]))["a_mae"]
+    assert row.verdict == "reproduced"
     small = card(comparable=False, note="smoke tier")
     row = judge({"table1": table([0.1, 0.1])}, small)["a_mae"]
     assert row.verdict == "not comparable"
@@ -189,21 +197,21 @@ def test_tables_and_files(tmp_path):
     path = tmp_path / "verdicts.json"
     path.write_text(json.dumps(verdicts.to_json(rows)), encoding="utf-8")
     assert verdicts.read_verdicts(path) == rows
-    text = verdicts.format_table(rows, 120)
+    text = show.format_table(rows, 120)
     assert max(map(len, text.splitlines())) <= 120
     assert "0.11 ± 0.014 (2)" in text
     assert "3 rows: 1 reproduced, 2 not run" in text
     assert "| table1 | a_mae | 0.1 Ha | 0.11 ± 0.014 (2) | 0.2 | reproduced |" in (
-        verdicts.format_markdown(rows)
+        show.format_markdown(rows)
     )
-    page = verdicts.format_html(rows)
+    page = show.format_html(rows)
     assert page.count("<tr") == 4
     assert "A is best" in page
 
 
 def test_a_remark_on_the_whole_run_is_printed_once():
     noted = card(note="quick tier: small")
-    text = verdicts.format_table(verdicts.judge(noted, {"table1": table([0.1, 0.1])}, {}), 140)
+    text = show.format_table(verdicts.judge(noted, {"table1": table([0.1, 0.1])}, {}), 140)
     assert text.startswith("paper1 (quick tier: small)\n")
     assert text.count("quick tier") == 1
     assert "fig1 has not been run" in text
@@ -220,15 +228,28 @@ def test_damaged_files(tmp_path):
         verdicts.read_metrics(tmp_path, ["table1", "fig1"])
 
 
-def test_the_made_up_run_gives_a_row_for_every_number_and_claim(made_up_run):
-    paper = made_up_run.card
-    names = ("table1", "fig3", "cutoff_scan", "depth_scan", "convergence")
-    metrics = {name: made_up_run.table(name)[1] for name in names}
-    rows = verdicts.judge(paper, metrics, made_up_run.tests)
-    judged = {(row.artefact, row.quantity) for row in rows if row.verdict != "not run"}
-    wanted = {(block.artefact, name) for block in paper.published for name in block.values}
-    wanted |= {(claim.artefacts[0], name) for name, claim in paper.claims.items()}
-    assert wanted <= judged, wanted - judged
-    numbers = [row for row in rows if row.artefact == "table1" and row.unit != "claim"]
-    assert len(numbers) == 36
-    assert all(row.n_seeds == 3 and row.baseline is not None for row in numbers)
+def test_what_a_claim_says_of_the_trivial_predictors():
+    def lowest(metrics):
+        value = metrics["table1"]["value"].mean()
+        return ClaimResult(bool(value < 0.2), f"{value:g}", "", 1.0 - value / 0.2)
+
+    rows = verdicts.claims_table(
+        card(), {"table1": table([0.1, 0.1], baseline=0.3)}, {"a_best": lowest}
+    )
+    assert rows.to_dict("records") == [
+        {
+            "claim": "a_best",
+            "holds": True,
+            "margin": pytest.approx(0.5),
+            "measured": "0.1",
+            "reason": "",
+            "trivial_holds": False,
+            "trivial_measured": "0.3",
+        }
+    ]
+    # no baseline, no trivial predictor; no artefact, no row
+    (row,) = verdicts.claims_table(card(), {"table1": table([0.1])}, {"a_best": lowest}).to_dict(
+        "records"
+    )
+    assert row["trivial_holds"] is None
+    assert verdicts.claims_table(card(), {}, {"a_best": lowest}).empty

@@ -2,25 +2,22 @@
 
 import json
 
-import pytest
-from kang2024 import tables as paper
-from kang2024_run import REPOSITORY, make_run, perfect, short_sighted
+from kang2024_run import kang_run, perfect, short_sighted
+from made_up_run import ROOT
 
-from gnnip.config.cards import resolve
+from gnnip.config.resolve import resolve
 from gnnip.verdicts.judge import NOT_RUN, read_verdicts
 from gnnip.verdicts.record import record
 
-
-@pytest.fixture
-def card():
-    return resolve("kang2024", "paper", folder=REPOSITORY / "papers")
+CARD = resolve("kang2024", "paper", folder=ROOT / "papers")
+CLAIMS = "kang2024.claims"
 
 
-def files_of(folder, inputs, artefacts):
+def files_of(folder, rule, artefacts):
     """The files that the workflow hands over after a run of some artefacts."""
-    found = []
+    run, found = kang_run(folder / "run", rule), []
     for name in artefacts:
-        tidy, metrics = getattr(paper, name)(inputs)
+        tidy, metrics = run.table(name)
         for suffix, text in (
             (".csv", tidy.to_csv(index=False)),
             (".metrics.csv", metrics.to_csv(index=False)),
@@ -35,14 +32,14 @@ def files_of(folder, inputs, artefacts):
     return found
 
 
-def test_artefacts_join_and_all_is_judged_again(card, tmp_path):
+def test_artefacts_join_and_all_is_judged_again(tmp_path):
     target = tmp_path / "recorded"
     for number, (rule, names) in enumerate(
         ((perfect, ["fig1b"]), (short_sighted, ["fig1c"]), (perfect, ["fig1c"]))
     ):
         folder = tmp_path / str(number)
         folder.mkdir()
-        record(files_of(folder, make_run(folder, rule), names), target, card, names)
+        record(files_of(folder, rule, names), target, CARD, CLAIMS, names)
         verdicts = {v.quantity: v.verdict for v in read_verdicts(target / "verdicts.json")}
         assert verdicts["interpolates"] == "reproduced"
         # the last run of an artefact is the one that counts
@@ -54,11 +51,10 @@ def test_artefacts_join_and_all_is_judged_again(card, tmp_path):
     assert "provenance.json" not in present
 
 
-def test_a_whole_run_replaces_everything(card, tmp_path):
+def test_a_whole_run_replaces_everything(tmp_path):
     target = tmp_path / "recorded"
     target.mkdir()
     (target / "fig1e.csv").write_text("old", encoding="utf-8")
-    files = files_of(tmp_path, make_run(tmp_path / "run", perfect), ["fig1b"])
-    record(files, target, card, None)
+    record(files_of(tmp_path, perfect, ["fig1b"]), target, CARD, CLAIMS, None)
     assert not (target / "fig1e.csv").exists()
     assert json.loads((target / "provenance.json").read_text()) == {"of": ["fig1b"]}

@@ -59,7 +59,7 @@ def _compile(compiler: str, target: Path, openmp: list[str]) -> None:
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """Return the compiled kernels, or None (with one warning) where they cannot be had.
+    """Return the compiled kernels, or None, after one warning, where there is no compiler.
 
     ``GNNIP_KERNELS=off`` chooses the dense form on purpose; ``CXX`` names another compiler than
     g++.

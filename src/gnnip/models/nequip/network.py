@@ -11,20 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from gnnip.graphs import Adjacency, GraphBatch
+from gnnip.models.blocks.activations import SILU_GAIN, TANH_GAIN
+from gnnip.models.blocks.harmonics import spherical_harmonics
+from gnnip.models.blocks.radial import BesselBasis, RadialNetwork, polynomial_cutoff, xplor_cutoff
 from gnnip.models.contract import TargetStatistics
-from gnnip.models.hyperparameters import require
+from gnnip.models.hyperparameters import (
+    require,
+    require_at_least,
+    require_cutoff,
+    require_denominator,
+    require_widths,
+)
 from gnnip.models.nequip import convolution
 from gnnip.models.nequip.convolution import Pairs, Tables
 from gnnip.models.nequip.coupling import Coupling, Irrep, dimension, edge_irreps, layer_irreps
-from gnnip.models.nequip.radial import (
-    SILU_GAIN,
-    TANH_GAIN,
-    BesselBasis,
-    PolynomialCutoff,
-    RadialNetwork,
-    XplorCutoff,
-    spherical_harmonics,
-)
 from gnnip.models.species import SpeciesPotential, require_species
 
 
@@ -72,47 +72,39 @@ class NequIPHyperparameters:
     train_shift_scale: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be, by name."""
+        """Raise ConfigError, by name, for a value out of range."""
         require_species(self.species, "nequip")
-        for key in ("layers", "channels", "n_radial", "cutoff_power"):
-            require(
-                getattr(self, key) >= 1,
-                f"NequIP: {key} is {getattr(self, key)}, it must be at least 1.",
-            )
-        require(
-            all(w >= 1 for w in self.radial_hidden),
-            "NequIP: every width of radial_hidden must be positive.",
+        require_at_least(
+            1,
+            "nequip",
+            layers=self.layers,
+            channels=self.channels,
+            n_radial=self.n_radial,
+            cutoff_power=self.cutoff_power,
         )
-        require(
-            len(self.radial_hidden) >= 1, "NequIP: radial_hidden is empty, give at least one width."
-        )
-        require(
-            math.isfinite(self.cutoff) and self.cutoff > 0,
-            f"NequIP: cutoff is {self.cutoff} Angstrom, it must be positive.",
-        )
+        require_widths("nequip", radial_hidden=self.radial_hidden)
+        require_cutoff("nequip", self.cutoff)
+        require_denominator("nequip", self.denominator)
         for key in ("lmax", "lmax_edge", "lmax_node"):
             value = getattr(self, key)
             require(
                 value is None or 0 <= value <= 6,
-                f"NequIP: {key} is {value}, a degree from 0 to 6 is expected.",
+                f"The potential 'nequip': {key} is {value}, but it must be a degree from 0 to 6.",
             )
-        require(
-            self.denominator is None or self.denominator > 0,
-            f"NequIP: denominator is {self.denominator}, it must be positive.",
-        )
         require(
             self.cutoff_function == "polynomial"
             or (self.cutoff_onset is not None and 0 <= self.cutoff_onset < self.cutoff),
-            f"NequIP: cutoff_onset is {self.cutoff_onset}, the xplor function needs one below the "
-            f"cutoff {self.cutoff}.",
+            f"The potential 'nequip': cutoff_onset is {self.cutoff_onset}, but the xplor "
+            f"function needs one below the cutoff {self.cutoff}.",
         )
         require(
             self.reference_energies is None or len(self.reference_energies) == len(self.species),
-            "NequIP: reference_energies must list one energy for each of the species.",
+            "The potential 'nequip': reference_energies must list one energy for each of the "
+            "species.",
         )
         require(
             self.reference_energies is None or self.shift is None,
-            "NequIP: give either shift or reference_energies, not both.",
+            "The potential 'nequip': give either shift or reference_energies, not both.",
         )
 
 
@@ -227,7 +219,6 @@ class NequIP(SpeciesPotential):
     smooth through the cutoff.
     """
 
-    architecture = "nequip"
     Hyperparameters = NequIPHyperparameters
 
     def __init__(self, hyperparameters: NequIPHyperparameters) -> None:
@@ -239,12 +230,6 @@ class NequIP(SpeciesPotential):
         lmax_node = o.lmax if o.lmax_node is None else o.lmax_node
         self.lmax_edge = lmax_edge
         self.basis = BesselBasis(o.cutoff, o.n_radial, o.trainable_radial)
-        self.envelope: nn.Module
-        if o.cutoff_function == "polynomial":
-            self.envelope = PolynomialCutoff(o.cutoff, o.cutoff_power)
-        else:
-            assert o.cutoff_onset is not None
-            self.envelope = XplorCutoff(o.cutoff, o.cutoff_onset)
         irreps = layer_irreps(o.layers, lmax_edge, lmax_node, o.parity)
         self.irreps = irreps
         self.embedding = nn.Parameter(torch.randn(len(o.species), o.channels))
@@ -261,16 +246,18 @@ class NequIP(SpeciesPotential):
         self._constant("scale", scale, o.train_shift_scale)
         self._constant("denominators", denominators, o.train_denominator)
 
+    def envelope(self, distance: Tensor) -> Tensor:
+        """Return the cutoff function of distances (E,)."""
+        o = self.hyperparameters
+        if o.cutoff_function == "polynomial":
+            return polynomial_cutoff(distance, o.cutoff, o.cutoff_power)
+        return xplor_cutoff(distance, o.cutoff, o.cutoff_onset)
+
     def _constant(self, name: str, values: tuple[float, ...], trainable: bool) -> None:
         if trainable:
             self.register_parameter(name, nn.Parameter(torch.tensor(values)))
         else:
             self.register_buffer(name, torch.tensor(values))
-
-    @property
-    def cutoff(self) -> float:
-        """Radius of the graph, Angstrom."""
-        return self.hyperparameters.cutoff
 
     @torch.no_grad()
     def calibrate(self, statistics: TargetStatistics) -> None:
@@ -293,7 +280,7 @@ class NequIP(SpeciesPotential):
 
     @property
     def eager_reason(self) -> str | None:
-        """Its kernels, where they can be used, are faster than what a compiler makes."""
+        """Its own kernels, where there are any, are faster than what a compiler makes."""
         layers = [layer for layer in self.layers if isinstance(layer, Layer)]
         if all(convolution.available(layer.tables, self.embedding) for layer in layers):
             return "the kernels of NequIP are faster on a CPU"

@@ -38,7 +38,7 @@ def load_sevennet_state(model: NequIP, state: Mapping[str, Tensor]) -> NequIP:
         if len(values) != wanted:
             raise CheckpointError(
                 f"The SevenNet weights '{name}' hold {len(values)} numbers, "
-                f"these settings imply {wanted}."
+                f"but these settings need {wanted}."
             )
         start = 0
         for target in targets:
@@ -54,7 +54,7 @@ def load_sevennet_state(model: NequIP, state: Mapping[str, Tensor]) -> NequIP:
     ]
     if weights:
         raise CheckpointError(
-            f"The SevenNet weights '{weights[0]}' have no place in these settings."
+            f"The SevenNet weights '{weights[0]}' belong to none of the layers of these settings."
         )
     return model
 

@@ -1,0 +1,85 @@
+"""Dynamics of several potentials: who failed, when and of what, and how structures compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gnnip.artefacts import kinds
+from gnnip.artefacts.inputs import Inputs
+from gnnip.artefacts.measured import Measured, measured
+from gnnip.artefacts.tables import Result, metric_row, metric_table
+
+#: records of `gnnip.measurements.dynamics_comparison` that each view is made of
+RECORDS = {
+    "energy": ("run", "series", "autopsy", "frame"),
+    "collapse": ("run", "autopsy", "closest", "frame"),
+    "survival": ("run", "survival", "autopsy"),
+    "structure": ("rdf", "adf", "vdos", "rdf_error", "adf_error", "vdos_error"),
+}
+
+
+def dynamics(inputs: Inputs, options: kinds.Dynamics) -> Result:
+    """Return what a view shows of the artefact's measurements.
+
+    Tidy: the records of the view of `compare_dynamics`, potentials named by arm, with a column
+    material where there are several measurements. Metrics: see `gnnip.artefacts.kinds.Dynamics`.
+    """
+    parts, rows = [], []
+    for one in measured(inputs, options.materials):
+        tidy = one.table[one.table["record"].isin(RECORDS[options.view])]
+        if options.view == "energy":
+            others = (tidy["record"] == "series") & (tidy["name"] != "potential_energy_ev")
+            tidy = tidy[~others]
+        parts.append(tidy)
+        rows += (_structure if options.view == "structure" else _stability)(inputs, one)
+    return pd.concat(parts, ignore_index=True), metric_table(rows)
+
+
+def _stability(inputs: Inputs, one: Measured) -> list[dict[str, Any]]:
+    """Return rows about replicas of each arm: their number, how many failed, when, by which pair,
+    and for how long the others ran."""
+    rows = []
+    for arm, part in one.of_arms(one.table):
+        for name, unit, value in _facts(part):
+            quantity = f"{one.prefix(arm)}_{name}"
+            rows.append(metric_row(inputs, quantity, unit, value, variant=one.variants[arm]))
+    return rows
+
+
+def _facts(part: pd.DataFrame) -> Iterator[tuple[str, str, float]]:
+    """Yield name, unit and value of what is told of the replicas of one arm."""
+    run = part[part["record"] == "run"].pivot_table(
+        index="replica", columns="name", values="value", aggfunc="first"
+    )
+    failed, lives = run["failed"] > 0, run["simulated_fs"]
+    yield "replicas", "", float(len(run))
+    yield "failed", "", float(failed.sum())
+    yield "shortest_run", "fs", float(lives.min())
+    yield "longest_run", "fs", float(lives.max())
+    if failed.any():
+        yield "first_failure", "fs", float(lives[failed].min())
+        yield "median_failure", "fs", float(lives[failed].median())
+    autopsy = part[part["record"] == "autopsy"]
+    pairs = autopsy.loc[autopsy["name"] == "pair_ratio", "text"].value_counts(normalize=True)
+    for pair, share in pairs.items():
+        yield f"failed_by_{str(pair).replace('-', '')}", "", float(share)
+
+
+def _structure(inputs: Inputs, one: Measured) -> list[dict[str, Any]]:
+    """Return the errors of distributions of each arm (%), beside the reference's noise floor."""
+    errors = one.table[one.table["record"].str.endswith("_error")]
+    errors = errors[errors["record"].isin(RECORDS["structure"])]
+    floor = errors[errors["potential"] == "noise_floor"].set_index(["record", "name"])["value"]
+    rows = []
+    for arm, part in one.of_arms(errors):
+        for record, name, value in zip(part["record"], part["name"], part["value"], strict=True):
+            which = "" if name == "total" else "_" + name.replace("-", "")
+            quantity = f"{one.prefix(arm)}_{record.removesuffix('_error')}{which}_error"
+            baseline = float(floor.get((record, name), np.nan))
+            about: dict[str, Any] = {"baseline": baseline, "variant": one.variants[arm]}
+            rows.append(metric_row(inputs, quantity, "%", value, **about))
+    return rows

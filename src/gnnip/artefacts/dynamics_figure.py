@@ -1,0 +1,231 @@
+"""Figures about the dynamics of several potentials, one for each view, and their conservation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gnnip.artefacts import dynamics_panels as panels
+from gnnip.artefacts import kinds, style
+from gnnip.artefacts.looks import REFERENCE, Look, legend, look_of
+from gnnip.artefacts.structure_picture import draw_frame, last_frame
+
+Info = Mapping[str, Any]
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@style.styled
+def dynamics(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
+    """Draw the view of the dynamics that the options name."""
+    view = {"energy": energy, "collapse": collapse, "survival": survival, "structure": structure}
+    return view[options.view](tidy, info, options)
+
+
+def energy(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
+    """Potential energy against time: of one arm beside a structure at its end, or of several."""
+    look = _look(tidy, info, options)
+    arms = [arm for arm in _moved(tidy, look) if arm in (options.show or look.labels)]
+    if len(options.show) == 1:
+        fig = style.figure(style.DOUBLE, 70.0)
+        ax = style.place(fig, 22.0, 16.0, 84.0, 42.0)
+        _energies(ax, tidy, arms, look)
+        style.panel(ax, "a", "every replica")
+        found, failed = last_frame(tidy, options.show[0], failed=False), False
+        if found is None:
+            found, failed = last_frame(tidy, options.show[0], failed=True), True
+        if found is not None:
+            picture = style.place(fig, 112.0, 10.0, 54.0, 48.0)
+            draw_frame(picture, *found)
+            style.panel(picture, "b", "first bad frame" if failed else "at the end")
+    else:
+        lines = max(1, (len(arms) + 1) // 2)
+        fig = style.figure(style.DOUBLE, 14.0 + 54.0 * lines)
+        for k, arm in enumerate(arms):
+            bottom = 16.0 + 54.0 * (lines - 1 - k // 2)
+            ax = style.place(fig, 22.0 + 84.0 * (k % 2), bottom, 60.0, 38.0)
+            _energies(ax, tidy, [arm], look)
+            style.panel(ax, LETTERS[k], look.labels[arm])
+    legend(fig, look, arms)
+    told = _told(tidy, arms, look)
+    style.footer(fig, info, tidy, f"crosses: failures; replicas that failed: {told}")
+    return fig
+
+
+def collapse(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
+    """A first bad frame, and the closest pair of every failure."""
+    look = _look(tidy, info, options)
+    arms = _moved(tidy, look)
+    arm = options.show[0] if options.show else arms[0]
+    label = look.labels[arm]
+    fig = style.figure(style.DOUBLE, 82.0)
+    failed, lasting = (last_frame(tidy, arm, failed=kind) for kind in (True, False))
+    picture = style.place(fig, 6.0, 12.0, 62.0, 51.0)
+    if failed is not None:
+        draw_frame(picture, *failed)
+        style.panel(picture, "a", f"{label}, first bad frame")
+    elif lasting is not None:
+        draw_frame(picture, *lasting)
+        style.panel(picture, "a", f"{label}, at the end: no replica failed")
+    else:
+        picture.axis("off")
+        known = "failed" if arm in arms else "was run"
+        picture.text(0.5, 0.5, f"no replica of the {label} {known}", ha="center", va="center")
+        style.panel(picture, "a", label)
+    ax = style.place(fig, 88.0, 19.0, 78.0, 44.0)
+    panels.autopsy(ax, tidy, look)
+    style.panel(ax, "b", "closest pair of each failure")
+    legend(fig, look, arms)
+    style.footer(fig, info, tidy, f"replicas that failed: {_told(tidy, arms, look)}")
+    return fig
+
+
+def survival(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
+    """The share of replicas alive, and what the failures were."""
+    look, parts = _look(tidy, info, options), _materials(tidy, options)
+    height = 18.0 + 56.0 * len(parts)
+    fig = style.figure(style.DOUBLE, height)
+    for row, (start, part) in enumerate(parts):
+        bottom = height - 14.0 - 56.0 * (row + 1) + 17.0
+        left = style.place(fig, 16.0, bottom, 64.0, 34.0)
+        panels.survival(left, part[part["potential"] != REFERENCE], look)
+        style.panel(left, LETTERS[2 * row], f"{start}survival")
+        right = style.place(fig, 98.0, bottom, 66.0, 34.0)
+        panels.autopsy(right, part, look)
+        style.panel(right, LETTERS[2 * row + 1], f"{start}failures")
+    legend(fig, look, _moved(tidy, look))
+    style.footer(fig, info, tidy, "bands: 95 % of the share of replicas alive")
+    return fig
+
+
+def structure(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
+    """Distances, angles and vibrations of all arms beside the reference's."""
+    look, parts = _look(tidy, info, options), _materials(tidy, options)
+    height = 18.0 + 74.0 * len(parts)
+    fig = style.figure(style.DOUBLE, height)
+    for row, (start, part) in enumerate(parts):
+        bottom = height - 14.0 - 74.0 * (row + 1) + 17.0
+        axes = [style.place(fig, x, bottom, 38.0, 50.0) for x in (16.0, 73.0, 129.0)]
+        pair, triplet = _shown(part, "rdf"), _shown(part, "adf")
+        panels.distribution(axes[0], part, look, pair)
+        axes[0].set(xlabel=f"distance {pair.replace('-', '–')} (Å)", ylabel="$g(r)$")
+        if triplet:
+            panels.angles(axes[1], part, look, triplet)
+        else:
+            axes[1].axis("off")
+        panels.spectrum(axes[2], part, look)
+        shown = (("rdf", pair), ("adf", triplet), ("vdos", "total"))
+        for ax, (record, name) in zip(axes, shown, strict=True):
+            _write_errors(ax, part, look, record, name)
+        titles = ("distances", "angles", "vibrations")
+        for letter, ax, title in zip(LETTERS[3 * row :], axes, titles, strict=False):
+            style.panel(ax, letter, f"{start}{title}")
+    legend(fig, look, look.present(tidy))
+    note = "per cent: distance from the reference's distribution"
+    if "vdos" not in set(tidy.loc[tidy["potential"] == REFERENCE, "record"]):
+        note += "; the reference was not moved and has no vibrations"
+    style.footer(fig, info, tidy, note)
+    return fig
+
+
+@style.styled
+def conservation(tidy: pd.DataFrame, info: Info, options: kinds.Conservation) -> Figure:
+    """Energy fluctuation at constant energy against the time step, a panel for each measurement."""
+    look, parts = _look(tidy, info, options), _materials(tidy, options)
+    lines = (len(parts) + 1) // 2
+    fig = style.figure(style.DOUBLE, 14.0 + 64.0 * lines)
+    for k, (start, part) in enumerate(parts):
+        bottom = 16.0 + 64.0 * (lines - 1 - k // 2)
+        ax = style.place(fig, 20.0 + 80.0 * (k % 2), bottom, 62.0, 48.0)
+        panels.energy_order(ax, part, look)
+        style.panel(ax, LETTERS[k], start.removesuffix(": "))
+    legend(fig, look, look.present(tidy))
+    style.footer(fig, info, tidy, "dashed: the square of the time step; numbers: fitted order")
+    return fig
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _look(tidy: pd.DataFrame, info: Info, options: kinds.OfArms) -> Look:
+    return look_of(info, options.materials, set(tidy["potential"]))
+
+
+def _moved(tidy: pd.DataFrame, look: Look) -> list[str]:
+    """Return the arms of a table, without the reference."""
+    return [name for name in look.present(tidy) if name != REFERENCE]
+
+
+def _materials(tidy: pd.DataFrame, options: kinds.OfArms) -> list[tuple[str, pd.DataFrame]]:
+    """Return the rows of each material, in the card's order, and what titles about them begin
+    with; nothing where there is one only."""
+    if "material" not in tidy:
+        return [("", tidy)]
+    known = list(dict.fromkeys(tidy["material"]))
+    ordered = [m for m in options.materials if m in known] or known
+    return [(f"{options.materials.get(m, m)}: ", tidy[tidy["material"] == m]) for m in ordered]
+
+
+def _energies(ax: Axes, tidy: pd.DataFrame, arms: Sequence[str], look: Look) -> None:
+    """Draw the potential energy per atom of every replica from its start; a cross ends it."""
+    series = tidy[(tidy["record"] == "series") & (tidy["name"] == "potential_energy_ev")]
+    levels, ends = [], []
+    if not arms:
+        ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", va="center")
+    for arm in arms:
+        colour, failed = look.colours[arm], panels.failed(tidy, arm)
+        for replica, time, energy in panels.from_the_start(tidy, arm, "potential_energy_ev"):
+            ax.plot(time, energy, color=colour, lw=0.7, alpha=0.85)
+            if failed[replica] > 0:
+                ends.append((time[-1], energy[-1], colour))
+            levels += list(energy[: max(1, int(0.9 * len(energy)))])
+    low, high = np.nanquantile(levels, (0.002, 0.995)) if levels else (0.0, 1.0)
+    room = max(0.25 * (high - low), 0.5)
+    low, high = low - room, high + room
+    ax.set_ylim(low, high)
+    # a collapse ends far away: its cross stands at the edge
+    for time, last, colour in ends:
+        ax.plot(
+            time,
+            np.clip(last, low, high),
+            "x",
+            color=colour,
+            ms=5,
+            mew=1.2,
+            clip_on=False,
+            zorder=4,
+        )
+    ax.set_xlim(0.0, float(series["x"].max()) / 1000.0 or None)
+    ax.set(xlabel="time (ps)", ylabel="potential energy\n(meV/atom, from the start)")
+
+
+def _shown(part: pd.DataFrame, record: str) -> str:
+    """Return the first distribution of unlike elements, of any where there is none; empty where
+    none was measured."""
+    known = list(dict.fromkeys(part.loc[part["record"] == record, "name"]))
+    unlike = [name for name in known if len(set(name.split("-"))) > 1]
+    return str([*unlike, *known, ""][0])
+
+
+def _write_errors(ax: Axes, part: pd.DataFrame, look: Look, record: str, name: str) -> None:
+    """Write the errors of one distribution above its curves."""
+    lines = panels.errors_text(part, look, name, record)
+    top = part.loc[(part["record"] == record) & (part["name"] == name), "value"].max()
+    if np.isfinite(top) and top > 0:
+        # a line of words is 3.1 of the 50 mm
+        ax.set_ylim(0.0, 1.08 * top / (1.0 - 0.065 * len(lines)))
+    panels.write_lines(ax, lines)
+
+
+def _told(tidy: pd.DataFrame, arms: Sequence[str], look: Look) -> str:
+    """Return how many replicas of each arm failed, in words; of many arms those that did."""
+    counts = {arm: panels.failures(tidy, arm) for arm in arms}
+    named = {arm: pair for arm, pair in counts.items() if pair[0] or len(arms) <= 2}
+    words = [f"{look.labels[arm]} {k} of {n}" for arm, (k, n) in named.items()]
+    if len(named) < len(counts):
+        words.append("no other" if named else "none")
+    return ", ".join(words) or "none was run"

@@ -1,0 +1,285 @@
+"""Errors of trained potentials in energies and forces, beside those of trivial predictors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gnnip.artefacts import arms, kinds
+from gnnip.artefacts.inputs import Inputs
+from gnnip.artefacts.tables import Result, metric_row, metric_table
+from gnnip.datasets.arrays import FrameArrays
+from gnnip.measurements import metrics as measure
+from gnnip.measurements.sources import read_csv
+
+#: measure in the metrics -> its name in tidy tables and summaries, and its unit
+MEASURES = {
+    "energy_rmse": ("energy_rmse_mev_per_atom", "meV/atom"),
+    "energy_mae": ("energy_mae_mev_per_atom", "meV/atom"),
+    "energy_r2": ("energy_r2", ""),
+    "force_rmse": ("force_rmse_ev_per_a", "eV/A"),
+    "force_r2": ("force_r2", ""),
+    "share_beyond_cutoff": ("share_beyond_cutoff", ""),
+    "parameters": ("n_parameters", ""),
+}
+#: what every potential is measured by
+SCORED = ("energy_rmse", "energy_mae", "energy_r2", "force_rmse", "force_r2")
+#: what a summary does not say of the training frames, whose predictions are not kept
+UNKNOWN_OF_TRAIN = ("energy_mae",)
+SUBSETS = ("train", "validation", "test")
+
+
+def errors(inputs: Inputs, options: kinds.Errors) -> Result:
+    """Return the errors of the artefact's training groups, of trivial predictors, and published.
+
+    Tidy: the columns of `potential_errors`, with material and arm where the card tells materials
+    apart and split with `by_split`; published numbers have the name of the metric's group in the
+    column arm or group. Metrics: see `gnnip.artefacts.kinds.Errors`.
+    """
+    parts, rows = [], []
+    for group, name in arms.names(inputs.groups(), options.materials).items():
+        table = potential_errors(inputs, group, options.ensemble, train=options.train)
+        if options.by_split and "split" not in table:
+            table["split"] = str(inputs.group(group)["split"]["scheme"])
+        if options.materials:
+            for place, column in enumerate(("material", "arm")):
+                table.insert(1 + place, column, arms.divide(group, options.materials)[place])
+        parts.append(table)
+        for prefix, variant, part in _cells(inputs, group, name, table, options.by_split):
+            rows += error_metrics(
+                inputs,
+                prefix,
+                part,
+                baseline="ensemble_mean" if options.ensemble else "composition",
+                variant=variant,
+            )
+    parts.append(published_errors(inputs, "arm" if options.materials else "group"))
+    return pd.concat(parts, ignore_index=True), metric_table(rows)
+
+
+def _cells(
+    inputs: Inputs, group: str, name: str, table: pd.DataFrame, by_split: bool
+) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield beginning of the names of metrics, variant and rows of each cell of a group."""
+    own = str(inputs.group(group)["variant"])
+    keys = list(inputs.group(group)["cells"][0]["keys"])
+    both = by_split and table["split"].nunique() > 1
+    for values, part in table.groupby(keys) if keys else [((), table)]:
+        cell = dict(zip(keys, values, strict=True))
+        by_trajectory = both and cell.get("split") == "trajectory"
+        if by_split:
+            cell.pop("split", None)
+        prefix = "_".join([name, *(f"{key}_{value}" for key, value in cell.items())])
+        yield prefix, "by_trajectory" if by_trajectory else own, part
+
+
+def score_rows(
+    inputs: Inputs,
+    prefix: str,
+    measures: Iterable[str],
+    scores: Mapping[str, float],
+    seed: int,
+    baselines: Mapping[str, float] | None = None,
+    variant: str = "as_described",
+) -> list[dict[str, Any]]:
+    """Return rows of metrics named {prefix}_{measure} from scores by the names of `MEASURES`."""
+    rows = []
+    for short in measures:
+        column, unit = MEASURES[short]
+        baseline = np.nan if baselines is None else baselines[column]
+        about: dict[str, Any] = {"seed": seed, "baseline": baseline, "variant": variant}
+        rows.append(metric_row(inputs, f"{prefix}_{short}", unit, scores[column], **about))
+    return rows
+
+
+def errors_of(summary: Mapping[str, float] | pd.Series, subset: str) -> dict[str, float]:
+    """Return the errors of a training's summary on one subset, by the names of `MEASURES`."""
+    names = ("energy_rmse_mev_per_atom", "force_rmse_ev_per_a")
+    known = {name: summary[f"{subset}_{name}"] for name in names}
+    return {name: float(value) for name, value in known.items() if value is not None}
+
+
+def potential_errors(
+    inputs: Inputs, group: str, ensemble: Sequence[str] = (), *, train: bool = False
+) -> pd.DataFrame:
+    """Return errors of a training group on every subset, with those of trivial predictors.
+
+    Columns: source, group, the keys of the group's matrix, subset, seed, n_frames, n_parameters,
+    energy_rmse_mev_per_atom, energy_mae_mev_per_atom, energy_r2, and where forces are known
+    force_rmse_ev_per_a and force_r2. Energies are total energies divided by the number of atoms.
+
+    Sources: `ours`; `composition`, the least-squares fit of the training energies on the
+    composition; with `ensemble` (columns of the data set) also `ensemble_mean`, the mean energy per
+    atom of the training frames of the same ensemble. Both predict zero forces.
+
+    With `train` also the training frames. A training keeps no predictions of them: the errors of
+    `ours` are those of its summary, which has no mean absolute error per atom (NaN).
+    """
+    entry = inputs.group(group)
+    arrays = inputs.arrays(entry["dataset"])
+    rows = []
+    for keys, seed, folder in inputs.cells(group):
+        summary = inputs.summary(folder)
+        learned = arrays.subset(inputs.training_frames(group, keys, seed))
+        term = str(keys.get("target", entry["target"]))
+        for subset, frames, part in _subsets(arrays, learned, folder, train):
+            for source, scores in _sources(frames, part, learned, term, ensemble, summary).items():
+                known = summary["n_parameters"] if source == "ours" else np.nan
+                about = {"source": source, "group": group, **keys, "subset": subset, "seed": seed}
+                counts = {"n_frames": frames.n_frames, "n_parameters": known}
+                rows.append(about | counts | scores)
+    return pd.DataFrame(rows)
+
+
+def _subsets(
+    arrays: FrameArrays, learned: FrameArrays, folder: Path, train: bool
+) -> Iterator[tuple[str, FrameArrays, pd.DataFrame | None]]:
+    """Yield subset, frames and predictions; None of the training frames."""
+    if train:
+        yield "train", learned, None
+    for subset, part in read_csv(folder / "predictions.csv").groupby("subset", sort=False):
+        yield str(subset), arrays.subset(part["frame"].to_numpy()), part
+
+
+def _sources(
+    frames: FrameArrays,
+    part: pd.DataFrame | None,
+    learned: FrameArrays,
+    term: str,
+    ensemble: Sequence[str],
+    summary: Mapping[str, float],
+) -> dict[str, dict[str, float]]:
+    """Return the errors of every source on one subset."""
+    weight = frames.n_atoms / frames.n_atoms.sum()
+    force: np.ndarray | None = None
+    if part is None:
+        energy = frames.energy(term)
+        size = _force_sizes(frames, term) if frames.forces else None
+    else:
+        energy = part["energy_reference_ev"].to_numpy()
+        size = _column(part, "force_rms_reference_ev_per_a")
+        force = _column(part, "force_rmse_ev_per_a")
+    true = energy * 1000.0 / frames.n_atoms
+    trivial = {"composition": _of_composition(learned, frames, term)}
+    if ensemble:
+        trivial["ensemble_mean"] = _of_ensemble(learned, frames, term, ensemble)
+    found = {name: _measured(true, e, size, size, weight) for name, e in trivial.items()}
+    if part is None:
+        ours = _summarised(errors_of(summary, "train"), true, size, weight)
+    else:
+        predicted = part["energy_predicted_ev"].to_numpy() * 1000.0 / frames.n_atoms
+        ours = _measured(true, predicted, size, force, weight)
+    return {"ours": ours} | found
+
+
+def _column(table: pd.DataFrame, name: str) -> np.ndarray | None:
+    return table[name].to_numpy() if name in table else None
+
+
+def _measured(
+    true: np.ndarray,
+    energy: np.ndarray,
+    size: np.ndarray | None,
+    force: np.ndarray | None,
+    weight: np.ndarray,
+) -> dict[str, float]:
+    """Return the errors of energies (meV/atom) and of forces, whose size and error (eV/Angstrom)
+    are root mean squares over a frame that weighs as many atoms as it has."""
+    rmse = None if force is None else float(np.sqrt((weight * np.square(force)).sum()))
+    return {
+        "energy_rmse_mev_per_atom": measure.rmse(true, energy),
+        "energy_mae_mev_per_atom": measure.mae(true, energy),
+        "energy_r2": measure.r2(true, energy),
+        **_of_forces(rmse, size, weight),
+    }
+
+
+def _summarised(
+    known: Mapping[str, float], true: np.ndarray, size: np.ndarray | None, weight: np.ndarray
+) -> dict[str, float]:
+    """Return `_measured` of a potential of which only the root mean square errors are known."""
+    energy, spread = known["energy_rmse_mev_per_atom"], float(np.var(true))
+    return {
+        "energy_rmse_mev_per_atom": energy,
+        "energy_mae_mev_per_atom": np.nan,
+        "energy_r2": 1.0 - energy**2 / spread if spread > 0 else np.nan,
+        **_of_forces(known.get("force_rmse_ev_per_a"), size, weight),
+    }
+
+
+def _of_forces(rmse: float | None, size: np.ndarray | None, weight: np.ndarray) -> dict[str, float]:
+    """Return the errors of forces, none where they are not known."""
+    if rmse is None or size is None:
+        return {}
+    rms = float(np.sqrt((weight * np.square(size)).sum()))
+    return {"force_rmse_ev_per_a": rmse, "force_r2": 1.0 - (rmse / rms) ** 2}
+
+
+def _force_sizes(frames: FrameArrays, term: str) -> np.ndarray:
+    """Return the root mean square of the force components of each frame, eV/Angstrom."""
+    squares = np.square(frames.force(term)).mean(axis=1)
+    return np.asarray(np.sqrt(np.add.reduceat(squares, frames.offsets[:-1]) / frames.n_atoms))
+
+
+def error_metrics(
+    inputs: Inputs,
+    prefix: str,
+    table: pd.DataFrame,
+    *,
+    baseline: str = "composition",
+    variant: str = "as_described",
+) -> list[dict[str, Any]]:
+    """Return rows of metrics {prefix}_{subset}_{measure} from a table of `potential_errors`, of the
+    measures that it knows."""
+    rows = []
+    known = [short for short in SCORED if MEASURES[short][0] in table]
+    for (subset, seed), part in table.groupby(["subset", "seed"], sort=False):
+        sources = part.set_index("source")
+        ours, trivial = (
+            {MEASURES[short][0]: float(sources[MEASURES[short][0]][source]) for short in known}
+            for source in ("ours", baseline)
+        )
+        measures = [s for s in known if subset != "train" or s not in UNKNOWN_OF_TRAIN]
+        name = f"{prefix}_{subset}"
+        rows += score_rows(inputs, name, measures, ours, int(str(seed)), trivial, variant)
+    return rows
+
+
+def _of_composition(train: FrameArrays, frames: FrameArrays, term: str) -> np.ndarray:
+    """Return the energies (meV/atom) that the composition alone predicts."""
+    from gnnip.models.composition import composition_energies, fit_composition
+
+    fit = fit_composition(train.energy(term), train.numbers, train.offsets)
+    energies = composition_energies(fit, frames.numbers, frames.offsets)
+    return np.asarray(energies * 1000.0 / frames.n_atoms)
+
+
+def _of_ensemble(
+    train: FrameArrays, frames: FrameArrays, term: str, columns: Sequence[str]
+) -> np.ndarray:
+    """Return the mean energy (meV/atom) of the training frames of each frame's ensemble; of all
+    training frames where it has none."""
+    known = pd.DataFrame({c: train.column(c) for c in columns})
+    known["energy"] = train.energy(term) * 1000.0 / train.n_atoms
+    means = known.groupby(list(columns))["energy"].mean().rename("mean").reset_index()
+    wanted = pd.DataFrame({c: frames.column(c) for c in columns})
+    found = wanted.merge(means, on=list(columns), how="left")["mean"]
+    return np.asarray(found.fillna(known["energy"].mean()))
+
+
+def published_errors(inputs: Inputs, who: str) -> pd.DataFrame:
+    """Return the artefact's published numbers as rows of its tidy table, with the source
+    `published`: quantities named {who}_{subset}_{measure} of `MEASURES`."""
+    rows = []
+    pattern = re.compile(f"(.+)_({'|'.join(SUBSETS)})_({'|'.join(SCORED)})")
+    for quantity, value in inputs.published().items():
+        if found := pattern.fullmatch(quantity):
+            name, subset, short = found.groups()
+            about = {"source": "published", who: name, "subset": subset}
+            rows.append(about | {MEASURES[short][0]: value})
+    return pd.DataFrame(rows)

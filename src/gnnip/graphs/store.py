@@ -1,0 +1,340 @@
+"""A whole data set of graphs on a device.
+
+A `GraphStore` holds every structure of a data set as flat tensors with offsets; `batch` cuts any
+choice of them out by index arithmetic, without a Python loop over structures and without waiting
+for a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from gnnip.errors import DataError, StructureError
+from gnnip.graphs.adjacency import Adjacency
+from gnnip.graphs.batch import LARGEST_NUMBER, GraphBatch
+from gnnip.graphs.neighbours import neighbour_list
+
+
+class GraphStore:
+    """All structures of a data set as graphs on one device.
+
+    Build with `from_flat` or `from_structures`; cut with `batch`.
+    """
+
+    def __init__(
+        self,
+        tensors: dict[str, Tensor],
+        atom_counts: NDArray[np.int64],
+        edge_counts: NDArray[np.int64],
+        cutoff: float,
+    ) -> None:
+        """Take flat tensors and the atoms and edges of each structure; see `from_flat`."""
+        self._tensors = tensors
+        self._atom_counts = torch.as_tensor(atom_counts)
+        self._edge_counts = torch.as_tensor(edge_counts)
+        self.cutoff = cutoff
+        device = self.device
+        self._starts = torch.stack(
+            [
+                torch.as_tensor(np.concatenate([[0], np.cumsum(counts)[:-1]]), device=device)
+                for counts in (atom_counts, edge_counts)
+            ]
+        )
+        self._counts = torch.as_tensor(np.stack([atom_counts, edge_counts]), device=device)
+
+    def __len__(self) -> int:
+        """Return the number of structures."""
+        return len(self._atom_counts)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self._tensors["positions"].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the geometry."""
+        return self._tensors["positions"].dtype
+
+    @property
+    def mean_neighbours(self) -> float:
+        """Edges per atom over the whole store."""
+        return float(self._edge_counts.sum() / self._atom_counts.sum())
+
+    @classmethod
+    def from_structures(
+        cls,
+        structures: Sequence[dict[str, Any]],
+        cutoff: float,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> GraphStore:
+        """Build from dictionaries: `positions` (n, 3) A, `numbers` (n,), perhaps `cell`, `pbc`."""
+        if not structures:
+            raise DataError("No structures were given; at least one is needed.")
+        counts = [len(s["numbers"]) for s in structures]
+        for k, s in enumerate(structures):
+            shape = np.shape(s["positions"])
+            if shape != (counts[k], 3):
+                raise StructureError(
+                    f"{_which(k, len(structures))}: {counts[k]} atomic numbers need positions of "
+                    f"shape ({counts[k]}, 3), not {shape}."
+                )
+        cells = pbc = None
+        if any(np.any(s.get("pbc", False)) for s in structures):
+            pbc = np.stack([np.broadcast_to(s.get("pbc", False), (3,)) for s in structures])
+            cells = np.stack([np.asarray(s.get("cell", np.zeros((3, 3)))) for s in structures])
+        return cls.from_flat(
+            np.concatenate(
+                [np.asarray(s["positions"], dtype=np.float64).reshape(-1, 3) for s in structures]
+            ),
+            np.concatenate([np.asarray(s["numbers"], dtype=np.int64) for s in structures]),
+            np.concatenate([[0], np.cumsum(counts)]),
+            cutoff,
+            cells=cells,
+            pbc=pbc,
+            device=device,
+            dtype=dtype,
+        )
+
+    @classmethod
+    def from_flat(
+        cls,
+        positions: ArrayLike,
+        numbers: ArrayLike,
+        offsets: ArrayLike,
+        cutoff: float,
+        *,
+        cells: ArrayLike | None = None,
+        pbc: ArrayLike | None = None,
+        energies: ArrayLike | None = None,
+        forces: ArrayLike | None = None,
+        stresses: ArrayLike | None = None,
+        frames: ArrayLike | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> GraphStore:
+        """Build from flat arrays.
+
+        Parameters
+        ----------
+        positions (n, 3) A, numbers (n,), offsets (g+1,): atoms of structure k are
+            offsets[k]:offsets[k+1].
+        cutoff : Angstrom.
+        cells (g, 3, 3) A, pbc (g, 3): periodic structures only.
+        energies (g,) eV, forces (n, 3) eV/A, stresses (g, 3, 3) eV/A^3: labels, optional.
+        frames : (g,) numbers of the structures in their data set; 0..g-1 when absent.
+        progress : called with (structures done, structures in all).
+
+        Raises StructureError, naming the structure, for what `neighbour_list` refuses and for
+        atomic numbers outside 1..118.
+        """
+        points = np.asarray(positions, dtype=np.float64)
+        bounds = np.asarray(offsets, dtype=np.int64)
+        names = np.arange(len(bounds) - 1) if frames is None else np.asarray(frames)
+        _refuse_unknown_elements(np.asarray(numbers), bounds, names)
+        graphs = _find_edges(points, bounds, cutoff, cells, pbc, names, progress)
+        edge_counts = np.array([g.edge_index.shape[1] for g in graphs], dtype=np.int64)
+        edge_index = np.concatenate([g.edge_index for g in graphs], axis=1)
+        targets = edge_index[1] + np.repeat(bounds[:-1], edge_counts)
+        arrays = {
+            "positions": points,
+            "atomic_numbers": numbers,
+            "degree": np.bincount(targets, minlength=len(points)),
+            "source": edge_index[0],
+            "reverse": np.concatenate([g.reverse for g in graphs]),
+            "lengths": np.concatenate([g.lengths for g in graphs]),
+            "frame": names,
+        }
+        if pbc is not None:
+            arrays["edge_shift"] = np.concatenate([g.shift for g in graphs])
+            arrays["cell"] = cells
+        arrays |= {"energy": energies, "forces": forces, "stress": stresses}
+        tensors = _tensors(arrays, dtype, device)
+        return cls(tensors, np.diff(bounds), edge_counts, float(cutoff))
+
+    def with_labels(
+        self,
+        energies: ArrayLike,
+        forces: ArrayLike | None = None,
+        stresses: ArrayLike | None = None,
+    ) -> GraphStore:
+        """Return a store of the same graphs (shared memory) with other labels: energies (g,) eV,
+        forces (n, 3) eV/A, stresses (g, 3, 3) eV/A^3.
+        """
+        labels = {"energy": energies, "forces": forces, "stress": stresses}
+        tensors = {k: v for k, v in self._tensors.items() if k not in labels}
+        tensors |= _tensors(labels, self.dtype, self.device)
+        return GraphStore(
+            tensors, self._atom_counts.numpy(), self._edge_counts.numpy(), self.cutoff
+        )
+
+    def n_atoms(self, indices: Tensor) -> int:
+        """Return the number of atoms of the structures `indices`, without touching the device."""
+        return int(self._atom_counts[indices.cpu()].sum())
+
+    @property
+    def species(self) -> list[int]:
+        """Atomic numbers that occur, ascending."""
+        found: list[int] = self._tensors["atomic_numbers"].unique().tolist()
+        return found
+
+    def batch(self, indices: Tensor) -> GraphBatch:
+        """Return the structures `indices` (g,) as one batch, in that order.
+
+        Indices on the CPU keep a GPU from being waited for.
+        """
+        chosen = indices.to(torch.int64).cpu()
+        n_atoms = int(self._atom_counts[chosen].sum())
+        n_edges = int(self._edge_counts[chosen].sum())
+        n_graphs = len(chosen)
+        device = self.device
+        here = chosen.to(device, non_blocking=True)
+        starts, counts = self._starts[:, here], self._counts[:, here]
+        ends = counts.cumsum(1)
+        begins = ends - counts
+
+        segment = torch.repeat_interleave(counts[0], output_size=n_atoms)
+        atoms = torch.arange(n_atoms, device=device)
+        atoms += (starts[0] - begins[0]).index_select(0, segment)
+        edge_segment = torch.repeat_interleave(counts[1], output_size=n_edges)
+        edges = torch.arange(n_edges, device=device)
+        edges += (starts[1] - begins[1]).index_select(0, edge_segment)
+
+        take = self._tensors
+        degree = take["degree"].index_select(0, atoms)
+        target = torch.repeat_interleave(degree, output_size=n_edges)
+        source = take["source"].index_select(0, edges)
+        source += begins[0].index_select(0, edge_segment)
+        reverse = take["reverse"].index_select(0, edges)
+        reverse += begins[1].index_select(0, edge_segment)
+        zero = counts.new_zeros(1)
+        edge_offsets = torch.cat([zero, degree.cumsum(0)])
+
+        def optional(name: str, index: Tensor) -> Tensor | None:
+            return take[name].index_select(0, index) if name in take else None
+
+        return GraphBatch(
+            positions=take["positions"].index_select(0, atoms),
+            atomic_numbers=take["atomic_numbers"].index_select(0, atoms),
+            edge_index=torch.stack([source, target]),
+            batch=segment,
+            n_graphs=n_graphs,
+            offsets=torch.cat([zero, ends[0]]),
+            adjacency=Adjacency(
+                source, target, edge_offsets, reverse, edge_offsets, symmetric=True
+            ),
+            edge_shift=optional("edge_shift", edges),
+            cell=optional("cell", here),
+            lengths=take["lengths"].index_select(0, edges),
+            energy=optional("energy", here),
+            forces=optional("forces", atoms),
+            stress=optional("stress", here),
+            frame=take["frame"].index_select(0, here),
+            cutoff=self.cutoff,
+        )
+
+    def batches(self, indices: Tensor, size: int) -> Iterator[GraphBatch]:
+        """Yield the structures `indices` in batches of at most `size`."""
+        for start in range(0, len(indices), size):
+            yield self.batch(indices[start : start + size])
+
+
+#: precision of the values of a store that is not that of the geometry
+_DTYPES = dict.fromkeys(("atomic_numbers", "degree", "source", "reverse", "frame"), torch.int64) | {
+    "energy": torch.float64
+}
+
+
+def _tensors(
+    arrays: Mapping[str, ArrayLike | None], dtype: torch.dtype, device: str | torch.device
+) -> dict[str, Tensor]:
+    """Return the arrays that are there as tensors, in the precision that each has in a store."""
+    return {
+        name: torch.as_tensor(np.asarray(value), dtype=_DTYPES.get(name, dtype), device=device)
+        for name, value in arrays.items()
+        if value is not None
+    }
+
+
+class _Edges(NamedTuple):
+    """The edges of one structure; shifts (E, 3) are zeros in an open structure."""
+
+    edge_index: NDArray[np.int64]
+    shift: NDArray[np.float64]
+    reverse: NDArray[np.int64]
+    lengths: NDArray[np.float64]
+
+
+def _find_edges(
+    points: NDArray[np.float64],
+    bounds: NDArray[np.int64],
+    cutoff: float,
+    cells: ArrayLike | None,
+    pbc: ArrayLike | None,
+    names: NDArray[Any],
+    progress: Callable[[int, int], None] | None,
+) -> list[_Edges]:
+    """Return the edges of each structure; StructureError names the structure at fault."""
+    found = []
+    n_graphs = len(bounds) - 1
+    for k in range(n_graphs):
+        part = points[bounds[k] : bounds[k + 1]]
+        cell, flags = (None if values is None else np.asarray(values)[k] for values in (cells, pbc))
+        try:
+            index, shift = neighbour_list(part, cutoff, cell, flags)
+        except StructureError as error:
+            if n_graphs == 1:
+                raise
+            raise StructureError(f"{_which(names[k], n_graphs)}: {error}") from error
+        vectors = part[index[0]] - part[index[1]]
+        if shift is None:
+            shift = np.zeros_like(vectors)
+        else:
+            vectors += shift
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        found.append(_Edges(index, shift, reverse_edges(index, shift), lengths))
+        if progress is not None:
+            progress(k + 1, n_graphs)
+    return found
+
+
+def _refuse_unknown_elements(
+    numbers: NDArray[np.int64], bounds: NDArray[np.int64], names: NDArray[Any]
+) -> None:
+    strange = (numbers < 1) | (numbers > LARGEST_NUMBER)
+    if strange.any():
+        atom = int(strange.argmax())
+        owner = int(np.searchsorted(bounds, atom, side="right") - 1)
+        raise StructureError(
+            f"{_which(names[owner], len(names))}: atom {atom - bounds[owner]} has the atomic "
+            f"number {numbers[atom]}, but those of the elements go from 1 to {LARGEST_NUMBER}."
+        )
+
+
+def _which(name: int, n_graphs: int) -> str:
+    return "The structure" if n_graphs == 1 else f"Structure {name}"
+
+
+def reverse_edges(
+    edge_index: NDArray[np.int64], edge_shift: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return for each edge j -> i the number of its reverse i -> j (same image), (E,)."""
+    source, target = edge_index
+    # the reverse edge carries exactly the negative shift, so the two orders pair up
+    x, y, z = edge_shift.T
+    here, there = (
+        np.lexsort((z, y, x, source, target)),
+        np.lexsort((-z, -y, -x, target, source)),
+    )
+    reverse = np.empty(len(source), dtype=np.int64)
+    reverse[here] = there
+    return reverse

@@ -1,0 +1,129 @@
+"""What the dynamics of trained potentials and of their reference have in common, and what not.
+
+`compare_dynamics` turns the trajectories of `run_dynamics` into one tidy table.
+Columns potential, record, name, replica, x, value, text. By record:
+
+run : one number per replica; `name` ends in its unit, or is
+    failed (1 or 0, `text` the reason), simulated_fs (until the failure or the end).
+autopsy : of each replica that failed, x the time (fs). kind (`text`: collapse, explosion,
+    melting, non-finite or refused; value: the time in fs); of the pair closest in units of
+    covalent radii, whose elements are the `text`, pair_distance_a, pair_ratio (over the sum of
+    the radii) and pair_share (over the shortest distance of such a pair in frames of the data
+    set); environment_distance, of the last good frame from those frames' environments, as
+    `gnnip.md.EnvironmentLibrary` measures it, for the atom of the pair that is further away,
+    whose element is the `text`; frames (`text`: the file with the last good and the first bad
+    frame, from the folder of the step's dynamics).
+frame : atoms of a structure of a replica (see `Comparison.snapshots`), `name` the element, x
+    the atom, `text` its place (Angstrom), wrapped into the cell, in whose middle lies the
+    closest pair of a failure.
+closest : shortest distance (Angstrom) of each pair of elements in the first bad frame, and of
+    the potential "dataset", where any replica failed, in frames of the data set.
+survival : share of replicas alive at time x (fs), with `survival_low` and `survival_high`.
+series : time series, x in fs.
+rdf : g(r) of the elements in `name`, x in Angstrom; for open systems the probability density of
+    the distance, 1/Angstrom.  rdf_error : percent, as `gnnip.md.rdf_errors` defines it.
+adf : probability density of the angle at the middle of the three elements in `name`, 1/degree,
+    x in degrees.  adf_error : percent, as `gnnip.md.adf_errors` defines it.
+profile : atoms of the element in `name` per Angstrom at the distance x (Angstrom) from the
+    centre of mass; open systems only.  profile_error : percent of the atoms that lie elsewhere.
+vdos : vibrational density of states, 1/THz, x in THz.  vdos_error : percent, as
+    `gnnip.md.vdos_error` defines it.
+relabel : what the reference says of frames along the trajectory, x in fs: force_rmse_ev_per_a
+    and energy_error_ev of the potential, and the observables asked for; NaN and the reason
+    where it says nothing.
+relabel_error : size of the difference between the mean observable on the paths and on the
+    reference's, in the observable's unit.
+speed : seconds_per_step of one replica, measured in turn in one process on one core:
+    `alone` and, for models, `batched` with all replicas; `text` is the processor.
+
+The potential "noise_floor" has the errors of the reference's own halves. The reference may have
+been moved for another time, by another step and from other starts than the potentials: spectra
+are then of pieces as long as the shortest run, everything else is averaged as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from gnnip.datasets.arrays import load_arrays
+from gnnip.md import read_facts, read_trajectory
+from gnnip.measurements.dynamics.autopsy import autopsies, snapshots
+from gnnip.measurements.dynamics.motion import COLUMNS, REFERENCE, Motion, motion_of_reference
+from gnnip.measurements.dynamics.options import Comparison
+from gnnip.measurements.dynamics.relabel import observable_errors, relabelled
+from gnnip.measurements.dynamics.replicas import single_runs
+from gnnip.measurements.dynamics.rows import Row
+from gnnip.measurements.dynamics.spectra import spectra
+from gnnip.measurements.dynamics.speed import time_steps
+from gnnip.measurements.dynamics.structure import structure
+from gnnip.measurements.kinds import Dynamics
+from gnnip.measurements.sources import Sources
+from gnnip.measurements.timing import in_one_thread
+
+
+def compare(sources: Sources, options: Dynamics) -> pd.DataFrame:
+    """Compare the dynamics of a card's potentials: the kind `dynamics`."""
+    (dataset,) = sources.datasets.values()
+    return compare_dynamics(
+        dataset,
+        sources.trajectories,
+        motion=options.motion,
+        models={training.name: training.model for training in sources.trainings},
+        reference=options.reference,
+        reference_motion=options.reference_motion,
+        comparison=options.comparison,
+    )
+
+
+def compare_dynamics(
+    dataset: str | os.PathLike[str],
+    trajectories: Mapping[str, str | os.PathLike[str]],
+    *,
+    motion: Mapping[str, Any],
+    models: Mapping[str, str | os.PathLike[str]],
+    reference: str | None = None,
+    reference_motion: Mapping[str, Any] | None = None,
+    comparison: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Return the tidy table described above of what the replicas of all potentials did.
+
+    Parameters
+    ----------
+    trajectories : files of `run_dynamics` by the name of the potential; the reference's, if it was
+        run, has the name "reference". Without it the frames of the data set that the starts were
+        selected from stand in for it.
+    models : the trained potentials by the same names, to be timed and relabelled.
+    reference : the text that `gnnip.reference.make_calculator` understands; without it frames are
+        not relabelled.
+    reference_motion : what the reference's motion has of its own. What its file says of itself, as
+        that of an archive does, comes first.
+    comparison : fields of `Comparison`.
+    """
+    moved, wanted = Motion.read(motion), Comparison.read(comparison or {})
+    arrays = load_arrays(dataset)
+    runs = {name: read_trajectory(path) for name, path in trajectories.items()}
+    own = Motion.read(motion_of_reference(motion, reference_motion))
+    if REFERENCE in runs:
+        own = Motion.read(read_facts(trajectories[REFERENCE]).get("motion", asdict(own)))
+    rows: list[Row] = []
+    for name, replicas in runs.items():
+        rows += single_runs(name, replicas, own if name == REFERENCE else moved, wanted)
+    rows += autopsies(runs, trajectories, arrays, wanted)
+    if wanted.snapshots:
+        for name, replicas in runs.items():
+            rows += snapshots(name, replicas)
+    rows += structure(runs, arrays, own, wanted)
+    rows += spectra(runs, own, wanted)
+    if reference is not None and wanted.relabel:
+        for name, replicas in runs.items():
+            rows += relabelled(name, replicas, models.get(name), reference, wanted)
+        rows += observable_errors(rows, own, wanted)
+    if wanted.timed_steps:
+        timed = reference if wanted.time_reference else None
+        rows += in_one_thread(time_steps, dataset, dict(models), timed, moved, own, wanted)
+    return pd.DataFrame(rows, columns=list(COLUMNS))

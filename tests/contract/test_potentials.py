@@ -1,0 +1,212 @@
+"""Every potential of the library under the contract, in the variants that the cards use."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from gnnip.errors import DataError
+from gnnip.graphs import GraphBatch
+from gnnip.models import build, evaluate, names
+from gnnip.testing import PotentialContract, variants
+
+SPECIES = (1, 8)
+
+
+def pair(cutoff, species=SPECIES):
+    return {"model": "pair", "hyperparameters": {"species": list(species), "cutoff": cutoff}}
+
+
+class TestConstant(PotentialContract):
+    architecture = "constant"
+    tells_apart = False
+
+
+class TestComposition(PotentialContract):
+    architecture = "composition"
+
+
+class TestPair(PotentialContract):
+    architecture = "pair"
+    hyperparameters = {"species": SPECIES, "cutoff": 4.0}
+
+
+class TestPairNetwork(PotentialContract):
+    architecture = "pair_network"
+    hyperparameters = {"species": SPECIES, "hidden": (8, 8)}
+    options = variants(corrected={}, as_described={"envelope": False})
+
+
+class TestTripletNetwork(PotentialContract):
+    architecture = "triplet_network"
+    hyperparameters = {"species": SPECIES, "hidden": (8, 8)}
+    options = variants(
+        corrected={},
+        as_described={"envelope": False, "networks": "ends", "hidden": (8,)},
+        by_centre={"networks": "centre"},
+    )
+
+
+class TestGraphNetwork(PotentialContract):
+    architecture = "graph_network"
+    hyperparameters = {
+        "species": SPECIES,
+        "channels": 8,
+        "hidden": (8,),
+        "cutoff": 5.0,
+        "rounds": 2,
+    }
+    options = variants(corrected={}, as_described={"envelope": False})
+
+
+class TestNequIP(PotentialContract):
+    architecture = "nequip"
+    hyperparameters = {
+        "species": SPECIES,
+        "cutoff": 4.0,
+        "channels": 4,
+        "layers": 2,
+        "radial_hidden": (8,),
+        "denominator": 8.0,
+    }
+    options = variants(
+        parity={"lmax": 2, "layers": 3},
+        even_only={"lmax": 2, "parity": False, "self_connection": "linear"},
+        xplor={"lmax": 1, "cutoff_function": "xplor", "cutoff_onset": 3.0},
+    )
+
+
+class TestClusterNetwork(PotentialContract):
+    """Six layers, raw and invariant features."""
+
+    architecture = "spektral"
+    hyperparameters = {
+        "layer": "gcs",
+        "features": "invariant",
+        "channels": 8,
+        "dense_units": 16,
+        "activation": "tanh",
+        "n_radial": 4,
+    }
+    options = variants(
+        # from a width of 16 on, the sum over neighbours has derivatives of its own
+        crystal_wide={"layer": "crystal", "input_width": 16},
+        **{
+            f"{layer}_{features}": {"layer": layer, "features": features}
+            for layer, features in itertools.product(
+                ("crystal", "gat", "gcs", "ecc", "agnn", "general"), ("raw", "invariant")
+            )
+        },
+    )
+
+
+class TestTorchGeometric(PotentialContract):
+    architecture = "torch_geometric"
+    hyperparameters = {
+        "species": SPECIES,
+        "cutoff": 4.0,
+        "options": {"hidden_channels": 8, "num_filters": 8, "num_interactions": 2},
+    }
+    visnet = {"hidden_channels": 8, "num_heads": 2, "num_layers": 2, "num_rbf": 8}
+    options = variants(
+        schnet={},
+        visnet={"network": "ViSNet", "options": visnet},
+        visnet_vertex={"network": "ViSNet", "options": visnet | {"vertex": True, "lmax": 2}},
+    )
+
+
+class TestZBL(PotentialContract):
+    """The default ends at the sums of the covalent radii, of which each has its own pairs."""
+
+    architecture = "zbl"
+    hyperparameters = {"species": SPECIES}
+    length_scale = 0.8  # bonds of 0.77 Angstrom
+    options = variants(within_bonds={}, long={"cutoff": 3.0})
+
+
+class TestCoulomb(PotentialContract):
+    architecture = "coulomb"
+    hyperparameters = {"species": SPECIES, "charges": (0.4, -0.8)}
+    open_only = "it sums over all pairs"
+    not_compiled = "no two batches"  # of graphs without edges have sizes that tell them apart
+
+    def test_periodic_structures_are_refused(self, double_model):
+        assert "supercell" in double_model.violates
+        with pytest.raises(DataError, match="periodic"):
+            evaluate(double_model, self.batch(double_model, self.periodic_structures()))
+
+    def test_smooth_through_the_cutoff(self, double_model):
+        """No edge is used: a graph with edges gives the same energy."""
+        structures = self.open_structures()
+        full = GraphBatch.from_structures(structures, 5.0, dtype=torch.float64)
+        assert full.edge_index.shape[1] > 0
+        expected = self.values(double_model, structures)["energy"]
+        assert torch.equal(double_model(full)["energy"], expected)
+
+    def test_it_is_the_exact_sum(self, double_model):
+        from gnnip.reference.coulomb import energy_and_forces
+
+        structures = self.open_structures()
+        found = self.values(double_model, structures)
+        charges = [np.where(s["numbers"] == 1, *double_model.charges.tolist()) for s in structures]
+        exact = [
+            energy_and_forces(s["positions"], q) for s, q in zip(structures, charges, strict=True)
+        ]
+        assert np.allclose(found["energy"], [e for e, _ in exact], rtol=1e-12)
+        assert np.allclose(found["forces"], np.concatenate([f for _, f in exact]), atol=1e-11)
+
+
+class TestSum(PotentialContract):
+    """Terms of three cutoffs, one of them frozen, one of them itself a sum; and with a network."""
+
+    architecture = "sum"
+    inner = {"terms": [pair(2.5) | {"frozen": True}, pair(4.0, (8, 1))]}
+    hyperparameters = {
+        "terms": [
+            {"model": "composition"},
+            {"model": "sum", "hyperparameters": inner},
+            pair(3.5),
+        ]
+    }
+    network = {"layer": "gcs", "features": "invariant", "activation": "tanh", "channels": 8}
+    options = variants(
+        of_pairs={},
+        with_network={"terms": [pair(2.5), {"model": "spektral", "hyperparameters": network}]},
+    )
+
+    def test_every_cutoff_is_smooth(self):
+        """A probe atom leaves the sphere of each term without a jump."""
+        water = self.open_structures()[1]
+        model = self.make_model(self.hyperparameters).double()
+        outer = water["positions"][water["positions"][:, 0].argmax()]
+        for cutoff in (2.5, 3.5, 4.0):
+            probes = [
+                {
+                    "positions": np.vstack(
+                        [water["positions"], np.add(outer, [cutoff + side * 1e-7, 0.0, 0.0])]
+                    ),
+                    "numbers": np.append(water["numbers"], 8),
+                }
+                for side in (-1, 1)
+            ]
+            one, two = self.values(model, probes)["energy"]
+            assert abs(one - two) < 1e-6
+
+
+def test_every_registered_potential_is_under_contract():
+    tested = {cls.architecture for cls in PotentialContract.__subclasses__()}
+    assert tested >= set(names())
+
+
+@pytest.mark.parametrize("name", ["pair_network", "triplet_network", "graph_network"])
+def test_smoothness_is_the_difference_of_two_variants(name):
+    for envelope in (True, False):
+        model = build(name, species=(6, 14), envelope=envelope)
+        assert ("smoothness" in model.violates) != envelope
+
+
+@pytest.mark.parametrize("features", ["raw", "invariant"])
+def test_rotation_is_the_difference_of_two_variants(features):
+    model = build("spektral", features=features)
+    assert ("rotation" in model.violates) == (features == "raw")

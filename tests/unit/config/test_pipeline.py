@@ -1,0 +1,174 @@
+"""What the rules are told: files, entries and hashes that follow from config and cards."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from gnnip.config.pipeline import TRAINED, Pipeline
+from gnnip.config.schema import Config
+from gnnip.errors import ConfigError
+from gnnip.strict import validate
+
+ANION = {"tier": "smoke", "card": "gijon2023"}
+GAT = {"group": "table1", "cell": "layer-gat_target-electronic", "seed": "0"}
+
+
+def asked(**wildcards) -> SimpleNamespace:
+    return SimpleNamespace(**(ANION | wildcards))
+
+
+@pytest.fixture(scope="module")
+def make(root):
+    """Return a pipeline of a config; the project's folder is the current one, as for snakemake."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+
+        def pipeline(**values) -> Pipeline:
+            return Pipeline(validate(Config, {"tier": "smoke"} | values, "config.yaml"))
+
+        yield pipeline
+
+
+@pytest.fixture(scope="module")
+def pipeline(make) -> Pipeline:
+    return make()
+
+
+def test_files_of_data_sets(pipeline, make):
+    assert pipeline.dataset_made(asked(dataset="sic")) == ["results/smoke/generated/sic.h5"]
+    assert pipeline.dataset_archive(asked(dataset="sic")) == []
+    assert len(pipeline.trajectories(asked(dataset="sic"))) == 3
+    quick = asked(dataset="sic", tier="quick")
+    assert pipeline.dataset_archive(quick) == ["data/sic.h5"]
+    assert pipeline.dataset_made(quick) == []
+    assert "point_charges" in pipeline.datasets(drawn=True).split("|")
+    assert "sic" in pipeline.datasets(drawn=False).split("|")
+    folder = {"path": "tests/unit/config", "format": "extxyz", "pattern": "*.py"}
+    own = make(sources={"sic": folder})
+    assert own.dataset_made(asked(dataset="sic")) == ["results/smoke/imported/sic.h5"]
+    files = own.frames_to_import(asked(dataset="sic"))
+    assert any(name.endswith("test_pipeline.py") for name in files)
+    assert own.import_source(asked(dataset="sic"))["content"]
+    with pytest.raises(ConfigError, match="No selected card uses the data set 'nothing'"):
+        pipeline.dataset(asked(dataset="nothing"))
+
+
+def test_files_of_trainings(pipeline):
+    folder = "results/smoke/gijon2023/trainings/table1/layer-gat_target-electronic/seed-0"
+    files = pipeline.training_files(asked())
+    assert [name for name in files if name.startswith(folder)] == [f"{folder}/{n}" for n in TRAINED]
+    assert f"{folder}/summary.json" in pipeline.summaries(asked())
+    entry = pipeline.training_entry(asked(**GAT))
+    assert (entry["folder"], entry["data"]) == ("", "results/smoke/datasets/water_anion.h5")
+    assert "device" not in entry["settings"]
+    with pytest.raises(ConfigError, match="has no training table1/nothing at tier smoke"):
+        pipeline.training_entry(asked(**GAT | {"cell": "nothing"}))
+
+
+def test_a_training_waits_for_what_it_starts_from(pipeline):
+    triplets = asked(card="rajak2021", group="sic_nn3", cell="all", seed="0")
+    before = "results/smoke/rajak2021/trainings/sic_nn2/all/seed-0"
+    assert pipeline.training_initial(triplets) == [
+        f"{before}/model.safetensors",
+        f"{before}/model.json",
+    ]
+    assert pipeline.training_initial(asked(**GAT)) == []
+
+
+def test_measurements(pipeline):
+    audit = asked(measurement="force_audit")
+    models = pipeline.measured_models(audit)
+    assert {name.rsplit("/", 1)[1] for name in models} == {
+        "model.safetensors",
+        "model.json",
+        "predictions.csv",
+    }
+    assert pipeline.measured_datasets(audit) == ["results/smoke/datasets/water_anion.h5"]
+    described = pipeline.measurement(audit)
+    assert described["kind"] == "force_audit"
+    assert described["options"]["term"] == "electronic"
+    assert described["options"]["max_frames"] is None  # the kind's default is stated too
+    assert {t["dataset"] for t in described["trainings"]} == {"water_anion"}
+    assert pipeline.moved_trajectories(audit) == []
+    assert pipeline.measurement_threads(8)(audit) == 1
+    assert pipeline.measurement_gpu(1)(audit) == 1
+    timing = asked(measurement="timing")
+    assert pipeline.measurement_threads(8)(timing) == 8
+    assert pipeline.measurement_gpu(1)(timing) == 0
+    # only the cells that the card names
+    cells = {t["cell"] for t in pipeline.measurement(timing)["trainings"]}
+    assert cells == {"layer-gat_target-atomic", "layer-gat_target-electronic"}
+
+
+def test_every_potential_of_a_dynamics_is_a_job(pipeline):
+    dynamics = asked(measurement="dynamics")
+    place = "results/smoke/gijon2023/dynamics/dynamics"
+    assert pipeline.moved_trajectories(dynamics) == [
+        f"{place}/forces/all/seed-0/trajectory.h5",
+        f"{place}/forces_pair/all/seed-0/trajectory.h5",
+        f"{place}/reference/trajectory.h5",
+    ]
+    assert "comparison" not in pipeline.reference_options(dynamics)
+    archived = asked(card="rajak2021", tier="quick", measurement="dynamics_sic")
+    assert pipeline.reference_archive(archived) == ["data/sic_md.h5"]
+    assert len(pipeline.reference_code(archived)) == 16
+    assert pipeline.reference_code(archived) != pipeline.reference_code(dynamics)
+
+
+def test_an_artefact_knows_no_more_of_the_card_than_it_needs(pipeline):
+    facts = pipeline.artefact_facts(asked(artefact="table1"))
+    assert list(facts["trainings"]) == ["table1"]
+    assert facts["references"] == {"water_anion": "exact"}
+    assert {block["artefact"] for block in facts["published"]} == {"table1"}
+    cells = facts["trainings"]["table1"]["cells"]
+    assert cells[0]["keys"] == {"layer": "gat", "target": "atomic"}
+    assert cells[0]["split"]["scheme"] == "random"
+    wanted = pipeline.artefact_inputs(asked(artefact="forces"))
+    assert "results/smoke/gijon2023/measurements/force_audit.csv" in wanted
+    assert "results/smoke/datasets/water_anion.h5" in wanted
+
+
+@pytest.mark.parametrize(
+    ("card", "artefact", "reference", "line"),
+    [
+        ("gijon2023", "table1", {"water_anion": "exact"}, "exact"),
+        (
+            "kang2024",
+            "reference_data",
+            {"au_mgo": "exact", "p4": "xtb"},
+            "exact (au_mgo), xtb (p4)",
+        ),
+        ("hoedl2022", "reference_data", {"ean": "xtb", "ani": "dft"}, "xtb (ean), dft (ani)"),
+        ("rajak2021", "stability", {"sic": "xtb", "gese2": "xtb"}, "xtb"),
+    ],
+)
+def test_the_reference_is_that_of_the_data(pipeline, card, artefact, reference, line):
+    place = asked(card=card, artefact=artefact, tier="quick")
+    assert pipeline.artefact_facts(place)["references"] == reference
+    assert pipeline.figure_info(place)["reference"] == line
+
+
+def test_all_that_lasts_is_asked_for(pipeline, make):
+    files = pipeline.final_files()
+    assert len(files) == len(set(files))
+    for suffix in ("csv", "metrics.csv", "png", "svg"):
+        assert f"results/smoke/gijon2023/artefacts/table1.{suffix}" in files
+    assert "results/smoke/gijon2023/measurements/timing.csv" in files
+    assert "results/smoke/gijon2023/claims.csv" in files
+    assert "results/smoke/datasets/water_anion.verification.csv" in files
+    assert set(pipeline.training_files(asked())) <= set(files)
+    few = make(papers=["kang2024"], artefacts=["fig1a"]).final_files()
+    assert not [name for name in few if "trainings" in name or "gijon2023" in name]
+
+
+def test_code_is_hashed_by_what_runs(pipeline):
+    pair = asked(card="rajak2021", group="sic_nn2", cell="all", seed="0")
+    hashes = {pipeline.training_code(asked(**GAT)), pipeline.training_code(pair)}
+    assert len(hashes) == 2
+    assert pipeline.figure_code(asked(artefact="table1")) != pipeline.artefact_code(
+        asked(artefact="table1")
+    )
+    assert pipeline.claims_module(asked()) == "gijon2023.claims"
+    assert pipeline.claims_module(asked(card="cho2023")) is None

@@ -1,0 +1,182 @@
+import numpy as np
+import pandas as pd
+import pytest
+from figure_checks import texts
+from kang2024_run import kang_run, perfect, short_sighted
+from made_up_run import ROOT
+from paper_checks import artefacts, check_figure, check_metrics, check_published
+
+from gnnip.artefacts.inputs import Inputs
+from gnnip.artefacts.make import tabulate
+from gnnip.config.resolve import resolve
+from gnnip.errors import DataError
+from gnnip.units import COULOMB_CONSTANT
+
+CARD = resolve("kang2024", "paper", folder=ROOT / "papers")
+ARTEFACTS = artefacts(CARD)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    rules = {"perfect": perfect, "short": short_sighted}
+    return {name: kang_run(tmp_path_factory.mktemp(name), rule) for name, rule in rules.items()}
+
+
+def values(run, artefact):
+    """Mean over seeds by quantity."""
+    return run.table(artefact)[1].groupby("quantity")["value"].mean()
+
+
+@pytest.mark.parametrize("name", ARTEFACTS)
+@pytest.mark.parametrize("run", ["perfect", "short"])
+def test_artefacts(runs, run, name):
+    check_metrics(runs[run], name, "exact")
+    check_figure(runs[run], name, "exact")
+
+
+def test_published_quantities(runs):
+    check_published(runs["perfect"])
+    for artefact in ("fig1b", "fig1c"):  # are those of the law
+        for quantity, value in runs["perfect"].published(artefact).items():
+            d = float(quantity.removeprefix("force_difference_d"))
+            assert value == pytest.approx(COULOMB_CONSTANT / d**2, abs=6e-5)
+
+
+def test_the_whole_force_is_the_share_of_one(runs):
+    share = values(runs["perfect"], "fig1b")["force_difference_share_d9"]
+    assert share == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_unseen_error_is_beside_that_of_no_force(runs):
+    metrics = runs["short"].table("fig1c")[1]
+    row = metrics[metrics["quantity"] == "force_difference_rmse_unseen"].iloc[0]
+    assert row["value"] == pytest.approx(row["baseline"], rel=0.05)
+    exact = COULOMB_CONSTANT / np.arange(9.0, 13.0) ** 2
+    assert row["baseline"] == pytest.approx(np.sqrt(np.mean(exact**2)))
+
+
+def test_the_law_is_drawn_where_it_is(runs):
+    fig = runs["perfect"].draw("fig1b")
+    law = next(line for line in fig.axes[0].lines if line.get_linestyle() == ":")
+    x, y = law.get_data()
+    assert y == pytest.approx(COULOMB_CONSTANT / x**2, rel=1e-9)
+    assert any("unseen" in t.get_text() for t in texts(fig))
+
+
+def test_errors_are_those_of_the_predictions(runs):
+    tidy, metrics = runs["perfect"].table("toy_errors")
+    ours = metrics[metrics["quantity"] == "interpolation_test_energy_mae"]
+    assert ours["value"].to_numpy() == pytest.approx(10.0)
+    forces = metrics[metrics["quantity"] == "interpolation_test_force_rmse"]
+    assert forces["value"].to_numpy() == pytest.approx(0.02)
+    assert (forces["baseline"] > 0.5).all()
+    assert set(tidy["source"]) == {"ours", "composition", "published"}
+    small = values(runs["perfect"], "small_network")
+    assert small["extrapolation_test_force_rmse"] == pytest.approx(0.02)
+
+
+def test_receptive_field_tells_how_far_each_network_feels(runs):
+    assert values(runs["short"], "receptive_field")["layers_2_felt_up_to"] <= 12.0
+    tidy = runs["perfect"].table("receptive_field")[0]
+    assert sorted(tidy["layers"].unique()) == [1, 2, 3, 4, 5]
+    assert (tidy["force_reach_a"] == 10.0 * tidy["layers"]).all()
+
+
+def test_explicit_charges_chooses_cells(runs):
+    tidy = runs["short"].table("explicit_charges")[0]
+    counts = tidy.groupby("model", sort=False).size()
+    assert dict(counts) == {
+        **{"pair": 1, "one layer": 1, "message passing": 3},
+        **{"pair + learned charges": 1, "pair + given charges": 1},
+    }
+    assert tidy["share_beyond_cutoff"].abs().max() < 0.05
+
+
+def test_dilution_counts_paths(runs):
+    value, tidy = values(runs["perfect"], "dilution"), runs["perfect"].table("dilution")[0]
+    assert value["kept_0_connected"] == 0.0
+    assert value["kept_100_connected"] == 1.0
+    assert value["kept_0_share_unconnected"] == pytest.approx(0.0, abs=0.05)
+    assert tidy.loc[tidy["kept_fraction"] == 0.0, "hops"].dropna().eq(1).all()  # only d < cutoff
+
+
+def test_configurations_shown(runs):
+    tidy, metrics = runs["perfect"].table("fig1a")
+    assert set(tidy["configuration"]) == {"I", "II"}
+    one, two = (tidy[tidy["configuration"] == c] for c in ("I", "II"))
+    assert len(one) == len(two) + 1 == metrics["value"].item()
+    assert set(one["charge_e"]) - set(two["charge_e"]) == {-1.0}
+    assert set(tidy["distance_a"]) == {8.0}
+
+
+@pytest.mark.parametrize(
+    ("artefact", "kept", "said"),
+    [
+        ("fig1b", "configuration == 'I'", "lacks one of the two configurations"),
+        ("dilution", "group != 'dilution'", "does not fit the group 'dilution'"),
+    ],
+)
+def test_a_probe_of_half_a_run_is_refused(runs, tmp_path, artefact, kept, said):
+    inputs = runs["perfect"].inputs(artefact)
+    probe = pd.read_csv(inputs.root / "measurements" / "charge_probe.csv").query(kept)
+    (tmp_path / "measurements").mkdir()
+    probe.to_csv(tmp_path / "measurements" / "charge_probe.csv", index=False)
+    with pytest.raises(DataError, match=said):
+        tabulate(Inputs(tmp_path, inputs.card))
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("claim", sorted(CARD.claims))
+def test_a_perfect_potential_fulfils_the_claims(runs, claim):
+    result = runs["perfect"].claim(claim)
+    assert result.holds is True, result
+    assert result.measured
+    # without its numbers nothing is decided
+    nothing = {a: runs["perfect"].table(a)[1].iloc[:0] for a in CARD.claims[claim].artefacts}
+    result = runs["perfect"].tests[claim](nothing)
+    assert result.holds is None
+    assert result.reason
+
+
+@pytest.mark.parametrize(
+    ("claim", "holds", "said"),
+    [
+        ("interpolates", False, "off by more than a tenth at d = 5, 7, 9, 11"),
+        ("extrapolates", False, "off by more than a tenth at d = 9, 10, 11, 12"),
+        ("reasonable_model_size", False, "not all within a tenth"),
+        # no force in the full medium either: the thin one shows nothing
+        ("sparse_media_fail", None, "the full medium carries no force either"),
+    ],
+)
+def test_a_local_potential_does_not(runs, claim, holds, said):
+    result = runs["short"].claim(claim)
+    assert result.holds is holds
+    assert said in result.reason
+
+
+@pytest.mark.parametrize(
+    ("claim", "pattern", "change", "holds"),
+    [
+        ("atomic_energy_small", "energy_difference_share", lambda value: -0.8, False),
+        ("atomic_energy_small", "energy_difference_share", lambda value: 0.49, True),
+        ("atomic_energy_spread_small", "energy_difference_spread", lambda value: 0.5, False),
+        ("atomic_energy_spread_small", "energy_difference_spread", lambda value: np.nan, None),
+        ("models_agree", r"energy_difference_d", lambda value: value + 0.5, False),
+        ("models_agree", "energy_difference_spread", lambda value: np.nan, None),
+    ],
+)
+def test_one_of_two_models_decides_on_atomic_energies(runs, claim, pattern, change, holds):
+    metrics = {a: runs["perfect"].table(a)[1].copy() for a in ("fig1d", "fig1e")}
+    table = metrics["fig1d"]
+    chosen = table["quantity"].str.startswith(pattern)
+    table.loc[chosen, "value"] = change(table.loc[chosen, "value"])
+    assert runs["perfect"].tests[claim](metrics).holds is holds
+
+
+def test_a_medium_that_is_still_felt_when_thin(runs):
+    table = runs["perfect"].table("dilution")[1].copy()
+    table.loc[table["quantity"] == "kept_0_share", "value"] = 0.5
+    result = runs["perfect"].tests["sparse_media_fail"]({"dilution": table})
+    assert result.holds is False
