@@ -25,6 +25,7 @@ from gnnip.artefacts.kinds import EnergyErrors
 from gnnip.artefacts.measures import ENERGY_MEASURES, columns
 from gnnip.artefacts.tables import Result, metric_row, metric_table
 from gnnip.measurements import metrics as measure
+from gnnip.units import HARTREE
 
 #: how errors of energies are told
 HOW = EnergyErrors(unit="Ha", size="n_molecules", ensemble=("temperature_k",))
@@ -121,7 +122,7 @@ def width_matched(inputs: Inputs, **_: Any) -> Result:
     for (width, group), other in zip(groups.items(), ("matched", "own"), strict=True):
         # what was trained at both widths
         part = parts[width].merge(parts[other][cell].drop_duplicates(), on=cell)
-        variant = inputs.group(group)["variant"]
+        variant = inputs.variant(group)
         kept.append(part.assign(width=width))
         rows.append(
             score_metrics(inputs, part, HOW, "{layer}_{target}", variant, measures=("mae", "mape"))
@@ -140,18 +141,20 @@ def width_matched(inputs: Inputs, **_: Any) -> Result:
 def symmetry_audit(inputs: Inputs, **_: Any) -> Result:
     """Error of each trained network on the test set as it is, rotated, shifted and mirrored.
 
-    Tidy: the measurement: group, layer, target, seed, transformation, mae_ha, change_ha (mean
-    |E(moved) - E|). Metrics: both by layer, target and transformation.
+    Tidy: the measurement in Hartree: group, layer, target, seed, transformation, mae_ha, change_ha
+    (mean |E(moved) - E|). Metrics: both by layer, target and transformation.
     """
     tidy = inputs.measurement("symmetry_audit")
+    for short in ("mae", "change"):
+        tidy[f"{short}_ev"] /= HARTREE
+        tidy = tidy.rename(columns={f"{short}_ev": f"{short}_ha"})
     rows = []
     for r in tidy.to_dict("records"):
-        variant = "corrected" if r["group"] == "corrected" else "as_described"
-        for short in ("mae", "change"):
-            if (short, r["transformation"]) != ("change", "none"):
-                name = "{layer}_{target}_{transformation}".format_map(r) + f"_{short}"
-                about = {"seed": r["seed"], "variant": variant}
-                rows.append(metric_row(inputs, name, "Ha", r[f"{short}_ha"], **about))
+        about = {"seed": r["seed"], "variant": inputs.variant(r["group"])}
+        name = "{layer}_{target}_{transformation}".format_map(r)
+        rows.append(metric_row(inputs, f"{name}_mae", "Ha", r["mae_ha"], **about))
+        if r["transformation"] != "none":
+            rows.append(metric_row(inputs, f"{name}_change", "Ha", r["change_ha"], **about))
     return tidy, metric_table(rows)
 
 

@@ -132,7 +132,7 @@ def made_up_audit() -> pd.DataFrame:
             about = {"group": group, "layer": layer, "target": target, "seed": seed}
             for move, share in shares.items():
                 change = 1e-9 if group == "corrected" and share else share * own
-                errors = {"mae_ha": float(np.hypot(own, change)), "change_ha": change}
+                errors = {"mae_ev": HARTREE * np.hypot(own, change), "change_ev": HARTREE * change}
                 rows.append({**about, "transformation": move, **errors})
     return pd.DataFrame(rows)
 

@@ -277,9 +277,7 @@ def test_a_value_that_is_no_folder_name():
 def test_merge():
     base = {"a": {"b": 1, "c": [1, 2]}, "d": 4}
     kept = copy.deepcopy(base)
-    assert merge(base, {"a": {"c": [3], "e": 5}, "d": None}) == {
-        "a": {"b": 1, "c": [3], "e": 5}
-    }
+    assert merge(base, {"a": {"c": [3], "e": 5}, "d": None}) == {"a": {"b": 1, "c": [3], "e": 5}}
     assert base == kept
 
 
@@ -553,7 +551,10 @@ def test_schemas_are_in_sync(root):
 
 
 def test_first_line_names_the_schema(root):
-    files = {root / "config.yaml": "config", **dict.fromkeys((root / "papers").glob("*/card.yaml"), "card")}
+    files = {
+        root / "config.yaml": "config",
+        **dict.fromkeys((root / "papers").glob("*/card.yaml"), "card"),
+    }
     for path, kind in files.items():
         first = path.read_text(encoding="utf-8").splitlines()[0]
         assert first.startswith("# yaml-language-server: $schema=")

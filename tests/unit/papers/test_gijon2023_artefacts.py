@@ -2,19 +2,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from gijon2023_run import ERRORS, SEEDS
+from made_up_run import ROOT
+from paper_checks import artefacts, check_figure, check_metrics
 
-from gnnip.artefacts.tables import COLUMNS
+from gnnip.config.resolve import resolve
 from gnnip.units import HARTREE
 
+ARTEFACTS = artefacts(resolve("gijon2023", "paper", folder=ROOT / "papers"))
 
-def test_metrics_have_the_agreed_columns(made_up_run):
-    for name in made_up_run.card.artefacts:
-        table = made_up_run.table(name)[1]
-        assert tuple(table.columns) == COLUMNS
-        assert len(table), name
-        assert set(table["artefact"]) == {name}
-        assert np.isfinite(table["value"]).all(), name
-        assert set(table["reference"]) == {"exact"}
+
+@pytest.mark.parametrize("name", ARTEFACTS)
+def test_artefacts(made_up_run, name):
+    check_metrics(made_up_run, name, "exact")
+    check_figure(made_up_run, name, "exact")
 
 
 def test_every_published_quantity_is_measured_in_its_unit(made_up_run):

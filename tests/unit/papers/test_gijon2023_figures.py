@@ -3,25 +3,6 @@ from figure_checks import check, texts
 
 from gnnip.artefacts.panels import with_spread
 
-NAMES = (
-    "table1", "fig1", "fig2", "fig3", "cutoff_scan", "depth_scan", "convergence",
-    "width_matched", "splits", "symmetry_audit", "grid", "forces", "anion_md",
-)  # fmt: skip
-
-
-def test_every_artefact_of_the_card_is_drawn(made_up_run):
-    assert set(made_up_run.card.artefacts) == set(NAMES)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_figure_from_the_recorded_table_alone(made_up_run, name):
-    tidy, _ = made_up_run.table(name)
-    fig = made_up_run.draw(name)
-    check(fig, tier="paper")
-    if "seed" in tidy and tidy["seed"].notna().any():
-        seeds = int(tidy["seed"].dropna().nunique())
-        assert any(f"{seeds} seed" in t.get_text() for t in fig.texts)
-
 
 def one_seed(tidy, **choice):
     """What a small tier leaves: one seed, and only the rows with the chosen values."""
