@@ -39,17 +39,19 @@ def _agrees(
     missing = [d for d in unseen if d not in means]
     if missing or not means:
         return ClaimResult(None, "", f"the run has no structures at d = {missing} Å")
-    wrong, shares = [], []
+    wrong, shares, margins = [], [], []
     for d in unseen:
         ideal = COULOMB_CONSTANT / d**2
         shares.append(f"{means[d] / ideal:.2f} at {d:g} Å")
-        if abs(means[d] - ideal) > max(SHARE_TOLERANCE * ideal, FORCE_TOLERANCE):
-            wrong.append(d)
+        off, allowed = abs(means[d] - ideal), max(SHARE_TOLERANCE * ideal, FORCE_TOLERANCE)
+        margins.append(1.0 - off / allowed)
+        if off > allowed:
+            wrong.append(f"{d:g}")
     measured = "share of k/d^2: " + ", ".join(shares)
-    if not wrong:
-        return ClaimResult(True, measured, "all within a tenth or the paper's own force error")
-    names = ", ".join(f"{d:g}" for d in wrong)
-    return ClaimResult(False, measured, f"off by more than a tenth at d = {names} Å")
+    reason = "all within a tenth or the paper's own force error"
+    if wrong:
+        reason = f"off by more than a tenth at d = {', '.join(wrong)} Å"
+    return ClaimResult(not wrong, measured, reason, min(margins))
 
 
 def interpolates(metrics: Metrics) -> ClaimResult:
@@ -72,7 +74,8 @@ def atomic_energy_spread_small(metrics: Metrics) -> ClaimResult:
     if not shares or not np.isfinite(shares).all():
         return ClaimResult(None, "", "too few media to have a spread")
     measured = f"spread over media at most {max(shares):.2f} of k/d"
-    return ClaimResult(bool(max(shares) < SMALL_SPREAD), measured, "threshold: a tenth")
+    margin = 1.0 - max(shares) / SMALL_SPREAD
+    return ClaimResult(margin > 0.0, measured, "threshold: a tenth", margin)
 
 
 def models_agree(metrics: Metrics) -> ClaimResult:
@@ -88,7 +91,8 @@ def models_agree(metrics: Metrics) -> ClaimResult:
         return ClaimResult(None, "", "too few media to have a spread")
     worst = max(ratios, key=lambda d: ratios[d])
     measured = f"difference of at most {ratios[worst]:.2f} combined spreads (d = {worst:g} Å)"
-    return ClaimResult(bool(ratios[worst] <= 1.0), measured, "threshold: one combined spread")
+    margin = 1.0 - float(ratios[worst])
+    return ClaimResult(margin >= 0.0, measured, "threshold: one combined spread", margin)
 
 
 def sparse_media_fail(metrics: Metrics) -> ClaimResult:
@@ -103,7 +107,8 @@ def sparse_media_fail(metrics: Metrics) -> ClaimResult:
     measured = ", ".join(f"{shares[k]:.2f} of k/d^2 with {k:g} % kept" for k in sorted(shares))
     if shares[full] < VANISHED_SHARE:
         return ClaimResult(None, measured, "the full medium carries no force either in this run")
-    return ClaimResult(shares[thin] < VANISHED_SHARE, measured, "threshold: a quarter")
+    margin = 1.0 - shares[thin] / VANISHED_SHARE
+    return ClaimResult(margin > 0.0, measured, "threshold: a quarter", margin)
 
 
 def reasonable_model_size(metrics: Metrics) -> ClaimResult:
@@ -117,6 +122,7 @@ def reasonable_model_size(metrics: Metrics) -> ClaimResult:
     verdicts = [result.holds for result in results.values()]
     if None in verdicts:
         return ClaimResult(None, measured, "the run lacks distances")
-    holds = all(verdicts)
-    reason = "within a tenth or the paper's own force error"
-    return ClaimResult(holds, measured, f"all {reason}" if holds else f"not all {reason}")
+    margin = min(result.margin or 0.0 for result in results.values())
+    start = "all" if all(verdicts) else "not all"
+    reason = f"{start} within a tenth or the paper's own force error"
+    return ClaimResult(all(verdicts), measured, reason, margin)

@@ -44,15 +44,15 @@ def unlike_attract(metrics: Metrics) -> ClaimResult:
 def like_repel(metrics: Metrics) -> ClaimResult:
     """Si-Si and C-C: no bin of the mean local force is an attraction to speak of."""
     table = metrics["fig2a"]
-    told, holds = [], True
+    told, margins, felt = [], [], _felt(table)
     for pair in ("SiSi", "CC"):
         force, place = (mean(table, f"gnn_{pair}_lowest_force{s}") for s in ("", "_at"))
         if np.isnan(force):
             return ClaimResult(None, "", "the graph network of SiC was not run")
         told.append(f"{pair}: lowest {force:.2f} eV/Å at {place:.2f} Å")
-        holds &= force > -_felt(table)
+        margins.append(1.0 + force / felt if felt else 0.0)
     reason = f"attractions up to {FELT_SHARE:.0%} of the largest local force are let pass"
-    return ClaimResult(holds, "; ".join(told), reason)
+    return ClaimResult(min(margins) > 0.0, "; ".join(told), reason, min(margins))
 
 
 def se_se_attracts(metrics: Metrics) -> ClaimResult:

@@ -13,7 +13,7 @@ from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.measured import Measured, measured
 from gnnip.artefacts.tables import Result, metric_row, metric_table
 
-#: records of `gnnip.measurements.dynamics_comparison` that each view is made of
+#: records of `gnnip.measurements.dynamics.comparison` that each view is made of
 RECORDS = {
     "energy": ("run", "series", "autopsy", "frame"),
     "collapse": ("run", "autopsy", "closest", "frame"),

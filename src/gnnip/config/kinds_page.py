@@ -41,7 +41,9 @@ def _described(kind: type[Kind]) -> Iterator[str]:
     options = [_option(kind, field) for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     if options:
         yield f"Options: {', '.join(options)}.\n"
-    for paragraph in filter(None, rest.strip().split("\n\n")):
+    bases = [base for base in kind.__mro__[1:] if dataclasses.is_dataclass(base)]
+    inherited = [(inspect.getdoc(base) or "").partition("\n")[2] for base in bases]
+    for paragraph in filter(None, "\n\n".join(map(str.strip, [rest, *inherited])).split("\n\n")):
         # "name : meaning", several on a line after a full stop
         entries = re.split(r"(?:^|\n|\.  )(?=\w[\w, ]* : )", paragraph)
         meant = [re.match(r"(\w[\w, ]*) : (.*)", entry, re.DOTALL) for entry in entries]

@@ -105,7 +105,7 @@ def test_energies_alone_have_errors_too(run_of, frames):
     assert len(fig.axes) == 2
 
 
-# --- dynamics, conservation, local forces -----------------------------------------------------------
+# --- dynamics, conservation, local forces ---------------------------------------------------------
 
 MOVED = """
 measurements:

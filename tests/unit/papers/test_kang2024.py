@@ -133,6 +133,7 @@ def test_a_perfect_potential_fulfils_the_claims(runs, claim):
     result = runs["perfect"].claim(claim)
     assert result.holds is True, result
     assert result.measured
+    assert result.margin > 0.0
     # without its numbers nothing is decided
     nothing = {a: runs["perfect"].table(a)[1].iloc[:0] for a in CARD.claims[claim].artefacts}
     result = runs["perfect"].tests[claim](nothing)
@@ -153,6 +154,7 @@ def test_a_perfect_potential_fulfils_the_claims(runs, claim):
 def test_a_local_potential_does_not(runs, claim, holds, said):
     result = runs["short"].claim(claim)
     assert result.holds is holds
+    assert result.margin is None or result.margin < 0.0
     assert said in result.reason
 
 

@@ -50,20 +50,17 @@ def test_metrics(told, name):
 
 def test_published_quantities(told):
     check_published(told)
-    for artefact, also in (("sic_errors", []), ("table1", ["by_trajectory"])):
-        # GeSe2 is divided in two ways, SiC by trajectory alone
-        metrics = told.table(artefact)[1]
-        own = metrics[metrics["quantity"].isin(told.published(artefact))]
-        assert sorted(set(own["variant"])) == ["as_described", *also]
+    # GeSe2 is divided in two ways, SiC by trajectory alone
+    assert set(told.table("sic_errors")[1]["variant"]) == {"as_described"}
+    assert set(told.table("table1")[1]["variant"]) == {"as_described", "by_trajectory"}
 
 
 def test_verdicts_find_all_of_them(told):
     metrics = {name: told.table(name)[1] for name in ARTEFACTS}
     found = verdicts.judge(told.card, metrics, told.tests)
     assert not [v.quantity for v in found if v.verdict == verdicts.NOT_RUN]
-    numbers = [v for v in found if v.unit != "claim"]
-    assert {v.verdict for v in numbers} == {verdicts.NOT_COMPARABLE}
-    assert all("xTB" in v.reason for v in numbers)
+    numbers = {(v.verdict, "xTB" in v.reason) for v in found if v.unit != "claim"}
+    assert numbers == {(verdicts.NOT_COMPARABLE, True)}
 
 
 @pytest.mark.parametrize(
@@ -266,7 +263,6 @@ def test_tidy_dynamics_hold_what_is_drawn_and_no_more(told, name, records):
     assert set(tidy["record"]) == records
     assert set(tidy["potential"]) <= {*ARMS, "reference", "noise_floor"}
     assert set(tidy.loc[tidy["record"] == "series", "name"]) <= {"potential_energy_ev"}
-    assert ("material" in tidy) == (name in ("stability", "structure"))
 
 
 def test_both_materials_are_told_apart(told):
