@@ -86,7 +86,8 @@ class EnergyErrors(ArtefactKind):
         training frames of the same one, where it has any, else the line.
     baseline : the predictor beside every metric: constant, n_linear or ensemble_mean.
     panels : key whose values have a panel each.
-    words : how things are called.  note : added to the small print of the figure.
+    words : what figures call things: labels, symbols and colours, see `Words`.
+    note : added to the small print of the figure.
     """
 
     unit: Literal["eV", "Ha", "meV/atom"] = "eV"
