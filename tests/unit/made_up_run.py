@@ -247,7 +247,7 @@ def _predictions(
         "energy_reference_ev": energy,
         "energy_predicted_ev": energy + turns * (error.energy + 1e-3 * error.per_atom * n_atoms),
     }
-    if spec.settings["force_weight"]:
+    if spec.settings["force_weight"] and frames.forces:
         squares = np.square(labels(frames, spec.term, "forces")).mean(axis=1)
         size = np.sqrt(np.add.reduceat(squares, frames.offsets[:-1]) / frames.n_atoms)
         table |= {
