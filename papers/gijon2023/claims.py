@@ -19,12 +19,15 @@ ACCEPTABLE_FACTOR = 2.0
 IMPORTANT_SHARE = 0.10
 
 
-def _lower_in_earnest(metrics: pd.DataFrame, quantity: str, other: str) -> bool:
-    """Tell whether `quantity` lies below `other` by > 10 % and > two standard errors over seeds."""
+def _lead(metrics: pd.DataFrame, quantity: str, other: str) -> float:
+    """Return by how much `quantity` lies below `other` beyond what counts, as a share of `other`.
+
+    Above 0 it is lower in earnest: by more than 10 % and two standard errors over seeds.
+    """
     low, high = (metrics.loc[metrics["quantity"] == q, "value"] for q in (quantity, other))
-    gap = float(high.mean() - low.mean())
+    gap, level = float(high.mean() - low.mean()), float(high.mean())
     noise = [x.var(ddof=1) / len(x) if len(x) > 1 else 0.0 for x in (low, high)]
-    return gap > IMPORTANT_SHARE * float(high.mean()) and gap > 2.0 * float(np.sqrt(sum(noise)))
+    return (gap - max(IMPORTANT_SHARE * level, 2.0 * float(np.sqrt(sum(noise))))) / level
 
 
 def _table(metrics: pd.DataFrame, short: str) -> pd.DataFrame:
@@ -43,18 +46,19 @@ def gat_best(metrics: Metrics) -> ClaimResult:
         return ClaimResult(None, "", _INCOMPLETE)
     best = {t: str(table[t].idxmin()) for t in TARGETS}
     told = "; ".join(f"{t}: {best[t]} {table[t].min():.4f} Ha" for t in TARGETS)
-    if all(layer == "gat" for layer in best.values()):
-        ties = [
-            f"{x} ({t})"
-            for t in TARGETS
-            for x in LAYERS
-            if x != "gat"
-            and not _lower_in_earnest(metrics["table1"], f"gat_{t}_mae", f"{x}_{t}_mae")
-        ]
-        note = f", but {', '.join(ties)} lies within 10 % or two standard errors" if ties else ""
-        return ClaimResult(True, told, f"gat has the lowest mean MAE on both terms{note}")
+    rivals = table.drop(index="gat")
+    margin = min(float(1.0 - table.at["gat", t] / rivals[t].min()) for t in TARGETS)
     others = ", ".join(f"{layer} on the {t} term" for t, layer in best.items() if layer != "gat")
-    return ClaimResult(False, told, f"lowest mean MAE: {others}")
+    if others:
+        return ClaimResult(False, told, f"lowest mean MAE: {others}", margin)
+    ties = [
+        f"{x} ({t})"
+        for t in TARGETS
+        for x in rivals.index
+        if not _lead(metrics["table1"], f"gat_{t}_mae", f"{x}_{t}_mae") > 0.0
+    ]
+    note = f", but {', '.join(ties)} lies within 10 % or two standard errors" if ties else ""
+    return ClaimResult(True, told, f"gat has the lowest mean MAE on both terms{note}", margin)
 
 
 def only_gat_and_gcs_acceptable(metrics: Metrics) -> ClaimResult:
@@ -64,6 +68,8 @@ def only_gat_and_gcs_acceptable(metrics: Metrics) -> ClaimResult:
         return ClaimResult(None, "", _INCOMPLETE)
     fine = (table <= ACCEPTABLE_FACTOR * table.min()).all(axis=1)
     accepted = [x for x in LAYERS if fine[x]]
+    excess = (table / (ACCEPTABLE_FACTOR * table.min())).max(axis=1) - 1.0
+    margin = min(-excess[x] if x in ("gat", "gcs") else excess[x] for x in LAYERS)
     told = f"acceptable: {', '.join(accepted) or 'none'}"
     counts = ", ".join(
         f"{mean(metrics['table1'], f'networks_better_than_ensemble_mean_{t}'):.1f} of 6 ({t})"
@@ -73,7 +79,7 @@ def only_gat_and_gcs_acceptable(metrics: Metrics) -> ClaimResult:
         "acceptable is a MAPE within twice the best of the six on both terms; "
         f"networks with a lower MAE than the (N, T) mean: {counts}"
     )
-    return ClaimResult(set(accepted) == {"gat", "gcs"}, told, reason)
+    return ClaimResult(set(accepted) == {"gat", "gcs"}, told, reason, float(margin))
 
 
 def atomic_easier(metrics: Metrics) -> ClaimResult:
@@ -88,7 +94,8 @@ def atomic_easier(metrics: Metrics) -> ClaimResult:
         f"{within['atomic']:.2f} (atomic), {within['electronic']:.2f} (electronic)"
     )
     told = f"{int(easier.sum())} of {len(easier)} layers have the lower MAPE on the atomic term"
-    return ClaimResult(bool(easier.all()), told, reason)
+    margin = float((1.0 - mape["atomic"] / mape["electronic"]).min())
+    return ClaimResult(bool(easier.all()), told, reason, margin)
 
 
 def cutoff_6_suffices(metrics: Metrics) -> ClaimResult:
@@ -106,9 +113,7 @@ def cutoff_6_suffices(metrics: Metrics) -> ClaimResult:
         smallest[target] = next(
             c
             for c in cutoffs
-            if not any(
-                _lower_in_earnest(table, name(larger), name(c)) for larger in cutoffs if larger > c
-            )
+            if not any(_lead(table, name(x), name(c)) > 0.0 for x in cutoffs if x > c)
         )
     needed = max(smallest.values())
     told = ", ".join(f"{t}: {c:g} Bohr" for t, c in smallest.items())
@@ -136,18 +141,17 @@ def two_and_two_layers_suffice(metrics: Metrics) -> ClaimResult:
     if not deeper:
         return ClaimResult(None, "", "no network deeper than 2 + 2 was trained")
     name = "conv_{}_dense_{}_{}_mae".format
-    better = [cell for cell in deeper if _lower_in_earnest(table, name(*cell), name(2, 2, cell[2]))]
-    gains = {
-        cell: 100.0 * (1.0 - mean(table, name(*cell)) / mean(table, name(2, 2, cell[2])))
-        for cell in deeper
-    }
+    pairs = {cell: (name(*cell), name(2, 2, cell[2])) for cell in deeper}
+    leads = [_lead(table, *pair) for pair in pairs.values()]
+    better = sum(lead > 0.0 for lead in leads)
+    gains = {c: 100.0 * (1.0 - mean(table, a) / mean(table, b)) for c, (a, b) in pairs.items()}
     top = max(gains, key=lambda cell: gains[cell])
     told = f"best deeper network: {top[0]} + {top[1]} ({top[2]}), MAE {-gains[top]:+.0f} %"
     reason = (
-        f"{len(better)} of {len(deeper)} deeper networks are better than 2 + 2 "
+        f"{better} of {len(deeper)} deeper networks are better than 2 + 2 "
         "by more than 10 % and two standard errors"
     )
-    return ClaimResult(not better, told, reason)
+    return ClaimResult(not better, told, reason, -max(leads))
 
 
 def converges_in_100_to_150_epochs(metrics: Metrics) -> ClaimResult:
@@ -166,5 +170,6 @@ def converges_in_100_to_150_epochs(metrics: Metrics) -> ClaimResult:
     told = f"median gain after two thirds of {length:.0f} epochs: {gain:.1f} %"
     reason = f"the median training is within 10 % of its final validation MAE at epoch {epoch:.0f}"
     if length > 150:
-        return ClaimResult(epoch <= 150, told, reason)
-    return ClaimResult(gain <= 100 * IMPORTANT_SHARE, told, reason)
+        return ClaimResult(epoch <= 150, told, reason, 1.0 - epoch / 150)
+    most = 100 * IMPORTANT_SHARE
+    return ClaimResult(gain <= most, told, reason, 1.0 - gain / most)

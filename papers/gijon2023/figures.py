@@ -100,7 +100,7 @@ def fig2(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> Figure:
         upper, lower = style.place(fig, left, 92, 62, 58), style.place(fig, left, 16, 62, 58)
         style.panel(upper, "ab"[column], w.label(target))
         style.panel(lower, "cd"[column], r"the same, relative to the $(N, T)$ mean")
-        symbol = w.symbols[target]
+        symbol = w.symbol(target)
         parity.parity(upper, part, "true_ha", "predicted_ha", colours, size="n_molecules")
         upper.set(xlabel=f"{symbol} reference (Ha)", ylabel=f"{symbol} predicted (Ha)")
         # how far both lie from what N and T alone tell, in mHa
@@ -208,7 +208,7 @@ def symmetry_audit(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> 
         first = next((i for i, (group, _) in enumerate(names) if group == "corrected"), None)
         if first:
             ax.axhline(first - 0.5, color=style.GREY, lw=0.5)
-        ax.set(ylim=(len(names) - 0.4, -0.6), xlabel=f"test MAE of {w.symbols[panel.value]} (Ha)")
+        ax.set(ylim=(len(names) - 0.4, -0.6), xlabel=f"test MAE of {w.symbol(panel.value)} (Ha)")
         style.plain_log(ax, "x")
         labels = [w.label(layer) + groups[group] for group, layer in names]
         ax.set_yticks(range(len(names)), labels if panel.letter == "a" else [])

@@ -16,15 +16,17 @@ import pandas as pd
 from gnnip.artefacts.energy_scores import (
     NETWORK,
     baseline_predictions,
+    predicted_frames,
     score_metrics,
     scored,
     term_energy,
 )
-from gnnip.artefacts.inputs import Inputs, read_csv
+from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.kinds import EnergyErrors
 from gnnip.artefacts.measures import ENERGY_MEASURES, columns
 from gnnip.artefacts.tables import Result, metric_row, metric_table
 from gnnip.measurements import metrics as measure
+from gnnip.units import HARTREE
 
 #: how errors of energies are told
 HOW = EnergyErrors(unit="Ha", size="n_molecules", ensemble=("temperature_k",))
@@ -121,7 +123,7 @@ def width_matched(inputs: Inputs, **_: Any) -> Result:
     for (width, group), other in zip(groups.items(), ("matched", "own"), strict=True):
         # what was trained at both widths
         part = parts[width].merge(parts[other][cell].drop_duplicates(), on=cell)
-        variant = inputs.group(group)["variant"]
+        variant = inputs.variant(group)
         kept.append(part.assign(width=width))
         rows.append(
             score_metrics(inputs, part, HOW, "{layer}_{target}", variant, measures=("mae", "mape"))
@@ -140,18 +142,20 @@ def width_matched(inputs: Inputs, **_: Any) -> Result:
 def symmetry_audit(inputs: Inputs, **_: Any) -> Result:
     """Error of each trained network on the test set as it is, rotated, shifted and mirrored.
 
-    Tidy: the measurement: group, layer, target, seed, transformation, mae_ha, change_ha (mean
-    |E(moved) - E|). Metrics: both by layer, target and transformation.
+    Tidy: the measurement in Hartree: group, layer, target, seed, transformation, mae_ha, change_ha
+    (mean |E(moved) - E|). Metrics: both by layer, target and transformation.
     """
     tidy = inputs.measurement("symmetry_audit")
+    for short in ("mae", "change"):
+        tidy[f"{short}_ev"] /= HARTREE
+        tidy = tidy.rename(columns={f"{short}_ev": f"{short}_ha"})
     rows = []
     for r in tidy.to_dict("records"):
-        variant = "corrected" if r["group"] == "corrected" else "as_described"
-        for short in ("mae", "change"):
-            if (short, r["transformation"]) != ("change", "none"):
-                name = "{layer}_{target}_{transformation}".format_map(r) + f"_{short}"
-                about = {"seed": r["seed"], "variant": variant}
-                rows.append(metric_row(inputs, name, "Ha", r[f"{short}_ha"], **about))
+        about = {"seed": r["seed"], "variant": inputs.variant(r["group"])}
+        name = "{layer}_{target}_{transformation}".format_map(r)
+        rows.append(metric_row(inputs, f"{name}_mae", "Ha", r["mae_ha"], **about))
+        if r["transformation"] != "none":
+            rows.append(metric_row(inputs, f"{name}_change", "Ha", r["change_ha"], **about))
     return tidy, metric_table(rows)
 
 
@@ -189,21 +193,16 @@ def forces(inputs: Inputs) -> Result:
     to 1 - sum |error|^2 / sum |F_electronic|^2, of which exact_water has 0.
     """
     audit = inputs.measurement("force_audit")
-    energies = _total_energy_errors(inputs)
     names = {"without_term": "exact_water", "zero": "composition"}
-    audit["predictor"] = [
-        model if kind == "network" else names[kind]
-        for model, kind in zip(audit["model"], audit["predictor"], strict=True)
-    ]
+    audit["predictor"] = audit["predictor"].map(names).fillna(audit["model"])
     # what needs no training is the same for all trainings with one split: keep one
-    main = (audit["group"] == "forces") | audit["predictor"].isin(["nequip", "pair"])
-    audit = audit[main]
+    audit = audit[(audit["group"] == "forces") | audit["predictor"].isin(NETWORKS)]
     still = audit[audit["predictor"] == "composition"].assign(predictor="ensemble_mean")
     audit = pd.concat([audit, still], ignore_index=True)
-    whole = audit[(audit["record"] == "error") & (audit["name"] == "all")]
-    whole = whole.merge(energies, on=["predictor", "target", "seed"], how="left")
-    rest = audit.drop(index=audit[(audit["record"] == "error") & (audit["name"] == "all")].index)
-    tidy = pd.concat([whole, rest], ignore_index=True)
+    whole = (audit["record"] == "error") & (audit["name"] == "all")
+    energies = _total_energy_errors(inputs)
+    complete = audit[whole].merge(energies, on=["predictor", "target", "seed"], how="left")
+    tidy = pd.concat([complete, audit[~whole]], ignore_index=True)
     keep = ["record", "predictor", "target", "seed", "name", "x", "n_atoms"]
     measured = [c for c in tidy.columns if c.startswith(("force_", "term_", "energy_"))]
     tidy = tidy[[*keep, *measured, "resolved"]]
@@ -212,35 +211,21 @@ def forces(inputs: Inputs) -> Result:
 
 def _total_energy_errors(inputs: Inputs) -> pd.DataFrame:
     """Return errors of energies by predictor, target and seed, of networks and of baselines."""
-    frames = inputs.frames(inputs.group("forces")["dataset"]).set_index("frame", drop=False)
     rows = []
     for group in ("forces", "forces_terms", "forces_pair"):
+        entry = inputs.group(group)
         for keys, seed, folder in inputs.cells(group):
-            target = str(keys.get("target") or inputs.group(group)["target"])
-            table = read_csv(folder / "predictions.csv")
-            test = table[table["subset"] == "test"].set_index("frame", drop=False)
-            true = test["energy_reference_ev"]
-            guesses = {str(inputs.group(group)["model"]): test["energy_predicted_ev"]}
+            test = predicted_frames(folder / "predictions.csv", "eV").set_index("frame", drop=False)
+            guesses = {str(entry["model"]): test["predicted"]}
             if group == "forces":
-                train = frames.loc[inputs.training_frames(group, keys, seed)]
-                total, electron = (
-                    baseline_predictions(train, test, term_energy(train, term), HOW)[HOW.baseline]
-                    for term in ("total", "electronic")
-                )
-                size = train["n_molecules"].to_numpy(dtype=float)
-                each = float(size @ term_energy(train, "total") / (size @ size))
-                guesses |= {
-                    "composition": each * test["n_molecules"],
-                    "ensemble_mean": total,
-                    "exact_water": frames.loc[test.index, "energy_atomic_ev"] + electron,
-                }
+                guesses |= _who_know_less(inputs, test, inputs.training_frames(group, keys, seed))
+            share = 1000.0 / test["n_atoms"]
             for predictor, guess in guesses.items():
-                share = 1000.0 / test["n_atoms"]
-                ensembles = (test["n_molecules"], test["temperature_k"])
+                true, ensembles = test["true"], (test["n_molecules"], test["temperature_k"])
                 rows.append(
                     {
                         "predictor": predictor,
-                        "target": target,
+                        "target": str(keys.get("target") or entry["target"]),
                         "seed": seed,
                         "energy_rmse_mev_per_atom": measure.rmse(true * share, guess * share),
                         "energy_mae_mev_per_atom": measure.mae(true * share, guess * share),
@@ -251,6 +236,24 @@ def _total_energy_errors(inputs: Inputs) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _who_know_less(inputs: Inputs, test: pd.DataFrame, known: np.ndarray) -> dict[str, pd.Series]:
+    """Return total energies (eV) of test frames as predictors without geometry, or without the
+    electron, tell them from the training frames."""
+    frames = inputs.frames(inputs.group("forces")["dataset"]).set_index("frame", drop=False)
+    train = frames.loc[known]
+    energies = {term: term_energy(train, term) for term in ("total", "electronic")}
+    total, electron = (
+        baseline_predictions(train, test, energy, HOW)[HOW.baseline] for energy in energies.values()
+    )
+    size = train["n_molecules"].to_numpy(dtype=float)
+    return {
+        "composition": float(size @ energies["total"] / (size @ size)) * test["n_molecules"],
+        "ensemble_mean": total,
+        "exact_water": frames.loc[test.index, "energy_atomic_ev"] + electron,
+    }
+
+
+NETWORKS = ("nequip", "pair")
 #: column of the artefact `forces` -> (quantity, unit, predictor of the baseline)
 _FORCE_SCORES = {
     "force_rmse_ev_per_a": ("force_rmse", "eV/A", "composition"),
@@ -261,58 +264,59 @@ _FORCE_SCORES = {
     "energy_mae_ev": ("energy_mae", "eV", HOW.baseline),
     "energy_r2_within": ("energy_r2_within", "", HOW.baseline),
 }
-_PARTS = {
-    "O": "oxygen",
-    "H": "hydrogen",
-    "state=surface": "surface",
-    "state=interior": "interior",
+#: atoms -> end of the names of metrics, and what is told of a part of the atoms
+_PARTS = {"all": "", "O": "_oxygen", "H": "_hydrogen"} | {
+    f"state={state}": f"_{state}" for state in ("surface", "interior")
 }
+_OF_PARTS = ("force_rmse", "electron_resolved")
 
 
 def _force_metrics(inputs: Inputs, tidy: pd.DataFrame) -> pd.DataFrame:
-    errors = tidy[tidy["record"] == "error"]
-    base = errors[errors["target"] == "total"].set_index(["predictor", "name", "seed"])
+    errors = tidy[(tidy["record"] == "error") & tidy["name"].isin(_PARTS)]
+    # another term's forces are others: what is trivial for the total is not for it
+    place = ["target", "predictor", "name", "seed"]
+    base = errors[errors["target"] == "total"].set_index(place, drop=False).to_dict("index")
     rows = []
-    for _, r in errors[errors["predictor"].isin(["nequip", "pair"])].iterrows():
-        whole = r["name"] == "all"
-        if not whole and r["name"] not in _PARTS:
-            continue
+    for r in errors[errors["predictor"].isin(NETWORKS)].to_dict("records"):
         name = r["predictor"] + ("" if r["target"] == "total" else f"_{r['target']}")
-        end = "" if whole else f"_{_PARTS[r['name']]}"
         for column, (short, unit, predictor) in _FORCE_SCORES.items():
-            if not np.isfinite(r[column]) or not (whole or short in _OF_PARTS):
-                continue
-            place = (predictor, r["name"], r["seed"])
-            # another term's forces are others: what is trivial for the total is not for it
-            known = r["target"] == "total" and place in base.index
-            beside = float(base.loc[place, column]) if known else float("nan")
-            quantity = f"{name}_{short}{end}"
-            rows.append(
-                metric_row(inputs, quantity, unit, r[column], seed=r["seed"], baseline=beside)
-            )
-    for _, r in errors[errors["predictor"] == "exact_water"].iterrows():
-        if r["name"] == "all" or r["name"] in _PARTS:
-            end = "" if r["name"] == "all" else f"_{_PARTS[r['name']]}"
-            quantity, value = f"electron_force_rms{end}", r["term_rms_ev_per_a"]
-            rows.append(metric_row(inputs, quantity, "eV/A", value, seed=r["seed"]))
+            if np.isfinite(r[column]) and (r["name"] == "all" or short in _OF_PARTS):
+                trivial = base.get((r["target"], predictor, r["name"], r["seed"]), {})
+                about = {"seed": r["seed"], "baseline": float(trivial.get(column, np.nan))}
+                quantity = f"{name}_{short}{_PARTS[r['name']]}"
+                rows.append(metric_row(inputs, quantity, unit, r[column], **about))
+    for r in errors[errors["predictor"] == "exact_water"].to_dict("records"):
+        quantity, value = f"electron_force_rms{_PARTS[r['name']]}", r["term_rms_ev_per_a"]
+        rows.append(metric_row(inputs, quantity, "eV/A", value, seed=r["seed"]))
     return metric_table(rows)
 
 
-_OF_PARTS = ("force_rmse", "electron_resolved")
-
 #: training group -> name of its potential in the artefact `anion_md`
 POTENTIALS = {"forces": "nequip", "forces_pair": "pair", "reference": "reference"}
+#: what is told of runs, and what the reference says of frames on the path: name in the
+#: measurement's table -> (quantity, unit)
+_OF_RUNS = {
+    "temperature_mean_k": ("temperature", "K"),
+    "fluctuation_mev_per_atom": ("energy_fluctuation", "meV/atom"),
+    "drift_mev_per_atom_ps": ("energy_drift", "meV/atom/ps"),
+    "failed": ("survival", "%"),
+}
+_ON_PATH = {
+    "electronic_energy_ev": ("electronic_energy", "eV"),
+    "gyration_radius_a": ("gyration_radius", "A"),
+    "force_rmse_ev_per_a": ("force_rmse_on_path", "eV/A"),
+}
 
 
 def anion_md(inputs: Inputs) -> Result:
     """Dynamics of the anion by learned forces beside the reference's, from the same starts.
 
     Tidy: the measurement `dynamics`, of the kind of this name, potentials named nequip, pair,
-    reference and noise_floor. Metrics, baseline in brackets: temperature,
-    drift and fluctuation of the conserved energy, share of replicas alive, E_0 and radius of
-    gyration of the electron on the path (the reference's), and how far they are from it (the noise
-    floor); errors of structure and vibrations (the noise floor); error of the forces on the
-    potential's own path; speed ratio to the reference, one replica alone and batched.
+    reference and noise_floor. Metrics, baseline in brackets: temperature, drift and fluctuation of
+    the conserved energy, share of replicas alive, E_0 and radius of gyration of the electron on the
+    path (the reference's), and how far they are from it (the noise floor); errors of structure and
+    vibrations (the noise floor); error of the forces on the potential's own path; speed ratio to
+    the reference, one replica alone and batched.
     """
     tidy = inputs.measurement("dynamics")
     tidy["potential"] = [POTENTIALS.get(n.split("/")[0], n) for n in tidy["potential"]]
@@ -346,32 +350,14 @@ def anion_md(inputs: Inputs) -> Result:
     return tidy, metric_table(rows)
 
 
-#: what the reference says of frames on the path: name in the step's table -> (quantity, unit)
-_ON_PATH = {
-    "electronic_energy_ev": ("electronic_energy", "eV"),
-    "gyration_radius_a": ("gyration_radius", "A"),
-    "force_rmse_ev_per_a": ("force_rmse_on_path", "eV/A"),
-}
-
-
 def _path_facts(part: pd.DataFrame, late: float) -> dict[str, tuple[float, str]]:
     """Return quantity -> (mean over replicas, unit) of one potential; what is not there is not."""
-    run = part[part["record"] == "run"].groupby("name")["value"]
-    facts: dict[str, tuple[float, str]] = {}
-    for name, short, unit in (
-        ("temperature_mean_k", "temperature", "K"),
-        ("fluctuation_mev_per_atom", "energy_fluctuation", "meV/atom"),
-    ):
-        if name in run.groups:
-            facts[short] = (float(run.get_group(name).mean()), unit)
-    if "drift_mev_per_atom_ps" in run.groups:
-        drift = float(run.get_group("drift_mev_per_atom_ps").abs().mean())
-        facts["energy_drift"] = (drift, "meV/atom/ps")
-    if "failed" in run.groups:
-        facts["survival"] = (100.0 * (1.0 - float(run.get_group("failed").mean())), "%")
-    on_path = part[(part["record"] == "relabel") & (part["x"] >= late)]
-    for name, (short, unit) in _ON_PATH.items():
-        values = on_path.loc[on_path["name"] == name, "value"].dropna()
-        if len(values):
-            facts[short] = (float(values.mean()), unit)
+    path = (part["record"] == "relabel") & (part["x"] >= late)
+    facts = {}
+    for rows, told in ((part[part["record"] == "run"], _OF_RUNS), (part[path], _ON_PATH)):
+        for name, (short, unit) in told.items():
+            values = rows.loc[rows["name"] == name, "value"].dropna()
+            if len(values):
+                mean = float((values.abs() if short == "energy_drift" else values).mean())
+                facts[short] = (100.0 * (1.0 - mean) if short == "survival" else mean, unit)
     return facts

@@ -105,7 +105,7 @@ def made_up_timing() -> pd.DataFrame:
     """Seconds of the solver and of the network, which rise with known powers of the size."""
     rng = np.random.default_rng(11)
     laws = {
-        "solver": lambda n: 0.10 * (n / 100) ** 1.7,
+        "solver": lambda n: 0.10 * (n / 100) ** 1.9,
         "network": lambda n: 1.2e-3 * (0.5 + 0.5 * n / 100),
         "network_batched": lambda n: 4e-4 * n / 100,
     }
@@ -132,7 +132,7 @@ def made_up_audit() -> pd.DataFrame:
             about = {"group": group, "layer": layer, "target": target, "seed": seed}
             for move, share in shares.items():
                 change = 1e-9 if group == "corrected" and share else share * own
-                errors = {"mae_ha": float(np.hypot(own, change)), "change_ha": change}
+                errors = {"mae_ev": HARTREE * np.hypot(own, change), "change_ev": HARTREE * change}
                 rows.append({**about, "transformation": move, **errors})
     return pd.DataFrame(rows)
 

@@ -7,10 +7,11 @@
     result = run.claim("gat_best")       # what the claim's test says of the run
 
 `error(training)` says how far each potential is off: every training of the card, at any tier, gets
-predictions.csv, history.csv and summary.json from it. Energies are off by as much up and down in
-turn, so that the mean absolute error is the root mean square error and both are the given number.
-Measurements have no rule here: a test writes those that its artefacts read, before `table`. A card
-made on the fly is written by `write_card` and run as ``make_run(tmp_path, folder, ...)``.
+predictions.csv, history.csv and summary.json from it, with forces where it learns them. Energies
+are off by as much up and down in turn, so that the mean absolute error and the root mean square
+error are both the given number. Measurements have no rule here: a test writes those that its
+artefacts read, before `table`. A card made on the fly is written by `write_card` and run as
+``make_run(tmp_path, folder, ...)``.
 """
 
 from __future__ import annotations
@@ -160,12 +161,15 @@ def make_run(
 
 
 def write_card(root: Path, text: str) -> Path:
-    """Write a card of your own, without what says which paper it is; return its folder."""
+    """Write a card of your own, without what says which paper and which of its figures it is;
+    return its folder."""
     about = {"title": "", "authors": ["nobody"], "citation": "", "doi": ""}
     values = about | yaml.safe_load(text)
+    for name, artefact in values["artefacts"].items():
+        values["artefacts"][name] = {"label": name, "title": name} | artefact
     folder = root / values["id"]
     folder.mkdir(parents=True)
-    (folder / "card.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    (folder / "card.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return folder
 
 
@@ -204,7 +208,7 @@ def _write_training(
     error, summary = rule(training), {"best_epoch": epochs, "wall_s": 5.0}
     tables = []
     for subset, chosen in parts.items():
-        table = _predictions(frames, training.spec.term, chosen, error)
+        table = _predictions(frames, training.spec, chosen, error)
         share = TRAIN_SHARE if subset == "train" else 1.0
         off = table["energy_predicted_ev"] - table["energy_reference_ev"]
         each = 1000.0 * off / table["n_atoms"]
@@ -220,18 +224,21 @@ def _write_training(
     summary |= {"n_parameters": error.parameters}
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     epoch = np.arange(1, epochs + 1)
-    decay = 1.0 + 25.0 * np.exp(-epoch / 18.0)
+    decay = 1.0 + 25.0 * np.exp(-epoch / 15.0)
     history: dict[str, Any] = {"epoch": epoch, "train_loss": decay}
-    for subset in ("train", "validation"):
-        history[f"{subset}_mae_ev"] = summary[f"{subset}_mae_ev"] * decay
-        history[f"{subset}_force_rmse_ev_per_a"] = summary[f"{subset}_force_rmse_ev_per_a"] * decay
+    followed = ["mae_ev"]
+    followed += ["force_rmse_ev_per_a"] if training.spec.settings["force_weight"] else []
+    for name in [f"{subset}_{what}" for subset in ("train", "validation") for what in followed]:
+        history[name] = summary[name] * decay
     history |= {"learning_rate": 1e-3, "seconds": 0.5}
     pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
 
 
-def _predictions(frames: FrameArrays, term: str, chosen: np.ndarray, error: Error) -> pd.DataFrame:
+def _predictions(
+    frames: FrameArrays, spec: TrainingSpec, chosen: np.ndarray, error: Error
+) -> pd.DataFrame:
     """Return the rows of some frames in predictions.csv, but for their subset."""
-    energy, n_atoms = labels(frames, term, "energies")[chosen], frames.n_atoms[chosen]
+    energy, n_atoms = labels(frames, spec.term, "energies")[chosen], frames.n_atoms[chosen]
     turns = np.where(np.arange(len(chosen)) % 2, 1.0, -1.0)
     table = {
         "frame": chosen,
@@ -240,8 +247,8 @@ def _predictions(frames: FrameArrays, term: str, chosen: np.ndarray, error: Erro
         "energy_reference_ev": energy,
         "energy_predicted_ev": energy + turns * (error.energy + 1e-3 * error.per_atom * n_atoms),
     }
-    if frames.forces:
-        squares = np.square(labels(frames, term, "forces")).mean(axis=1)
+    if spec.settings["force_weight"] and frames.forces:
+        squares = np.square(labels(frames, spec.term, "forces")).mean(axis=1)
         size = np.sqrt(np.add.reduceat(squares, frames.offsets[:-1]) / frames.n_atoms)
         table |= {
             "force_mae_ev_per_a": 0.8 * error.force,

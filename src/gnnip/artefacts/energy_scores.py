@@ -1,7 +1,7 @@
 """Errors of trained energies on test frames, beside those of predictors that know no geometry.
 
-Predictions arrive in eV and are converted once, in `test_frames`. The trivial predictors are those
-of `gnnip.models.baselines`, fitted on the training frames of the same split.
+Predictions arrive in eV and are converted once, in `predicted_frames`. The trivial predictors are
+those of `gnnip.models.baselines`, fitted on the training frames of the same split.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def baseline_predictions(
     return pd.DataFrame(found, index=test.index)
 
 
-def test_frames(file: Path, unit: str) -> pd.DataFrame:
+def predicted_frames(file: Path, unit: str) -> pd.DataFrame:
     """Return the test frames of a predictions.csv with `true` and `predicted` in a unit.
 
     DataError for a table without test frames.
@@ -86,7 +86,7 @@ def scored(inputs: Inputs, group: str, how: EnergyErrors) -> tuple[pd.DataFrame,
     rows, kept = [], []
     for keys, seed, folder in inputs.cells(group):
         target = str(keys.get("target") or entry.get("target"))
-        test = test_frames(folder / "predictions.csv", how.unit)
+        test = predicted_frames(folder / "predictions.csv", how.unit)
         train = table.loc[inputs.training_frames(group, keys, seed)]
         leak = test["frame"].isin(train.index)
         if leak.any():

@@ -59,9 +59,22 @@ class Words:
     symbols: dict[str, str] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
 
-    def label(self, name: Any) -> str:
-        """Return the words for a key, a value, a term or a predictor; itself without any."""
-        return self.labels.get(str(name), str(name))
+    def label(self, name: Any, default: str | None = None) -> str:
+        """Return the words for a key, a value, a term or a predictor."""
+        return _of(self.labels, name, str(name) if default is None else default)
+
+    def symbol(self, term: str) -> str:
+        """Return the energy of a term in short."""
+        return _of(self.symbols, term, "the energy")
+
+    def colour(self, name: Any, default: str) -> str:
+        """Return the name of the colour of a value or a predictor."""
+        return _of(self.colours, name, default)
+
+
+def _of(words: Mapping[Any, str], name: Any, default: str) -> str:
+    # a card has numbers where a table may have text
+    return {str(key): word for key, word in words.items()}.get(str(name), default)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +87,8 @@ class EnergyErrors(ArtefactKind):
         training frames of the same one, where it has any, else the line.
     baseline : the predictor beside every metric: constant, n_linear or ensemble_mean.
     panels : key whose values have a panel each.
-    words : how things are called.  note : added to the small print of the figure.
+    words : what figures call things: labels, symbols and colours, see `Words`.
+    note : added to the small print of the figure.
     """
 
     unit: Literal["eV", "Ha", "meV/atom"] = "eV"
@@ -329,10 +343,10 @@ class Scan(EnergyErrors):
     bars, and two keys as a map. Besides keys of the matrix, x may be n_train, the number of
     training frames, for groups that differ in it.
 
-    quantity : what metrics are named by, with keys of the matrix in braces: cutoff_{cutoff:g}. With
-        several groups {group} is one of the keys. The measure is added, as in cutoff_6_mae.
+    quantity : what metrics are named by, with keys of the matrix in braces: cutoff_{cutoff:g}. The
+        measure is added, as in cutoff_6_mae. With several groups `group` is one of the keys.
     x : key along the axis.  y : key of the rows of a map.
-    series : key whose values are drawn in colours; the group's where there are several.
+    series : key whose values are drawn in colours; groups have their own labels and colours.
     chosen : value of x, or of x and y, that the paper chose: marked, and in a map the measure of
         the others.
     log : logarithmic axes of a curve.

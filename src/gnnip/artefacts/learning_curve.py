@@ -36,7 +36,7 @@ def learning_curve(inputs: Inputs, how: LearningCurve) -> Result:
         base = scores.loc[scores["predictor"] == how.baseline, [*keys, column]]
         base = base.rename(columns={column: f"{how.baseline}_{column}"})
         tidy = history[told].merge(base, on=keys)
-        variant = inputs.group(group)["variant"]
+        variant = inputs.variant(group)
         for _, run in tidy.groupby(keys, sort=False):
             name = how.quantity.format_map(run.iloc[0].to_dict() | {"group": group})
             first, gain, length = plateau(run["epoch"], run[f"validation_{column}"])

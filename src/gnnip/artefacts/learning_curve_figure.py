@@ -27,7 +27,12 @@ def learning_curve(tidy: pd.DataFrame, info: Mapping[str, Any], how: LearningCur
     """Return mean and range over seeds of every curve, named at its end, beside the baseline."""
     measured = columns(how.unit)[how.measure][0]
     column, baseline = f"validation_{measured}", f"{how.baseline}_{measured}"
-    fig, panels = row_of_panels(tidy, how.panels, 80, left=17, right=22, bottom=15, top=9, gap=33)
+    # room for the names at the right, whose letters take some 1.3 mm
+    baseline_name = predictor(how.words, how.baseline)
+    names = [baseline_name, *map(how.words.label, tidy[how.series].unique())]
+    right = max(22.0, 7.5 + 1.3 * max(len(name.replace("$", "")) for name in names))
+    room = {"left": 17.0, "right": right, "bottom": 15.0, "top": 9.0, "gap": right + 11.0}
+    fig, panels = row_of_panels(tidy, how.panels, 80.0, **room)
     for panel in panels:
         ax, rows = panel.ax, panel.rows
         last = int(rows["epoch"].max())
@@ -44,9 +49,9 @@ def learning_curve(tidy: pd.DataFrame, info: Mapping[str, Any], how: LearningCur
             ax.fill_between(smooth.index, low, high, color=shade, alpha=0.18, lw=0)
             ax.plot(smooth.index, smooth.mean(axis=1), color=shade, lw=1.1)
             ends[how.words.label(value)] = (float(smooth.mean(axis=1).iloc[-1]), shade)
-        name, value = predictor(how.words, how.baseline), float(rows[baseline].mean())
-        baseline_line(ax, value, name)
-        ends[name] = (value, style.GREY)
+        level = float(rows[baseline].mean())
+        baseline_line(ax, level, baseline_name)
+        ends[baseline_name] = (level, style.GREY)
         label = error_label(how.words, "validation", how.measure, how.unit, panel.value)
         ax.set(xlim=(0, last), xlabel="epoch", ylabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -66,7 +66,7 @@ def row_of_panels(
 
 def colour(words: Words, name: Any, turn: int = 0) -> str:
     """Return the colour that a card gives a value, else the next one in turn."""
-    return named(words.colours.get(str(name), TURNS[turn % len(TURNS)]))
+    return named(words.colour(name, TURNS[turn % len(TURNS)]))
 
 
 def named(name: str) -> str:
@@ -76,12 +76,12 @@ def named(name: str) -> str:
 
 def predictor(words: Words, name: str) -> str:
     """Return the words for a trivial predictor."""
-    return words.labels.get(name, PREDICTORS.get(name, name))
+    return words.label(name, PREDICTORS.get(name))
 
 
 def error_label(words: Words, subset: str, measure: str, unit: str, term: str) -> str:
     """Return what stands along an axis of errors: test MAE of $V$ (Ha)."""
-    of = "" if measure == "force_rmse" else f" of {words.symbols.get(term, 'the energy')}"
+    of = "" if measure == "force_rmse" else f" of {words.symbol(term)}"
     return f"{subset} {MEASURES[measure]}{of} ({UNITS.get(measure, unit)})"
 
 

@@ -32,7 +32,7 @@ def scan(inputs: Inputs, how: Scan) -> Result:
             scores.insert(0, "group", group)
         if how.neighbours:
             scores[how.x] = scores[how.x].astype(float)
-        variant = inputs.group(group)["variant"]
+        variant = inputs.variant(group)
         metrics.append(score_metrics(inputs, scores, how, how.quantity, variant, how.measures))
         parts.append(scores)
     tidy = pd.concat(parts, ignore_index=True)

@@ -20,6 +20,7 @@ from gnnip.artefacts.panels import (
     error_label,
     joint_legend,
     mean_and_spread,
+    named,
     predictor,
     row_of_panels,
     with_spread,
@@ -48,18 +49,16 @@ def _error_label(how: Scan, panel: Panel) -> str:
 def _series(rows: pd.DataFrame, info: Info, how: Scan) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield label, colour and rows of what is drawn in one colour."""
     networks = rows[rows["predictor"] == "network"]
-    key = how.series or ("group" if "group" in rows else None)
-    if key is None:
+    if how.series is None:
         yield how.words.label("network"), colour(how.words, "network"), networks
         return
-    looks = info.get("looks", {})
-    for turn, value in enumerate(networks[key].unique()):
-        look = looks.get(value, {}) if key == "group" else {}
+    looks = info["looks"] if how.series == "group" else {}
+    for turn, value in enumerate(networks[how.series].unique()):
+        look = looks.get(value, {})
         label = look.get("label") or how.words.label(value)
-        shade = colour(how.words, value, turn)
-        if look.get("colour"):
-            shade = getattr(style, look["colour"].upper())
-        yield label, shade, networks[networks[key] == value]
+        own = look.get("colour")
+        shade = named(own) if own else colour(how.words, value, turn)
+        yield label, shade, networks[networks[how.series] == value]
 
 
 def _curves(tidy: pd.DataFrame, info: Info, how: Scan) -> Figure:

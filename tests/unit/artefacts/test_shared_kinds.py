@@ -23,6 +23,7 @@ trainings:
     model: pair
     target: total
     hyperparameters: {species: [6, 14], cutoff: 4.0}
+    settings: {force_weight: 1}
 """
 ERRORS = """
 artefacts:
