@@ -33,9 +33,10 @@ for name, value in {
     os.environ.setdefault(name, str(value))
 
 
-# what was damaged is out of the way before Snakemake looks at the files
+# what was damaged is out of the way before Snakemake looks at the files; what is gone is asked for
+GONE = set()
 if workflow.is_main_process and "--lint" not in sys.argv:
-    receipts.settle(say=logger.warning)
+    GONE = receipts.settle(say=logger.warning)
 
 
 def ask(method):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -378,26 +378,28 @@ class Pipeline(DataJobs):
         tier = self.config.tier
         return [f"results/{tier}/datasets/{name}.verification.csv" for name in sorted(names)]
 
-    def final_files(self) -> list[str]:
-        """Return everything that `snakemake` makes when nothing else is asked for: all that lasts,
-        so that a file that was lost is made again even where nothing else needs it."""
+    def final_files(self, gone: Collection[str] = ()) -> list[str]:
+        """Return everything that `snakemake` makes when nothing else is asked for.
+
+        Trainings and measurements are made on the way; those that were there and are `gone` are
+        asked for by name, so that a file that was lost is made again although nothing needs it.
+        """
         tier = self.config.tier
         files = [*self.verification_files(), f"results/{tier}/verdicts.csv"]
+        on_the_way = []
         for name, card in self.cards.items():
             root, groups = f"results/{tier}/{name}", list(card.trainings)
-            files += [
-                f"{folder}/{file}"
-                for _, _, _, folder in self.training_folders(name, tier, groups)
-                for file in TRAINED
-            ]
-            files += [f"{root}/measurements/{m}.csv" for m in card.measurements]
+            folders = self.training_folders(name, tier, groups)
+            on_the_way += [f"{folder}/{file}" for _, _, _, folder in folders for file in TRAINED]
+            on_the_way += [f"{root}/measurements/{m}.csv" for m in card.measurements]
             files += [
                 f"{root}/artefacts/{artefact}.{suffix}"
                 for artefact in card.artefacts
                 for suffix in ("csv", "metrics.csv", *FIGURES)
             ]
-            files += [f"{root}/{f}" for f in ("verdicts.csv", "claims.csv", "provenance.json")]
-        return files
+            last = ("verdicts.csv", "verdicts.json", "claims.csv", "provenance.json")
+            files += [f"{root}/{file}" for file in last]
+        return files + [file for file in on_the_way if file in gone]
 
     def recorded_content(self, wildcards: Any) -> str:
         """Hash the recorded table that a figure is redrawn from."""

@@ -27,7 +27,7 @@ def measure(measurement: Mapping[str, Any], device: str = "cpu", threads: int = 
 
     kind = kinds.find(measurement["kind"], KINDS, "kind of measurement")
     options = kinds.read(kind, measurement["options"], "options")
-    torch.set_num_threads(1 if options.clock else threads)
+    torch.set_num_threads(threads)
     chosen = str(choose_device(device)) if options.on_gpu else "cpu"
     sources = Sources.read(measurement, chosen, threads)
     table: pd.DataFrame = kinds.work(options.function)(sources, options)

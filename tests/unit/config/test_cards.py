@@ -277,9 +277,7 @@ def test_a_value_that_is_no_folder_name():
 def test_merge():
     base = {"a": {"b": 1, "c": [1, 2]}, "d": 4}
     kept = copy.deepcopy(base)
-    assert merge(base, {"a": {"c": [3], "e": 5}, "d": None}) == {
-        "a": {"b": 1, "c": [3], "e": 5}
-    }
+    assert merge(base, {"a": {"c": [3], "e": 5}, "d": None}) == {"a": {"b": 1, "c": [3], "e": 5}}
     assert base == kept
 
 
