@@ -381,8 +381,8 @@ class Pipeline(DataJobs):
     def final_files(self, gone: Collection[str] = ()) -> list[str]:
         """Return everything that `snakemake` makes when nothing else is asked for.
 
-        Trainings and measurements are made on the way; those that were there and are `gone` are
-        asked for by name, so that a file that was lost is made again although nothing needs it.
+        Trainings are made on the way; files of them that were there and are `gone` are asked for by
+        name, so that what was lost is made again although nothing needs it.
         """
         tier = self.config.tier
         files = [*self.verification_files(), f"results/{tier}/verdicts.csv"]
@@ -391,7 +391,7 @@ class Pipeline(DataJobs):
             root, groups = f"results/{tier}/{name}", list(card.trainings)
             folders = self.training_folders(name, tier, groups)
             on_the_way += [f"{folder}/{file}" for _, _, _, folder in folders for file in TRAINED]
-            on_the_way += [f"{root}/measurements/{m}.csv" for m in card.measurements]
+            files += [f"{root}/measurements/{m}.csv" for m in card.measurements]
             files += [
                 f"{root}/artefacts/{artefact}.{suffix}"
                 for artefact in card.artefacts
