@@ -70,7 +70,7 @@ def test_what_is_stated():
         ({"lerning_rate": 0.1}, "did you mean 'learning_rate'"),
         ({"loss": "maee"}, "did you mean 'mae'"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
-        ({"epochs": 1.5}, "epochs is 1.5, a value of type int is expected"),
+        ({"epochs": 1.5}, "epochs is 1.5, but a value of type int is expected"),
         ({"learning_rate": -1.0}, "learning_rate must be positive"),
         ({"learning_rate": float("nan")}, "learning_rate must be positive, not nan"),
         ({"clip": 0.0}, "clip must be positive or null"),
