@@ -245,24 +245,6 @@ def test_a_mistake_in_a_card_is_one_sentence(project):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("profile", "expected"), [("default", 0), ("gpu", 1)])
-def test_gpus_go_to_networks_only(project, profile, expected):
-    cell = "results/smoke/gijon2023/trainings/table1/layer-gat_target-electronic/seed-0"
-    measured = "results/smoke/gijon2023/measurements"
-    text = project.snakemake(
-        *("-n", "--workflow-profile", f"profiles/{profile}", "--config", "tier=smoke", "--"),
-        *(f"{cell}/summary.json", f"{measured}/force_audit.csv", f"{measured}/timing.csv"),
-    )
-    gpus = {}
-    for job in text.split("\n\n"):
-        log = re.search(r"    log: logs/smoke/\w+/(\S+)\.log", job)
-        if log and (found := re.search(r"\bgpu=(\d+)", job)):
-            gpus[log.group(1)] = int(found.group(1))
-    assert gpus["measure/force_audit"] == expected
-    assert gpus["train_model/table1/layer-gat_target-electronic/seed-0"] == expected
-    assert gpus.get("measure/timing", 0) == 0
-
-
 @pytest.mark.parametrize("profile", ["gpu", "slurm"])
 def test_profiles_name_rules_that_exist(root, profile):
     text = (root / f"profiles/{profile}/profile.v9+.yaml").read_text(encoding="utf-8")

@@ -102,6 +102,15 @@ def test_measurements(pipeline):
     assert cells == {"layer-gat_target-atomic", "layer-gat_target-electronic"}
 
 
+def test_gpus_go_to_networks_only(pipeline):
+    asking = {
+        name: pipeline.measurement_gpu(1)(asked(measurement=name))
+        for name in pipeline.card_at("gijon2023", "smoke").measurements
+    }
+    networks = {name for name, gpus in asking.items() if gpus}
+    assert networks == {"symmetry_audit", "force_audit"}
+
+
 def test_every_potential_of_a_dynamics_is_a_job(pipeline):
     dynamics = asked(measurement="dynamics")
     place = "results/smoke/gijon2023/dynamics/dynamics"
