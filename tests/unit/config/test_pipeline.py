@@ -57,8 +57,6 @@ def test_files_of_data_sets(pipeline, make):
 
 def test_files_of_trainings(pipeline):
     folder = "results/smoke/gijon2023/trainings/table1/layer-gat_target-electronic/seed-0"
-    files = pipeline.training_files(asked())
-    assert [name for name in files if name.startswith(folder)] == [f"{folder}/{n}" for n in TRAINED]
     assert f"{folder}/summary.json" in pipeline.summaries(asked())
     entry = pipeline.training_entry(asked(**GAT))
     assert (entry["folder"], entry["data"]) == ("", "results/smoke/datasets/water_anion.h5")
@@ -92,11 +90,9 @@ def test_measurements(pipeline):
     assert described["options"]["max_frames"] is None  # the kind's default is stated too
     assert {t["dataset"] for t in described["trainings"]} == {"water_anion"}
     assert pipeline.moved_trajectories(audit) == []
-    assert pipeline.measurement_threads(8)(audit) == 1
-    assert pipeline.measurement_gpu(1)(audit) == 1
     timing = asked(measurement="timing")
-    assert pipeline.measurement_threads(8)(timing) == 8
-    assert pipeline.measurement_gpu(1)(timing) == 0
+    resources = pipeline.of_kind(lambda kind: (kind.clock, kind.on_gpu))
+    assert (resources(audit), resources(timing)) == ((False, True), (True, False))
     # only the cells that the card names
     cells = {t["cell"] for t in pipeline.measurement(timing)["trainings"]}
     assert cells == {"layer-gat_target-atomic", "layer-gat_target-electronic"}
@@ -159,6 +155,8 @@ def test_all_that_lasts_is_asked_for(pipeline, make):
     assert "results/smoke/datasets/water_anion.verification.csv" in files
     lost = ["results/smoke/gijon2023/measurements/timing.csv", pipeline.summaries(asked())[0]]
     assert not set(lost) & set(files)
+    trained = [f"{lost[1].removesuffix('summary.json')}{name}" for name in TRAINED]
+    assert pipeline.final_files(trained)[len(files) :] == trained
     assert pipeline.final_files([*lost, "results/quick/other.csv"]) == [*files, *reversed(lost)]
     few = make(papers=["kang2024"], artefacts=["fig1a"]).final_files()
     assert not [name for name in few if "trainings" in name or "gijon2023" in name]
