@@ -40,8 +40,10 @@ def draw(tidy: pd.DataFrame, info: Mapping[str, Any]) -> Figure:
 def _kind(facts: Mapping[str, Any]) -> ArtefactKind | None:
     if facts["kind"] is None:
         return None
-    found = kinds.find(facts["kind"], KINDS, "kind of artefact")
-    kind: ArtefactKind = kinds.read(found, facts["options"], f"artefacts.{facts['artefact']}")
+    where = f"artefacts.{facts['artefact']}"
+    kind: ArtefactKind = kinds.read(
+        facts["kind"], KINDS, "kind of artefact", facts["options"], where
+    )
     return kind
 
 

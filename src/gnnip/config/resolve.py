@@ -75,19 +75,20 @@ class ResolvedCard(Card):
 
     def measurement_kind(self, name: str) -> MeasurementKind:
         """Return the kind of a measurement, filled with its options."""
-        stated = self.measurements[name]
-        where = f"measurements.{name}"
-        found = kinds.find(stated.kind, measurements.KINDS, "kind of measurement")
-        filled: MeasurementKind = kinds.read(found, stated.options, where)
+        stated, where = self.measurements[name], f"measurements.{name}"
+        filled: MeasurementKind = kinds.read(
+            stated.kind, measurements.KINDS, "kind of measurement", stated.options, where
+        )
         return filled
 
     def artefact_kind(self, name: str) -> ArtefactKind | None:
         """Return the kind of an artefact, filled with its options; None for the paper's own."""
-        stated = self.artefacts[name]
+        stated, where = self.artefacts[name], f"artefacts.{name}"
         if stated.kind is None:
             return None
-        found = kinds.find(stated.kind, artefacts.KINDS, "kind of artefact")
-        filled: ArtefactKind = kinds.read(found, stated.options, f"artefacts.{name}")
+        filled: ArtefactKind = kinds.read(
+            stated.kind, artefacts.KINDS, "kind of artefact", stated.options, where
+        )
         return filled
 
     def cells(self, group: str) -> list[Cell]:

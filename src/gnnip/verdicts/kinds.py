@@ -255,5 +255,5 @@ def read(test: Mapping[str, Any], where: str) -> ClaimKind:
     kind = options.pop("kind", None)
     if not isinstance(kind, str):
         raise ConfigError(f"{where}.test states no kind; the kinds are {', '.join(KINDS)}")
-    found: ClaimKind = kinds.read(kinds.find(kind, KINDS, "kind of claim"), options, where)
+    found: ClaimKind = kinds.read(kind, KINDS, "kind of claim", options, where)
     return found

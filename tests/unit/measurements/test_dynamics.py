@@ -12,7 +12,6 @@ from gnnip.md import Simulation, read_trajectory
 from gnnip.measurements.dynamics import Motion, run_dynamics
 from gnnip.measurements.dynamics.options import Comparison
 from gnnip.measurements.dynamics.speed import time_steps
-from gnnip.measurements.dynamics.structure import halves_of
 from gnnip.reference import make_calculator
 
 REFERENCE = "water_anion accuracy_hartree=1e-3"
@@ -266,12 +265,3 @@ def test_steps_are_timed_alone_and_in_a_batch(dataset, runs):
         ("reference", "alone_seconds_per_step"),
     }
     assert (seconds > 0).all()
-
-
-def test_halves_without_repeats_are_early_and_late(runs):
-    replicas = read_trajectory(runs[0]["reference"])[:1]
-    motion = Motion.read({**MOTION, "repeats": 1})
-    wanted = Comparison.read({**COMPARISON, "discard": 0.0})
-    early, late = halves_of(replicas, motion, wanted)
-    assert len(early) == len(late) == 6
-    np.testing.assert_array_equal([s[0] for s in early], replicas[0].positions[:6])
