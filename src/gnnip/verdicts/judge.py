@@ -62,13 +62,8 @@ class Verdict:
 
 COLUMNS = tuple(field.name for field in fields(Verdict))
 CLAIM_COLUMNS = (
-    "claim",
-    "holds",
-    "margin",
-    "measured",
-    "reason",
-    "trivial_holds",
-    "trivial_measured",
+    *("claim", "holds", "margin", "measured", "reason"),
+    *("trivial_holds", "trivial_measured"),
 )
 
 
@@ -160,15 +155,14 @@ def _judge_number(
     table: pd.DataFrame | None,
 ) -> list[Verdict]:
     measured = [] if table is None else _aggregate(table[table["quantity"] == quantity])
-    references = card.references[block.artefact]
-    if not measured:
-        if table is None:
-            reason = card.skipped.get(block.artefact, f"{block.artefact} has not been run")
-        else:
-            reason = f"{block.artefact} was run without this quantity"
+    reason = ""
+    if table is None:
+        reason = card.skipped.get(block.artefact, f"{block.artefact} has not been run")
+    elif not measured:
+        reason = f"{block.artefact} was run without this quantity"
+    if reason:
+        references = card.references[block.artefact]
         measured = [_Measured("as_described", block.unit, math.nan, None, 0, None, references)]
-    else:
-        reason = ""
     rows = []
     for ours in measured:
         verdict, why = (NOT_RUN, reason) if reason else _compare(card, block, published, ours)
@@ -322,26 +316,13 @@ def claims_table(
         if name not in tests or any(artefact not in metrics for artefact in claim.artefacts):
             continue
         read = {artefact: metrics[artefact] for artefact in claim.artefacts}
-        ours, trivial = tests[name](read), _of_trivial(tests[name], read)
-        rows.append(
-            {
-                "claim": name,
-                "holds": ours.holds,
-                "margin": ours.margin,
-                "measured": ours.measured,
-                "reason": ours.reason,
-                "trivial_holds": trivial.holds if trivial else None,
-                "trivial_measured": trivial.measured if trivial else "",
-            }
-        )
+        ours, baselines = tests[name](read), of_trivial(read)
+        known = not all(table.empty for table in baselines.values())
+        trivial = tests[name](baselines) if known else ClaimResult(None, "", "")
+        row = {"claim": name} | asdict(ours)
+        row |= {"trivial_holds": trivial.holds, "trivial_measured": trivial.measured}
+        rows.append(row)
     return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
-
-
-def _of_trivial(test: ClaimTest, metrics: Metrics) -> ClaimResult | None:
-    trivial = of_trivial(metrics)
-    if all(table.empty for table in trivial.values()):
-        return None
-    return test(trivial)
 
 
 def _seeds(table: pd.DataFrame) -> int:
