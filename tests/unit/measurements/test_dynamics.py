@@ -36,10 +36,7 @@ COMPARISON = {
 @pytest.fixture(scope="module")
 def dataset(root, tmp_path_factory):
     """The smallest clusters of the archive."""
-    archive = root / "data" / "water_anion.h5"
-    if not archive.exists():
-        pytest.skip("the archive water_anion is not there")
-    arrays = load_arrays(archive)
+    arrays = load_arrays(root / "data" / "water_anion.h5")
     few = arrays.subset(np.flatnonzero(arrays.column("n_molecules") == 20)[::4])
     path = tmp_path_factory.mktemp("data") / "small.h5"
     write_frames(path, few, attributes={})
