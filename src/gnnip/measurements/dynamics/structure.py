@@ -47,7 +47,7 @@ def structure(
         measures["profile"] = _Profile(some)
     frames = {name: _pooled(replicas, wanted) for name, replicas in runs.items()}
     if REFERENCE in runs:
-        halves = halves_of(runs[REFERENCE], motion, wanted)
+        halves = _halves(runs[REFERENCE], motion, wanted)
     else:
         frames[REFERENCE], halves = _stand_in(arrays, motion, len(some.atomic_numbers))
     return [
@@ -99,20 +99,10 @@ def _pooled(replicas: Sequence[Trajectory], wanted: Comparison) -> list[Structur
     return [frame for t in replicas for frame in _late_frames(t, wanted)]
 
 
-def halves_of(replicas: Sequence[Trajectory], motion: Motion, wanted: Comparison) -> Halves | None:
-    """Return frames of the first and of the last repeats of every start, or of early and late
-    times where each start was run once, as many of both; None when a half is empty.
-    """
-    if motion.repeats > 1:
-        halves = [
-            _pooled([t for t in replicas if motion.half(t.replica) == k], wanted) for k in (0, 1)
-        ]
-    else:
-        parts = [_late_frames(t, wanted) for t in replicas]
-        halves = [
-            [frame for part in parts for frame in part[: len(part) // 2]],
-            [frame for part in parts for frame in part[len(part) // 2 :]],
-        ]
+def _halves(replicas: Sequence[Trajectory], motion: Motion, wanted: Comparison) -> Halves | None:
+    """Return the frames of the two halves, as many of both; None when one is empty."""
+    parts = motion.halves([(t, _late_frames(t, wanted)) for t in replicas])
+    halves = [[frame for _, frames in half for frame in frames] for half in parts]
     count = min(len(half) for half in halves)
     if not count:
         return None
