@@ -392,11 +392,9 @@ def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
         yield from (("artefact", name, made) for name in claim.artefacts)
 
 
-def resolve_all(
-    config: Config, folder: str | Path = papers.FOLDER, tier: str | None = None
-) -> dict[str, ResolvedCard]:
+def resolve_all(config: Config, folder: str | Path = papers.FOLDER) -> dict[str, ResolvedCard]:
     """Return the resolved cards that `config` names, and complain about sources nobody uses."""
-    cards = {name: resolve(name, tier or config.tier, config, folder) for name in config.papers}
+    cards = {name: resolve(name, config.tier, config, folder) for name in config.papers}
     offered = sorted({a for card in cards.values() for a in (*card.artefacts, *card.skipped)})
     for artefact in config.artefacts or []:
         if artefact not in offered:

@@ -40,7 +40,7 @@ class JudgedCard(Protocol):
         """Return how many seeds a complete run of an artefact has."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """One row of verdicts.csv; `published` is a number, for the unit `claim` the claim's text."""
 
@@ -49,13 +49,13 @@ class Verdict:
     quantity: str
     unit: str
     published: float | str
-    tolerance: str
-    ours_mean: float | None
-    ours_std: float | None
+    tolerance: str = ""
+    ours_mean: float | None = None
+    ours_std: float | None = None
     n_seeds: int
-    baseline: float | None
+    baseline: float | None = None
     reference: str
-    variant: str
+    variant: str = "as_described"
     verdict: str
     reason: str
 
@@ -290,13 +290,8 @@ def _judge_claim(
         quantity=name,
         unit="claim",
         published=claim.text,
-        tolerance="",
-        ours_mean=None,
-        ours_std=None,
         n_seeds=seeds,
-        baseline=None,
         reference=card.references[claim.artefacts[0]],
-        variant="as_described",
         verdict=verdict,
         reason=_with_note(reason, card.note),
     )
