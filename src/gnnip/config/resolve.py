@@ -13,7 +13,15 @@ from gnnip import catalogue, kinds
 from gnnip.artefacts import kinds as artefacts
 from gnnip.artefacts.kinds import ArtefactKind
 from gnnip.config import papers
-from gnnip.config.schema import Artefact, Card, Config, DatasetUse, Tier, TrainingSettings
+from gnnip.config.schema import (
+    Artefact,
+    Card,
+    Config,
+    DatasetUse,
+    Measurement,
+    Tier,
+    TrainingSettings,
+)
 from gnnip.config.trainings import Cell, TrainingSpec, earlier, expand, resolve_training
 from gnnip.datasets.imports.settings import FolderSource
 from gnnip.datasets.references import reference_of
@@ -202,8 +210,9 @@ def _find_folders(card: ResolvedCard, place: Path) -> None:
 
 def _label(dataset: str, use: DatasetUse) -> str:
     """Return what labels a data set: exact, published, dft or xtb."""
-    chosen = {"published": use.published, "folder": use.folder, "plan": use.plan}
-    return reference_of(dataset, use.source, **chosen)
+    return reference_of(
+        dataset, use.source, published=use.published, folder=use.folder, plan=use.plan
+    )
 
 
 def _lost_artefacts(raw: Mapping[str, Any], merged: Mapping[str, Any]) -> list[str]:
@@ -378,7 +387,7 @@ def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
     for group in card.trainings.values():
         if group.dataset:
             yield "data set", group.dataset, datasets
-    readers = [*card.measurements.values(), *card.artefacts.values()]
+    readers: list[Measurement | Artefact] = [*card.measurements.values(), *card.artefacts.values()]
     for reader in readers:
         yield from (("data set", name, datasets) for name in reader.datasets)
         yield from (("training group", name, groups) for name in reader.trainings)

@@ -41,7 +41,8 @@ def _means(metrics: Metrics) -> defaultdict[str, float]:
     found: defaultdict[str, float] = defaultdict(lambda: NAN)
     for table in metrics.values():
         own = table[table["variant"] == "as_described"]
-        found.update(own.groupby("quantity")["value"].mean().to_dict())
+        means = own.groupby("quantity")["value"].mean()
+        found.update({str(name): value for name, value in means.items()})
     return found
 
 
