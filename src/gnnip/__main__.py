@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -128,10 +129,7 @@ def verdicts(options: argparse.Namespace) -> int:
 
 
 def _terminal_width() -> int:
-    try:
-        return max(120, os.get_terminal_size(1).columns)
-    except OSError:
-        return 160
+    return max(120, shutil.get_terminal_size((160, 24)).columns)
 
 
 @command("datasets", argument("--width", type=int, help="columns of the tables"))
@@ -251,8 +249,6 @@ def import_frames(options: argparse.Namespace) -> int:
 )
 def register(options: argparse.Namespace) -> int:
     """Copy a generated data set to data/ and write its registry entry: make it an archive."""
-    import shutil
-
     from gnnip.datasets import registry
     from gnnip.datasets.store import read_frames
     from gnnip.files import atomic_path

@@ -3,22 +3,56 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from gnnip.logs import job_log
+from gnnip.errors import GnnipError
 from gnnip.receipts import write_receipt
 
 
 @contextlib.contextmanager
 def job(snakemake: Any) -> Iterator[None]:
-    """Send what the block prints to the job's log; when it succeeds, write the job's receipt.
+    """Send what the block and its child processes print to the job's log; when it succeeds, write
+    the job's receipt.
 
-    Errors end the process as in :func:`gnnip.logs.job_log`.
+    An exception ends the process with status 1: a :class:`GnnipError` leaves its sentence in the
+    log and on the terminal, anything else its traceback in the log and its last line on the
+    terminal.
 
     Args:
         snakemake: the object that Snakemake gives to a script, for its log, input and output.
     """
-    with job_log(snakemake.log[0]):
-        yield
-        write_receipt(snakemake.output, snakemake.input)
+    target = Path(snakemake.log[0])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _flush()
+    terminal = [os.dup(1), os.dup(2)]
+    with open(target, "w", encoding="utf-8", buffering=1) as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        try:
+            yield
+            write_receipt(snakemake.output, snakemake.input)
+        except Exception as error:
+            if isinstance(error, GnnipError):
+                message = str(error)
+                print(message, file=sys.stderr)
+            else:
+                message = f"{type(error).__name__}: {error} (traceback in {target})"
+                traceback.print_exc()
+            os.write(terminal[1], f"{message}\n".encode())
+            raise SystemExit(1) from None
+        finally:
+            _flush()
+            for number, saved in enumerate(terminal, start=1):
+                os.dup2(saved, number)
+                os.close(saved)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()

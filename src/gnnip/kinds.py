@@ -34,17 +34,14 @@ class Kind:
         return [cls.function.partition(":")[0], cls.__module__]
 
 
-def find(name: str, listing: Mapping[str, type[Kind]], what: str) -> type[Kind]:
-    """Return a kind of `listing`, or the user's own class; ConfigError for an unknown one."""
-    if ":" in name:
-        return imported_class(name, Kind, what)
-    if name not in listing:
+def read(
+    name: str, listing: Mapping[str, type[Kind]], what: str, options: Mapping[str, Any], where: str
+) -> Any:
+    """Return a kind of `listing`, or the user's own class, filled with the options of a card and
+    checked; ConfigError for an unknown kind or option."""
+    if ":" not in name and name not in listing:
         raise ConfigError(f"there is no {what} '{name}'{nearest(name, listing)}")
-    return listing[name]
-
-
-def read(kind: type[Kind], options: Mapping[str, Any], where: str) -> Any:
-    """Return a kind filled with the options of a card, checked; ConfigError names a wrong one."""
+    kind = _imported(name, what) if ":" in name else listing[name]
     filled = read_options(kind, options, where)
     try:
         filled.check()
@@ -59,13 +56,13 @@ def work(target: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def imported_class(text: str, base: type, what: str) -> Any:
-    """Return the class `package.module:Class`, a subclass of `base`; ConfigError for any other."""
+def _imported(text: str, what: str) -> type[Kind]:
+    """Return the kind `package.module:Class`; ConfigError for anything else."""
     module, _, name = text.partition(":")
     try:
         found = getattr(import_module(module), name, None)
     except ImportError as error:
         raise ConfigError(f"the {what} '{text}' cannot be imported: {error}") from None
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise ConfigError(f"the {what} '{text}' is no class of {base.__module__}.{base.__name__}")
+    if not (isinstance(found, type) and issubclass(found, Kind)):
+        raise ConfigError(f"the {what} '{text}' is no class of {__name__}.Kind")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -198,42 +197,13 @@ def test_a_training_depends_on_its_own_model(name):
     assert ("gnnip/models/nequip/kernels.cpp" in closure) == (name == "nequip")
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """A copy of the library's source with the trainings of all models and all engines."""
-    home = tmp_path_factory.mktemp("library")
-    shutil.copytree(LIBRARY, home / "gnnip", ignore=shutil.ignore_patterns("__pycache__"))
-    jobs = {
-        f"train {name}": ("gnnip.training.run", catalogue.model_module(name))
-        for name in catalogue.names()
-    }
-    jobs |= {name: ("gnnip.measurements.dynamics", calculator_module(name)) for name in ENGINES}
-    return Sources(home, jobs)
-
-
-@pytest.mark.parametrize(
-    ("name", "old", "new", "redone"),
-    [
-        (
-            "gnnip/models/listing.py",
-            "= {",
-            "= {'dummy': ('gnnip.models.pair', 'PairPotential'),",
-            set(),
-        ),
-        ("gnnip/models/nequip/kernels.cpp", "+=", "-=", {"train nequip"}),
-        (
-            "gnnip/reference/xtb.py",
-            "=self.temperature,",
-            "=20 * self.temperature,",
-            {"xtb"},
-        ),
-    ],
-)
-def test_an_edit_of_the_library_redoes_what_it_reaches(library, name, old, new, redone):
-    before = library.hashes()
-    library.edit(name, old, new)
-    after = library.hashes()
-    assert {job for job in before if before[job] != after[job]} == redone
+@pytest.mark.parametrize("name", ENGINES)
+def test_dynamics_depend_on_their_own_engine(name):
+    module = calculator_module(name)
+    closure = code.code_closure(["gnnip.measurements.dynamics", module])
+    assert module in closure
+    others = {calculator_module(other) for other in ("xtb", "pyscf", "cp2k")} - {module}
+    assert not others & set(closure)
 
 
 def test_figures_do_not_depend_on_potentials_or_trainings():

@@ -49,18 +49,8 @@ def test_every_dependency_is_explained(root, pages):
     assert sorted(explained) == sorted([*names, *["---", "package"] * 2])
 
 
-def test_readme_has_the_place_for_verdicts(root):
-    text = (root / "README.md").read_text(encoding="utf-8")
-    start, end = text.index("<!-- verdicts:start -->"), text.index("<!-- verdicts:end -->")
-    assert start < end
-
-
 def test_readme_example_runs(root, monkeypatch, capsys):
-    from gnnip import datasets
-
     monkeypatch.chdir(root)
-    if "water_anion" not in datasets.names():
-        pytest.skip("data/registry.yaml has no entry for water_anion yet")
     (example,) = re.findall(
         r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL
     )

@@ -21,7 +21,10 @@ def test_a_checkpoint_is_kept_for_the_same_plan_only(tmp_path):
 
 def run_job(tmp_path, body: str) -> tuple[subprocess.CompletedProcess, str]:
     log = tmp_path / "logs/job.log"
-    code = f"from gnnip.logs import job_log\nwith job_log({str(log)!r}):\n    {body}\n"
+    code = (
+        "from types import SimpleNamespace\nfrom gnnip.jobs import job\n"
+        f"with job(SimpleNamespace(log=[{str(log)!r}], input=[], output=[])):\n    {body}\n"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     return done, log.read_text(encoding="utf-8")
 

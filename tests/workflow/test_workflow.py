@@ -146,10 +146,6 @@ def test_a_training_brings_the_one_that_it_starts_from(project):
 
 
 def test_the_archive_is_the_default_source(project):
-    from gnnip.datasets import names
-
-    if "water_anion" not in names():
-        pytest.skip("the archive water_anion is not in the registry yet")
     todo = project.todo("--config", "tier=quick")
     assert "generate_trajectory" not in todo
     every = [resolve(name, "quick") for name in papers.folders()]

@@ -13,7 +13,7 @@ rule generate_trajectory:
         mem_mb=2000,
         runtime=720,
     params:
-        plan=ask(RUN.sampling_plan),
+        plan=ask(RUN.of_dataset(lambda use: dict(use.plan))),
         code=ask(RUN.data_code("generate_trajectory")),
     message:
         "Sampling {wildcards.dataset}, size {wildcards.size}, replica {wildcards.replica}"
@@ -58,7 +58,7 @@ rule draw_structures:
         mem_mb=2000,
         runtime=60,
     params:
-        plan=ask(RUN.sampling_plan),
+        plan=ask(RUN.of_dataset(lambda use: dict(use.plan))),
         code=ask(RUN.data_code("draw_structures")),
     message:
         "Drawing and labelling the structures of {wildcards.dataset}"
@@ -157,7 +157,7 @@ rule verify_labels:
         mem_mb=2000,
         runtime=30,
     params:
-        frames=ask(RUN.frames_to_verify),
+        frames=ask(RUN.of_dataset(lambda use: use.verify_frames)),
         code=ask(RUN.data_code("verify_labels")),
     message:
         "Recomputing {params.frames} labels of {wildcards.dataset} with the reference"

@@ -14,11 +14,11 @@ rule measure:
     benchmark:
         "results/{tier}/{card}/benchmarks/measure/{measurement}.tsv"
     # all cores where a clock runs, so that no other job disturbs it; it uses one
-    threads: ask(RUN.measurement_threads(ALL_CORES))
+    threads: ask(RUN.of_kind(lambda kind: ALL_CORES if kind.clock else 1))
     resources:
-        mem_mb=ask(RUN.measurement_memory),
-        runtime=ask(RUN.measurement_runtime),
-        gpu=ask(RUN.measurement_gpu(USES_GPU)),
+        mem_mb=ask(RUN.of_kind(lambda kind: kind.memory)),
+        runtime=ask(RUN.of_kind(lambda kind: kind.runtime)),
+        gpu=ask(RUN.of_kind(lambda kind: USES_GPU if kind.on_gpu else 0)),
     params:
         measurement=ask(RUN.measurement),
         code=ask(RUN.measurement_code),
@@ -49,7 +49,7 @@ rule run_dynamics:
         runtime=480,
         gpu=USES_GPU,
     params:
-        motion=ask(RUN.motion),
+        motion=ask(RUN.of_kind(lambda kind: dict(kind.motion))),
         code=ask(RUN.moving_code),
         device=CONFIG.device,
     message:

@@ -40,12 +40,14 @@ def draw(tidy: pd.DataFrame, info: Mapping[str, Any]) -> Figure:
 def _kind(facts: Mapping[str, Any]) -> ArtefactKind | None:
     if facts["kind"] is None:
         return None
-    found = kinds.find(facts["kind"], KINDS, "kind of artefact")
-    kind: ArtefactKind = kinds.read(found, facts["options"], f"artefacts.{facts['artefact']}")
+    where = f"artefacts.{facts['artefact']}"
+    kind: ArtefactKind = kinds.read(
+        facts["kind"], KINDS, "kind of artefact", facts["options"], where
+    )
     return kind
 
 
 def _own(facts: Mapping[str, Any], part: str) -> Any:
     """Return the paper's own function."""
     card = facts.get("id") or facts["card"]
-    return getattr(import_module(f"{card}.{part}"), facts["function"])
+    return getattr(import_module(f"{card}.{part}"), facts["artefact"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -136,20 +137,16 @@ class DataJobs(Cards):
         content = content_hash(*self.frames_to_import(wildcards))
         return {"folder": use.folder.model_dump(mode="json"), "content": content}
 
-    def sampling_plan(self, wildcards: Any) -> dict[str, Any]:
-        """Return the fields of the sampling plan that the card states."""
-        return dict(self.dataset(wildcards).plan)
-
-    def frames_to_verify(self, wildcards: Any) -> int:
-        """Return how many labels are recomputed."""
-        return self.dataset(wildcards).verify_frames
+    def of_dataset(self, value: Callable[[DatasetUse], Any]) -> Any:
+        """Return the function that gives a value of how a data set is used."""
+        return lambda wildcards: value(self.dataset(wildcards))
 
     def data_code(self, rule: str) -> Any:
         """Return the params function of the code of a rule that samples, labels or verifies: the
         sampler and the engines are loaded by their names."""
 
         def code_behind(wildcards: Any) -> str:
-            modules = modules_behind(wildcards.dataset, self.sampling_plan(wildcards))
+            modules = modules_behind(wildcards.dataset, dict(self.dataset(wildcards).plan))
             return self.code_of(rule, *modules)
 
         return code_behind

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,12 +77,12 @@ class Pipeline(DataJobs):
     def training_entry(self, wildcards: Any) -> dict[str, Any]:
         """Return the training as the trainer reads it, without folder and device, which it is free
         of, and without settings that are left at their defaults."""
-        data, trainings = self.training_dataset(wildcards), trainings_of(wildcards)
+        data, trainings = self.training_dataset(wildcards), _trainings_of(wildcards)
         return self._training(wildcards).entry("", data, int(wildcards.seed), trainings)
 
     def training_initial(self, wildcards: Any) -> list[str]:
         """Return the weights that a training starts from: earlier trainings of the same seed."""
-        place, seed = trainings_of(wildcards), wildcards.seed
+        place, seed = _trainings_of(wildcards), wildcards.seed
         return [
             f"{place}/{group}/{cell}/seed-{seed}/{name}"
             for group, cell in self.card(wildcards).earlier(self._training(wildcards))
@@ -117,15 +117,11 @@ class Pipeline(DataJobs):
                     found.append((group, cell, seed, folder))
         return found
 
-    def training_files(self, wildcards: Any) -> list[str]:
-        """Return all files of all trainings of a card."""
-        groups = list(self.card(wildcards).trainings)
-        folders = self.training_folders(wildcards.card, wildcards.tier, groups)
-        return [f"{folder}/{name}" for _, _, _, folder in folders for name in TRAINED]
-
     def summaries(self, wildcards: Any) -> list[str]:
         """Return the summary of every training of a card."""
-        return [name for name in self.training_files(wildcards) if name.endswith("summary.json")]
+        groups = list(self.card(wildcards).trainings)
+        folders = self.training_folders(wildcards.card, wildcards.tier, groups)
+        return [f"{folder}/summary.json" for _, _, _, folder in folders]
 
     # --- measurements -----------------------------------------------------------------------------
 
@@ -186,21 +182,9 @@ class Pipeline(DataJobs):
         }
         return sorted(found)
 
-    def measurement_threads(self, cores: int) -> Any:
-        """Return the input function of the threads: all cores where a clock runs, else one."""
-        return lambda wildcards: cores if self._kind(wildcards).clock else 1
-
-    def measurement_gpu(self, gpus: int) -> Any:
-        """Return the input function of the GPUs of a measurement."""
-        return lambda wildcards: gpus if self._kind(wildcards).on_gpu else 0
-
-    def measurement_memory(self, wildcards: Any) -> int:
-        """Return the memory of a measurement, MB."""
-        return int(self._kind(wildcards).memory)
-
-    def measurement_runtime(self, wildcards: Any) -> int:
-        """Return the longest time of a measurement, minutes."""
-        return int(self._kind(wildcards).runtime)
+    def of_kind(self, value: Callable[[Any], Any]) -> Any:
+        """Return the function that gives a value of the kind of a measurement."""
+        return lambda wildcards: value(self._kind(wildcards))
 
     # --- dynamics: every potential is a job, named by the folder of its training ------------------
 
@@ -216,10 +200,6 @@ class Pipeline(DataJobs):
         names = [f"{g}/{cell.name}/seed-{seed}" for g, cell, seed, _ in self._measured(wildcards)]
         names += [REFERENCE] if self._kind(wildcards).reference else []
         return {name: f"{place}/{name}/trajectory.h5" for name in names}
-
-    def motion(self, wildcards: Any) -> dict[str, Any]:
-        """Return how replicas are moved."""
-        return dict(self._kind(wildcards).motion)
 
     def moving_dataset(self, wildcards: Any) -> str:
         """Return the data set whose frames replicas start from."""
@@ -283,7 +263,6 @@ class Pipeline(DataJobs):
             "tier": card.tier,
             "artefact": name,
             "kind": made_of.kind,
-            "function": made_of.function or name,
             "options": _options(card, name),
             "datasets": made_of.datasets,
             "references": {d: card.reference_of(d) for d in card.datasets_of(name)},
@@ -301,13 +280,15 @@ class Pipeline(DataJobs):
 
     def _group_facts(self, card: ResolvedCard, group: str) -> dict[str, Any]:
         """Return a training group with its cells, each with its matrix values and its split."""
-        cells = [(cell, card.training(group, cell)) for cell in card.cells(group)]
-        return card.trainings[group].model_dump(mode="json") | {
-            "cells": [
-                {"name": cell.name, "keys": dict(cell.values), "split": training.split}
-                for cell, training in cells
-            ]
-        }
+        cells = [
+            {
+                "name": cell.name,
+                "keys": dict(cell.values),
+                "split": card.training(group, cell).split,
+            }
+            for cell in card.cells(group)
+        ]
+        return card.trainings[group].model_dump(mode="json") | {"cells": cells}
 
     def artefact_code(self, wildcards: Any) -> str:
         """Hash what makes the tables of an artefact."""
@@ -333,7 +314,6 @@ class Pipeline(DataJobs):
             "tier": card.tier,
             "artefact": name,
             "kind": artefact.kind,
-            "function": artefact.function or name,
             "options": _options(card, name),
             "reference": self._reference_line(card, name),
             "label": artefact.label,
@@ -356,8 +336,7 @@ class Pipeline(DataJobs):
 
     def judging_code(self, wildcards: Any) -> str:
         """Hash what judges a card."""
-        own = papers.module(self.folder(wildcards.card), "claims")
-        return self.code_of("judge_card", *([own] if own else []))
+        return self.code_of("judge_card", *filter(None, [self.claims_module(wildcards)]))
 
     def claims_module(self, wildcards: Any) -> str | None:
         """Return the module with the paper's own tests of claims, None if it has none."""
@@ -367,17 +346,6 @@ class Pipeline(DataJobs):
         """Return the verdicts of the selected cards."""
         return [f"results/{wildcards.tier}/{name}/verdicts.json" for name in self.config.papers]
 
-    def verification_files(self) -> list[str]:
-        """Return the tables of recomputed labels; imported ones have nothing to recompute with."""
-        names = {
-            name
-            for card in self.cards.values()
-            for name in card.used_datasets()
-            if card.datasets[name].source in ("archive", "generate")
-        }
-        tier = self.config.tier
-        return [f"results/{tier}/datasets/{name}.verification.csv" for name in sorted(names)]
-
     def final_files(self, gone: Collection[str] = ()) -> list[str]:
         """Return everything that `snakemake` makes when nothing else is asked for.
 
@@ -385,7 +353,15 @@ class Pipeline(DataJobs):
         name, so that what was lost is made again although nothing needs it.
         """
         tier = self.config.tier
-        files = [*self.verification_files(), f"results/{tier}/verdicts.csv"]
+        # imported labels have nothing to be recomputed with
+        verified = {
+            name
+            for card in self.cards.values()
+            for name in card.used_datasets()
+            if card.datasets[name].source in ("archive", "generate")
+        }
+        files = [f"results/{tier}/datasets/{name}.verification.csv" for name in sorted(verified)]
+        files.append(f"results/{tier}/verdicts.csv")
         on_the_way = []
         for name, card in self.cards.items():
             root, groups = f"results/{tier}/{name}", list(card.trainings)
@@ -424,6 +400,5 @@ def _options(card: ResolvedCard, artefact: str) -> dict[str, Any]:
     return dict(card.artefacts[artefact].options) if kind is None else asdict(kind)
 
 
-def trainings_of(wildcards: Any) -> str:
-    """Return the folder of all trainings of a card."""
+def _trainings_of(wildcards: Any) -> str:
     return f"results/{wildcards.tier}/{wildcards.card}/trainings"

@@ -13,7 +13,15 @@ from gnnip import catalogue, kinds
 from gnnip.artefacts import kinds as artefacts
 from gnnip.artefacts.kinds import ArtefactKind
 from gnnip.config import papers
-from gnnip.config.schema import Artefact, Card, Config, DatasetUse, Tier, TrainingSettings
+from gnnip.config.schema import (
+    Artefact,
+    Card,
+    Config,
+    DatasetUse,
+    Measurement,
+    Tier,
+    TrainingSettings,
+)
 from gnnip.config.trainings import Cell, TrainingSpec, earlier, expand, resolve_training
 from gnnip.datasets.imports.settings import FolderSource
 from gnnip.datasets.references import reference_of
@@ -75,19 +83,20 @@ class ResolvedCard(Card):
 
     def measurement_kind(self, name: str) -> MeasurementKind:
         """Return the kind of a measurement, filled with its options."""
-        stated = self.measurements[name]
-        where = f"measurements.{name}"
-        found = kinds.find(stated.kind, measurements.KINDS, "kind of measurement")
-        filled: MeasurementKind = kinds.read(found, stated.options, where)
+        stated, where = self.measurements[name], f"measurements.{name}"
+        filled: MeasurementKind = kinds.read(
+            stated.kind, measurements.KINDS, "kind of measurement", stated.options, where
+        )
         return filled
 
     def artefact_kind(self, name: str) -> ArtefactKind | None:
         """Return the kind of an artefact, filled with its options; None for the paper's own."""
-        stated = self.artefacts[name]
+        stated, where = self.artefacts[name], f"artefacts.{name}"
         if stated.kind is None:
             return None
-        found = kinds.find(stated.kind, artefacts.KINDS, "kind of artefact")
-        filled: ArtefactKind = kinds.read(found, stated.options, f"artefacts.{name}")
+        filled: ArtefactKind = kinds.read(
+            stated.kind, artefacts.KINDS, "kind of artefact", stated.options, where
+        )
         return filled
 
     def cells(self, group: str) -> list[Cell]:
@@ -201,8 +210,9 @@ def _find_folders(card: ResolvedCard, place: Path) -> None:
 
 def _label(dataset: str, use: DatasetUse) -> str:
     """Return what labels a data set: exact, published, dft or xtb."""
-    chosen = {"published": use.published, "folder": use.folder, "plan": use.plan}
-    return reference_of(dataset, use.source, **chosen)
+    return reference_of(
+        dataset, use.source, published=use.published, folder=use.folder, plan=use.plan
+    )
 
 
 def _lost_artefacts(raw: Mapping[str, Any], merged: Mapping[str, Any]) -> list[str]:
@@ -377,7 +387,7 @@ def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
     for group in card.trainings.values():
         if group.dataset:
             yield "data set", group.dataset, datasets
-    readers = [*card.measurements.values(), *card.artefacts.values()]
+    readers: list[Measurement | Artefact] = [*card.measurements.values(), *card.artefacts.values()]
     for reader in readers:
         yield from (("data set", name, datasets) for name in reader.datasets)
         yield from (("training group", name, groups) for name in reader.trainings)
@@ -391,11 +401,9 @@ def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
         yield from (("artefact", name, made) for name in claim.artefacts)
 
 
-def resolve_all(
-    config: Config, folder: str | Path = papers.FOLDER, tier: str | None = None
-) -> dict[str, ResolvedCard]:
+def resolve_all(config: Config, folder: str | Path = papers.FOLDER) -> dict[str, ResolvedCard]:
     """Return the resolved cards that `config` names, and complain about sources nobody uses."""
-    cards = {name: resolve(name, tier or config.tier, config, folder) for name in config.papers}
+    cards = {name: resolve(name, config.tier, config, folder) for name in config.papers}
     offered = sorted({a for card in cards.values() for a in (*card.artefacts, *card.skipped)})
     for artefact in config.artefacts or []:
         if artefact not in offered:

@@ -6,10 +6,9 @@ several time steps (`gnnip.md.nve_order_test`).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,14 +31,11 @@ class Order:
     duration : fs of each run: several periods of the vibrations, at least 20 of the longest step.
     equilibration : fs that each potential moves the starts by the motion's thermostat and time step
         before, so that it is on its own surface; 0 for none.
-    precision : in which trained potentials are evaluated. In single precision rounding adds an
-        error that does not fall with the step; "trained" is the precision of the weights.
     """
 
     time_steps: tuple[float, ...] = (0.25, 0.5, 1.0)
     duration: float = 200.0
     equilibration: float = 100.0
-    precision: Literal["double", "trained"] = "double"
 
     def __post_init__(self) -> None:
         """Raise ConfigError for numbers out of range."""
@@ -59,42 +55,12 @@ class Order:
         return read_options(cls, values, "Order")
 
 
-def conservation(sources: Sources, options: Conservation) -> pd.DataFrame:
-    """Measure the potentials of a card: the kind `conservation`."""
-    (dataset,) = sources.datasets.values()
-    return measure_conservation(
-        dataset,
-        {training.name: training.model for training in sources.trainings},
-        motion=options.motion,
-        order=options.order,
-        reference=options.reference,
-        threads=sources.threads,
-    )
-
-
-def measure_conservation(
-    dataset: str | os.PathLike[str],
-    models: Mapping[str, str | os.PathLike[str]],
-    *,
-    motion: Mapping[str, Any],
-    order: Mapping[str, Any] | None = None,
-    reference: str | None = None,
-    threads: int = 1,
-    progress: Callable[[str], None] = print,
-) -> pd.DataFrame:
+def measure_conservation(sources: Sources, options: Conservation) -> pd.DataFrame:
     """Return one tidy table of the energy errors of all potentials at several time steps.
 
-    Parameters
-    ----------
-    models : trained potentials by name; `reference` joins them as "reference" where it is stated.
-    motion : fields of `gnnip.measurements.dynamics.Motion`: which frames to start from, how hot,
-        and how they are equilibrated; its duration is not used.
-    order : fields of `Order`.
-    threads : of torch.
-
-    Returns
-    -------
-    Columns potential, record, name, replica, x, value, text. By record:
+    All are moved from the same starts, equilibrated as the motion says; the reference joins them as
+    "reference" where it is stated. Columns potential, record, name, replica, x, value, text. By
+    record:
 
     conservation : fluctuation_mev_per_atom, RMS of the energy about a straight line in time, and
         drift_mev_per_atom_ps, the slope of that line, of each replica; x is the time step in fs.
@@ -104,21 +70,19 @@ def measure_conservation(
         (Student's t over replicas; NaN for one).
     """
     import pandas as pd
-    import torch
 
-    from gnnip.datasets.store import load_arrays
-
-    torch.set_num_threads(threads)
-    moved, wanted = Motion.read(motion), Order.read(order or {})
-    arrays = load_arrays(dataset)
+    moved, wanted = Motion.read(options.motion), Order.read(options.order)
+    (dataset,) = sources.datasets
+    arrays = sources.arrays(dataset)
     rows: list[dict[str, Any]] = []
-    chosen: dict[str, tuple[Any, str | None]] = {name: (m, None) for name, m in models.items()}
-    if reference is not None:
-        chosen[REFERENCE] = (None, reference)
+    chosen: dict[str, tuple[Any, str | None]] = {t.name: (t.model, None) for t in sources.trainings}
+    if options.reference is not None:
+        chosen[REFERENCE] = (None, options.reference)
     for name, (model, text) in chosen.items():
-        progress(f"order of {name}")
+        print(f"order of {name}")
         potential = load_potential(model, text)
-        if model is not None and wanted.precision == "double":
+        if model is not None:
+            # in single precision rounding adds an error that does not fall with the step
             potential = potential.double()
         # one name for all: the same velocities at the start
         state = moved.state(arrays, "conservation")

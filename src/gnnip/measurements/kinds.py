@@ -139,7 +139,7 @@ class Conservation(MeasurementKind):
     reference : what labels the frames, where it is to be measured too.
     """
 
-    function: ClassVar[str] = "gnnip.measurements.conservation:conservation"
+    function: ClassVar[str] = "gnnip.measurements.conservation:measure_conservation"
     on_gpu: ClassVar[bool] = False
     runtime: ClassVar[int] = 240
 
@@ -178,7 +178,7 @@ class Dynamics(MeasurementKind):
     comparison : fields of `gnnip.measurements.dynamics.options.Comparison`.
     """
 
-    function: ClassVar[str] = "gnnip.measurements.dynamics.comparison:compare"
+    function: ClassVar[str] = "gnnip.measurements.dynamics.comparison:compare_dynamics"
     on_gpu: ClassVar[bool] = False
     clock: ClassVar[bool] = True
     runtime: ClassVar[int] = 120

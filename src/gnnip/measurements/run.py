@@ -25,8 +25,8 @@ def measure(measurement: Mapping[str, Any], device: str = "cpu", threads: int = 
 
     from gnnip.models.contract import choose_device
 
-    kind = kinds.find(measurement["kind"], KINDS, "kind of measurement")
-    options = kinds.read(kind, measurement["options"], "options")
+    kind, stated = measurement["kind"], measurement["options"]
+    options = kinds.read(kind, KINDS, "kind of measurement", stated, "options")
     torch.set_num_threads(threads)
     chosen = str(choose_device(device)) if options.on_gpu else "cpu"
     sources = Sources.read(measurement, chosen, threads)

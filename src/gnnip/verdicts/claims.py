@@ -29,11 +29,9 @@ class ClaimResult:
 ClaimTest = Callable[[Metrics], ClaimResult]
 
 
-def mean(metrics: pd.DataFrame, quantity: str, variant: str | None = "as_described") -> float:
-    """Return the mean over seeds of a quantity; NaN when it was not measured."""
-    rows = metrics[metrics["quantity"] == quantity]
-    if variant is not None:
-        rows = rows[rows["variant"] == variant]
+def mean(metrics: pd.DataFrame, quantity: str) -> float:
+    """Return the mean over seeds of a quantity, as described; NaN when it was not measured."""
+    rows = metrics[(metrics["quantity"] == quantity) & (metrics["variant"] == "as_described")]
     return float(rows["value"].mean()) if len(rows) else float("nan")
 
 

@@ -40,7 +40,7 @@ class JudgedCard(Protocol):
         """Return how many seeds a complete run of an artefact has."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """One row of verdicts.csv; `published` is a number, for the unit `claim` the claim's text."""
 
@@ -49,26 +49,21 @@ class Verdict:
     quantity: str
     unit: str
     published: float | str
-    tolerance: str
-    ours_mean: float | None
-    ours_std: float | None
+    tolerance: str = ""
+    ours_mean: float | None = None
+    ours_std: float | None = None
     n_seeds: int
-    baseline: float | None
+    baseline: float | None = None
     reference: str
-    variant: str
+    variant: str = "as_described"
     verdict: str
     reason: str
 
 
 COLUMNS = tuple(field.name for field in fields(Verdict))
 CLAIM_COLUMNS = (
-    "claim",
-    "holds",
-    "margin",
-    "measured",
-    "reason",
-    "trivial_holds",
-    "trivial_measured",
+    *("claim", "holds", "margin", "measured", "reason"),
+    *("trivial_holds", "trivial_measured"),
 )
 
 
@@ -160,15 +155,14 @@ def _judge_number(
     table: pd.DataFrame | None,
 ) -> list[Verdict]:
     measured = [] if table is None else _aggregate(table[table["quantity"] == quantity])
-    references = card.references[block.artefact]
-    if not measured:
-        if table is None:
-            reason = card.skipped.get(block.artefact, f"{block.artefact} has not been run")
-        else:
-            reason = f"{block.artefact} was run without this quantity"
+    reason = ""
+    if table is None:
+        reason = card.skipped.get(block.artefact, f"{block.artefact} has not been run")
+    elif not measured:
+        reason = f"{block.artefact} was run without this quantity"
+    if reason:
+        references = card.references[block.artefact]
         measured = [_Measured("as_described", block.unit, math.nan, None, 0, None, references)]
-    else:
-        reason = ""
     rows = []
     for ours in measured:
         verdict, why = (NOT_RUN, reason) if reason else _compare(card, block, published, ours)
@@ -296,13 +290,8 @@ def _judge_claim(
         quantity=name,
         unit="claim",
         published=claim.text,
-        tolerance="",
-        ours_mean=None,
-        ours_std=None,
         n_seeds=seeds,
-        baseline=None,
         reference=card.references[claim.artefacts[0]],
-        variant="as_described",
         verdict=verdict,
         reason=_with_note(reason, card.note),
     )
@@ -322,26 +311,13 @@ def claims_table(
         if name not in tests or any(artefact not in metrics for artefact in claim.artefacts):
             continue
         read = {artefact: metrics[artefact] for artefact in claim.artefacts}
-        ours, trivial = tests[name](read), _of_trivial(tests[name], read)
-        rows.append(
-            {
-                "claim": name,
-                "holds": ours.holds,
-                "margin": ours.margin,
-                "measured": ours.measured,
-                "reason": ours.reason,
-                "trivial_holds": trivial.holds if trivial else None,
-                "trivial_measured": trivial.measured if trivial else "",
-            }
-        )
+        ours, baselines = tests[name](read), of_trivial(read)
+        known = not all(table.empty for table in baselines.values())
+        trivial = tests[name](baselines) if known else ClaimResult(None, "", "")
+        row = {"claim": name} | asdict(ours)
+        row |= {"trivial_holds": trivial.holds, "trivial_measured": trivial.measured}
+        rows.append(row)
     return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
-
-
-def _of_trivial(test: ClaimTest, metrics: Metrics) -> ClaimResult | None:
-    trivial = of_trivial(metrics)
-    if all(table.empty for table in trivial.values()):
-        return None
-    return test(trivial)
 
 
 def _seeds(table: pd.DataFrame) -> int:

@@ -36,12 +36,13 @@ class ClaimKind(Kind):
         raise NotImplementedError
 
 
-def _means(metrics: Metrics, variant: str) -> defaultdict[str, float]:
-    """Return the mean over seeds of every quantity of the artefacts; NaN for one not measured."""
+def _means(metrics: Metrics) -> defaultdict[str, float]:
+    """Return the mean over seeds of every quantity, as described; NaN for one not measured."""
     found: defaultdict[str, float] = defaultdict(lambda: NAN)
     for table in metrics.values():
-        own = table[table["variant"] == variant]
-        found.update(own.groupby("quantity")["value"].mean().to_dict())
+        own = table[table["variant"] == "as_described"]
+        means = own.groupby("quantity")["value"].mean()
+        found.update({str(name): value for name, value in means.items()})
     return found
 
 
@@ -68,7 +69,6 @@ class Within(ClaimKind):
     told: str = "{smallest:.3g} to {largest:.3g}"
     reason: str = ""
     missing: str = "not measured in this run"
-    variant: str = "as_described"
 
     def check(self) -> None:
         """Raise ConfigError when there is no bound."""
@@ -77,8 +77,8 @@ class Within(ClaimKind):
 
     def test(self, metrics: Metrics) -> ClaimResult:
         """Return whether all values lie within the bounds."""
-        means = _means(metrics, self.variant)
-        each = (_means({artefact: table}, self.variant) for artefact, table in metrics.items())
+        means = _means(metrics)
+        each = (_means({artefact: table}) for artefact, table in metrics.items())
         found = [pair for of in each for pair in of.items()]  # of all artefacts, of like names too
         values = [v for name, v in found if re.fullmatch(self.quantity, name)]
         values = [abs(v) if self.size else v for v in values if not math.isnan(v)]
@@ -102,16 +102,13 @@ class Lower(ClaimKind):
     """Each quantity is lower than another one.
 
     quantities, than : names, pair by pair.  labels : what each pair is called in the answer.
-    by : share of the larger one by which it must be lower.
     """
 
     quantities: tuple[str, ...]
     than: tuple[str, ...]
     labels: tuple[str, ...] = ()
-    by: float = 0.0
     reason: str = ""
     missing: str = "not measured in this run"
-    variant: str = "as_described"
 
     def check(self) -> None:
         """Raise ConfigError for lists of different lengths."""
@@ -122,7 +119,7 @@ class Lower(ClaimKind):
 
     def test(self, metrics: Metrics) -> ClaimResult:
         """Return whether all are lower; the margin is that of the worst pair."""
-        means, units = _means(metrics, self.variant), _units(metrics)
+        means, units = _means(metrics), _units(metrics)
         told, margins = [], []
         for low, high, label in zip(
             self.quantities, self.than, self.labels or self.quantities, strict=True
@@ -130,7 +127,7 @@ class Lower(ClaimKind):
             if math.isnan(means[low]) or math.isnan(means[high]):
                 return _result(None, "", self.missing)
             told.append(f"{label} {means[high]:.3g} to {means[low]:.3g} {units[low]}".strip())
-            margins.append(1.0 - means[low] / means[high] - self.by)
+            margins.append(1.0 - means[low] / means[high])
         return _result(min(margins) > 0.0, "; ".join(told), self.reason, min(margins))
 
 
@@ -144,7 +141,6 @@ class Ordering(ClaimKind):
     quantities: tuple[str, ...]
     reason: str = ""
     missing: str = "not measured in this run"
-    variant: str = "as_described"
 
     def check(self) -> None:
         """Raise ConfigError for fewer than two."""
@@ -153,7 +149,7 @@ class Ordering(ClaimKind):
 
     def test(self, metrics: Metrics) -> ClaimResult:
         """Return whether each is lower than the next; the margin is that of the closest two."""
-        means = _means(metrics, self.variant)
+        means = _means(metrics)
         values = [means[name] for name in self.quantities]
         if any(math.isnan(value) for value in values):
             return _result(None, "", self.missing)
@@ -179,7 +175,7 @@ class Exponent(ClaimKind):
 
     def test(self, metrics: Metrics) -> ClaimResult:
         """Return whether the exponent is near; undecided where the interval is too wide."""
-        means = _means(metrics, "as_described")
+        means = _means(metrics)
         value, low, high = (means[f"{self.prefix}_exponent{end}"] for end in ("", "_low", "_high"))
         if math.isnan(value):
             return self._said(means, None, "", "an exponent needs at least three sizes")
@@ -217,7 +213,7 @@ class NoFailures(ClaimKind):
 
     def test(self, metrics: Metrics) -> ClaimResult:
         """Return whether every replica lived."""
-        means = _means(metrics, "as_described")
+        means = _means(metrics)
         names = ("replicas", "failed", "shortest_run", "longest_run", "first_failure")
         replicas, failed, shortest, longest, first = (means[f"{self.prefix}_{n}"] for n in names)
         if math.isnan(replicas):
@@ -255,5 +251,5 @@ def read(test: Mapping[str, Any], where: str) -> ClaimKind:
     kind = options.pop("kind", None)
     if not isinstance(kind, str):
         raise ConfigError(f"{where}.test states no kind; the kinds are {', '.join(KINDS)}")
-    found: ClaimKind = kinds.read(kinds.find(kind, KINDS, "kind of claim"), options, where)
+    found: ClaimKind = kinds.read(kind, KINDS, "kind of claim", options, where)
     return found

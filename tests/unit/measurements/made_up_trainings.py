@@ -1,5 +1,7 @@
 """Finished trainings, made up: weights and predictions where measurements look for them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 from ase import Atoms
@@ -8,6 +10,8 @@ from ase.build import bulk
 from gnnip import models
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.datasets.store import write_frames
+from gnnip.measurements.dynamics.comparison import compare_dynamics
+from gnnip.measurements.kinds import Dynamics
 from gnnip.measurements.sources import Sources, Training
 
 
@@ -63,3 +67,20 @@ def sources(folder, trainings=(), **datasets):
     for name, frames in datasets.items():
         write_frames(paths[name], frames, attributes={})
     return Sources(paths, tuple(trainings))
+
+
+def moved_by(dataset, models, trajectories=None):
+    """Return the sources of a measurement of dynamics by {name: file of the weights}."""
+    named = [SimpleNamespace(name=name, model=file) for name, file in models.items()]
+    return Sources({"frames": dataset}, named, trajectories or {})
+
+
+def compare(dataset, trajectories, models=None, **options):
+    """Return what the kind `dynamics` makes of trajectories."""
+    return compare_dynamics(moved_by(dataset, models or {}, trajectories), Dynamics(**options))
+
+
+def select(table, potential, record, name):
+    """Return some rows of a table of dynamics."""
+    chosen = (table["potential"] == potential) & (table["record"] == record)
+    return table[chosen & (table["name"] == name)]

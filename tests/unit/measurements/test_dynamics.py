@@ -3,17 +3,15 @@ import pandas as pd
 import pytest
 import torch
 from ase import Atoms
+from made_up_trainings import compare, select
 
 from gnnip import load_calculator, models
 from gnnip.datasets.store import load_arrays, write_frames
 from gnnip.errors import ConfigError
 from gnnip.md import Simulation, read_trajectory
-from gnnip.measurements import dynamics
 from gnnip.measurements.dynamics import Motion, run_dynamics
-from gnnip.measurements.dynamics.comparison import compare_dynamics
 from gnnip.measurements.dynamics.options import Comparison
 from gnnip.measurements.dynamics.speed import time_steps
-from gnnip.measurements.dynamics.structure import halves_of
 from gnnip.reference import make_calculator
 
 REFERENCE = "water_anion accuracy_hartree=1e-3"
@@ -38,10 +36,7 @@ COMPARISON = {
 @pytest.fixture(scope="module")
 def dataset(root, tmp_path_factory):
     """The smallest clusters of the archive."""
-    archive = root / "data" / "water_anion.h5"
-    if not archive.exists():
-        pytest.skip("the archive water_anion is not there")
-    arrays = load_arrays(archive)
+    arrays = load_arrays(root / "data" / "water_anion.h5")
     few = arrays.subset(np.flatnonzero(arrays.column("n_molecules") == 20)[::4])
     path = tmp_path_factory.mktemp("data") / "small.h5"
     write_frames(path, few, attributes={})
@@ -163,14 +158,9 @@ def runs(dataset, model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def table(dataset, runs):
     files, models = runs
-    return compare_dynamics(
+    return compare(
         dataset, files, motion=MOTION, models=models, reference=REFERENCE, comparison=COMPARISON
     )
-
-
-def select(table, potential, record, name):
-    chosen = (table["potential"] == potential) & (table["record"] == record)
-    return table[chosen & (table["name"] == name)]
 
 
 def test_the_reference_keeps_its_energy_and_its_electron(table):
@@ -214,7 +204,7 @@ def test_structure_is_compared_with_the_reference_and_its_own_noise(table, runs)
 def test_a_potential_that_is_the_reference_has_no_error(dataset, runs):
     files, _ = runs
     same = {"reference": files["reference"], "twin": files["reference"]}
-    table = compare_dynamics(dataset, same, motion=MOTION, models={}, comparison=COMPARISON)
+    table = compare(dataset, same, motion=MOTION, comparison=COMPARISON)
     errors = table[table["record"].str.endswith("_error") & (table["potential"] == "twin")]
     assert len(errors) == 6
     assert (errors["value"] == 0).all()
@@ -246,7 +236,7 @@ def test_observables_on_the_path_have_a_noise_floor(table):
 def test_without_a_reference_the_data_set_stands_in(dataset, runs):
     files, models = runs
     own = {"soft": files["soft"]}
-    table = compare_dynamics(
+    table = compare(
         dataset, own, motion=MOTION, models={"soft": models["soft"]}, comparison=COMPARISON
     )
     assert len(select(table, "reference", "rdf", "O-O")) > 0
@@ -272,13 +262,3 @@ def test_steps_are_timed_alone_and_in_a_batch(dataset, runs):
         ("reference", "alone_seconds_per_step"),
     }
     assert (seconds > 0).all()
-
-
-def test_halves_without_repeats_are_early_and_late(runs):
-    replicas = read_trajectory(runs[0]["reference"])[:1]
-    motion = Motion.read({**MOTION, "repeats": 1})
-    wanted = Comparison.read({**COMPARISON, "discard": 0.0})
-    early, late = halves_of(replicas, motion, wanted)
-    assert len(early) == len(late) == 6
-    np.testing.assert_array_equal([s[0] for s in early], replicas[0].positions[:6])
-    assert dynamics.REFERENCE == "reference"

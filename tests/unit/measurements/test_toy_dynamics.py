@@ -12,11 +12,11 @@ import yaml
 from ase import Atoms
 from ase.build import bulk
 from ase.io import read
+from made_up_trainings import compare, frames_of, moved_by, select
 
 from gnnip import datasets, md
 from gnnip import models as potentials
 from gnnip.datasets import registry
-from gnnip.datasets.arrays import FrameArrays
 from gnnip.datasets.store import load_arrays, write_frames
 from gnnip.errors import ConfigError, DataError
 from gnnip.measurements.conservation import measure_conservation
@@ -30,9 +30,9 @@ from gnnip.measurements.dynamics import (
     take_archived,
 )
 from gnnip.measurements.dynamics.autopsy import snapshots as structures_to_look_at
-from gnnip.measurements.dynamics.comparison import compare_dynamics
 from gnnip.measurements.dynamics.motion import repeated
 from gnnip.measurements.dynamics.spectra import mean_spectrum
+from gnnip.measurements.kinds import Conservation
 from gnnip.reference import make_calculator
 
 REFERENCE = "ase:lj sigma=3.4 epsilon=0.0104 rc=6.0 smooth=true"
@@ -70,20 +70,11 @@ def dataset(tmp_path_factory):
     frames, energies, forces = [], [], []
     for _ in range(10):
         crystal.positions = sites + 0.08 * rng.normal(size=sites.shape)
-        frames.append(crystal.get_positions())
+        frames.append(crystal.copy())
         energies.append(crystal.get_potential_energy())
         forces.append(crystal.get_forces())
-    arrays = FrameArrays(
-        positions=np.concatenate(frames),
-        numbers=np.tile(crystal.numbers, len(frames)),
-        offsets=np.arange(len(frames) + 1) * len(crystal),
-        energies={"total": np.array(energies)},
-        forces={"total": np.concatenate(forces)},
-        metadata={"temperature_k": np.array([40.0] * 8 + [300.0] * 2)},
-        cells=np.stack([crystal.cell.array] * len(frames)),
-        pbc=np.ones((len(frames), 3), dtype=bool),
-        units={"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"},
-    )
+    temperatures = {"temperature_k": [40.0] * 8 + [300.0] * 2}
+    arrays = frames_of(frames, {"total": np.concatenate(forces)}, temperatures, total=energies)
     path = tmp_path_factory.mktemp("toy") / "toy.h5"
     write_frames(path, arrays, attributes={})
     return path
@@ -121,14 +112,9 @@ def runs(dataset, models, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(dataset, models, runs):
-    return compare_dynamics(
+    return compare(
         dataset, runs, motion=MOTION, models=models, reference=REFERENCE, comparison=COMPARISON
     )
-
-
-def select(table, potential, record, name):
-    chosen = (table["potential"] == potential) & (table["record"] == record)
-    return table[chosen & (table["name"] == name)]
 
 
 def errors(table, record, name):
@@ -181,7 +167,7 @@ def test_the_last_frames_lie_beside_the_trajectory(table, runs):
 
 def test_without_failures_there_is_no_autopsy(dataset, runs):
     healthy = {name: runs[name] for name in ("soft", "reference")}
-    found = compare_dynamics(dataset, healthy, motion=MOTION, models={}, comparison=COMPARISON)
+    found = compare(dataset, healthy, motion=MOTION, comparison=COMPARISON)
     assert not found["record"].isin(["autopsy", "closest"]).any()
     assert "dataset" not in set(found["potential"])
 
@@ -201,7 +187,7 @@ def structure_of(table, potential):
 @pytest.fixture(scope="module")
 def snapshots(dataset, runs):
     wanted = {**COMPARISON, "snapshots": True}
-    return compare_dynamics(dataset, runs, motion=MOTION, models={}, comparison=wanted)
+    return compare(dataset, runs, motion=MOTION, comparison=wanted)
 
 
 def test_one_lasting_structure_is_kept(snapshots, runs):
@@ -342,7 +328,7 @@ def test_replicas_of_a_supercell_are_judged_and_compared(dataset, models, tmp_pa
     out = {"soft": tmp_path / "trajectory.h5"}
     large["criteria"] = {"temperature_factor": None}
     run_dynamics(dataset, out["soft"], name="soft", motion=large, model=models["soft"])
-    found = compare_dynamics(
+    found = compare(
         dataset, out, motion=large, models=models, comparison={**COMPARISON, "adf_triplets": []}
     )
     assert select(found, "soft", "run", "n_atoms")["value"].tolist() == [64.0, 64.0]
@@ -370,7 +356,7 @@ def test_angles_have_errors_and_a_noise_floor(table):
 def test_angles_by_pairs_of_elements(dataset, runs):
     wanted = {**COMPARISON, "adf_cutoff": {"Kr-Ar": 4.6}, "adf_triplets": []}
     own = {"reference": runs["reference"], "twin": runs["reference"]}
-    found = compare_dynamics(dataset, own, motion=MOTION, models={}, comparison=wanted)
+    found = compare(dataset, own, motion=MOTION, comparison=wanted)
     assert set(found.loc[found["record"] == "adf", "name"]) == {"Ar-Kr-Ar", "Kr-Ar-Kr"}
     for name in ("Ar-Kr-Ar", "Kr-Ar-Kr"):
         assert errors(found, "adf", name)["twin"] == 0
@@ -424,7 +410,7 @@ def test_vibrations_of_starts_that_were_run_once_have_a_noise_floor_too(dataset,
     files = {name: tmp_path / name / "trajectory.h5" for name in ("reference", "soft")}
     run_dynamics(dataset, files["reference"], name="reference", motion=own, reference=REFERENCE)
     run_dynamics(dataset, files["soft"], name="soft", motion=MOTION, model=models["soft"])
-    found = compare_dynamics(dataset, files, motion=MOTION, models=models, comparison=COMPARISON)
+    found = compare(dataset, files, motion=MOTION, models=models, comparison=COMPARISON)
     for record in ("rdf_error", "adf_error", "vdos_error"):
         floor = found[(found["record"] == record) & (found["potential"] == "noise_floor")]
         assert len(floor) > 0, record
@@ -522,7 +508,7 @@ def test_an_archive_stands_for_the_run(shelf, dataset, models, runs, table, tmp_
     take_archived("toy_md", output, motion=MOTION, own=OWN, reference=REFERENCE)
     files = {"reference": output, "soft": runs["soft"]}
     # what the archive says of its motion is enough
-    found = compare_dynamics(dataset, files, motion=MOTION, models=models, comparison=COMPARISON)
+    found = compare(dataset, files, motion=MOTION, models=models, comparison=COMPARISON)
     for record in ("rdf_error", "adf_error", "vdos_error"):
         for potential in ("soft", "noise_floor"):
             rows = found[(found["record"] == record) & (found["potential"] == potential)]
@@ -560,13 +546,8 @@ def test_a_changed_archive_is_refused(shelf, tmp_path):
 
 def test_the_energy_error_falls_with_the_square_of_the_step(dataset, models):
     order = {"time_steps": [2.0, 4.0, 8.0], "duration": 240.0, "equilibration": 20.0}
-    found = measure_conservation(
-        dataset,
-        {"sticky": models["sticky"]},
-        motion={**MOTION, "repeats": 1},
-        order=order,
-        reference=REFERENCE,
-    )
+    options = Conservation(motion={**MOTION, "repeats": 1}, order=order, reference=REFERENCE)
+    found = measure_conservation(moved_by(dataset, {"sticky": models["sticky"]}), options)
     assert list(found.columns) == ["potential", "record", "name", "replica", "x", "value", "text"]
     fluctuation = select(found, "reference", "conservation", "fluctuation_mev_per_atom")
     assert sorted(fluctuation["x"].unique()) == [2.0, 4.0, 8.0]

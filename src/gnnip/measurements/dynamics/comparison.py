@@ -43,10 +43,7 @@ are then of pieces as long as the shortest run, everything else is averaged as i
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import pandas as pd
 
@@ -66,48 +63,20 @@ from gnnip.measurements.sources import Sources
 from gnnip.measurements.timing import in_one_thread
 
 
-def compare(sources: Sources, options: Dynamics) -> pd.DataFrame:
-    """Compare the dynamics of a card's potentials: the kind `dynamics`."""
-    (dataset,) = sources.datasets.values()
-    return compare_dynamics(
-        dataset,
-        sources.trajectories,
-        motion=options.motion,
-        models={training.name: training.model for training in sources.trainings},
-        reference=options.reference,
-        reference_motion=options.reference_motion,
-        comparison=options.comparison,
-    )
-
-
-def compare_dynamics(
-    dataset: str | os.PathLike[str],
-    trajectories: Mapping[str, str | os.PathLike[str]],
-    *,
-    motion: Mapping[str, Any],
-    models: Mapping[str, str | os.PathLike[str]],
-    reference: str | None = None,
-    reference_motion: Mapping[str, Any] | None = None,
-    comparison: Mapping[str, Any] | None = None,
-) -> pd.DataFrame:
+def compare_dynamics(sources: Sources, options: Dynamics) -> pd.DataFrame:
     """Return the tidy table described above of what the replicas of all potentials did.
 
-    Parameters
-    ----------
-    trajectories : files of `run_dynamics` by the name of the potential; the reference's, if it was
-        run, has the name "reference". Without it the frames of the data set that the starts were
-        selected from stand in for it.
-    models : the trained potentials by the same names, to be timed and relabelled.
-    reference : the text that `gnnip.reference.make_calculator` understands; without it frames are
-        not relabelled.
-    reference_motion : what the reference's motion has of its own. What its file says of itself, as
-        that of an archive does, comes first.
-    comparison : fields of `Comparison`.
+    The trajectory of the reference, if it was run, has the name "reference"; what its file says of
+    its motion, as that of an archive does, comes before the options. Without it the frames of the
+    data set that the starts were selected from stand in for it.
     """
-    moved, wanted = Motion.read(motion), Comparison.read(comparison or {})
+    (dataset,), trajectories = sources.datasets.values(), sources.trajectories
+    models = {training.name: training.model for training in sources.trainings}
+    motion, reference = options.motion, options.reference
+    moved, wanted = Motion.read(motion), Comparison.read(options.comparison)
     arrays = load_arrays(dataset)
     runs = {name: read_trajectory(path) for name, path in trajectories.items()}
-    own = Motion.read(motion_of_reference(motion, reference_motion))
+    own = Motion.read(motion_of_reference(motion, options.reference_motion))
     if REFERENCE in runs:
         own = Motion.read(read_facts(trajectories[REFERENCE]).get("motion", asdict(own)))
     rows: list[Row] = []
@@ -125,5 +94,5 @@ def compare_dynamics(
         rows += observable_errors(rows, own, wanted)
     if wanted.timed_steps:
         timed = reference if wanted.time_reference else None
-        rows += in_one_thread(time_steps, dataset, dict(models), timed, moved, own, wanted)
+        rows += in_one_thread(time_steps, dataset, models, timed, moved, own, wanted)
     return pd.DataFrame(rows, columns=list(COLUMNS))

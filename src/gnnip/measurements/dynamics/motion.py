@@ -22,7 +22,7 @@ from gnnip.models.hyperparameters import read_options, require
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
-    from gnnip.md import Criteria, State, Structure
+    from gnnip.md import Criteria, State, Structure, Trajectory
     from gnnip.md.integrators import Integrator
 
 #: name of the reference among the potentials
@@ -181,6 +181,15 @@ class Motion:
         if rank < self.repeats // 2:
             return 0
         return 1 if rank >= (self.repeats + 1) // 2 else None
+
+    def halves(self, runs: Sequence[tuple[Trajectory, Any]]) -> list[list[tuple[Trajectory, Any]]]:
+        """Return the first and the last repeats of every start, each with its values along the path
+        or, where each start was run once, all replicas with their early and with their late ones.
+        """
+        if self.repeats > 1:
+            return [[(t, own) for t, own in runs if self.half(t.replica) == k] for k in (0, 1)]
+        early = [(t, own[: len(own) // 2]) for t, own in runs]
+        return [early, [(t, own[len(own) // 2 :]) for t, own in runs]]
 
     def frames(self, arrays: FrameArrays) -> np.ndarray:
         """Return the frames to start from; DataError when too few are there."""

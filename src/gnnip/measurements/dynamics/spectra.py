@@ -38,23 +38,11 @@ def spectra(
     for name, spectrum in found.items():
         if name != REFERENCE and spectrum is not None:
             rows.append(row(name, "vdos_error", "total", _spectral_error(spectrum, expected)))
-    first, last = _halves(alive[REFERENCE], motion, length)
+    length = length if motion.repeats > 1 else length / 2
+    first, last = (mean_spectrum(half, length) for half in motion.halves(alive[REFERENCE]))
     if first is not None and last is not None:
         rows.append(row(NOISE_FLOOR, "vdos_error", "total", _spectral_error(first, last)))
     return rows
-
-
-def _halves(alive: Alive, motion: Motion, length: float) -> tuple[Spectrum | None, Spectrum | None]:
-    """Return the spectra of the first and of the last repeats of every start or, of early and late
-    times in pieces half as long, where each start was run once.
-    """
-    if motion.repeats == 1:
-        early = [(t, v[: len(v) // 2]) for t, v in alive]
-        late = [(t, v[len(v) // 2 :]) for t, v in alive]
-        return mean_spectrum(early, length / 2), mean_spectrum(late, length / 2)
-    first = [(t, v) for t, v in alive if motion.half(t.replica) == 0]
-    last = [(t, v) for t, v in alive if motion.half(t.replica) == 1]
-    return mean_spectrum(first, length), mean_spectrum(last, length)
 
 
 def _survivors(replicas: Sequence[Trajectory], wanted: Comparison) -> Alive:

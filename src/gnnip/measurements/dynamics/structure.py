@@ -23,7 +23,7 @@ from gnnip.md import (
 from gnnip.measurements.dynamics.motion import REFERENCE, Motion
 from gnnip.measurements.dynamics.options import Comparison, elements_in
 from gnnip.measurements.dynamics.rows import Row, curve, pair_name, row, symbol, triplet_name
-from gnnip.measurements.selection import frames_with
+from gnnip.measurements.selection import frames_with, spread_evenly
 
 #: name of the reference compared with itself
 NOISE_FLOOR = "noise_floor"
@@ -47,7 +47,7 @@ def structure(
         measures["profile"] = _Profile(some)
     frames = {name: _pooled(replicas, wanted) for name, replicas in runs.items()}
     if REFERENCE in runs:
-        halves = halves_of(runs[REFERENCE], motion, wanted)
+        halves = _halves(runs[REFERENCE], motion, wanted)
     else:
         frames[REFERENCE], halves = _stand_in(arrays, motion, len(some.atomic_numbers))
     return [
@@ -85,13 +85,8 @@ def _errors(name: str, record: str, errors: Mapping[str, float]) -> list[Row]:
 def _late_frames(t: Trajectory, wanted: Comparison) -> list[Structure]:
     """Return at most `max_frames` frames after the discarded time, evenly spread."""
     late = np.flatnonzero(t.time_fs >= wanted.discard)
-    chosen = late[_evenly(len(late), min(len(late), wanted.max_frames))]
+    chosen = spread_evenly(late, wanted.max_frames)
     return [(t.positions[k], t.atomic_numbers, t.cell, t.pbc) for k in chosen]
-
-
-def _evenly(length: int, count: int) -> np.ndarray:
-    """Return `count` of the numbers below `length`, evenly spread."""
-    return np.linspace(0, length - 1, count).round().astype(int) if count else np.zeros(0, int)
 
 
 def _pooled(replicas: Sequence[Trajectory], wanted: Comparison) -> list[Structure]:
@@ -99,24 +94,14 @@ def _pooled(replicas: Sequence[Trajectory], wanted: Comparison) -> list[Structur
     return [frame for t in replicas for frame in _late_frames(t, wanted)]
 
 
-def halves_of(replicas: Sequence[Trajectory], motion: Motion, wanted: Comparison) -> Halves | None:
-    """Return frames of the first and of the last repeats of every start, or of early and late
-    times where each start was run once, as many of both; None when a half is empty.
-    """
-    if motion.repeats > 1:
-        halves = [
-            _pooled([t for t in replicas if motion.half(t.replica) == k], wanted) for k in (0, 1)
-        ]
-    else:
-        parts = [_late_frames(t, wanted) for t in replicas]
-        halves = [
-            [frame for part in parts for frame in part[: len(part) // 2]],
-            [frame for part in parts for frame in part[len(part) // 2 :]],
-        ]
+def _halves(replicas: Sequence[Trajectory], motion: Motion, wanted: Comparison) -> Halves | None:
+    """Return the frames of the two halves, as many of both; None when one is empty."""
+    parts = motion.halves([(t, _late_frames(t, wanted)) for t in replicas])
+    halves = [[frame for _, frames in half for frame in frames] for half in parts]
     count = min(len(half) for half in halves)
     if not count:
         return None
-    early, late = ([half[k] for k in _evenly(len(half), count)] for half in halves)
+    early, late = ([half[k] for k in spread_evenly(np.arange(len(half)), count)] for half in halves)
     return early, late
 
 
