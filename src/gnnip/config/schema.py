@@ -194,8 +194,10 @@ class EarlierTraining(Strict):
     """Where a term of a sum gets its weights: `initial: {training: <group>}`, of the same seed."""
 
     training: str
-    """A training group of the card. Of its cells, the one is taken that agrees with the cell that
-    starts from it, in the keys that both matrices have."""
+    """A training group of the card."""
+    cell: str | None = None
+    """One of its cells, by name; null takes the one that agrees with the cell that starts from it,
+    in the keys that both matrices have."""
 
 
 class Measurement(Strict):
@@ -224,7 +226,9 @@ class Artefact(Strict):
     """What it shows, in one line."""
     kind: str | None = None
     """A kind of `gnnip.artefacts.kinds`, or package.module:Class of yours; null takes the functions
-    of the artefact's name in the paper's tables.py and figures.py."""
+    of this name in the paper's tables.py and figures.py."""
+    function: str | None = None
+    """Without a kind: the name of these functions, where it is not that of the artefact."""
     options: dict[str, Any] = {}
     """Options of the kind, or arguments of the paper's own functions."""
     trainings: list[str] = []
@@ -235,6 +239,12 @@ class Artefact(Strict):
     """Data sets that it reads, besides those of its trainings."""
     beyond: bool = False
     """True when the paper has no such artefact."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Artefact:
+        if self.kind and self.function:
+            raise ValueError("an artefact states a kind or a function of the paper, not both")
+        return self
 
 
 class TierOverride(Strict):

@@ -169,7 +169,7 @@ def resolve_training(
                 f"seeds and '{group}', which starts from it, {groups[group].seeds}; give it as "
                 "many."
             )
-        first = _cell_to_start_from(groups[wanted.training], wanted.training, cell)
+        first = _cell_to_start_from(groups[wanted.training], wanted, cell)
         before = resolve_training(groups, wanted.training, first, (*later, group))
         if before.dataset == training.dataset and before.split != training.split:
             raise ConfigError(
@@ -181,13 +181,21 @@ def resolve_training(
     return training
 
 
-def _cell_to_start_from(group: TrainingGroup, name: str, cell: Cell) -> Cell:
-    """Return the cell of `group`, of that name, that `cell` starts from."""
+def _cell_to_start_from(group: TrainingGroup, wanted: EarlierTraining, cell: Cell) -> Cell:
+    """Return the cell of `group` that `cell` starts from."""
     cells, own = expand(group), dict(cell.values)
+    names = [c.name for c in cells]
+    if wanted.cell is not None:
+        if wanted.cell not in names:
+            raise ConfigError(
+                f"initial: the training '{wanted.training}' has no cell '{wanted.cell}'"
+                f"{nearest(wanted.cell, names)}"
+            )
+        return cells[names.index(wanted.cell)]
     fitting = [c for c in cells if all(own.get(key, value) == value for key, value in c.values)]
     if len(fitting) != 1:
         raise ConfigError(
-            f"initial: {len(fitting)} cells of the training '{name}' agree with the cell "
-            f"'{cell.name}', of {', '.join(c.name for c in cells)}; give both the same matrix keys."
+            f"initial: {len(fitting)} cells of the training '{wanted.training}' agree with the "
+            f"cell '{cell.name}'; name one of {', '.join(names)} as 'cell'."
         )
     return fitting[0]

@@ -393,8 +393,14 @@ def test_a_training_starts_from_an_earlier_one(hierarchy, write):
 
 
 def test_the_cell_to_start_from(hierarchy, write):
-    hierarchy["trainings"]["nn2"]["matrix"] = {"envelope": [False], "batch_size": [4, 8]}
+    hierarchy["trainings"]["nn2"]["matrix"] = {"envelope": [True, False], "batch_size": [4, 8]}
     hierarchy["trainings"]["nn3"]["matrix"] = {"batch_size": [4, 8]}
+    terms_of(hierarchy)[0]["initial"]["cell"] = "batch_size-8_envelope-False"
+    card = resolve("gijon2023", "paper", None, write(hierarchy))
+    plans = [card.training("nn3", cell) for cell in card.cells("nn3")]
+    assert [card.earlier(p)[0][1] for p in plans] == ["batch_size-8_envelope-False"] * 2
+    hierarchy["trainings"]["nn2"]["matrix"]["envelope"] = [False]
+    del terms_of(hierarchy)[0]["initial"]["cell"]
     card = resolve("gijon2023", "paper", None, write(hierarchy))
     plans = [card.training("nn3", cell) for cell in card.cells("nn3")]
     assert [card.earlier(p)[0][1] for p in plans] == [
@@ -408,6 +414,7 @@ def test_the_cell_to_start_from(hierarchy, write):
     [
         ("initial", {"training": "nn"}, "the training group 'nn' is not defined, did you mean"),
         ("initial", {"trainig": "nn2"}, "unknown key 'trainig', did you mean 'training'"),
+        ("initial", {"training": "nn2", "cell": "al"}, "has no cell 'al', did you mean 'all'"),
         ("initial", {"training": "nn3"}, "'nn3' starts from itself"),
         ("seeds", 1, "'nn2' has 1 seeds and 'nn3', which starts from it, 2; give it as many."),
         ("split", {"scheme": "trajectory"}, "divides the frames of water_anion in another way"),
@@ -546,10 +553,11 @@ def test_every_artefact_is_tabulated_and_drawn_and_every_file_belongs_to_a_card(
     for name, folder in folders.items():
         papers.make_importable(folder)
         card = resolve(name, "paper", folder=root / "papers")
-        for artefact in card.artefacts:
+        for artefact, stated in card.artefacts.items():
             kind = card.artefact_kind(artefact)
+            function = stated.function or artefact
             targets = (
-                [f"{name}.tables:{artefact}", f"{name}.figures:{artefact}"]
+                [f"{name}.tables:{function}", f"{name}.figures:{function}"]
                 if kind is None
                 else [kind.function, kind.figure]
             )

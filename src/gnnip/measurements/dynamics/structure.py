@@ -23,7 +23,7 @@ from gnnip.md import (
 from gnnip.measurements.dynamics.motion import REFERENCE, Motion
 from gnnip.measurements.dynamics.options import Comparison, elements_in
 from gnnip.measurements.dynamics.rows import Row, curve, pair_name, row, symbol, triplet_name
-from gnnip.measurements.selection import frames_with, spread_evenly
+from gnnip.measurements.selection import frames_with
 
 #: name of the reference compared with itself
 NOISE_FLOOR = "noise_floor"
@@ -85,8 +85,13 @@ def _errors(name: str, record: str, errors: Mapping[str, float]) -> list[Row]:
 def _late_frames(t: Trajectory, wanted: Comparison) -> list[Structure]:
     """Return at most `max_frames` frames after the discarded time, evenly spread."""
     late = np.flatnonzero(t.time_fs >= wanted.discard)
-    chosen = spread_evenly(late, wanted.max_frames)
+    chosen = late[_evenly(len(late), min(len(late), wanted.max_frames))]
     return [(t.positions[k], t.atomic_numbers, t.cell, t.pbc) for k in chosen]
+
+
+def _evenly(length: int, count: int) -> np.ndarray:
+    """Return `count` of the numbers below `length`, evenly spread."""
+    return np.linspace(0, length - 1, count).round().astype(int) if count else np.zeros(0, int)
 
 
 def _pooled(replicas: Sequence[Trajectory], wanted: Comparison) -> list[Structure]:
@@ -101,7 +106,7 @@ def _halves(replicas: Sequence[Trajectory], motion: Motion, wanted: Comparison) 
     count = min(len(half) for half in halves)
     if not count:
         return None
-    early, late = ([half[k] for k in spread_evenly(np.arange(len(half)), count)] for half in halves)
+    early, late = ([half[k] for k in _evenly(len(half), count)] for half in halves)
     return early, late
 
 
