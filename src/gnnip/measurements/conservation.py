@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -31,11 +31,14 @@ class Order:
     duration : fs of each run: several periods of the vibrations, at least 20 of the longest step.
     equilibration : fs that each potential moves the starts by the motion's thermostat and time step
         before, so that it is on its own surface; 0 for none.
+    precision : in which trained potentials are evaluated. In single precision rounding adds an
+        error that does not fall with the step; "trained" is the precision of the weights.
     """
 
     time_steps: tuple[float, ...] = (0.25, 0.5, 1.0)
     duration: float = 200.0
     equilibration: float = 100.0
+    precision: Literal["double", "trained"] = "double"
 
     def __post_init__(self) -> None:
         """Raise ConfigError for numbers out of range."""
@@ -81,8 +84,7 @@ def measure_conservation(sources: Sources, options: Conservation) -> pd.DataFram
     for name, (model, text) in chosen.items():
         print(f"order of {name}")
         potential = load_potential(model, text)
-        if model is not None:
-            # in single precision rounding adds an error that does not fall with the step
+        if model is not None and wanted.precision == "double":
             potential = potential.double()
         # one name for all: the same velocities at the start
         state = moved.state(arrays, "conservation")

@@ -26,6 +26,7 @@ from gnnip.measurements.dynamics.options import Comparison
         (Order, {"time_steps": [0.5, 0.5]}, "at least two different ones"),
         (Order, {"duration": 5.0}, "at least 20 of the longest time step"),
         (Order, {"time_step": [1.0]}, "no option 'time_step', did you mean 'time_steps'"),
+        (Order, {"precision": "single"}, "precision is 'single'"),
     ],
 )
 def test_wrong_options_are_one_sentence(kind, options, words):
