@@ -23,7 +23,7 @@ from gnnip.artefacts.energy_scores import (
 )
 from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.kinds import EnergyErrors
-from gnnip.artefacts.measures import ENERGY_MEASURES, columns
+from gnnip.artefacts.measures import BASELINE, ENERGY_MEASURES, columns
 from gnnip.artefacts.tables import Result, metric_row, metric_table
 from gnnip.measurements import metrics as measure
 from gnnip.units import HARTREE
@@ -79,8 +79,7 @@ def _better_than_baseline(inputs: Inputs, scores: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (target, seed), part in scores.groupby(["target", "seed"]):
         networks, baseline = (
-            part.loc[part["predictor"] == name, "mae_ha"].to_numpy()
-            for name in (NETWORK, HOW.baseline)
+            part.loc[part["predictor"] == name, "mae_ha"].to_numpy() for name in (NETWORK, BASELINE)
         )
         name = f"networks_better_than_ensemble_mean_{target}"
         rows.append(metric_row(inputs, name, "", int((networks < baseline).sum()), seed=seed))
@@ -243,7 +242,7 @@ def _who_know_less(inputs: Inputs, test: pd.DataFrame, known: np.ndarray) -> dic
     train = frames.loc[known]
     energies = {term: term_energy(train, term) for term in ("total", "electronic")}
     total, electron = (
-        baseline_predictions(train, test, energy, HOW)[HOW.baseline] for energy in energies.values()
+        baseline_predictions(train, test, energy, HOW)[BASELINE] for energy in energies.values()
     )
     size = train["n_molecules"].to_numpy(dtype=float)
     return {
@@ -260,9 +259,9 @@ _FORCE_SCORES = {
     "force_mae_ev_per_a": ("force_mae", "eV/A", "composition"),
     "force_r2": ("force_r2", "", "composition"),
     "resolved": ("electron_resolved", "", "exact_water"),
-    "energy_rmse_mev_per_atom": ("energy_rmse", "meV/atom", HOW.baseline),
-    "energy_mae_ev": ("energy_mae", "eV", HOW.baseline),
-    "energy_r2_within": ("energy_r2_within", "", HOW.baseline),
+    "energy_rmse_mev_per_atom": ("energy_rmse", "meV/atom", BASELINE),
+    "energy_mae_ev": ("energy_mae", "eV", BASELINE),
+    "energy_r2_within": ("energy_r2_within", "", BASELINE),
 }
 #: atoms -> end of the names of metrics, and what is told of a part of the atoms
 _PARTS = {"all": "", "O": "_oxygen", "H": "_hydrogen"} | {

@@ -29,9 +29,7 @@ def cost_against_size(tidy: pd.DataFrame, info: Mapping[str, Any], how: CostAgai
     left.minorticks_off()
     left.legend(
         loc="upper left",
-        title=f"line: fitted power of {how.symbol}, ± 95 % interval"
-        if "exponent" in tidy
-        else None,
+        title="line: fitted power of $N$, ± 95 % interval" if "exponent" in tidy else None,
         title_fontsize=6.5,
         alignment="left",
     )
@@ -66,7 +64,7 @@ def _seconds(ax: Axes, tidy: pd.DataFrame, ends: np.ndarray, how: CostAgainstSiz
             fit = part.iloc[0]
             half = (fit["exponent_high"] - fit["exponent_low"]) / 2
             power = rf"{{{fit['exponent']:.2f} \pm {half:.2f}}}"
-            label += f"  (${how.symbol.strip('$')}^{power}$)"
+            label += f"  ($N^{power}$)"
             ax.plot(ends, fit["prefactor_s"] * ends ** fit["exponent"], color=shade, lw=0.9)
         ax.plot(median.index, median, marker, color=shade, ms=4.5, label=label, mew=0)
     ax.set(
@@ -104,6 +102,6 @@ def _ratios(ax: Axes, tidy: pd.DataFrame, ends: np.ndarray, how: CostAgainstSize
         yscale="log",
         xlim=ends,
         ylim=(0.5, 4.0 * top),
-        xlabel=how.symbol,
+        xlabel="$N$",
         ylabel="ratio of times",
     )

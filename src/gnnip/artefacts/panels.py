@@ -1,4 +1,4 @@
-"""A row of panels, one per value of a key, and what is drawn into several kinds of them."""
+"""A row of panels, one per target, and what is drawn into several kinds of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNITS = {"mape": "%", "force_rmse": "eV/Å"}
 
 
 class Panel(NamedTuple):
-    """Axes, their letter, the value of the key that they are about, and its rows of the table."""
+    """Axes, their letter, the target that they are about, and its rows of the table."""
 
     ax: Axes
     letter: str
@@ -34,13 +34,12 @@ class Panel(NamedTuple):
     rows: pd.DataFrame
 
     def title(self, words: Words, end: str = "") -> None:
-        """Write letter and value above the axes."""
+        """Write letter and target above the axes."""
         style.panel(self.ax, self.letter, words.label(self.value) + end)
 
 
 def row_of_panels(
     tidy: pd.DataFrame,
-    key: str,
     height: float,
     *,
     left: float,
@@ -49,18 +48,18 @@ def row_of_panels(
     top: float,
     gap: float,
 ) -> tuple[Figure, list[Panel]]:
-    """Return a figure with a panel for every value of a key in the table, lengths in mm.
+    """Return a figure with a panel for every target in the table, lengths in mm.
 
     It is as wide as its panels need: one alone is not stretched over the page.
     """
-    values = list(tidy[key].unique())
+    values = list(tidy["target"].unique())
     fig = style.figure(style.DOUBLE if len(values) > 1 else style.MIDDLE, height)
     width = fig.get_figwidth() / style.MM
     each = (width - left - right - gap * (len(values) - 1)) / len(values)
     panels = []
     for i, (letter, value) in enumerate(zip("abcdefgh", values, strict=False)):
         ax = style.place(fig, left + i * (each + gap), bottom, each, height - bottom - top)
-        panels.append(Panel(ax, letter, str(value), tidy[tidy[key] == value]))
+        panels.append(Panel(ax, letter, str(value), tidy[tidy["target"] == value]))
     return fig, panels
 
 

@@ -170,14 +170,13 @@ def test_conservation(run_of):
 
 
 def test_local_forces_of_one_element(run_of):
-    run = run_of(moved("local_forces", "fewest_pairs: 10, ranges: [2.5, 5]"))
+    run = run_of(moved("local_forces"))
     run.write("hot", local_forces_table(["small"], ["P"], lambda *about: 3.0 - about[-1]))
     value = values(run, "one")
-    # the first bin has pairs enough for this card
-    assert value["small_PP_lowest_force"] == -50.0
+    assert value["small_PP_highest_force"] == pytest.approx(1.5, abs=0.1)
     assert value["small_PP_lowest_force_inside"] == 0.0
-    assert value["small_PP_force_2.5_to_5"] == pytest.approx(3.0 - 3.75, abs=0.1)
-    assert "small_PP_force_below_2.5" in value
+    assert value["small_PP_force_2_to_3"] == pytest.approx(0.5, abs=0.1)
+    assert "small_PP_force_below_2" in value
     fig, words = drawn(run, "one")
     assert len(fig.axes) == 1
     assert "(a)  P–P" in words
@@ -234,7 +233,7 @@ def test_a_force_beside_that_of_the_reference(run_of, share):
         ("force_against_distance", "quantity: force, exact: coulomb_force", "needs the option"),
         ("dynamics", "view: everything", "view is 'everything'"),
         ("errors", "measures: [energy_rsme]", "energy_rmse"),
-        ("local_forces", "fewest: 3", "has no option 'fewest', did you mean 'fewest_pairs'"),
+        ("local_forces", "material: {}", "no option 'material', did you mean 'materials'"),
     ],
 )
 def test_wrong_options_are_named(run_of, kind, options, said):
