@@ -16,11 +16,7 @@ from gnnip.artefacts.kinds import Words
 
 #: what values without a colour of their own get, in turn
 TURNS = ("BLUE", "VERMILLION", "GREEN", "ORANGE", "PURPLE", "SKY")
-PREDICTORS = {
-    "constant": "constant",
-    "n_linear": "linear in size",
-    "ensemble_mean": "ensemble mean",
-}
+PREDICTORS = {"n_linear": "linear in size", "ensemble_mean": "ensemble mean"}
 MEASURES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "force_rmse": "force RMSE"}
 UNITS = {"mape": "%", "force_rmse": "eV/Å"}
 
@@ -109,10 +105,10 @@ def names_at_the_left(ax: Axes, names: Sequence[str], last: float = -0.4) -> Non
     ax.grid(axis="x", which="major")
 
 
-def shades(values: Iterable[Any]) -> dict[Any, Any]:
-    """Return a colour for each of ordered values, e.g. sizes."""
+def shades(values: Iterable[Any], first: float = 0.0, last: float = 0.92) -> dict[Any, Any]:
+    """Return a colour for each of ordered values, e.g. sizes, between two shares of the map."""
     ordered = list(values)
-    found = mpl.colormaps[style.ORDERED](np.linspace(0.0, 0.92, max(len(ordered), 2)))
+    found = mpl.colormaps[style.ORDERED](np.linspace(first, last, max(len(ordered), 2)))
     return dict(zip(ordered, found, strict=False))
 
 
