@@ -12,7 +12,6 @@ from made_up_tables import Failures, conservation_table, dynamics_table, local_f
 from gnnip.artefacts import style
 from gnnip.datasets.store import load_arrays
 from gnnip.errors import ConfigError
-from gnnip.verdicts.judge import claims_table
 
 CARD = """
 id: stranger
@@ -28,12 +27,6 @@ trainings:
 ERRORS = """
 artefacts:
   errors: {kind: errors, label: A table, title: Errors, trainings: [small]}
-claims:
-  forces_learned:
-    text: Forces are learned
-    where: page 1
-    artefacts: [errors]
-    test: {kind: within, quantity: small_test_force_rmse, at_most: 0.5}
 """
 WIDTHS = (style.SINGLE, style.DOUBLE)
 
@@ -83,14 +76,6 @@ def test_errors_need_no_options(run_of):
     assert len(fig.axes) == 3
     assert {"small", "train", "test", "composition fit, no forces"} <= set(words)
     assert "published" not in words
-
-
-def test_a_claim_on_errors_fails_on_the_trivial_row(run_of):
-    run = run_of(ERRORS)
-    metrics = {"errors": run.table("errors")[1]}
-    (claim,) = claims_table(run.card, metrics, run.tests).to_dict("records")
-    assert claim["holds"] is True
-    assert claim["trivial_holds"] is False
 
 
 def test_cells_of_a_matrix_have_names_and_rows(run_of):
