@@ -114,11 +114,11 @@ def fig2(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> Figure:
             ylabel=rf"{symbol} predicted − $(N, T)$ mean (mHa)",
         )
         _parity_notes(upper, lower, part)
-    place = {"loc": "upper left", "bbox_to_anchor": ((6 + 77 * len(targets)) / style.DOUBLE, 0.96)}
-    look = {"handletextpad": 0.1, "borderaxespad": 0, "title_fontsize": 7}
-    dots = {"marker": "o", "ls": "", "ms": 4}
+    corner = ((6 + 77 * len(targets)) / style.DOUBLE, 0.96)
+    tight: dict[str, Any] = {"handletextpad": 0.1, "borderaxespad": 0, "title_fontsize": 7}
+    dots: dict[str, Any] = {"marker": "o", "ls": "", "ms": 4}
     handles = [Line2D([], [], color=c, label=f"{n}", **dots) for n, c in colours.items()]
-    fig.legend(handles=handles, title="$N$", **place, **look)
+    fig.legend(handles=handles, title="$N$", loc="upper left", bbox_to_anchor=corner, **tight)
     style.footer(fig, info, tidy, f"{w.label(tidy['layer'].iloc[0])}, test frames")
     return fig
 
@@ -228,9 +228,8 @@ def symmetry_audit(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> 
             own = {move: mean[(*place, move)] for move in MOVES if (*place, move) in mean}
             if not own:
                 continue
-            ax.plot(
-                [min(own.values()), max(own.values())], [i, i], color=style.PALE, lw=2.2, zorder=1
-            )
+            ends = [min(own.values()), max(own.values())]
+            ax.plot(ends, [i, i], color=style.PALE, lw=2.2, zorder=1)
             for move, error in own.items():
                 label, marker, shade = MOVES[move]
                 hollow = {"ms": 5.5, "mfc": "none", "mew": 1.0, "zorder": 4}
@@ -452,15 +451,10 @@ def anion_md(tidy: pd.DataFrame, info: Info) -> Figure:
     for letter, ax, title in zip("abcdefghi", axes, titles, strict=True):
         style.panel(ax, letter, title)
     names = look.present(tidy)
-    place: dict[str, Any] = {
-        "loc": "upper center",
-        "ncol": 3,
-        "bbox_to_anchor": (0.5, 1.0 - 1.0 / height),
-    }
-    handles = [
-        axes[0].plot([], [], color=look.colours[n], lw=2.0, label=look.labels[n])[0] for n in names
-    ]
-    fig.legend(handles=handles, **place)
+    for n in names:
+        axes[0].plot([], [], color=look.colours[n], lw=2.0, label=look.labels[n])
+    named = axes[0].get_legend_handles_labels()
+    fig.legend(*named, loc="upper center", ncol=3, bbox_to_anchor=(0.5, 1.0 - 1.0 / height))
     counts = {n: dynamics.failures(tidy, n) for n in names}
     failed = ", ".join(f"{look.labels[n]} {k} of {m}" for n, (k, m) in counts.items())
     note = f"lines, bands: mean and range over replicas; replicas that failed: {failed}"

@@ -57,7 +57,7 @@ def fig1a(tidy: pd.DataFrame, info: Info) -> Figure:
     legend.axis("off")
     legend.set(xlim=(0, 4), ylim=(0, 1))
     for k, (colour, size, name) in enumerate(CHARGES.values()):
-        edge = {"edgecolor": style.INK, "linewidth": 0.5}
+        edge: dict[str, Any] = {"edgecolor": style.INK, "linewidth": 0.5}
         legend.scatter(0.08 + 0.5 * k, 0.5, s=size, color=colour, **edge)
         legend.text(0.16 + 0.5 * k, 0.5, name, va="center")
     style.footer(fig, info, tidy, "one random medium, seen from the side; open boundaries")
@@ -69,7 +69,7 @@ def _particles(ax: Axes, part: pd.DataFrame) -> None:
     for charge, (colour, size, _) in CHARGES.items():
         of = part[np.isclose(part["charge_e"], charge)]
         width, order = (0.8, 4) if abs(charge) == 1 else (0.25, 2)
-        look = {"edgecolor": style.INK, "linewidth": width, "zorder": order}
+        look: dict[str, Any] = {"edgecolor": style.INK, "linewidth": width, "zorder": order}
         ax.scatter(of["z_a"], of["x_a"], s=size, color=colour, **look)
 
 

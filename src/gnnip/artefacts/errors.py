@@ -119,9 +119,10 @@ def potential_errors(
         summary = inputs.summary(folder)
         learned = arrays.subset(inputs.training_frames(group, keys, seed))
         term = str(keys.get("target", entry["target"]))
-        parts = [("train", _labels(learned, term))] if train else []
-        parts += list(read_csv(folder / "predictions.csv").groupby("subset", sort=False))
-        for subset, part in parts:
+        predictions = read_csv(folder / "predictions.csv").groupby("subset", sort=False)
+        parts = {"train": _labels(learned, term)} if train else {}
+        parts |= {str(subset): part for subset, part in predictions}
+        for subset, part in parts.items():
             frames = learned if subset == "train" else arrays.subset(part["frame"].to_numpy())
             for source, scores in _sources(frames, part, learned, term, ensemble, summary).items():
                 known = summary["n_parameters"] if source == "ours" else np.nan

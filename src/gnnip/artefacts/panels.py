@@ -148,15 +148,7 @@ def labels_at_the_right(
                 placed[i] -= overlap / 2
                 placed[i + 1] += overlap / 2
     for name, y, own in zip(order, placed, wanted, strict=True):
-        shade = ends[name][1]
-        ax.annotate(
-            name,
-            (1.0, own / height),
-            xycoords="axes fraction",
-            xytext=(1.06, y / height),
-            textcoords="axes fraction",
-            fontsize=6.5,
-            va="center",
-            color=shade,
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": shade, "shrinkA": 0, "shrinkB": 1},
-        )
+        shade, point, place = ends[name][1], (1.0, own / height), (1.06, y / height)
+        line = {"arrowstyle": "-", "lw": 0.5, "color": shade, "shrinkA": 0, "shrinkB": 1}
+        look: dict[str, Any] = {"fontsize": 6.5, "va": "center", "color": shade}
+        ax.annotate(name, point, place, "axes fraction", "axes fraction", arrowprops=line, **look)

@@ -45,8 +45,9 @@ def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any], options: Referen
         fig.text(x, (top + 6.5) / height, f"{dataset}: {title}", fontweight="bold")
         fig.text(x, (top + 2.5) / height, labels, fontsize=6.5, color=style.GREY)
         handles = [left.plot([], [], color=c, lw=1.6, label=g)[0] for g, c in colours.items()]
-        place = {"loc": "upper left", "bbox_to_anchor": (140.0 / style.DOUBLE, (top + 1) / height)}
-        fig.legend(handles=handles, borderaxespad=0.0, fontsize=6, labelspacing=0.25, **place)
+        corner = (140.0 / style.DOUBLE, (top + 1) / height)
+        tight: dict[str, Any] = {"borderaxespad": 0.0, "fontsize": 6, "labelspacing": 0.25}
+        fig.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, **tight)
     note = "dotted: measured bond length; energies above the lowest; "
     style.footer(fig, info, tidy, note + "labels as stated above each row")
     return fig

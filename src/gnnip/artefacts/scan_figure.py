@@ -116,15 +116,9 @@ def _marks(tidy: pd.DataFrame, how: Scan) -> Figure:
             series = list(_series(rows, how))
             for k, (label, shade, part) in enumerate(series):
                 x = i + 0.18 * (k - (len(series) - 1) / 2)
-                look: dict[str, Any] = {
-                    "fmt": "o",
-                    "color": shade,
-                    "ms": 5,
-                    "label": label if i == 0 else None,
-                }
-                aside = [x + 0.05] * len(part)
+                aside, named = [x + 0.05] * len(part), label if i == 0 else None
                 ax.plot(aside, part[column], "o", color=shade, ms=2.6, alpha=0.6, mew=0)
-                mean_and_spread(ax, x, part[column], **look)
+                mean_and_spread(ax, x, part[column], fmt="o", color=shade, ms=5, label=named)
             _baseline_bars(ax, i, rows, column, how)
         ax.set_xticks(range(len(values)), [how.words.label(value) for value in values])
         ax.set_xlim(-0.5, len(values) - 0.5)
@@ -141,15 +135,9 @@ def _baseline_bars(ax: Axes, i: int, rows: pd.DataFrame, column: str, how: Scan)
         # an ensemble that is not in the training set has no mean: the line stands for it
         if name == "ensemble_mean" and errors[name] == errors["n_linear"]:
             continue
-        ax.plot(
-            [i - 0.36, i + 0.36],
-            [errors[name]] * 2,
-            color=style.GREY,
-            lw=1.2,
-            ls=dash,  # type: ignore[arg-type]
-            zorder=1,
-            label=predictor(how.words, name) if i == 0 else None,
-        )
+        label = predictor(how.words, name) if i == 0 else None
+        look: dict[str, Any] = {"color": style.GREY, "lw": 1.2, "ls": dash, "zorder": 1}
+        ax.plot([i - 0.36, i + 0.36], [errors[name]] * 2, label=label, **look)
 
 
 def _map(tidy: pd.DataFrame, how: Scan) -> Figure:
@@ -169,16 +157,11 @@ def _map(tidy: pd.DataFrame, how: Scan) -> Figure:
         image = ax.imshow(change, cmap="PuOr_r", vmin=-50, vmax=50, origin="lower", aspect="auto")
         for place in mean.index:
             i, j = down.index(place[0]), across.index(place[1])
-            ax.text(
-                j,
-                i,
-                with_spread(mean[place], spread[place]).replace(" ± ", "\n±"),
-                ha="center",
-                va="center",
-                fontsize=7,
-                fontweight="bold" if place == pair else "normal",
-                color="white" if abs(change[i][j]) > 36 else style.INK,
-            )
+            text = with_spread(mean[place], spread[place]).replace(" ± ", "\n±")
+            weight = "bold" if place == pair else "normal"
+            ink = "white" if abs(change[i][j]) > 36 else style.INK
+            middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
+            ax.text(j, i, text, fontweight=weight, color=ink, **middle)
         ax.set_xticks(range(len(across)), [how.words.label(c) for c in across])
         ax.set_yticks(range(len(down)), [how.words.label(r) for r in down])
         ax.tick_params(length=0)
