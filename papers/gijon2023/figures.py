@@ -13,9 +13,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from gnnip.artefacts import dynamics_panels as dynamics
-from gnnip.artefacts import parity, style
+from gnnip.artefacts import style
 from gnnip.artefacts.error_table import Block, Column
 from gnnip.artefacts.kinds import Words
 from gnnip.artefacts.panels import (
@@ -95,28 +97,55 @@ def fig2(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> Figure:
     fig = style.figure(style.DOUBLE, 158)
     colours = shades(sorted(tidy["n_molecules"].unique()))
     for column, target in enumerate(targets):
-        part = tidy[tidy["target"] == target]
+        # shuffled, so that no size hides another
+        part = tidy[tidy["target"] == target].sample(frac=1.0, random_state=0)
         left = 15 + column * 77
         upper, lower = style.place(fig, left, 92, 62, 58), style.place(fig, left, 16, 62, 58)
         style.panel(upper, "ab"[column], w.label(target))
         style.panel(lower, "cd"[column], r"the same, relative to the $(N, T)$ mean")
-        symbol = w.symbol(target)
-        parity.parity(upper, part, "true_ha", "predicted_ha", colours, size="n_molecules")
+        symbol, points = w.symbol(target), [colours[n] for n in part["n_molecules"]]
+        both = part[["true_ha", "predicted_ha"]]
+        _parity(upper, both, points, float(both.min(axis=None)), float(both.max(axis=None)))
         upper.set(xlabel=f"{symbol} reference (Ha)", ylabel=f"{symbol} predicted (Ha)")
         # how far both lie from what N and T alone tell, in mHa
-        deviation = part.assign(
-            true=1e3 * (part["true_ha"] - part["ensemble_mean_ha"]),
-            predicted=1e3 * (part["predicted_ha"] - part["ensemble_mean_ha"]),
-        )
-        parity.deviation_parity(lower, deviation, "true", "predicted", colours, size="n_molecules")
+        _deviations(lower, 1e3 * both.sub(part["ensemble_mean_ha"], axis=0), points)
         lower.set(
             xlabel=rf"{symbol} reference − $(N, T)$ mean (mHa)",
             ylabel=rf"{symbol} predicted − $(N, T)$ mean (mHa)",
         )
         _parity_notes(upper, lower, part)
-    parity.size_legend(fig, colours, (15 + 77 * len(targets) - 9) / style.DOUBLE, "$N$")
+    corner = ((6 + 77 * len(targets)) / style.DOUBLE, 0.96)
+    tight: dict[str, Any] = {"handletextpad": 0.1, "borderaxespad": 0, "title_fontsize": 7}
+    dots: dict[str, Any] = {"marker": "o", "ls": "", "ms": 4}
+    handles = [Line2D([], [], color=c, label=f"{n}", **dots) for n, c in colours.items()]
+    fig.legend(handles=handles, title="$N$", loc="upper left", bbox_to_anchor=corner, **tight)
     style.footer(fig, info, tidy, f"{w.label(tidy['layer'].iloc[0])}, test frames")
     return fig
+
+
+def _parity(ax: Axes, both: pd.DataFrame, colours: list[Any], low: float, high: float) -> None:
+    """Draw predicted against true values beside the diagonal."""
+    true, predicted = both.to_numpy().T
+    ax.scatter(true, predicted, s=9, c=colours, alpha=0.75, linewidths=0, zorder=2)
+    pad = 0.04 * (high - low)
+    ends = (low - pad, high + pad)
+    ax.plot(ends, ends, color=style.INK, lw=0.7, zorder=1)
+    ax.set(xlim=ends, ylim=ends, aspect="equal")
+    for side in (ax.xaxis, ax.yaxis):
+        side.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+
+
+def _deviations(ax: Axes, both: pd.DataFrame, colours: list[Any]) -> None:
+    """Draw deviations: a few wild predictions must not squeeze the rest, so that the window follows
+    the reference, and what lies outside is counted."""
+    reach = 1.6 * float(both["true_ha"].abs().max())
+    outside = int((both["predicted_ha"].abs() > reach).sum())
+    if outside:
+        words = f"{outside} of {len(both)} points outside"
+        look: dict[str, Any] = {"fontsize": 6, "ha": "right", "color": style.GREY}
+        ax.text(0.98, 0.02, words, transform=ax.transAxes, **look)
+    _parity(ax, both, colours, -reach, reach)
+    ax.axhline(0.0, color=style.GREY, lw=0.9, ls=(0, (4, 2)), zorder=1)
 
 
 def _parity_notes(upper: Axes, lower: Axes, part: pd.DataFrame) -> None:
@@ -130,12 +159,15 @@ def _parity_notes(upper: Axes, lower: Axes, part: pd.DataFrame) -> None:
         text = f"= {value:.{digits}f}" if value > -99.5 else "< -99"
         return text.replace("-", "−")
 
+    def write(ax: Axes, text: str) -> None:
+        ax.text(0.04, 0.97, text, transform=ax.transAxes, fontsize=7, va="top", linespacing=1.5)
+
     r2 = plain(measure.r2(true, predicted), 4)
-    parity.write_note(upper, f"$R^2$ {r2}\nMAE {mae(predicted)}")
+    write(upper, f"$R^2$ {r2}\nMAE {mae(predicted)}")
     ensemble = [part[key] for key in ("seed", "n_molecules", "temperature_k")]
     within = plain(measure.r2_within(true, predicted, *ensemble), 2)
     mean = mae(part["ensemble_mean_ha"])
-    parity.write_note(lower, f"$R^2$ inside ensembles {within}\nMAE of the $(N, T)$ mean {mean}")
+    write(lower, f"$R^2$ inside ensembles {within}\nMAE of the $(N, T)$ mean {mean}")
 
 
 # --- beyond the paper -----------------------------------------------------------------------------
@@ -149,7 +181,7 @@ def _baseline_of(rows: pd.DataFrame) -> float:
 def width_matched(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> Figure:
     """MAE of the six layers at their own width and at one width: does the ranking survive?"""
     w = Words(**words)
-    fig, panels = row_of_panels(tidy, "target", 84, left=17, right=25, bottom=14, top=9, gap=38)
+    fig, panels = row_of_panels(tidy, 84, left=17, right=25, bottom=14, top=9, gap=38)
     for panel in panels:
         ax, rows = panel.ax, panel.rows
         ends = {}
@@ -188,7 +220,7 @@ def symmetry_audit(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> 
     names = [(g, x) for g in groups for x in _layers(tidy[tidy["group"] == g], w)]
     height = 32 + 6.2 * len(names)
     room = {"left": 31, "right": 5, "bottom": 20, "top": 9, "gap": 8}
-    fig, panels = row_of_panels(tidy, "target", height, **room)
+    fig, panels = row_of_panels(tidy, height, **room)
     for panel in panels:
         ax = panel.ax
         mean = panel.rows.groupby(["group", "layer", "transformation"])["mae_ha"].mean()
@@ -196,9 +228,8 @@ def symmetry_audit(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> 
             own = {move: mean[(*place, move)] for move in MOVES if (*place, move) in mean}
             if not own:
                 continue
-            ax.plot(
-                [min(own.values()), max(own.values())], [i, i], color=style.PALE, lw=2.2, zorder=1
-            )
+            ends = [min(own.values()), max(own.values())]
+            ax.plot(ends, [i, i], color=style.PALE, lw=2.2, zorder=1)
             for move, error in own.items():
                 label, marker, shade = MOVES[move]
                 hollow = {"ms": 5.5, "mfc": "none", "mew": 1.0, "zorder": 4}
@@ -225,7 +256,7 @@ def symmetry_audit(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> 
 def grid(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> Figure:
     """MAE of GATConv over the choices that the paper leaves unstated."""
     w, networks = Words(**words), tidy[tidy["predictor"] == "network"]
-    fig, panels = row_of_panels(tidy, "target", 80, left=17, right=5, bottom=24, top=9, gap=20)
+    fig, panels = row_of_panels(tidy, 80, left=17, right=5, bottom=24, top=9, gap=20)
     steps = sorted(set(zip(networks["batch_size"], networks["learning_rate"], strict=True)))
     channels, activations = (sorted(networks[key].unique()) for key in ("channels", "activation"))
     looks = [(n, shade, a) for n, shade in shades(channels).items() for a in activations]
@@ -420,15 +451,10 @@ def anion_md(tidy: pd.DataFrame, info: Info) -> Figure:
     for letter, ax, title in zip("abcdefghi", axes, titles, strict=True):
         style.panel(ax, letter, title)
     names = look.present(tidy)
-    place: dict[str, Any] = {
-        "loc": "upper center",
-        "ncol": 3,
-        "bbox_to_anchor": (0.5, 1.0 - 1.0 / height),
-    }
-    handles = [
-        axes[0].plot([], [], color=look.colours[n], lw=2.0, label=look.labels[n])[0] for n in names
-    ]
-    fig.legend(handles=handles, **place)
+    for n in names:
+        axes[0].plot([], [], color=look.colours[n], lw=2.0, label=look.labels[n])
+    named = axes[0].get_legend_handles_labels()
+    fig.legend(*named, loc="upper center", ncol=3, bbox_to_anchor=(0.5, 1.0 - 1.0 / height))
     counts = {n: dynamics.failures(tidy, n) for n in names}
     failed = ", ".join(f"{look.labels[n]} {k} of {m}" for n, (k, m) in counts.items())
     note = f"lines, bands: mean and range over replicas; replicas that failed: {failed}"

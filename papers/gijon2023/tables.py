@@ -23,7 +23,7 @@ from gnnip.artefacts.energy_scores import (
 )
 from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.kinds import EnergyErrors
-from gnnip.artefacts.measures import ENERGY_MEASURES, columns
+from gnnip.artefacts.measures import BASELINE, ENERGY_MEASURES, columns
 from gnnip.artefacts.tables import Result, metric_row, metric_table
 from gnnip.measurements import metrics as measure
 from gnnip.units import HARTREE
@@ -52,25 +52,19 @@ def table1(inputs: Inputs, **_: Any) -> Result:
     base = scores[(scores["predictor"] != NETWORK) & (scores["layer"] == first)]
     base = base.assign(source="baseline", layer=base["predictor"])
     tidy = pd.concat([networks, base, _published_rows(inputs)], ignore_index=True)
-    measured = [SCORES[name][0] for name in ("mae", "mse", "mape", "rmse", "r2", "r2_within")]
-    tidy = tidy[
-        ["source", "layer", "target", "seed", *measured, "n_train", "n_test", "n_parameters"]
-    ]
-    rows = [
-        score_metrics(inputs, scores, HOW, "{layer}_{target}"),
-        _better_than_baseline(inputs, scores),
-    ]
-    return tidy, pd.concat(rows, ignore_index=True)
+    measured = [column for column, _ in SCORES.values()]
+    names = ["source", "layer", "target", "seed", *measured, "n_train", "n_test", "n_parameters"]
+    errors = score_metrics(inputs, scores, HOW, "{layer}_{target}")
+    rows = [errors, _better_than_baseline(inputs, scores)]
+    return tidy[names], pd.concat(rows, ignore_index=True)
 
 
 def _published_rows(inputs: Inputs) -> pd.DataFrame:
     cells: dict[tuple[str, str], dict[str, Any]] = {}
     for quantity, value in inputs.published().items():
         layer, target, short = quantity.split("_", 2)
-        cell = cells.setdefault(
-            (layer, target), {"source": "published", "layer": layer, "target": target}
-        )
-        cell[SCORES[short][0]] = value
+        about = {"source": "published", "layer": layer, "target": target}
+        cells.setdefault((layer, target), about)[SCORES[short][0]] = value
     return pd.DataFrame(list(cells.values()))
 
 
@@ -79,8 +73,7 @@ def _better_than_baseline(inputs: Inputs, scores: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (target, seed), part in scores.groupby(["target", "seed"]):
         networks, baseline = (
-            part.loc[part["predictor"] == name, "mae_ha"].to_numpy()
-            for name in (NETWORK, HOW.baseline)
+            part.loc[part["predictor"] == name, "mae_ha"].to_numpy() for name in (NETWORK, BASELINE)
         )
         name = f"networks_better_than_ensemble_mean_{target}"
         rows.append(metric_row(inputs, name, "", int((networks < baseline).sum()), seed=seed))
@@ -98,13 +91,8 @@ def fig2(inputs: Inputs, **_: Any) -> Result:
     about = ["layer", "target", "seed", "frame", "n_molecules", "temperature_k"]
     energies = ["true", "predicted", "ensemble_mean"]
     tidy = frames.loc[frames["layer"] == layer, [*about, *energies]].reset_index(drop=True)
-    rows = score_metrics(
-        inputs,
-        scores[scores["layer"] == layer],
-        HOW,
-        "{layer}_{target}",
-        measures=("r2", "r2_within", "rmse"),
-    )
+    own, measures = scores[scores["layer"] == layer], ("r2", "r2_within", "rmse")
+    rows = score_metrics(inputs, own, HOW, "{layer}_{target}", measures=measures)
     return tidy.rename(columns={name: f"{name}_ha" for name in energies}), rows
 
 
@@ -146,9 +134,8 @@ def symmetry_audit(inputs: Inputs, **_: Any) -> Result:
     (mean |E(moved) - E|). Metrics: both by layer, target and transformation.
     """
     tidy = inputs.measurement("symmetry_audit")
-    for short in ("mae", "change"):
-        tidy[f"{short}_ev"] /= HARTREE
-        tidy = tidy.rename(columns={f"{short}_ev": f"{short}_ha"})
+    tidy[["mae_ev", "change_ev"]] /= HARTREE
+    tidy = tidy.rename(columns={"mae_ev": "mae_ha", "change_ev": "change_ha"})
     rows = []
     for r in tidy.to_dict("records"):
         about = {"seed": r["seed"], "variant": inputs.variant(r["group"])}
@@ -172,12 +159,8 @@ def grid(inputs: Inputs, **_: Any) -> Result:
     rows = score_metrics(inputs, scores, HOW, "gat_{target}", variant, measures=("mae", "mape"))
     extra = []
     for target, part in scores[scores["predictor"] == NETWORK].groupby("target"):
-        mean = part.groupby(choices)["mae_ha"].mean()
-        for name, value in (
-            ("lowest", mean.min()),
-            ("median", mean.median()),
-            ("highest", mean.max()),
-        ):
+        mean = part.groupby(choices)["mae_ha"].mean().agg(["min", "median", "max"])
+        for name, value in zip(("lowest", "median", "highest"), mean, strict=True):
             extra.append(metric_row(inputs, f"gat_{target}_mae_{name}", "Ha", value))
     return scores, pd.concat([rows, metric_table(extra)], ignore_index=True)
 
@@ -243,7 +226,7 @@ def _who_know_less(inputs: Inputs, test: pd.DataFrame, known: np.ndarray) -> dic
     train = frames.loc[known]
     energies = {term: term_energy(train, term) for term in ("total", "electronic")}
     total, electron = (
-        baseline_predictions(train, test, energy, HOW)[HOW.baseline] for energy in energies.values()
+        baseline_predictions(train, test, energy, HOW)[BASELINE] for energy in energies.values()
     )
     size = train["n_molecules"].to_numpy(dtype=float)
     return {
@@ -260,9 +243,9 @@ _FORCE_SCORES = {
     "force_mae_ev_per_a": ("force_mae", "eV/A", "composition"),
     "force_r2": ("force_r2", "", "composition"),
     "resolved": ("electron_resolved", "", "exact_water"),
-    "energy_rmse_mev_per_atom": ("energy_rmse", "meV/atom", HOW.baseline),
-    "energy_mae_ev": ("energy_mae", "eV", HOW.baseline),
-    "energy_r2_within": ("energy_r2_within", "", HOW.baseline),
+    "energy_rmse_mev_per_atom": ("energy_rmse", "meV/atom", BASELINE),
+    "energy_mae_ev": ("energy_mae", "eV", BASELINE),
+    "energy_r2_within": ("energy_r2_within", "", BASELINE),
 }
 #: atoms -> end of the names of metrics, and what is told of a part of the atoms
 _PARTS = {"all": "", "O": "_oxygen", "H": "_hydrogen"} | {

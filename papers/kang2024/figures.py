@@ -6,12 +6,11 @@ returns a matplotlib Figure at print size. The exact law is dotted, as in the pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
@@ -19,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from gnnip.artefacts import style
 from gnnip.artefacts.looks import look_of
-from gnnip.artefacts.panels import mean_and_spread
+from gnnip.artefacts.panels import mean_and_spread, shades
 
 Info = Mapping[str, Any]
 DISTANCE = "distance $d$ (Å)"
@@ -50,21 +49,16 @@ def fig1a(tidy: pd.DataFrame, info: Info) -> Figure:
         ax.axis("off")
         _particles(ax, part)
         without = "" if name == "I" else ", without $-1e$"
-        fig.text(
-            4.0 / style.DOUBLE,
-            (bottom + panel + 1.0) / height,
-            f"type {name}{without}",
-            fontweight="bold",
-        )
+        place = (4.0 / style.DOUBLE, (bottom + panel + 1.0) / height)
+        fig.text(*place, f"type {name}{without}", fontweight="bold")
         if name == "I":
             _distance(ax, part)
     legend = style.place(fig, 4.0, height - 8.0, width, 5.0)
     legend.axis("off")
     legend.set(xlim=(0, 4), ylim=(0, 1))
     for k, (colour, size, name) in enumerate(CHARGES.values()):
-        legend.scatter(
-            0.08 + 0.5 * k, 0.5, s=size, color=colour, edgecolor=style.INK, linewidth=0.5
-        )
+        edge: dict[str, Any] = {"edgecolor": style.INK, "linewidth": 0.5}
+        legend.scatter(0.08 + 0.5 * k, 0.5, s=size, color=colour, **edge)
         legend.text(0.16 + 0.5 * k, 0.5, name, va="center")
     style.footer(fig, info, tidy, "one random medium, seen from the side; open boundaries")
     return fig
@@ -74,42 +68,20 @@ def _particles(ax: Axes, part: pd.DataFrame) -> None:
     """Draw every particle in the colour of its charge, the unit charges in front."""
     for charge, (colour, size, _) in CHARGES.items():
         of = part[np.isclose(part["charge_e"], charge)]
-        unit = abs(charge) == 1
-        ax.scatter(
-            of["z_a"],
-            of["x_a"],
-            s=size,
-            color=colour,
-            edgecolor=style.INK,
-            linewidth=0.8 if unit else 0.25,
-            zorder=4 if unit else 2,
-        )
+        width, order = (0.8, 4) if abs(charge) == 1 else (0.25, 2)
+        look: dict[str, Any] = {"edgecolor": style.INK, "linewidth": width, "zorder": order}
+        ax.scatter(of["z_a"], of["x_a"], s=size, color=colour, **look)
 
 
 def _distance(ax: Axes, part: pd.DataFrame) -> None:
     """Draw an arrow between the unit charges, with the distance."""
     one, other = (part[np.isclose(part["charge_e"], charge)].iloc[0] for charge in (1.0, -1.0))
-    ax.add_patch(
-        FancyArrowPatch(
-            (one["z_a"], one["x_a"]),
-            (other["z_a"], other["x_a"]),
-            arrowstyle="<->",
-            mutation_scale=9,
-            shrinkA=5,
-            shrinkB=5,
-            color=style.INK,
-            zorder=5,
-        )
-    )
-    ax.text(
-        (one["z_a"] + other["z_a"]) / 2,
-        one["x_a"] + 0.35,
-        f"$d$ = {one['distance_a']:g} Å",
-        ha="center",
-        va="bottom",
-        zorder=6,
-        bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85},
-    )
+    ends = ((one["z_a"], one["x_a"]), (other["z_a"], other["x_a"]))
+    head: dict[str, Any] = {"arrowstyle": "<->", "mutation_scale": 9, "shrinkA": 5, "shrinkB": 5}
+    ax.add_patch(FancyArrowPatch(*ends, color=style.INK, zorder=5, **head))
+    middle, words = (one["z_a"] + other["z_a"]) / 2, f"$d$ = {one['distance_a']:g} Å"
+    box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85}
+    ax.text(middle, one["x_a"] + 0.35, words, ha="center", va="bottom", zorder=6, bbox=box)
 
 
 def _share_axes(ax: Axes) -> None:
@@ -117,12 +89,6 @@ def _share_axes(ax: Axes) -> None:
     ax.axhline(1.0, color=style.INK, ls=":", lw=1.2)
     ax.axhline(0.0, color=style.GREY, lw=0.6)
     ax.set(xlabel=DISTANCE, ylabel=r"$F_\mathrm{I} - F_\mathrm{II}$, share of $k/d^2$")
-
-
-def _colours(values: Sequence[Any]) -> dict[Any, Any]:
-    """Return a colour for each of ordered values."""
-    palette = colormaps[style.ORDERED](np.linspace(0.08, 0.86, len(values)))
-    return dict(zip(values, palette, strict=True))
 
 
 def _curve(ax: Axes, part: pd.DataFrame, column: str, colour: Any, label: str = "") -> None:
@@ -137,7 +103,7 @@ def receptive_field(tidy: pd.DataFrame, info: Info) -> Figure:
     fig = style.figure(style.MIDDLE, 75.0)
     ax = style.place(fig, 14.0, 17.0, style.MIDDLE - 52.0, 50.0)
     _share_axes(ax)
-    for count, colour in _colours(sorted(tidy["layers"].unique())).items():
+    for count, colour in shades(sorted(tidy["layers"].unique()), 0.08, 0.86).items():
         part = tidy[tidy["layers"] == count]
         energy, force = part["energy_reach_a"].iloc[0], part["force_reach_a"].iloc[0]
         _curve(ax, part, "share", colour, f"{count}: {energy:g} Å, {force:g} Å")
@@ -202,7 +168,9 @@ def dilution(tidy: pd.DataFrame, info: Info) -> Figure:
     fig = style.figure(style.DOUBLE, 66.0)
     left, right = (style.place(fig, x, 14.0, 66.0, 44.0) for x in (14.0, 98.0))
     _share_axes(left)
-    for kept, colour in _colours(sorted(tidy["kept_fraction"].unique(), reverse=True)).items():
+    for kept, colour in shades(
+        sorted(tidy["kept_fraction"].unique(), reverse=True), 0.08, 0.86
+    ).items():
         part = tidy[tidy["kept_fraction"] == kept]
         _curve(left, part, "share", colour, f"{100 * kept:g} %")
         _curve(right, part, "connected", colour)

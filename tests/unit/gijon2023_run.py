@@ -74,9 +74,8 @@ def made_up_frames(sizes: tuple[int, ...] = SIZES, per_trajectory: int = 2) -> F
             for temperature in TEMPERATURES:
                 for _ in range(per_trajectory):
                     noise = rng.normal(size=2)
-                    atomic = (
-                        -0.0165 * n + 1.5e-5 * n * temperature + 0.01 * np.sqrt(n / 50) * noise[0]
-                    )
+                    atomic = n * (1.5e-5 * temperature - 0.0165)
+                    atomic += 0.01 * np.sqrt(n / 50) * noise[0]
                     electronic = -0.02 - 0.0001 * n - 0.03 * interior + 0.004 * noise[1]
                     rows.append((n, temperature, f"n{n}-r{replica}", interior, atomic, electronic))
                     blocks.append(1.55 * lattice[: 3 * n] + 0.05 * rng.normal(size=(3 * n, 3)))
@@ -168,17 +167,11 @@ def made_up_dynamics() -> pd.DataFrame:
             rows += _replica(potential, replica, life, potential == reference, rng)
         if potential != pairs:  # no frame of the pairs is late enough
             rows += _structure(potential)
-    rows += [
-        (potential, "speed", f"{how}_seconds_per_step", None, None, seconds, "cpu")
-        for potential, how, seconds in (
-            (reference, "alone", 0.004),
-            *(
-                (p, h, s)
-                for p in (network, pairs)
-                for h, s in (("alone", 0.008), ("batched", 0.004))
-            ),
-        )
+    speeds = [
+        (p, *speed) for p in (network, pairs) for speed in (("alone", 0.008), ("batched", 0.004))
     ]
+    for potential, how, seconds in [(reference, "alone", 0.004), *speeds]:
+        rows.append((potential, "speed", f"{how}_seconds_per_step", None, None, seconds, "cpu"))
     distributions = [("rdf_error", pair) for pair in ("O-O", "O-H", "H-H")]
     distributions += [("profile_error", "O"), ("profile_error", "H"), ("vdos_error", "total")]
     for potential, error in ((network, 6.0), ("noise_floor", 5.0)):

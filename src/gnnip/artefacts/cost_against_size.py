@@ -33,11 +33,7 @@ def cost_against_size(inputs: Inputs, how: CostAgainstSize) -> Result:
         rows.append(metric_row(inputs, f"{prefix}_time", unit, scale * _geometric_mean(seconds)))
         if len(seconds) >= FEWEST_SIZES:
             fit = power_law(seconds.index.to_numpy(), seconds.to_numpy())
-            found = {
-                "exponent": fit.exponent,
-                "exponent_low": fit.low,
-                "exponent_high": fit.high,
-            }
+            found = {"exponent": fit.exponent, "exponent_low": fit.low, "exponent_high": fit.high}
             part = part.assign(**found, prefactor_s=fit.prefactor)
             found["exponent_standard_error"] = fit.standard_error
             rows += [metric_row(inputs, f"{prefix}_{k}", "", v) for k, v in found.items()]

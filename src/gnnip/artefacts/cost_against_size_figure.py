@@ -27,14 +27,8 @@ def cost_against_size(tidy: pd.DataFrame, info: Mapping[str, Any], how: CostAgai
     _seconds(left, tidy, ends, how)
     left.set_xticks(sizes, [f"{n:.0f}" for n in sizes])
     left.minorticks_off()
-    left.legend(
-        loc="upper left",
-        title=f"line: fitted power of {how.symbol}, ± 95 % interval"
-        if "exponent" in tidy
-        else None,
-        title_fontsize=6.5,
-        alignment="left",
-    )
+    title = "line: fitted power of $N$, ± 95 % interval" if "exponent" in tidy else None
+    left.legend(loc="upper left", title=title, title_fontsize=6.5, alignment="left")
     style.panel(left, "a", how.titles[0])
     style.panel(right, "b", how.titles[1])
     _ratios(right, tidy, ends, how)
@@ -66,16 +60,11 @@ def _seconds(ax: Axes, tidy: pd.DataFrame, ends: np.ndarray, how: CostAgainstSiz
             fit = part.iloc[0]
             half = (fit["exponent_high"] - fit["exponent_low"]) / 2
             power = rf"{{{fit['exponent']:.2f} \pm {half:.2f}}}"
-            label += f"  (${how.symbol.strip('$')}^{power}$)"
+            label += f"  ($N^{power}$)"
             ax.plot(ends, fit["prefactor_s"] * ends ** fit["exponent"], color=shade, lw=0.9)
         ax.plot(median.index, median, marker, color=shade, ms=4.5, label=label, mew=0)
-    ax.set(
-        xscale="log",
-        yscale="log",
-        xlim=ends,
-        xlabel=how.words.label(how.size),
-        ylabel="time per evaluation (s)",
-    )
+    ax.set(xscale="log", yscale="log", xlim=ends)
+    ax.set(xlabel=how.words.label(how.size), ylabel="time per evaluation (s)")
     # room for the legend above, and for the bands
     low = min([tidy["seconds"].min() / 2.5, *(0.4 * band for band in how.bands.values())])
     high = max([tidy["seconds"].max() * 30, *(4000.0 * band for band in how.bands.values())])
@@ -99,11 +88,5 @@ def _ratios(ax: Axes, tidy: pd.DataFrame, ends: np.ndarray, how: CostAgainstSize
         place: dict[str, Any] = {"fontsize": 6.5, "color": style.GREY, "va": "bottom"}
         ax.text(ends[0] * 1.06, 1.08 * how.published_ratio, text, **place)
     ax.axhline(1.0, color=style.INK, lw=0.6)
-    ax.set(
-        xscale="log",
-        yscale="log",
-        xlim=ends,
-        ylim=(0.5, 4.0 * top),
-        xlabel=how.symbol,
-        ylabel="ratio of times",
-    )
+    ax.set(xscale="log", yscale="log", xlim=ends, ylim=(0.5, 4.0 * top))
+    ax.set(xlabel="$N$", ylabel="ratio of times")

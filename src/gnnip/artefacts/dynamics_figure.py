@@ -188,17 +188,9 @@ def _energies(ax: Axes, tidy: pd.DataFrame, arms: Sequence[str], look: Look) -> 
     low, high = low - room, high + room
     ax.set_ylim(low, high)
     # a collapse ends far away: its cross stands at the edge
+    cross: dict[str, Any] = {"ms": 5, "mew": 1.2, "clip_on": False, "zorder": 4}
     for time, last, colour in ends:
-        ax.plot(
-            time,
-            np.clip(last, low, high),
-            "x",
-            color=colour,
-            ms=5,
-            mew=1.2,
-            clip_on=False,
-            zorder=4,
-        )
+        ax.plot(time, np.clip(last, low, high), "x", color=colour, **cross)
     ax.set_xlim(0.0, float(series["x"].max()) / 1000.0 or None)
     ax.set(xlabel="time (ps)", ylabel="potential energy\n(meV/atom, from the start)")
 

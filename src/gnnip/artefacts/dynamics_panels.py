@@ -41,16 +41,11 @@ def _over_replicas(ax: Axes, rows: pd.DataFrame, look: Look, factor: float, leas
     ax.set_xlabel("time (ps)")
 
 
-def series(ax: Axes, tidy: pd.DataFrame, look: Look, name: str) -> None:
-    """Draw a time series: the mean over replicas, and their range as a band."""
-    rows = tidy[(tidy["record"] == "series") & (tidy["name"] == name)]
+def temperature(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw kinetic temperatures, mean and range over replicas, and the thermostat's."""
+    rows = tidy[(tidy["record"] == "series") & (tidy["name"] == "temperature_k")]
     _over_replicas(ax, rows, look, 0.6, 0.3)
     ax.set_xlim(0.0, rows["x"].max() / 1000.0 or None)
-
-
-def temperature(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
-    """Draw kinetic temperatures and the thermostat's."""
-    series(ax, tidy, look, "temperature_k")
     run = tidy[(tidy["record"] == "run") & (tidy["name"] == "target_temperature_k")]
     if len(run):
         ax.axhline(run["value"].iloc[0], color=style.INK, lw=0.7, ls=(0, (4, 2)))
@@ -88,11 +83,8 @@ def survival(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     rows = tidy[tidy["record"] == "survival"]
     for potential, part, colour in _each(rows, look):
         wide = part.pivot_table(index="x", columns="name", values="value")
-        time, low, high = (
-            wide.index.to_numpy() / 1000.0,
-            wide["survival_low"],
-            wide["survival_high"],
-        )
+        time = wide.index.to_numpy() / 1000.0
+        low, high = wide["survival_low"], wide["survival_high"]
         ax.fill_between(time, low, high, step="post", color=colour, alpha=0.15, lw=0)
         width = 0.6 * look.width(potential) + 0.6
         ax.step(time, wide["survival"], where="post", color=colour, lw=width)
@@ -111,34 +103,24 @@ KIND_MARKERS = {
 }
 
 
-def autopsy(ax: Axes, tidy: pd.DataFrame, look: Look, name: str = "pair_distance_a") -> None:
-    """Draw each failure at its time and the distance of its closest pair (or another number of its
-    autopsy): colour by potential, mark by kind, the pair in letters where it changes.
+def autopsy(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw each failure at its time and the distance of its closest pair: colour by potential, mark
+    by kind, the pair in letters where it changes.
     """
     rows = tidy[tidy["record"] == "autopsy"]
-    by_replica = ["potential", "replica"]
-    kinds, values = rows[rows["name"] == "kind"], rows[rows["name"] == name]
-    found = pd.merge(kinds, values, on=by_replica, suffixes=("_kind", ""))
-    seen, labelled = set(), set()
+    kinds, distances = (rows[rows["name"] == name] for name in ("kind", "pair_distance_a"))
+    found = pd.merge(kinds, distances, on=["potential", "replica"], suffixes=("_kind", ""))
+    seen, labelled = set(found["text_kind"]), set()
+    above: dict[str, Any] = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center"}
     for potential, own, colour in _each(found, look):
-        for time, kind, value, pair in zip(
-            own["value_kind"] / 1000.0, own["text_kind"], own["value"], own["text"], strict=True
-        ):
-            marker = KIND_MARKERS.get(kind, "P")
-            ax.plot(time, value, marker, color=colour, ms=4.5, mec="white", mew=0.4)
-            seen.add(kind)
+        for failure in own.to_dict("records"):
+            place, pair = (failure["value_kind"] / 1000.0, failure["value"]), failure["text"]
+            marker = KIND_MARKERS.get(failure["text_kind"], "P")
+            ax.plot(*place, marker, color=colour, ms=4.5, mec="white", mew=0.4)
             # one name for all failures of a potential by one pair
             if (potential, pair) not in labelled:
                 labelled.add((potential, pair))
-                ax.annotate(
-                    pair,
-                    (time, value),
-                    xytext=(0, 5),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=6.3,
-                    color=colour,
-                )
+                ax.annotate(pair, place, fontsize=6.3, color=colour, **above)
     for kind in (kind for kind in KIND_MARKERS if kind in seen):
         ax.plot([], [], KIND_MARKERS[kind], color=style.GREY, ms=4, label=kind)
     if seen:

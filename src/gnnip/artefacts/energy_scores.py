@@ -15,7 +15,7 @@ import pandas as pd
 
 from gnnip.artefacts.inputs import Inputs, read_csv
 from gnnip.artefacts.kinds import EnergyErrors
-from gnnip.artefacts.measures import ENERGY_MEASURES, UNITS, columns
+from gnnip.artefacts.measures import BASELINE, ENERGY_MEASURES, UNITS, columns
 from gnnip.artefacts.tables import metric_row, metric_table
 from gnnip.errors import DataError
 from gnnip.measurements import metrics as measure
@@ -144,7 +144,7 @@ def score_metrics(
     told = {*(column for column, _ in names.values()), "n_train", "n_test", "predictor"}
     cell = [c for c in scores.columns if c not in told]
     networks = scores[scores["predictor"] == NETWORK]
-    base = scores[scores["predictor"] == how.baseline]
+    base = scores[scores["predictor"] == BASELINE]
     rows = []
     for row in networks.merge(base, on=cell, suffixes=("", "_of_baseline")).to_dict("records"):
         for short in measures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,9 +20,6 @@ ROW, HEAD, LEFT, RIGHT = 4.3, 13.5, 3.0, 167.0
 PUBLISHED = 13.5  #: how far right of ours the published number ends, mm
 #: the strip on which errors are compared, mm
 STRIP = (141.0, 166.0)
-
-#: mean, spread and published numbers, layers down
-Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 
 class Column(NamedTuple):
@@ -58,8 +56,9 @@ class Block:
         """Return the height, mm."""
         return HEAD + len(self.lines) * ROW + 2.0
 
-    def means(self) -> Tables:
-        """Return mean and spread over seeds, and the published numbers."""
+    @functools.cached_property
+    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Mean and spread over seeds, and the published numbers, layers down."""
         is_published = self.rows["source"] == "published"
         ours = self.rows[~is_published].groupby("layer")
         known = self.rows[is_published].set_index("layer")
@@ -67,9 +66,7 @@ class Block:
 
     def draw(self, fig: Figure, ax: Axes, top: float, title: str, strip: str) -> None:
         """Draw the block, in axes of millimetres from the upper left corner."""
-        mean, spread, known = self.means()
         self._heading(ax, top, title)
-        best = {c.name: mean.loc[list(self.colours), c.name].min() for c in self.columns}
         for i, name in enumerate(self.lines):
             y = top + HEAD + (i + 0.5) * ROW
             if i % 2 == 0:
@@ -77,9 +74,9 @@ class Block:
                 ax.axhspan(y - ROW / 2, y + ROW / 2, **ends, color="#F6F6F6", lw=0)
             if i == len(self.colours):
                 _rule(ax, y - ROW / 2, lw=0.5, color=style.GREY)
-            self._row(ax, y, name, (mean, spread, known), best)
+            self._row(ax, y, name)
         _rule(ax, top + HEAD + len(self.lines) * ROW, lw=0.8)
-        self._strip(fig, top, (mean, spread, known))
+        self._strip(fig, top)
         _say(ax, sum(STRIP) / 2, top + 7.2, strip, 6, ha="center")
 
     def _heading(self, ax: Axes, top: float, title: str) -> None:
@@ -98,16 +95,9 @@ class Block:
             _rule(ax, top + 9.1, (c.at - 9.0, c.at + PUBLISHED), lw=0.4, color=style.GREY)
         _rule(ax, top + HEAD - 0.7, lw=0.5)
 
-    def _row(
-        self,
-        ax: Axes,
-        y: float,
-        name: str,
-        tables: Tables,
-        best: Mapping[str, float],
-    ) -> None:
-        mean, spread, known = tables
-        trained = name in self.colours
+    def _row(self, ax: Axes, y: float, name: str) -> None:
+        mean, spread, known = self.tables
+        trained, networks = name in self.colours, mean.loc[list(self.colours)]
         _say(ax, LEFT, y, self.lines[name], style="normal" if trained else "italic")
         weights = _at(mean, name, "n_parameters")
         if trained and np.isfinite(weights):
@@ -117,17 +107,17 @@ class Block:
             if not c.published:
                 _say(ax, c.at, y, _share(value), 6.5, ha="right")
                 continue
-            weight = "bold" if trained and value == best[c.name] else "normal"
+            weight = "bold" if trained and value == networks[c.name].min() else "normal"
             text = with_spread(c.scale * value, c.scale * _at(spread, name, c.name))
             _say(ax, c.at, y, text, 6.5, ha="center", fontweight=weight)
             if name in known.index and c.name in known:
                 text = f"{c.scale * _at(known, name, c.name):.4g}"
                 _say(ax, c.at + PUBLISHED, y, text, 6.5, ha="right", color=style.GREY)
 
-    def _strip(self, fig: Figure, top: float, tables: Tables) -> None:
+    def _strip(self, fig: Figure, top: float) -> None:
         """Draw the error relative to that of `beside`, on a logarithmic axis beside the rows."""
-        unit = _at(tables[0], self.beside, self.compared)
-        mean, spread, known = (t.get(self.compared, pd.Series(dtype=float)) / unit for t in tables)
+        unit, empty = _at(self.tables[0], self.beside, self.compared), pd.Series(dtype=float)
+        mean, spread, known = (table.get(self.compared, empty) / unit for table in self.tables)
         drawn = [*mean[list(self.lines)], *known]
         low = 10 ** np.floor(np.log10(min([*drawn, 0.5])))
         high = 10 ** np.ceil(np.log10(max([*drawn, 2.0])))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +28,6 @@ MEASURES = {
 }
 #: what every potential is measured by
 SCORED = ("energy_rmse", "energy_mae", "energy_r2", "force_rmse", "force_r2")
-#: what a summary does not say of the training frames, whose predictions are not kept
-UNKNOWN_OF_TRAIN = ("energy_mae",)
 SUBSETS = ("train", "validation", "test")
 
 
@@ -42,6 +39,7 @@ def errors(inputs: Inputs, options: kinds.Errors) -> Result:
     column arm or group. Metrics: see `gnnip.artefacts.kinds.Errors`.
     """
     parts, rows = [], []
+    baseline = "ensemble_mean" if options.ensemble else "composition"
     for group, name in arms.names(inputs.groups(), options.materials).items():
         table = potential_errors(inputs, group, options.ensemble, train=options.train)
         if options.by_split and "split" not in table:
@@ -51,13 +49,7 @@ def errors(inputs: Inputs, options: kinds.Errors) -> Result:
                 table.insert(1 + place, column, arms.divide(group, options.materials)[place])
         parts.append(table)
         for prefix, variant, part in _cells(inputs, group, name, table, options.by_split):
-            rows += error_metrics(
-                inputs,
-                prefix,
-                part,
-                baseline="ensemble_mean" if options.ensemble else "composition",
-                variant=variant,
-            )
+            rows += error_metrics(inputs, prefix, part, baseline, variant)
     parts.append(published_errors(inputs, "arm" if options.materials else "group"))
     return pd.concat(parts, ignore_index=True), metric_table(rows)
 
@@ -91,8 +83,8 @@ def score_rows(
     rows = []
     for short in measures:
         column, unit = MEASURES[short]
-        baseline = np.nan if baselines is None else baselines[column]
-        about: dict[str, Any] = {"seed": seed, "baseline": baseline, "variant": variant}
+        trivial = np.nan if baselines is None else baselines[column]
+        about: dict[str, Any] = {"seed": seed, "baseline": trivial, "variant": variant}
         rows.append(metric_row(inputs, f"{prefix}_{short}", unit, scores[column], **about))
     return rows
 
@@ -127,7 +119,11 @@ def potential_errors(
         summary = inputs.summary(folder)
         learned = arrays.subset(inputs.training_frames(group, keys, seed))
         term = str(keys.get("target", entry["target"]))
-        for subset, frames, part in _subsets(arrays, learned, folder, train):
+        predictions = read_csv(folder / "predictions.csv").groupby("subset", sort=False)
+        parts = {"train": _labels(learned, term)} if train else {}
+        parts |= {str(subset): part for subset, part in predictions}
+        for subset, part in parts.items():
+            frames = learned if subset == "train" else arrays.subset(part["frame"].to_numpy())
             for source, scores in _sources(frames, part, learned, term, ensemble, summary).items():
                 known = summary["n_parameters"] if source == "ours" else np.nan
                 about = {"source": source, "group": group, **keys, "subset": subset, "seed": seed}
@@ -136,103 +132,64 @@ def potential_errors(
     return pd.DataFrame(rows)
 
 
-def _subsets(
-    arrays: FrameArrays, learned: FrameArrays, folder: Path, train: bool
-) -> Iterator[tuple[str, FrameArrays, pd.DataFrame | None]]:
-    """Yield subset, frames and predictions; None of the training frames."""
-    if train:
-        yield "train", learned, None
-    for subset, part in read_csv(folder / "predictions.csv").groupby("subset", sort=False):
-        yield str(subset), arrays.subset(part["frame"].to_numpy()), part
+def _labels(frames: FrameArrays, term: str) -> pd.DataFrame:
+    """Return what predictions.csv would have of the training frames, without predictions."""
+    part = pd.DataFrame({"energy_reference_ev": frames.energy(term)})
+    if frames.forces:
+        squares = np.square(frames.force(term)).mean(axis=1)
+        sums = np.add.reduceat(squares, frames.offsets[:-1])
+        part["force_rms_reference_ev_per_a"] = np.sqrt(sums / frames.n_atoms)
+    return part
 
 
 def _sources(
     frames: FrameArrays,
-    part: pd.DataFrame | None,
+    part: pd.DataFrame,
     learned: FrameArrays,
     term: str,
     ensemble: Sequence[str],
     summary: Mapping[str, float],
 ) -> dict[str, dict[str, float]]:
-    """Return the errors of every source on one subset."""
+    """Return the errors of every source on one subset: energies meV/atom, forces eV/Angstrom."""
     weight = frames.n_atoms / frames.n_atoms.sum()
-    force: np.ndarray | None = None
-    if part is None:
-        energy = frames.energy(term)
-        size = _force_sizes(frames, term) if frames.forces else None
-    else:
-        energy = part["energy_reference_ev"].to_numpy()
-        size = _column(part, "force_rms_reference_ev_per_a")
-        force = _column(part, "force_rmse_ev_per_a")
-    true = energy * 1000.0 / frames.n_atoms
-    trivial = {"composition": _of_composition(learned, frames, term)}
-    if ensemble:
-        trivial["ensemble_mean"] = _of_ensemble(learned, frames, term, ensemble)
-    found = {name: _measured(true, e, size, size, weight) for name, e in trivial.items()}
-    if part is None:
-        ours = _summarised(errors_of(summary, "train"), true, size, weight)
-    else:
+    true = part["energy_reference_ev"].to_numpy() * 1000.0 / frames.n_atoms
+
+    def root_mean_square(column: str) -> float | None:
+        # of root mean squares over a frame, which weighs as many atoms as it has
+        known = column in part
+        return float(np.sqrt((weight * np.square(part[column])).sum())) if known else None
+
+    size = root_mean_square("force_rms_reference_ev_per_a")
+
+    def scores(energy: np.ndarray, force: float | None) -> dict[str, float]:
+        rmse, mae = measure.rmse(true, energy), measure.mae(true, energy)
+        return _scores(rmse, mae, measure.r2(true, energy), force, size)
+
+    if "energy_predicted_ev" in part:
         predicted = part["energy_predicted_ev"].to_numpy() * 1000.0 / frames.n_atoms
-        ours = _measured(true, predicted, size, force, weight)
-    return {"ours": ours} | found
+        ours = scores(predicted, root_mean_square("force_rmse_ev_per_a"))
+    else:
+        known, spread = errors_of(summary, "train"), float(np.var(true))
+        rmse, force = known["energy_rmse_mev_per_atom"], known.get("force_rmse_ev_per_a")
+        ours = _scores(rmse, np.nan, 1.0 - rmse**2 / spread if spread > 0 else np.nan, force, size)
+    found = {"ours": ours, "composition": scores(_of_composition(learned, frames, term), size)}
+    if ensemble:
+        found["ensemble_mean"] = scores(_of_ensemble(learned, frames, term, ensemble), size)
+    return found
 
 
-def _column(table: pd.DataFrame, name: str) -> np.ndarray | None:
-    return table[name].to_numpy() if name in table else None
-
-
-def _measured(
-    true: np.ndarray,
-    energy: np.ndarray,
-    size: np.ndarray | None,
-    force: np.ndarray | None,
-    weight: np.ndarray,
+def _scores(
+    rmse: float, mae: float, r2: float, force: float | None, size: float | None
 ) -> dict[str, float]:
-    """Return the errors of energies (meV/atom) and of forces, whose size and error (eV/Angstrom)
-    are root mean squares over a frame that weighs as many atoms as it has."""
-    rmse = None if force is None else float(np.sqrt((weight * np.square(force)).sum()))
-    return {
-        "energy_rmse_mev_per_atom": measure.rmse(true, energy),
-        "energy_mae_mev_per_atom": measure.mae(true, energy),
-        "energy_r2": measure.r2(true, energy),
-        **_of_forces(rmse, size, weight),
-    }
-
-
-def _summarised(
-    known: Mapping[str, float], true: np.ndarray, size: np.ndarray | None, weight: np.ndarray
-) -> dict[str, float]:
-    """Return `_measured` of a potential of which only the root mean square errors are known."""
-    energy, spread = known["energy_rmse_mev_per_atom"], float(np.var(true))
-    return {
-        "energy_rmse_mev_per_atom": energy,
-        "energy_mae_mev_per_atom": np.nan,
-        "energy_r2": 1.0 - energy**2 / spread if spread > 0 else np.nan,
-        **_of_forces(known.get("force_rmse_ev_per_a"), size, weight),
-    }
-
-
-def _of_forces(rmse: float | None, size: np.ndarray | None, weight: np.ndarray) -> dict[str, float]:
-    """Return the errors of forces, none where they are not known."""
-    if rmse is None or size is None:
-        return {}
-    rms = float(np.sqrt((weight * np.square(size)).sum()))
-    return {"force_rmse_ev_per_a": rmse, "force_r2": 1.0 - (rmse / rms) ** 2}
-
-
-def _force_sizes(frames: FrameArrays, term: str) -> np.ndarray:
-    """Return the root mean square of the force components of each frame, eV/Angstrom."""
-    squares = np.square(frames.force(term)).mean(axis=1)
-    return np.asarray(np.sqrt(np.add.reduceat(squares, frames.offsets[:-1]) / frames.n_atoms))
+    """Return errors by the names of tidy columns; those of forces only where they are known."""
+    found = {"energy_rmse_mev_per_atom": rmse, "energy_mae_mev_per_atom": mae, "energy_r2": r2}
+    if force is not None and size is not None:
+        found |= {"force_rmse_ev_per_a": force, "force_r2": 1.0 - (force / size) ** 2}
+    return found
 
 
 def error_metrics(
-    inputs: Inputs,
-    prefix: str,
-    table: pd.DataFrame,
-    *,
-    baseline: str = "composition",
-    variant: str = "as_described",
+    inputs: Inputs, prefix: str, table: pd.DataFrame, baseline: str, variant: str
 ) -> list[dict[str, Any]]:
     """Return rows of metrics {prefix}_{subset}_{measure} from a table of `potential_errors`, of the
     measures that it knows."""
@@ -244,7 +201,8 @@ def error_metrics(
             {MEASURES[short][0]: float(sources[MEASURES[short][0]][source]) for short in known}
             for source in ("ours", baseline)
         )
-        measures = [s for s in known if subset != "train" or s not in UNKNOWN_OF_TRAIN]
+        # the predictions of training frames are not kept
+        measures = [s for s in known if (subset, s) != ("train", "energy_mae")]
         name = f"{prefix}_{subset}"
         rows += score_rows(inputs, name, measures, ours, int(str(seed)), trivial, variant)
     return rows

@@ -34,19 +34,14 @@ class Row(NamedTuple):
     part: pd.DataFrame
     colour: str
     face: str
-    published_face: str = "white"
+    published_face: str
 
 
-class Mark(NamedTuple):
-    """One entry of the legend."""
-
-    marker: str
-    colour: str
-    face: str
-    name: str
-
-
-PUBLISHED = Mark("D", style.INK, "white", "published")
+#: predictors without geometry, in words
+TRIVIAL = {
+    "composition": "composition fit, no forces",
+    "ensemble_mean": "mean of the ensemble, no forces",
+}
 
 
 @style.styled
@@ -55,22 +50,24 @@ def errors(tidy: pd.DataFrame, info: Mapping[str, Any], options: kinds.Errors) -
     baseline."""
     rows = list(_rows(tidy, info, options))
     baseline = "ensemble_mean" if options.ensemble else "composition"
-    trivial = {
-        "composition": "composition fit, no forces",
-        "ensemble_mean": "mean of the ensemble, no forces",
-    }
-    if options.rows == "subset":
-        ours = [Mark("o", style.BLUE, style.BLUE, "ours")]
-    else:
-        ours = [Mark("o", style.INK, style.INK, "test")]
-        ours += [Mark("o", style.INK, "white", "train")] if options.train else []
-    known = [PUBLISHED] if "published" in set(tidy["source"]) else []
-    legend = [*ours, *known, Mark("|", style.GREY, style.GREY, trivial[baseline])]
     measures = [MEASURES[name] for name in options.measures]
     measures = [m for m in measures if m[0] in tidy and tidy[m[0]].notna().any()]
     step = 6.0 if options.rows == "group" else 9.0
     fig = _panels(rows, measures, baseline, options.left, step)
-    _legend(fig, legend, options.left)
+    # marker, colour, inside and name
+    if options.rows == "subset":
+        legend = [("o", style.BLUE, style.BLUE, "ours")]
+    else:
+        legend = [("o", style.INK, style.INK, "test")]
+        legend += [("o", style.INK, "white", "train")] if options.train else []
+    legend += [("D", style.INK, "white", "published")] if "published" in set(tidy["source"]) else []
+    legend += [("|", style.GREY, style.GREY, TRIVIAL[baseline])]
+    top = fig.get_figheight() / style.MM - 11.0
+    ax = style.place(fig, options.left, top, style.DOUBLE - options.left - RIGHT, 6.0)
+    ax.axis("off")
+    for marker, colour, face, name in legend:
+        ax.plot([], [], marker, color=colour, mfc=face, ms=5, mew=1.2, label=name)
+    ax.legend(loc="center left", ncols=len(legend), bbox_to_anchor=(0.0, 0.6))
     note = f"energies: total energy divided by the number of {options.per}"
     style.footer(fig, info, tidy, note)
     return fig
@@ -80,18 +77,19 @@ def _rows(tidy: pd.DataFrame, info: Mapping[str, Any], options: kinds.Errors) ->
     """Yield what is drawn of each group, cell of its matrix and subset."""
     made = tidy[tidy["source"] != "published"]
     published = tidy[tidy["source"] == "published"]
+    who = "arm" if options.materials else "group"
     look, groups = look_of(info), set(made["group"])
     names = arms.names([g for g in info["looks"] if g in groups], options.materials)
-    several = len({arms.divide(group, options.materials)[0] for group in names}) > 1
+    places = {group: arms.divide(group, options.materials)[0] for group in names}
+    by_group = options.rows == "group"
     subsets = list(dict.fromkeys(made["subset"]))
-    if options.rows == "group":
+    if by_group:
         subsets = [subset for subset in ("train", "test") if subset in subsets]
     keys = [c for c in tidy.columns if c not in OWN and made[c].nunique() > 1]
     for group, name in names.items():
-        label, colour = look.labels[group], look.colours[group]
-        if several:
-            material = arms.divide(group, options.materials)[0]
-            label = f"{options.materials.get(material, material)}: {label}"
+        label, colour, place = look.labels[group], look.colours[group], places[group]
+        if len(set(places.values())) > 1:
+            label = f"{options.materials.get(place, place)}: {label}"
         own = made[made["group"] == group].fillna(dict.fromkeys(keys, ""))
         cells = own.groupby(keys, sort=False) if keys else [((), own)]
         for number, (values, cell) in enumerate(cells):
@@ -99,15 +97,17 @@ def _rows(tidy: pd.DataFrame, info: Mapping[str, Any], options: kinds.Errors) ->
             words = f"{label} ({said})" if said else label
             for subset in subsets:
                 part = cell[cell["subset"] == subset]
-                if number == 0 and len(published):
-                    who = published["arm" if options.materials else "group"]
-                    known = published[(who == name) & (published["subset"] == subset)]
-                    part = pd.concat([part, known]) if len(known) else part
-                if options.rows == "subset":
-                    yield Row(f"{words}, {subset}", part, colour, colour)
-                else:
-                    faces = (colour, style.INK) if subset == "test" else ("white", "white")
-                    yield Row(words, part, colour, *faces)
+                known = published[(published.get(who) == name) & (published["subset"] == subset)]
+                if number == 0 and len(known):
+                    part = pd.concat([part, known])
+                hollow = by_group and subset != "test"
+                yield Row(
+                    words if by_group else f"{words}, {subset}",
+                    part,
+                    colour,
+                    "white" if hollow else colour,
+                    style.INK if by_group and not hollow else "white",
+                )
 
 
 def _panels(
@@ -151,13 +151,3 @@ def _draw_row(ax: Axes, row: Row, y: int, measure: str, baseline: str) -> list[p
     if len(published):
         ax.plot(published.iloc[0], y, "D", ms=4.5, mfc=row.published_face, color=style.INK)
     return [ours, trivial, published]
-
-
-def _legend(fig: Figure, marks: Sequence[Mark], left: float) -> None:
-    """Explain the marks above the panels."""
-    top = fig.get_figheight() / style.MM - 11.0
-    ax = style.place(fig, left, top, style.DOUBLE - left - RIGHT, 6.0)
-    ax.axis("off")
-    for marker, colour, face, name in marks:
-        ax.plot([], [], marker, color=colour, mfc=face, ms=5, mew=1.2, label=name)
-    ax.legend(loc="center left", ncols=len(marks), bbox_to_anchor=(0.0, 0.6))

@@ -35,11 +35,7 @@ def force_against_distance(inputs: Inputs, options: kinds.ForceAgainstDistance) 
         rows += _per_distance(inputs, table, options, prefix)
         rows += _unseen(inputs, table, options, prefix) if options.share else []
         keep = ["seed", options.distance, "trained", *options.columns]
-        keep += [
-            value_column(options),
-            exact_column(options),
-            *(["share"] if options.share else []),
-        ]
+        keep += [value_column(options), exact_column(options), "share"][: 3 if options.share else 2]
         table = table[[column for column in keep if column in table]]
         if model:
             table = table.assign(model=model)

@@ -69,18 +69,9 @@ def _values(ax: Axes, tidy: pd.DataFrame, options: kinds.ForceAgainstDistance, c
         # over structures within a seed and over seeds
         variance = grouped["std"].apply(lambda s: np.square(s).mean())
         variance = variance + grouped["mean"].var(ddof=0)
-        ax.errorbar(
-            mean.index,
-            mean,
-            np.sqrt(variance.fillna(0.0)),
-            fmt="o",
-            color=colour,
-            mfc=face,
-            capsize=2,
-            lw=0.9,
-            label=label,
-            zorder=4,
-        )
+        spread = np.sqrt(variance.fillna(0.0))
+        look: dict[str, Any] = {"fmt": "o", "color": colour, "mfc": face, "capsize": 2}
+        ax.errorbar(mean.index, mean, spread, label=label, lw=0.9, zorder=4, **look)
 
 
 def _by_training(tidy: pd.DataFrame, colour: str) -> list[tuple[pd.DataFrame, str, str]]:

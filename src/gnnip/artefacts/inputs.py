@@ -79,20 +79,13 @@ class Inputs:
             for seed in range(int(entry["seeds"])):
                 yield dict(cell["keys"]), seed, folder / f"seed-{seed}"
 
-    def _tables(self, group: str, name: str) -> pd.DataFrame:
+    def histories(self, group: str) -> pd.DataFrame:
+        """Return history.csv of all cells and seeds; matrix keys and seed are columns; eV."""
         parts = [
-            read_csv(folder / name).assign(**keys, seed=seed)
+            read_csv(folder / "history.csv").assign(**keys, seed=seed)
             for keys, seed, folder in self.cells(group)
         ]
         return pd.concat(parts, ignore_index=True)
-
-    def predictions(self, group: str) -> pd.DataFrame:
-        """Return predictions.csv of all cells and seeds; matrix keys and seed are columns; eV."""
-        return self._tables(group, "predictions.csv")
-
-    def histories(self, group: str) -> pd.DataFrame:
-        """Return history.csv of all cells and seeds; matrix keys and seed are columns; eV."""
-        return self._tables(group, "history.csv")
 
     def summaries(self, group: str) -> pd.DataFrame:
         """Return one row per training from summary.json; matrix keys and seed are columns."""

@@ -85,8 +85,6 @@ class EnergyErrors(ArtefactKind):
     size : column of the data set that tells how large a structure is; `n_linear` is a line in it.
     ensemble : columns that, with the size, make an ensemble; `ensemble_mean` is the mean of the
         training frames of the same one, where it has any, else the line.
-    baseline : the predictor beside every metric: constant, n_linear or ensemble_mean.
-    panels : key whose values have a panel each.
     words : what figures call things: labels, symbols and colours, see `Words`.
     note : added to the small print of the figure.
     """
@@ -94,8 +92,6 @@ class EnergyErrors(ArtefactKind):
     unit: Literal["eV", "Ha", "meV/atom"] = "eV"
     size: str = "n_atoms"
     ensemble: tuple[str, ...] = ()
-    baseline: Literal["constant", "n_linear", "ensemble_mean"] = "ensemble_mean"
-    panels: str = "target"
     words: Words = field(default_factory=Words)
     note: str = ""
 
@@ -123,7 +119,7 @@ class CostAgainstSize(ArtefactKind):
     methods : the prefix of each method's metrics, in drawing order.
     against : the method that the others are compared with; told in s, the others in ms.
     ratios : name of the metric that says how many times faster than `against` a method is.
-    size : column of the size.  symbol : the size in short.
+    size : column of the size.
     words : labels and colours of the methods, and the label of the size.
     bands : published scales, a decade from a number of seconds on: what is written there.
     published_ratio : drawn into the panel of ratios.
@@ -137,7 +133,6 @@ class CostAgainstSize(ArtefactKind):
     against: str
     ratios: dict[str, str] = field(default_factory=dict)
     size: str = "n_molecules"
-    symbol: str = "$N$"
     words: Words = field(default_factory=Words)
     bands: dict[str, float] = field(default_factory=dict)
     published_ratio: float | None = None
@@ -284,7 +279,6 @@ class LearningCurve(EnergyErrors):
 
     quantity : what metrics are named by, with keys of the matrix in braces: {layer}_{target}.
     series : key whose values have a curve each.
-    measure : what is followed: mae of the energy, or force_rmse.
     shaded : first and last epoch of a range that is shaded.
     """
 
@@ -293,7 +287,6 @@ class LearningCurve(EnergyErrors):
 
     quantity: str
     series: str
-    measure: Literal["mae", "force_rmse"] = "mae"
     shaded: tuple[float, ...] = ()
 
     def check(self) -> None:
@@ -309,22 +302,13 @@ class LocalForces(OfArms):
     """How potentials divide forces among neighbours, against the distance, a panel per pair.
 
     Of a measurement of the kind local_forces. Metrics of every arm and ordered pair of elements, of
-    the bins that count: {arm}_{pair}_lowest_force, _lowest_force_at, _lowest_force_inside (1 where
-    the bins on both sides have pairs too, else it is no minimum), _highest_force, and the mean in
-    each range of the distance, e.g. _force_below_2 and _force_2_to_3.
-
-    fewest_pairs : pairs of atoms behind a bin, below which it says nothing.
-    ranges : Angstrom between which means are taken; the first one begins at zero.
-    nearest, farthest : distances that are drawn, Angstrom.
+    the bins with pairs of atoms enough: {arm}_{pair}_lowest_force, _lowest_force_at,
+    _lowest_force_inside (1 where the bins on both sides have pairs too, else it is no minimum),
+    _highest_force, and the means _force_below_2, _force_2_to_3 and _force_3_to_4 (Angstrom).
     """
 
     function: ClassVar[str] = "gnnip.artefacts.local_forces:local_forces"
     figure: ClassVar[str] = "gnnip.artefacts.local_forces_figure:local_forces"
-
-    fewest_pairs: int = 20
-    ranges: tuple[float, ...] = (2.0, 3.0, 4.0)
-    nearest: float = 1.4
-    farthest: float = 7.0
 
 
 @dataclass(frozen=True)
@@ -346,7 +330,7 @@ class Scan(EnergyErrors):
     quantity : what metrics are named by, with keys of the matrix in braces: cutoff_{cutoff:g}. The
         measure is added, as in cutoff_6_mae. With several groups `group` is one of the keys.
     x : key along the axis.  y : key of the rows of a map.
-    series : key whose values are drawn in colours; groups have their own labels and colours.
+    series : key whose values are drawn in colours.
     chosen : value of x, or of x and y, that the paper chose: marked, and in a map the measure of
         the others.
     log : logarithmic axes of a curve.

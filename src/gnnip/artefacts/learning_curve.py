@@ -8,21 +8,18 @@ import pandas as pd
 from gnnip.artefacts.energy_scores import scored
 from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.kinds import LearningCurve
-from gnnip.artefacts.measures import UNITS, columns
+from gnnip.artefacts.measures import BASELINE, UNITS, columns
 from gnnip.artefacts.tables import Result, metric_row, metric_table
-
-#: names of histories, where energies are in eV
-HISTORY = {"mae": "mae_ev", "force_rmse": "force_rmse_ev_per_a"}
 
 
 def learning_curve(inputs: Inputs, how: LearningCurve) -> Result:
     """Return the errors of every epoch of the trainings, and when each has come to rest.
 
-    Tidy: the keys of the matrix, target, seed, epoch, train_ and validation_ with the measure
-    (mae_ha), and the same of the baseline on the test frames (ensemble_mean_mae_ha).
+    Tidy: the keys of the matrix, target, seed, epoch, the mean absolute error of the energy on the
+    train_ and the validation_ frames (mae_ha), and that of the baseline on the test frames
+    (ensemble_mean_mae_ha).
     """
-    column = columns(how.unit)[how.measure][0]
-    unit = UNITS[how.unit] if how.measure == "mae" else 1.0
+    column = columns(how.unit)["mae"][0]
     parts, rows = [], []
     for group in inputs.groups():
         scores, _ = scored(inputs, group, how)
@@ -31,10 +28,10 @@ def learning_curve(inputs: Inputs, how: LearningCurve) -> Result:
             history["target"] = inputs.group(group)["target"]
         keys = [c for c in scores if c in history]
         for part in ("train", "validation"):
-            history[f"{part}_{column}"] = history[f"{part}_{HISTORY[how.measure]}"] / unit
+            history[f"{part}_{column}"] = history[f"{part}_mae_ev"] / UNITS[how.unit]
         told = [*keys, "epoch", f"train_{column}", f"validation_{column}"]
-        base = scores.loc[scores["predictor"] == how.baseline, [*keys, column]]
-        base = base.rename(columns={column: f"{how.baseline}_{column}"})
+        base = scores.loc[scores["predictor"] == BASELINE, [*keys, column]]
+        base = base.rename(columns={column: f"{BASELINE}_{column}"})
         tidy = history[told].merge(base, on=keys)
         variant = inputs.variant(group)
         for _, run in tidy.groupby(keys, sort=False):

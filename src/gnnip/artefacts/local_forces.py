@@ -15,6 +15,10 @@ from gnnip.artefacts.measured import measured
 from gnnip.artefacts.tables import Result, metric_row, metric_table
 
 FORCE = "directed_force_ev_per_a"
+#: pairs of atoms behind a bin, below which it says nothing
+FEWEST_PAIRS = 20
+#: Angstrom, between which means are taken
+RANGES = (0.0, 2.0, 3.0, 4.0)
 
 
 def local_forces(inputs: Inputs, options: kinds.LocalForces) -> Result:
@@ -28,7 +32,7 @@ def local_forces(inputs: Inputs, options: kinds.LocalForces) -> Result:
     for one in measured(inputs, options.materials):
         tidy = one.table
         tidy["arm"] = [arms.divide(group, options.materials)[1] for group in tidy["group"]]
-        tidy["counts"] = tidy["n_pairs"] >= options.fewest_pairs
+        tidy["counts"] = tidy["n_pairs"] >= FEWEST_PAIRS
         parts.append(tidy)
         width = np.diff(np.unique(tidy["distance_a"]), append=np.inf).min()
         counted = tidy[tidy["counts"]]
@@ -36,7 +40,7 @@ def local_forces(inputs: Inputs, options: kinds.LocalForces) -> Result:
         for (arm, seed, centre, neighbour), part in counted.groupby(keys, sort=False):
             prefix = f"{one.prefix(str(arm))}_{centre}{neighbour}"
             about: dict[str, Any] = {"seed": seed, "variant": one.variants[str(arm)]}
-            facts = [*_extremes(part, width), *_ranges(part, options.ranges)]
+            facts = [*_extremes(part, width), *_ranges(part)]
             rows += [metric_row(inputs, f"{prefix}_{n}", u, v, **about) for n, u, v in facts]
     return pd.concat(parts, ignore_index=True), metric_table(rows)
 
@@ -51,9 +55,9 @@ def _extremes(part: pd.DataFrame, width: float) -> Iterator[tuple[str, str, floa
     yield "highest_force", "eV/A", float(part[FORCE].max())
 
 
-def _ranges(part: pd.DataFrame, edges: tuple[float, ...]) -> Iterator[tuple[str, str, float]]:
+def _ranges(part: pd.DataFrame) -> Iterator[tuple[str, str, float]]:
     """Yield the mean force between two distances, over the pairs of atoms."""
-    for low, high in pairwise((0.0, *edges)):
+    for low, high in pairwise(RANGES):
         inside = part[(part["distance_a"] >= low) & (part["distance_a"] < high)]
         if len(inside):
             value = float(np.average(inside[FORCE], weights=inside["n_pairs"]))

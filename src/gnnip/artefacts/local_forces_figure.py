@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from gnnip.artefacts import kinds, style
 from gnnip.artefacts.looks import Look, legend, look_of
 
+NEAREST, FARTHEST = 1.4, 7.0  #: distances that are drawn, Angstrom
+
 
 @style.styled
 def local_forces(tidy: pd.DataFrame, info: Mapping[str, Any], options: kinds.LocalForces) -> Figure:
@@ -25,7 +27,7 @@ def local_forces(tidy: pd.DataFrame, info: Mapping[str, Any], options: kinds.Loc
     fig = style.figure(style.DOUBLE, 14.0 + 51.0 * lines)
     look = look_of(info, options.materials)
     arms = look.present(tidy, "arm")
-    farthest = min(float(tidy["distance_a"].max()), options.farthest)
+    farthest = min(float(tidy["distance_a"].max()), FARTHEST)
     counted = tidy[tidy["counts"].astype(bool)]
     middles = np.sort(tidy["distance_a"].unique())
     for k, (centre, neighbour) in enumerate(pairs):
@@ -34,8 +36,8 @@ def local_forces(tidy: pd.DataFrame, info: Mapping[str, Any], options: kinds.Loc
         own = counted[(counted["centre"] == centre) & (counted["neighbour"] == neighbour)]
         _curves(ax, own, arms, look, middles)
         ax.axhline(0.0, color=style.INK, lw=0.5)
-        ax.set_xlim(options.nearest, farthest)
-        _limits(ax, own[own["distance_a"].between(options.nearest, farthest)])
+        ax.set_xlim(NEAREST, farthest)
+        _limits(ax, own[own["distance_a"].between(NEAREST, farthest)])
         style.panel(ax, chr(ord("a") + k), f"{centre}–{neighbour}")
         ax.set(xlabel="distance (Å)", ylabel="local force (eV/Å)")
     legend(fig, look, arms)

@@ -58,15 +58,10 @@ def look_of(
 
 def legend(fig: Figure, look: Look, names: Sequence[str]) -> None:
     """Name potentials along the upper edge; eight of them fit into one or two rows."""
-    strokes = {name: look.stroke(name) for name in names}
-    handles = [
-        Line2D([], [], label=look.labels[name], **stroke | {"lw": max(2.0, stroke["lw"])})
-        for name, stroke in strokes.items()
-    ]
-    height = fig.get_figheight() / style.MM
-    fig.legend(
-        handles=handles,
-        loc="upper center",
-        ncol=max(1, len(handles)) if len(handles) <= 5 else 4,
-        bbox_to_anchor=(0.5, 1.0 - 1.0 / height),
-    )
+    handles = []
+    for name in names:
+        stroke = look.stroke(name) | {"lw": max(2.0, look.width(name))}
+        handles.append(Line2D([], [], label=look.labels[name], **stroke))
+    columns = max(1, len(handles)) if len(handles) <= 5 else 4
+    top = (0.5, 1.0 - style.MM / fig.get_figheight())
+    fig.legend(handles=handles, loc="upper center", ncol=columns, bbox_to_anchor=top)

@@ -6,6 +6,8 @@ from gnnip.units import HARTREE
 
 #: units of energies and their size, eV; those per atom are of energies divided by the atoms
 UNITS = {"eV": 1.0, "Ha": HARTREE, "meV/atom": 1e-3}
+#: the predictor that stands beside every error
+BASELINE = "ensemble_mean"
 ENERGY_MEASURES = ("mae", "mse", "mape", "rmse", "r2", "r2_within")
 
 

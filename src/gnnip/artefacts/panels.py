@@ -1,4 +1,4 @@
-"""A row of panels, one per value of a key, and what is drawn into several kinds of them."""
+"""A row of panels, one per target, and what is drawn into several kinds of them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,13 @@ from gnnip.artefacts.kinds import Words
 
 #: what values without a colour of their own get, in turn
 TURNS = ("BLUE", "VERMILLION", "GREEN", "ORANGE", "PURPLE", "SKY")
-PREDICTORS = {
-    "constant": "constant",
-    "n_linear": "linear in size",
-    "ensemble_mean": "ensemble mean",
-}
+PREDICTORS = {"n_linear": "linear in size", "ensemble_mean": "ensemble mean"}
 MEASURES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "force_rmse": "force RMSE"}
 UNITS = {"mape": "%", "force_rmse": "eV/Å"}
 
 
 class Panel(NamedTuple):
-    """Axes, their letter, the value of the key that they are about, and its rows of the table."""
+    """Axes, their letter, the target that they are about, and its rows of the table."""
 
     ax: Axes
     letter: str
@@ -34,13 +30,12 @@ class Panel(NamedTuple):
     rows: pd.DataFrame
 
     def title(self, words: Words, end: str = "") -> None:
-        """Write letter and value above the axes."""
+        """Write letter and target above the axes."""
         style.panel(self.ax, self.letter, words.label(self.value) + end)
 
 
 def row_of_panels(
     tidy: pd.DataFrame,
-    key: str,
     height: float,
     *,
     left: float,
@@ -49,18 +44,18 @@ def row_of_panels(
     top: float,
     gap: float,
 ) -> tuple[Figure, list[Panel]]:
-    """Return a figure with a panel for every value of a key in the table, lengths in mm.
+    """Return a figure with a panel for every target in the table, lengths in mm.
 
     It is as wide as its panels need: one alone is not stretched over the page.
     """
-    values = list(tidy[key].unique())
+    values = list(tidy["target"].unique())
     fig = style.figure(style.DOUBLE if len(values) > 1 else style.MIDDLE, height)
     width = fig.get_figwidth() / style.MM
     each = (width - left - right - gap * (len(values) - 1)) / len(values)
     panels = []
     for i, (letter, value) in enumerate(zip("abcdefgh", values, strict=False)):
         ax = style.place(fig, left + i * (each + gap), bottom, each, height - bottom - top)
-        panels.append(Panel(ax, letter, str(value), tidy[tidy[key] == value]))
+        panels.append(Panel(ax, letter, str(value), tidy[tidy["target"] == value]))
     return fig, panels
 
 
@@ -110,10 +105,10 @@ def names_at_the_left(ax: Axes, names: Sequence[str], last: float = -0.4) -> Non
     ax.grid(axis="x", which="major")
 
 
-def shades(values: Iterable[Any]) -> dict[Any, Any]:
-    """Return a colour for each of ordered values, e.g. sizes."""
+def shades(values: Iterable[Any], first: float = 0.0, last: float = 0.92) -> dict[Any, Any]:
+    """Return a colour for each of ordered values, e.g. sizes, between two shares of the map."""
     ordered = list(values)
-    found = mpl.colormaps[style.ORDERED](np.linspace(0.0, 0.92, max(len(ordered), 2)))
+    found = mpl.colormaps[style.ORDERED](np.linspace(first, last, max(len(ordered), 2)))
     return dict(zip(ordered, found, strict=False))
 
 
@@ -153,15 +148,7 @@ def labels_at_the_right(
                 placed[i] -= overlap / 2
                 placed[i + 1] += overlap / 2
     for name, y, own in zip(order, placed, wanted, strict=True):
-        shade = ends[name][1]
-        ax.annotate(
-            name,
-            (1.0, own / height),
-            xycoords="axes fraction",
-            xytext=(1.06, y / height),
-            textcoords="axes fraction",
-            fontsize=6.5,
-            va="center",
-            color=shade,
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": shade, "shrinkA": 0, "shrinkB": 1},
-        )
+        shade, point, place = ends[name][1], (1.0, own / height), (1.06, y / height)
+        line = {"arrowstyle": "-", "lw": 0.5, "color": shade, "shrinkA": 0, "shrinkB": 1}
+        look: dict[str, Any] = {"fontsize": 6.5, "va": "center", "color": shade}
+        ax.annotate(name, point, place, "axes fraction", "axes fraction", arrowprops=line, **look)

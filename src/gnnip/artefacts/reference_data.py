@@ -93,15 +93,15 @@ def groups(frames: FrameArrays, columns: Sequence[str]) -> Iterator[tuple[str, n
     present = [name for name in columns if name in frames.metadata]
     keys = list(zip(*(frames.column(name).tolist() for name in present), strict=True))
     for key in sorted(set(keys)):
-        name = " ".join(
-            f"{value:.0f} K"
-            if column == "temperature_k"
-            else f"{value} heavy atom{'s' if value > 1 else ''}"
-            if column == "n_heavy"
-            else str(value).replace("_", "-")
-            for column, value in zip(present, key, strict=True)
-        )
-        yield name.strip(), np.array([i for i, k in enumerate(keys) if k == key])
+        words = []
+        for column, value in zip(present, key, strict=True):
+            if column == "temperature_k":
+                words.append(f"{value:.0f} K")
+            elif column == "n_heavy":
+                words.append(f"{value} heavy atom{'s' if value > 1 else ''}")
+            else:
+                words.append(str(value).replace("_", "-"))
+        yield " ".join(words).strip(), np.array([i for i, k in enumerate(keys) if k == key])
 
 
 def bonds(frames: FrameArrays, chosen: np.ndarray, bond: Bond) -> Bonds:
@@ -127,12 +127,10 @@ def relative_energies(frames: FrameArrays) -> np.ndarray:
     (term,) = frames.terms
     energies = frames.energies[term] * 1000.0 / frames.n_atoms
     if "molecule" in frames.metadata:
-        kinds = frames.column("molecule").astype(str)
+        kinds = frames.column("molecule").astype(str).tolist()
     else:
-        kinds = np.array(
-            [np.sort(frames.structure(i)[1]).tobytes().hex() for i in range(len(energies))]
-        )
-    lowest = pd.Series(energies).groupby(kinds).transform("min").to_numpy()
+        kinds = [np.sort(frames.structure(i)[1]).tobytes() for i in range(len(energies))]
+    lowest = pd.Series(energies).groupby(pd.Series(kinds)).transform("min").to_numpy()
     return np.asarray(energies - lowest)
 
 
@@ -161,17 +159,10 @@ def reference_data(inputs: Inputs, options: ReferenceData) -> Result:
         metrics.append(metric_row(inputs, name, "", frames.n_frames, dataset=dataset))
         # read backwards, so that those of the first ensemble stay
         peaks = {row[5]: row[4] for row in reversed(own) if row[2] == "first_peak"}
-        metrics += [
-            metric_row(
-                inputs,
-                f"{dataset}_{bond.name}_first_peak",
-                "A",
-                peaks[bond.name],
-                baseline=bond.length,
-                dataset=dataset,
-            )
-            for bond in known.bonds
-        ]
+        for bond in known.bonds:
+            name, about = f"{dataset}_{bond.name}_first_peak", {"dataset": dataset}
+            row = metric_row(inputs, name, "A", peaks[bond.name], baseline=bond.length, **about)
+            metrics.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS)), metric_table(metrics)
 
 

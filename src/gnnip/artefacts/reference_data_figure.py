@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gnnip.artefacts import style
+from gnnip.artefacts.panels import shades
 
 if TYPE_CHECKING:
     from gnnip.artefacts.kinds import ReferenceData
@@ -32,7 +31,8 @@ def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any], options: Referen
         bottom = height - ROW * (row + 1) + 10.0
         size = (54.0, ROW - 23.0)
         left, right = (style.place(fig, x, bottom, *size) for x in (12.0, 83.0))
-        colours = _colours(part)
+        # one colour per ensemble, ordered as the table orders them
+        colours = shades(dict.fromkeys(part.loc[part["group"] != "", "group"]), 0.05, 0.88)
         _distribution(left, part, colours)
         _energies(right, part, colours)
         facts = part[part["record"] == "about"].set_index("name")
@@ -40,42 +40,17 @@ def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any], options: Referen
         about = f"{number} frames of up to {int(facts['value']['n_atoms'])} atoms"
         if "n_trajectories" in facts.index:
             about += f", {int(facts['value']['n_trajectories'])} trajectories"
-        fig.text(
-            12.0 / style.DOUBLE,
-            (bottom + size[1] + 6.5) / height,
-            f"{dataset}: {facts['text']['title']}",
-            fontweight="bold",
-        )
-        fig.text(
-            12.0 / style.DOUBLE,
-            (bottom + size[1] + 2.5) / height,
-            f"{about}; labels: {facts['text']['engine']}",
-            fontsize=6.5,
-            color=style.GREY,
-        )
+        x, top = 12.0 / style.DOUBLE, bottom + size[1]
+        title, labels = facts["text"]["title"], f"{about}; labels: {facts['text']['engine']}"
+        fig.text(x, (top + 6.5) / height, f"{dataset}: {title}", fontweight="bold")
+        fig.text(x, (top + 2.5) / height, labels, fontsize=6.5, color=style.GREY)
         handles = [left.plot([], [], color=c, lw=1.6, label=g)[0] for g, c in colours.items()]
-        fig.legend(
-            handles=handles,
-            loc="upper left",
-            bbox_to_anchor=(140.0 / style.DOUBLE, (bottom + size[1] + 1.0) / height),
-            borderaxespad=0.0,
-            fontsize=6,
-            labelspacing=0.25,
-        )
-    style.footer(
-        fig,
-        info,
-        tidy,
-        "dotted: measured bond length; energies above the lowest; labels as stated above each row",
-    )
+        corner = (140.0 / style.DOUBLE, (top + 1) / height)
+        tight: dict[str, Any] = {"borderaxespad": 0.0, "fontsize": 6, "labelspacing": 0.25}
+        fig.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, **tight)
+    note = "dotted: measured bond length; energies above the lowest; "
+    style.footer(fig, info, tidy, note + "labels as stated above each row")
     return fig
-
-
-def _colours(part: pd.DataFrame) -> dict[str, Any]:
-    """Return one colour per ensemble, ordered as the table orders them."""
-    names = list(dict.fromkeys(part.loc[part["group"] != "", "group"]))
-    shades = colormaps[style.ORDERED](np.linspace(0.05, 0.88, len(names)))
-    return dict(zip(names, shades, strict=True))
 
 
 def _distribution(ax: Axes, part: pd.DataFrame, colours: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from gnnip.artefacts import style
 from gnnip.artefacts.kinds import Scan
-from gnnip.artefacts.measures import columns
+from gnnip.artefacts.measures import BASELINE, columns
 from gnnip.artefacts.panels import (
     Panel,
     baseline_line,
@@ -20,24 +20,21 @@ from gnnip.artefacts.panels import (
     error_label,
     joint_legend,
     mean_and_spread,
-    named,
     predictor,
     row_of_panels,
     with_spread,
 )
 
-Info = Mapping[str, Any]
-
 
 @style.styled
-def scan(tidy: pd.DataFrame, info: Info, how: Scan) -> Figure:
+def scan(tidy: pd.DataFrame, info: Mapping[str, Any], how: Scan) -> Figure:
     """Return the error against the keys, a panel per value of `panels`."""
     if how.y:
         fig = _map(tidy, how)
     elif pd.api.types.is_numeric_dtype(tidy[how.x]):
-        fig = _curves(tidy, info, how)
+        fig = _curves(tidy, how)
     else:
-        fig = _marks(tidy, info, how)
+        fig = _marks(tidy, how)
     style.footer(fig, info, tidy, how.note)
     return fig
 
@@ -46,36 +43,32 @@ def _error_label(how: Scan, panel: Panel) -> str:
     return error_label(how.words, "test", how.measure, how.unit, panel.value)
 
 
-def _series(rows: pd.DataFrame, info: Info, how: Scan) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def _series(rows: pd.DataFrame, how: Scan) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield label, colour and rows of what is drawn in one colour."""
     networks = rows[rows["predictor"] == "network"]
     if how.series is None:
         yield how.words.label("network"), colour(how.words, "network"), networks
         return
-    looks = info["looks"] if how.series == "group" else {}
     for turn, value in enumerate(networks[how.series].unique()):
-        look = looks.get(value, {})
-        label = look.get("label") or how.words.label(value)
-        own = look.get("colour")
-        shade = named(own) if own else colour(how.words, value, turn)
-        yield label, shade, networks[networks[how.series] == value]
+        shade = colour(how.words, value, turn)
+        yield how.words.label(value), shade, networks[networks[how.series] == value]
 
 
-def _curves(tidy: pd.DataFrame, info: Info, how: Scan) -> Figure:
+def _curves(tidy: pd.DataFrame, how: Scan) -> Figure:
     """Draw every seed, mean and standard deviation against numbers."""
     column, around = columns(how.unit)[how.measure][0], None
     if "neighbours" in tidy:
         around = tidy.drop_duplicates(how.x).set_index(how.x)["neighbours"].sort_index()
     room = {"left": 17, "right": 5, "bottom": 15, "gap": 20, "top": 9 if around is None else 21}
-    fig, panels = row_of_panels(tidy, how.panels, 76, **room)
+    fig, panels = row_of_panels(tidy, 76, **room)
     for panel in panels:
         ax, rows = panel.ax, panel.rows
         for x in how.chosen:
             ax.axvline(x, color=style.PALE, lw=5, zorder=0)
-        for label, shade, part in _series(rows, info, how):
+        for label, shade, part in _series(rows, how):
             _seeds_and_mean(ax, part[how.x], part[column], shade, label)
-        base = rows.loc[rows["predictor"] == how.baseline, column].mean()
-        baseline_line(ax, base, predictor(how.words, how.baseline))
+        base = rows.loc[rows["predictor"] == BASELINE, column].mean()
+        baseline_line(ax, base, predictor(how.words, BASELINE))
         ax.set(xlabel=how.words.label(how.x), ylabel=_error_label(how, panel))
         ticks = sorted(rows[how.x].unique())
         if how.log:
@@ -112,26 +105,20 @@ def _neighbour_axis(ax: Axes, around: pd.Series) -> None:
     upper.set_xlabel("neighbours per atom", fontsize=7, labelpad=2)
 
 
-def _marks(tidy: pd.DataFrame, info: Info, how: Scan) -> Figure:
+def _marks(tidy: pd.DataFrame, how: Scan) -> Figure:
     """Draw columns of marks side by side, with the trivial predictors as bars."""
     column, values = columns(how.unit)[how.measure][0], list(tidy[how.x].unique())
-    fig, panels = row_of_panels(tidy, how.panels, 78, left=17, right=5, bottom=20, top=9, gap=20)
+    fig, panels = row_of_panels(tidy, 78, left=17, right=5, bottom=20, top=9, gap=20)
     for panel in panels:
         ax = panel.ax
         for i, value in enumerate(values):
             rows = panel.rows[panel.rows[how.x] == value]
-            series = list(_series(rows, info, how))
+            series = list(_series(rows, how))
             for k, (label, shade, part) in enumerate(series):
                 x = i + 0.18 * (k - (len(series) - 1) / 2)
-                look: dict[str, Any] = {
-                    "fmt": "o",
-                    "color": shade,
-                    "ms": 5,
-                    "label": label if i == 0 else None,
-                }
-                aside = [x + 0.05] * len(part)
+                aside, named = [x + 0.05] * len(part), label if i == 0 else None
                 ax.plot(aside, part[column], "o", color=shade, ms=2.6, alpha=0.6, mew=0)
-                mean_and_spread(ax, x, part[column], **look)
+                mean_and_spread(ax, x, part[column], fmt="o", color=shade, ms=5, label=named)
             _baseline_bars(ax, i, rows, column, how)
         ax.set_xticks(range(len(values)), [how.words.label(value) for value in values])
         ax.set_xlim(-0.5, len(values) - 0.5)
@@ -148,22 +135,16 @@ def _baseline_bars(ax: Axes, i: int, rows: pd.DataFrame, column: str, how: Scan)
         # an ensemble that is not in the training set has no mean: the line stands for it
         if name == "ensemble_mean" and errors[name] == errors["n_linear"]:
             continue
-        ax.plot(
-            [i - 0.36, i + 0.36],
-            [errors[name]] * 2,
-            color=style.GREY,
-            lw=1.2,
-            ls=dash,  # type: ignore[arg-type]
-            zorder=1,
-            label=predictor(how.words, name) if i == 0 else None,
-        )
+        label = predictor(how.words, name) if i == 0 else None
+        look: dict[str, Any] = {"color": style.GREY, "lw": 1.2, "ls": dash, "zorder": 1}
+        ax.plot([i - 0.36, i + 0.36], [errors[name]] * 2, label=label, **look)
 
 
 def _map(tidy: pd.DataFrame, how: Scan) -> Figure:
     """Write the error of every pair of values; colour: how far it is from the chosen pair's."""
     column, pair = columns(how.unit)[how.measure][0], how.chosen[::-1]
     networks = tidy[tidy["predictor"] == "network"]
-    fig, panels = row_of_panels(tidy, how.panels, 72, left=15, right=24, bottom=15, top=10, gap=22)
+    fig, panels = row_of_panels(tidy, 72, left=15, right=24, bottom=15, top=10, gap=22)
     across, down = (sorted(networks[key].unique()) for key in (how.x, how.y))
     image = None
     for panel in panels:
@@ -176,23 +157,18 @@ def _map(tidy: pd.DataFrame, how: Scan) -> Figure:
         image = ax.imshow(change, cmap="PuOr_r", vmin=-50, vmax=50, origin="lower", aspect="auto")
         for place in mean.index:
             i, j = down.index(place[0]), across.index(place[1])
-            ax.text(
-                j,
-                i,
-                with_spread(mean[place], spread[place]).replace(" ± ", "\n±"),
-                ha="center",
-                va="center",
-                fontsize=7,
-                fontweight="bold" if place == pair else "normal",
-                color="white" if abs(change[i][j]) > 36 else style.INK,
-            )
+            text = with_spread(mean[place], spread[place]).replace(" ± ", "\n±")
+            weight = "bold" if place == pair else "normal"
+            ink = "white" if abs(change[i][j]) > 36 else style.INK
+            middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
+            ax.text(j, i, text, fontweight=weight, color=ink, **middle)
         ax.set_xticks(range(len(across)), [how.words.label(c) for c in across])
         ax.set_yticks(range(len(down)), [how.words.label(r) for r in down])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
         ax.set(xlabel=how.words.label(how.x), ylabel=how.words.label(how.y))
-        base = panel.rows.loc[panel.rows["predictor"] == how.baseline, column].mean()
-        beside = f"{predictor(how.words, how.baseline)}: {base:.2g}"
+        base = panel.rows.loc[panel.rows["predictor"] == BASELINE, column].mean()
+        beside = f"{predictor(how.words, BASELINE)}: {base:.2g}"
         panel.title(how.words, f": {_short(how)}; {beside}")
     _colour_bar(fig, image, pair, how)
     return fig

@@ -14,6 +14,7 @@ import numpy as np
 
 Array = np.ndarray
 Pixels = tuple[slice, slice]
+SUPERSAMPLING = 2
 
 # the light comes from the upper left, in front; the halfway vector makes the highlight (Blinn)
 _LIGHT = np.array([-0.45, 0.60, 0.66], dtype=np.float32)
@@ -51,18 +52,12 @@ class Scene:
     """What is drawn so far: opaque surfaces, and translucent ones to lay over them."""
 
     def __init__(
-        self,
-        centre: tuple[float, float],
-        width: float,
-        height: float,
-        scale: float,
-        supersampling: int = 2,
+        self, centre: tuple[float, float], width: float, height: float, scale: float
     ) -> None:
         """Open an image of `width` x `height` Å around `centre` (x, y), `scale` pixels per Å."""
-        self.supersampling = supersampling
-        self.scale = scale * supersampling
+        self.scale = scale * SUPERSAMPLING
         rows, columns = (max(1, round(length * scale)) for length in (height, width))
-        self.shape = (supersampling * rows, supersampling * columns)
+        self.shape = (SUPERSAMPLING * rows, SUPERSAMPLING * columns)
         self.left, self.top = centre[0] - width / 2, centre[1] + height / 2
         self.opaque = Layer.empty(*self.shape)
         self.ghost = Layer.empty(*self.shape)
@@ -206,7 +201,7 @@ class Scene:
             rgb = _shade(self.ghost, self.scale, fog)[over]
             image[over] = image[over] * (1 - ghost_alpha) + rgb * ghost_alpha
             cover[over] = cover[over] + (1 - cover[over]) * ghost_alpha
-        return _downsample(image, cover, self.supersampling)
+        return _downsample(image, cover)
 
 
 def _shade(layer: Layer, scale: float, fog: tuple[float, float] | None) -> Array:
@@ -249,9 +244,9 @@ def _blur(image: Array, radius: int) -> Array:
     return image
 
 
-def _downsample(image: Array, cover: Array, factor: int) -> Array:
+def _downsample(image: Array, cover: Array) -> Array:
     h, w = cover.shape
-    shape = (h // factor, factor, w // factor, factor)
+    shape = (h // SUPERSAMPLING, SUPERSAMPLING, w // SUPERSAMPLING, SUPERSAMPLING)
     rgb = image.reshape(*shape, 3).mean(axis=(1, 3))
     alpha = cover.reshape(shape).mean(axis=(1, 3))
     # what is empty is white already: leaving the image opaque keeps viewers from dark backgrounds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib import colors, patheffects
@@ -78,13 +80,8 @@ def _ring(
     i, j = np.unravel_index(int(np.argmin(distance)), distance.shape)
     centre = 0.5 * (turned[i] + turned[j])[:2]
     ax.plot(*centre, "o", ms=17, mfc="none", mec=style.VERMILLION, mew=1.3)
-    ax.annotate(
-        f"{elements[i]}–{elements[j]}, {distance[i, j]:.2f} Å",
-        centre,
-        xytext=(11, 9),
-        textcoords="offset points",
-        fontsize=7,
-        color=style.VERMILLION,
-        fontweight="bold",
-        path_effects=[patheffects.withStroke(linewidth=2.5, foreground="white")],
-    )
+    words = f"{elements[i]}–{elements[j]}, {distance[i, j]:.2f} Å"
+    halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    look: dict[str, Any] = {"fontsize": 7, "color": style.VERMILLION, "fontweight": "bold"}
+    place: dict[str, Any] = {"xytext": (11, 9), "textcoords": "offset points"}
+    ax.annotate(words, centre, path_effects=halo, **place, **look)

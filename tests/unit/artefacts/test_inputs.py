@@ -14,9 +14,6 @@ def test_tables_carry_matrix_values_and_seed(made_up_run):
     layers = ["crystal", "gat", "gcs", "ecc", "agnn", "general"]
     assert list(summaries["layer"].unique()) == layers
     assert len(summaries) == 6 * 2 * 3
-    predictions = made_up_run.inputs("table1").predictions("table1")
-    assert {"layer", "target", "seed", "energy_predicted_ev", "subset"} <= set(predictions)
-    assert set(predictions["seed"]) == {0, 1, 2}
     histories = made_up_run.inputs("table1").histories("table1")
     assert len(histories) == 6 * 2 * 3 * 150
 
@@ -50,4 +47,4 @@ def test_no_table_of_a_partial_run(made_up_run, tmp_path):
 
 def test_unknown_group_names_the_nearest(made_up_run):
     with pytest.raises(ConfigError, match="did you mean 'table1'"):
-        made_up_run.inputs("table1").predictions("tabel1")
+        made_up_run.inputs("table1").histories("tabel1")

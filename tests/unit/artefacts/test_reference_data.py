@@ -45,7 +45,7 @@ def folder(cold_crystal, tmp_path_factory):
 
 def test_bonds_of_the_cold_crystal(folder):
     tidy, metrics = tabulate(folder, "sic")
-    assert list(dict.fromkeys(tidy.loc[tidy["record"] == "bond", "group"])) == [
+    assert list(tidy.loc[tidy["record"] == "bond", "group"].unique()) == [
         "crystal 30 K",
         "crystal 60 K",
     ]
@@ -96,12 +96,8 @@ def test_a_set_without_known_bonds_is_named():
 def test_every_row_names_the_reference_of_its_own_data_set(folder):
     _, metrics = tabulate(folder, "sic", "ani")
     found = metrics.set_index("quantity")["reference"].to_dict()
-    assert found == {
-        "sic_n_frames": "xtb",
-        "sic_Si-C_first_peak": "xtb",
-        "ani_n_frames": "dft",
-        "ani_C-H_first_peak": "dft",
-    }
+    assert {found[name] for name in ("sic_n_frames", "sic_Si-C_first_peak")} == {"xtb"}
+    assert {found[name] for name in ("ani_n_frames", "ani_C-H_first_peak")} == {"dft"}
     inputs = inputs_of(folder, "sic", "ani")
     assert metric_row(inputs, "of_both", "", 1.0)["reference"] == "xtb+dft"
 

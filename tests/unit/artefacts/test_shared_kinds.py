@@ -12,7 +12,6 @@ from made_up_tables import Failures, conservation_table, dynamics_table, local_f
 from gnnip.artefacts import style
 from gnnip.datasets.store import load_arrays
 from gnnip.errors import ConfigError
-from gnnip.verdicts.judge import claims_table
 
 CARD = """
 id: stranger
@@ -28,12 +27,6 @@ trainings:
 ERRORS = """
 artefacts:
   errors: {kind: errors, label: A table, title: Errors, trainings: [small]}
-claims:
-  forces_learned:
-    text: Forces are learned
-    where: page 1
-    artefacts: [errors]
-    test: {kind: within, quantity: small_test_force_rmse, at_most: 0.5}
 """
 WIDTHS = (style.SINGLE, style.DOUBLE)
 
@@ -83,14 +76,6 @@ def test_errors_need_no_options(run_of):
     assert len(fig.axes) == 3
     assert {"small", "train", "test", "composition fit, no forces"} <= set(words)
     assert "published" not in words
-
-
-def test_a_claim_on_errors_fails_on_the_trivial_row(run_of):
-    run = run_of(ERRORS)
-    metrics = {"errors": run.table("errors")[1]}
-    (claim,) = claims_table(run.card, metrics, run.tests).to_dict("records")
-    assert claim["holds"] is True
-    assert claim["trivial_holds"] is False
 
 
 def test_cells_of_a_matrix_have_names_and_rows(run_of):
@@ -170,14 +155,13 @@ def test_conservation(run_of):
 
 
 def test_local_forces_of_one_element(run_of):
-    run = run_of(moved("local_forces", "fewest_pairs: 10, ranges: [2.5, 5]"))
+    run = run_of(moved("local_forces"))
     run.write("hot", local_forces_table(["small"], ["P"], lambda *about: 3.0 - about[-1]))
     value = values(run, "one")
-    # the first bin has pairs enough for this card
-    assert value["small_PP_lowest_force"] == -50.0
+    assert value["small_PP_highest_force"] == pytest.approx(1.5, abs=0.1)
     assert value["small_PP_lowest_force_inside"] == 0.0
-    assert value["small_PP_force_2.5_to_5"] == pytest.approx(3.0 - 3.75, abs=0.1)
-    assert "small_PP_force_below_2.5" in value
+    assert value["small_PP_force_2_to_3"] == pytest.approx(0.5, abs=0.1)
+    assert "small_PP_force_below_2" in value
     fig, words = drawn(run, "one")
     assert len(fig.axes) == 1
     assert "(a)  P–P" in words
@@ -234,7 +218,7 @@ def test_a_force_beside_that_of_the_reference(run_of, share):
         ("force_against_distance", "quantity: force, exact: coulomb_force", "needs the option"),
         ("dynamics", "view: everything", "view is 'everything'"),
         ("errors", "measures: [energy_rsme]", "energy_rmse"),
-        ("local_forces", "fewest: 3", "has no option 'fewest', did you mean 'fewest_pairs'"),
+        ("local_forces", "material: {}", "no option 'material', did you mean 'materials'"),
     ],
 )
 def test_wrong_options_are_named(run_of, kind, options, said):

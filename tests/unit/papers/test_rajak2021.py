@@ -8,7 +8,7 @@ from paper_checks import artefacts, check_figure, check_metrics, check_published
 from rajak2021_run import AS_TOLD, OPPOSITE, UNDECIDED, rajak_run
 
 from gnnip.artefacts import style
-from gnnip.artefacts.errors import _of_ensemble, error_metrics, potential_errors
+from gnnip.artefacts.errors import _of_ensemble, potential_errors
 from gnnip.config.resolve import resolve
 from gnnip.verdicts import judge as verdicts
 
@@ -167,6 +167,9 @@ def test_the_mean_of_the_ensemble_is_that_of_the_training_frames(told):
         rms = np.sqrt(np.mean(np.square(arrays.subset(np.array(frames)).force("total"))))
         assert own["force_rmse_ev_per_a"] == pytest.approx(rms)
         assert own["force_r2"] == pytest.approx(0.0)
+    metrics = told.table("sic_errors")[1]
+    row = metrics[(metrics["quantity"] == "gnn_test_energy_rmse") & (metrics["seed"] == 0)]
+    assert row["baseline"].item() == mean.loc["test", "energy_rmse_mev_per_atom"]
     # knowing the temperature is worth something
     one = first[first["source"] == "composition"].set_index("subset")["energy_rmse_mev_per_atom"]
     assert mean.loc["test", "energy_rmse_mev_per_atom"] < one["test"]
@@ -184,20 +187,6 @@ def test_an_ensemble_that_was_not_trained_on_has_the_mean_of_all(told):
     found = _of_ensemble(arrays.subset(train), frames, "total", ENSEMBLE)
     energy = arrays.energy("total") * 1000.0 / arrays.n_atoms
     assert found == pytest.approx(energy[train].mean())
-
-
-def test_metrics_stand_beside_the_baseline_that_is_asked_for(told):
-    inputs = told.inputs("sic_errors")
-    plain = potential_errors(inputs, "sic_gnn")
-    assert set(plain["source"]) == {"ours", "composition"}
-    assert set(plain["subset"]) == {"validation", "test"}
-    table = potential_errors(inputs, "sic_gnn", ENSEMBLE)
-    for baseline in ("composition", "ensemble_mean"):
-        rows = pd.DataFrame(error_metrics(inputs, "gnn", table, baseline=baseline))
-        row = rows[(rows["quantity"] == "gnn_test_energy_rmse") & (rows["seed"] == 1)]
-        own = table[(table["source"] == baseline) & (table["subset"] == "test")]
-        own = own.loc[own["seed"] == 1, "energy_rmse_mev_per_atom"]
-        assert row["baseline"].item() == own.item()
 
 
 # --- local forces ---------------------------------------------------------------------------------
@@ -299,8 +288,17 @@ def test_orders_and_drifts(told):
     # their signs do not cancel
     assert value["sic_gnn_drift"] == pytest.approx(0.01 * 0.25)
     assert value["gese2_gnn_drift"] == pytest.approx(0.01 * 0.5)
-    said = words(told.draw("conservation"))
+    tidy = told.table("conservation")[0].copy()
+    # one replica has an order without an interval
+    ends = tidy["name"].isin(("exponent_low", "exponent_high")) & (tidy["potential"] == "nequip")
+    tidy.loc[ends, "value"] = np.nan
+    fig = told.draw("conservation", tidy)
+    said = words(fig)
     assert said.count("GNN: 1.00 ± 0.10") == said.count("GNN with envelope: 2.00 ± 0.10") == 2
+    assert "NequIP: 2.00" in said
+    guide = fig.axes[0].lines[-1]
+    slope = np.polyfit(np.log(guide.get_xdata()), np.log(guide.get_ydata()), 1)[0]
+    assert slope == pytest.approx(2.0)
 
 
 def test_a_lasting_structure_is_shown_where_there_is_one(told):
@@ -345,6 +343,25 @@ def test_an_arm_that_was_not_run_is_said_not_hidden(runs, told):
     tidy = told.table("fig3c")[0]
     without = told.draw("fig3c", tidy[tidy["potential"] != "gnn"])
     assert "no replica of the GNN was run" in words(without)
+
+
+def test_survival_and_failures_by_kind_and_pair(told):
+    tidy = told.table("stability")[0].copy()
+    gone = tidy["name"].eq("kind") & tidy["potential"].eq("gnn") & tidy["replica"].eq(2)
+    tidy.loc[gone, "text"] = "explosion"
+    fig = told.draw("stability", tidy)
+    alive, failed = fig.axes[2:]
+    steps = next(x for x in alive.lines if x.get_ydata()[-1] < 1).get_ydata()
+    np.testing.assert_array_equal(steps[:-1] * REPLICAS, [8, 7, 6, 5, 4, 3, 2])
+    assert alive.get_xlim() == (0.0, 15.0)
+    drawn = [line for line in failed.lines if len(line.get_xdata())]
+    assert [line.get_marker() for line in drawn].count("^") == 1
+    assert sorted(line.get_xdata()[0] for line in drawn[:6]) == pytest.approx(
+        [0.8, 1.1, 1.4, 1.7, 2.0, 2.3]
+    )
+    assert [t.get_text() for t in failed.texts].count("Se-Se") == 2  # of two arms
+    assert {"collapse", "explosion"} <= set(words(fig))
+    assert "melting" not in words(fig)
 
 
 def test_every_failure_has_its_cross_inside_the_axes(told):
