@@ -57,8 +57,6 @@ def test_files_of_data_sets(pipeline, make):
 
 def test_files_of_trainings(pipeline):
     folder = "results/smoke/gijon2023/trainings/table1/layer-gat_target-electronic/seed-0"
-    files = pipeline.training_files(asked())
-    assert [name for name in files if name.startswith(folder)] == [f"{folder}/{n}" for n in TRAINED]
     assert f"{folder}/summary.json" in pipeline.summaries(asked())
     entry = pipeline.training_entry(asked(**GAT))
     assert (entry["folder"], entry["data"]) == ("", "results/smoke/datasets/water_anion.h5")
@@ -92,22 +90,18 @@ def test_measurements(pipeline):
     assert described["options"]["max_frames"] is None  # the kind's default is stated too
     assert {t["dataset"] for t in described["trainings"]} == {"water_anion"}
     assert pipeline.moved_trajectories(audit) == []
-    assert pipeline.measurement_threads(8)(audit) == 1
-    assert pipeline.measurement_gpu(1)(audit) == 1
     timing = asked(measurement="timing")
-    assert pipeline.measurement_threads(8)(timing) == 8
-    assert pipeline.measurement_gpu(1)(timing) == 0
+    resources = pipeline.of_kind(lambda kind: (kind.clock, kind.on_gpu))
+    assert (resources(audit), resources(timing)) == ((False, True), (True, False))
     # only the cells that the card names
     cells = {t["cell"] for t in pipeline.measurement(timing)["trainings"]}
     assert cells == {"layer-gat_target-atomic", "layer-gat_target-electronic"}
 
 
 def test_gpus_go_to_networks_only(pipeline):
-    asking = {
-        name: pipeline.measurement_gpu(1)(asked(measurement=name))
-        for name in pipeline.card_at("gijon2023", "smoke").measurements
-    }
-    networks = {name for name, gpus in asking.items() if gpus}
+    on_gpu = pipeline.of_kind(lambda kind: kind.on_gpu)
+    names = pipeline.card_at("gijon2023", "smoke").measurements
+    networks = {name for name in names if on_gpu(asked(measurement=name))}
     assert networks == {"symmetry_audit", "force_audit"}
 
 
@@ -167,9 +161,10 @@ def test_all_that_lasts_is_asked_for(pipeline, make):
     assert "results/smoke/gijon2023/claims.csv" in files
     assert "results/smoke/datasets/water_anion.verification.csv" in files
     assert "results/smoke/gijon2023/measurements/timing.csv" in files
-    lost = pipeline.summaries(asked())[0]
-    assert lost not in files
-    assert pipeline.final_files([lost, "results/quick/other.csv"]) == [*files, lost]
+    folder = pipeline.summaries(asked())[0].removesuffix("summary.json")
+    lost = [f"{folder}{name}" for name in TRAINED]
+    assert not set(lost) & set(files)
+    assert pipeline.final_files([*lost, "results/quick/other.csv"]) == [*files, *lost]
     few = make(papers=["kang2024"], artefacts=["fig1a"]).final_files()
     assert not [name for name in few if "trainings" in name or "gijon2023" in name]
 
