@@ -1,6 +1,6 @@
 """Does the energy error of potentials in constant-energy dynamics fall with the square of the step?
 
-A step of a card: every potential moves the same starts, at the same velocities, for one duration by
+Every potential moves the same starts, at the same velocities, for one duration by
 several time steps (`gnnip.md.nve_order_test`).
 """
 

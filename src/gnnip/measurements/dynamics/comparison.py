@@ -12,7 +12,7 @@ autopsy : of each replica that failed, x the time (fs). kind (`text`: collapse, 
     set); environment_distance, of the last good frame from those frames' environments, as
     `gnnip.md.EnvironmentLibrary` measures it, for the atom of the pair that is further away,
     whose element is the `text`; frames (`text`: the file with the last good and the first bad
-    frame, from the folder of the step's dynamics).
+    frame, from the folder of the measurement's dynamics).
 frame : atoms of a structure of a replica (see `Comparison.snapshots`), `name` the element, x
     the atom, `text` its place (Angstrom), wrapped into the cell, in whose middle lies the
     closest pair of a failure.
