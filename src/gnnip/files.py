@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import hashlib
 import json
 import os
@@ -70,9 +72,21 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        return parse_yaml(Path(path).read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read as YAML ({error}); restore it from git.") from error
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what YAML says; the same text, asked for many times in a run, is parsed once."""
+    return copy.deepcopy(_parsed(text))
+
+
+@functools.cache
+def _parsed(text: str) -> Any:
+    import yaml
+
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

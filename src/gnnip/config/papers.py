@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import importlib.util
 import os
 import sys
@@ -14,6 +12,7 @@ import yaml
 
 from gnnip.config.schema import Card, Config
 from gnnip.errors import ConfigError
+from gnnip.files import parse_yaml
 from gnnip.strict import validate
 
 FOLDER = Path("papers")
@@ -83,16 +82,10 @@ def load_config(path: str | Path = "config.yaml") -> Config:
     return validate(Config, read_yaml(Path(path)) if Path(path).exists() else {}, str(path))
 
 
-@functools.cache
-def _parse(text: str) -> Any:
-    # a card is asked for many times while the workflow is set up
-    return yaml.safe_load(text)
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the keys of a YAML file; ConfigError names the line that cannot be read."""
     try:
-        content = copy.deepcopy(_parse(path.read_text(encoding="utf-8")))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist.") from None
     except yaml.YAMLError as error:

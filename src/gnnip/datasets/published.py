@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from pydantic import Field, field_validator
 
 from gnnip.datasets import download
@@ -19,6 +19,9 @@ from gnnip.datasets.registry import registry_path
 from gnnip.errors import DataError, nearest
 from gnnip.files import read_yaml
 from gnnip.strict import Strict, validate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE = "published.yaml"
 
@@ -147,6 +150,8 @@ def import_published(
 def describe_published(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """Return one row per published set: doi, level of theory, frames, size, licence, whether the
     checksums are known and the files here."""
+    import pandas as pd
+
     folder = download.downloads_folder(registry_path().parent.parent)
     rows = []
     for name, entry in sorted(load_published(path).items()):

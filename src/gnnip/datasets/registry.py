@@ -7,14 +7,16 @@ import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 
 from gnnip.datasets.store import read_frames
 from gnnip.errors import DataError, nearest
 from gnnip.files import read_yaml, sha256, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: attributes of an archive that its entry repeats
 RECORDED = (
@@ -204,6 +206,8 @@ def engine(entry: Mapping[str, Any]) -> str:
 def describe(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """Return one row per registered archive: title, kind, reference, engine and version, frames,
     atoms, size, licence, file present."""
+    import pandas as pd
+
     registry = registry_path() if path is None else Path(path)
     rows = [
         {

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 if TYPE_CHECKING:
+    import pandas as pd
     from ase import Atoms
 
     from gnnip.datasets.arrays import FrameArrays
@@ -44,6 +44,8 @@ def terms_of(arrays: FrameArrays, target: str) -> tuple[str, ...]:
 
 def frame_table(arrays: FrameArrays) -> pd.DataFrame:
     """Return metadata and energies, one row per frame, of a `gnnip.datasets.arrays.FrameArrays`."""
+    import pandas as pd
+
     offsets = arrays.offsets
     table = pd.DataFrame(
         {
