@@ -58,7 +58,7 @@ class Inputs:
         groups = self.card["trainings"]
         if name not in groups:
             raise ConfigError(
-                f"Card {self.card['id']} has no training group '{name}'{nearest(name, groups)}."
+                f"Card {self.card['card']} has no training group '{name}'{nearest(name, groups)}."
             )
         entry: dict[str, Any] = groups[name]
         return entry

@@ -49,5 +49,4 @@ def _kind(facts: Mapping[str, Any]) -> ArtefactKind | None:
 
 def _own(facts: Mapping[str, Any], part: str) -> Any:
     """Return the paper's own function."""
-    card = facts.get("id") or facts["card"]
-    return getattr(import_module(f"{card}.{part}"), facts["function"])
+    return getattr(import_module(f"{facts['card']}.{part}"), facts["function"])

@@ -31,7 +31,9 @@ class Cards:
         """
         self.config, self.scripts = config, scripts
         self.cards = resolve_all(config)
-        self._resolved: dict[tuple[str, str], ResolvedCard] = {}
+        self._resolved: dict[tuple[str, str], ResolvedCard] = {
+            (name, config.tier): card for name, card in self.cards.items()
+        }
 
     @functools.cache  # noqa: B019 (it lives as long as the process)
     def code_of(self, rule: str, *modules: str) -> str:

@@ -259,12 +259,7 @@ class Pipeline(DataJobs):
         card, name = self.card(wildcards), wildcards.artefact
         made_of = card.artefacts[name]
         return {
-            "id": card.id,
-            "tier": card.tier,
-            "artefact": name,
-            "kind": made_of.kind,
-            "function": made_of.function or name,
-            "options": _options(card, name),
+            **_made_by(card, name),
             "datasets": made_of.datasets,
             "references": {d: card.reference_of(d) for d in card.datasets_of(name)},
             "trainings": {g: self._group_facts(card, g) for g in made_of.trainings},
@@ -311,12 +306,7 @@ class Pipeline(DataJobs):
         artefact = card.artefacts[name]
         groups = papers.load_card(self.folder(card.id)).trainings  # in one order at every tier
         return {
-            "card": card.id,
-            "tier": card.tier,
-            "artefact": name,
-            "kind": artefact.kind,
-            "function": artefact.function or name,
-            "options": _options(card, name),
+            **_made_by(card, name),
             "reference": self._reference_line(card, name),
             "label": artefact.label,
             "title": artefact.title,
@@ -396,10 +386,17 @@ class Pipeline(DataJobs):
         return files
 
 
-def _options(card: ResolvedCard, artefact: str) -> dict[str, Any]:
-    """Return the options of an artefact with the defaults of its kind."""
-    kind = card.artefact_kind(artefact)
-    return dict(card.artefacts[artefact].options) if kind is None else asdict(kind)
+def _made_by(card: ResolvedCard, artefact: str) -> dict[str, Any]:
+    """Return which artefact it is and what makes it, with the defaults of its kind."""
+    stated, kind = card.artefacts[artefact], card.artefact_kind(artefact)
+    return {
+        "card": card.id,
+        "tier": card.tier,
+        "artefact": artefact,
+        "kind": stated.kind,
+        "function": stated.function or artefact,
+        "options": dict(stated.options) if kind is None else asdict(kind),
+    }
 
 
 def _trainings_of(wildcards: Any) -> str:

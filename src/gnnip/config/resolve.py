@@ -155,7 +155,7 @@ def resolve(
     """
     place = papers.find(name, config.cards if config else None, folder)
     papers.make_importable(place)
-    papers.load_card(place)  # complaints about the card itself come first, with their own place
+    written = papers.load_card(place)  # its complaints come first, with their own place
     path = place / papers.CARD
     raw = papers.read_yaml(path)
     override = _override(raw.get("tiers") or {}, tier)
@@ -182,7 +182,7 @@ def resolve(
     if config is not None:
         _work_in(card, config, where)
     check(card, place, where)
-    card.references = _references(card, papers.load_card(place), defaults)
+    card.references = _references(card, written, defaults)
     return card
 
 
