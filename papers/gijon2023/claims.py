@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from gnnip.training.soundness import COLLAPSED
 from gnnip.verdicts.claims import ClaimResult, Metrics, mean
 
 LAYERS = ("crystal", "gat", "gcs", "ecc", "agnn", "general")
@@ -17,6 +18,8 @@ ACCEPTABLE_FACTOR = 2.0
 #: an error is lower in earnest when by more than this share and by more than two standard errors
 #: of the difference over seeds
 IMPORTANT_SHARE = 0.10
+#: a network has learned something when its error is below this share of the trivial predictor's
+LEARNED = COLLAPSED
 
 
 def _lead(metrics: pd.DataFrame, quantity: str, other: str) -> float:
@@ -37,6 +40,7 @@ def _table(metrics: pd.DataFrame, short: str) -> pd.DataFrame:
 
 
 _INCOMPLETE = "not all six layers were trained on both terms"
+_NO_ERROR = "a standard error takes more than one seed"
 
 
 def gat_best(metrics: Metrics) -> ClaimResult:
@@ -44,6 +48,8 @@ def gat_best(metrics: Metrics) -> ClaimResult:
     table = _table(metrics["table1"], "mae")
     if table.isna().any(axis=None):
         return ClaimResult(None, "", _INCOMPLETE)
+    if metrics["table1"]["seed"].nunique() < 2:
+        return ClaimResult(None, "", _NO_ERROR)
     best = {t: str(table[t].idxmin()) for t in TARGETS}
     told = "; ".join(f"{t}: {best[t]} {table[t].min():.4f} Ha" for t in TARGETS)
     rivals = table.drop(index="gat")
@@ -105,6 +111,8 @@ def cutoff_6_suffices(metrics: Metrics) -> ClaimResult:
     found = found.dropna()
     cutoffs = sorted({float(c) for c in found["cutoff"]})
     targets = [t for t in TARGETS if t in set(found["target"])]
+    if table["seed"].nunique() < 2:
+        return ClaimResult(None, "", _NO_ERROR)
     if len(cutoffs) < 3 or 6.0 not in cutoffs or cutoffs[-1] <= 6.0:
         return ClaimResult(None, "", "needs 6 Bohr, a smaller and a larger cutoff")
     smallest = {}
@@ -130,7 +138,8 @@ def cutoff_6_suffices(metrics: Metrics) -> ClaimResult:
 
 
 def two_and_two_layers_suffice(metrics: Metrics) -> ClaimResult:
-    """No network with more layers of either kind is better in earnest than 2 + 2."""
+    """No network with more layers of either kind is better in earnest than 2 + 2, which is better
+    than the trivial predictor."""
     table = metrics["depth_scan"]
     found = table["quantity"].str.extract(r"^conv_(\d+)_dense_(\d+)_([a-z]+)_mae$").dropna()
     cells = sorted({(int(c), int(d), str(t)) for c, d, t in found.itertuples(index=False)})
@@ -140,6 +149,11 @@ def two_and_two_layers_suffice(metrics: Metrics) -> ClaimResult:
     ]
     if not deeper:
         return ClaimResult(None, "", "no network deeper than 2 + 2 was trained")
+    if table["seed"].nunique() < 2:
+        return ClaimResult(None, "", _NO_ERROR)
+    own = table[table["quantity"].isin([f"conv_2_dense_2_{t}_mae" for t in targets])]
+    if (own["value"] > LEARNED * own["baseline"]).any():
+        return ClaimResult(False, "", "2 + 2 itself has learned nothing that a mean does not know")
     name = "conv_{}_dense_{}_{}_mae".format
     pairs = {cell: (name(*cell), name(2, 2, cell[2])) for cell in deeper}
     leads = [_lead(table, *pair) for pair in pairs.values()]
@@ -155,7 +169,8 @@ def two_and_two_layers_suffice(metrics: Metrics) -> ClaimResult:
 
 
 def converges_in_100_to_150_epochs(metrics: Metrics) -> ClaimResult:
-    """The median training gains at most 10 % in the last third of a run of 100 to 150 epochs."""
+    """The median training gains at most 10 % in the last third of a run of 100 to 150 epochs, and
+    ends below the trivial predictor."""
     table = metrics["convergence"]
 
     def values(name: str) -> pd.Series:
@@ -165,6 +180,12 @@ def converges_in_100_to_150_epochs(metrics: Metrics) -> ClaimResult:
     if not length >= 100:
         reason = f"the runs have {length:.0f} epochs, at least 100 are needed"
         return ClaimResult(None, "", reason)
+    share = float(values("share_of_baseline").median())
+    if np.isnan(share):
+        return ClaimResult(None, "", "no record tells how much was learned by then")
+    if share > LEARNED:
+        told = f"median error {share:.2f} of the trivial predictor's"
+        return ClaimResult(False, told, "the median training has learned nothing")
     gain = float(values("late_gain").median())
     epoch = float(values("converged_epoch").median())
     told = f"median gain after two thirds of {length:.0f} epochs: {gain:.1f} %"

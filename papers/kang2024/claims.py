@@ -86,7 +86,8 @@ def models_agree(metrics: Metrics) -> ClaimResult:
     if not common:
         return ClaimResult(None, "", "no distance is common to the two models")
     both = {d: np.hypot(spreads[0].get(d, np.nan), spreads[1].get(d, np.nan)) for d in common}
-    ratios = {d: abs(one[d] - two[d]) / (both[d] or np.nan) for d in common}
+    differences = {d: abs(one[d] - two[d]) for d in common}
+    ratios = {d: x / (both[d] or np.nan) if x else 0.0 for d, x in differences.items()}
     if not np.isfinite(list(ratios.values())).all():
         return ClaimResult(None, "", "too few media to have a spread")
     worst = max(ratios, key=lambda d: ratios[d])

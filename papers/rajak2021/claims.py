@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from gnnip.verdicts.claims import ClaimResult, Metrics, mean
+from gnnip.verdicts.claims import ClaimResult, Metrics, mean, reads
 
 #: "minima around 2 Angstrom": to both sides
 MINIMUM, MINIMUM_TOLERANCE = 2.0, 0.3
@@ -23,6 +23,7 @@ def _felt(metrics: pd.DataFrame) -> float:
     return FELT_SHARE * float(max(forces.abs().max(), lowest.abs().max()))
 
 
+@reads("gnn_.*")
 def unlike_attract(metrics: Metrics) -> ClaimResult:
     """Si-C and C-Si: the lowest mean local force is an attraction, 1.7 to 2.3 Angstrom away, and
     not at the end of the distances that occur."""
@@ -41,6 +42,7 @@ def unlike_attract(metrics: Metrics) -> ClaimResult:
     return ClaimResult(holds, "; ".join(told), reason)
 
 
+@reads("gnn_.*")
 def like_repel(metrics: Metrics) -> ClaimResult:
     """Si-Si and C-C: no bin of the mean local force is an attraction to speak of."""
     table = metrics["fig2a"]
@@ -55,6 +57,7 @@ def like_repel(metrics: Metrics) -> ClaimResult:
     return ClaimResult(min(margins) > 0.0, "; ".join(told), reason, min(margins))
 
 
+@reads("gnn_.*")
 def se_se_attracts(metrics: Metrics) -> ClaimResult:
     """Se-Se: mean local force positive beyond 3 Å, negative from 2 to 3 Å, positive below 2 Å."""
     table = metrics["fig3a"]
@@ -78,14 +81,23 @@ def se_se_attracts(metrics: Metrics) -> ClaimResult:
     return ClaimResult(True, told, "the signs are those described")
 
 
+@reads("gnn_.*")
 def gnn_collapses(metrics: Metrics) -> ClaimResult:
     """Most replicas of the graph network of GeSe2 fail within 5 ps, most of those by Se-Se."""
-    table = metrics["fig3c"]
-    replicas, failed = (mean(table, f"gnn_{name}") for name in ("replicas", "failed"))
+    return _collapses(metrics["fig3c"], "gnn")
+
+
+def decomposed_collapses(metrics: Metrics) -> ClaimResult:
+    """The control: the same of the decomposed potential, which should not."""
+    return _collapses(metrics["fig3c"], "decomposed")
+
+
+def _collapses(table: pd.DataFrame, arm: str) -> ClaimResult:
+    replicas, failed = (mean(table, f"{arm}_{name}") for name in ("replicas", "failed"))
     if np.isnan(replicas):
-        return ClaimResult(None, "", "no dynamics of the graph network were run")
-    longest, median = (mean(table, f"gnn_{n}") for n in ("longest_run", "median_failure"))
-    share = mean(table, "gnn_failed_by_SeSe")
+        return ClaimResult(None, "", f"no dynamics of the arm '{arm}' were run")
+    longest, median = (mean(table, f"{arm}_{n}") for n in ("longest_run", "median_failure"))
+    share = mean(table, f"{arm}_failed_by_SeSe")
     share = 0.0 if np.isnan(share) else share
     told = f"{failed:.0f} of {replicas:.0f} replicas failed in {longest / 1000:g} ps"
     if failed:

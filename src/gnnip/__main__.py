@@ -102,6 +102,7 @@ def verdicts(options: argparse.Namespace) -> int:
     from gnnip.config.resolve import resolve
     from gnnip.config.schema import name_of
     from gnnip.verdicts import judge, show
+    from gnnip.verdicts.trainings import read_trainings
 
     config = papers.load_config()
     tier = options.tier or config.tier
@@ -120,7 +121,9 @@ def verdicts(options: argparse.Namespace) -> int:
             raise DataError(f"No run of {name} is recorded at tier {tier}; see results/recorded.")
         card = resolve(name, tier, config)
         tests = papers.module(papers.find(name, config.cards), "claims")
-        rows += judge.judge_folder(card, root / tier / name / "artefacts", tests)[0]
+        place = root / tier / name
+        known = read_trainings(place / "trainings.csv")
+        rows += judge.judge_folder(card, place / "artefacts", tests, known).verdicts
     if options.json:
         write_json(options.json, judge.to_json(rows))
     width = options.width or _terminal_width()
@@ -326,6 +329,7 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
     published number or a claim has none.
     """
     from gnnip.verdicts import judge, show
+    from gnnip.verdicts.verdict import NOT_RUN
 
     parts = []
     names = sorted({path.parent.name for path in root.glob("*/*/verdicts.json")})
@@ -342,7 +346,7 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
             }
             amount = "recorded" if whole.exists() else "recorded in part"
             if not whole.exists():
-                rows = [row for row in rows if row.verdict != judge.NOT_RUN]
+                rows = [row for row in rows if row.verdict != NOT_RUN]
             if not rows:
                 continue
             parts.append(
@@ -353,6 +357,23 @@ def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
             if whole.exists():
                 break
     return "\n\n".join(parts) or "No run has been recorded yet."
+
+
+@command("judge")
+def judge_recorded(options: argparse.Namespace) -> int:
+    """Judge all recorded runs again, from their tables alone and by the cards as they are now."""
+    from gnnip.config import papers
+    from gnnip.config.resolve import resolve
+    from gnnip.verdicts import judge, show
+    from gnnip.verdicts.record import rejudge
+
+    config = papers.load_config()
+    for path in sorted((RESULTS / "recorded").glob("*/*/verdicts.json")):
+        tier, name = path.parts[-3:-1]
+        place = papers.find(name, config.cards)
+        rejudge(path.parent, resolve(name, tier), papers.module(place, "claims"))
+        print(f"{tier}/{name}: {show.count(judge.read_verdicts(path))}")
+    return 0
 
 
 @command("spec", CARDS, TIER, argument("--output", "-o", default="spec.json"), DEVICE)

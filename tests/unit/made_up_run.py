@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,11 +43,28 @@ from gnnip.datasets.splits import make_split
 from gnnip.datasets.store import write_frames
 from gnnip.measurements.sources import load_frames
 from gnnip.verdicts.claims import ClaimResult
-from gnnip.verdicts.judge import tests_of
+from gnnip.verdicts.judge import Judged, judge
+from gnnip.verdicts.outcomes import tests_of
+from gnnip.verdicts.trainings import training_table
 
 ROOT = Path(__file__).resolve().parents[2]
 #: errors on training frames, as a share of those on other frames
 TRAIN_SHARE = 0.8
+
+
+#: what summary.json says of a training that may judge
+SOUND = {
+    "stopped": "epochs",
+    "epochs_run": 150,
+    "validation_error": 0.1,
+    "null_model": "the constant",
+    "share_of_null": 0.1,
+    "silent_share": 0.0,
+    "lucky_epoch": 0,
+    "late_change": 0.001,
+    "ends_at_zero": False,
+    "kinship": "",
+}
 
 
 @dataclass(frozen=True)
@@ -115,7 +132,15 @@ class Run:
     @functools.cached_property
     def tests(self) -> Mapping[str, Callable[..., ClaimResult]]:
         """The tests of the card's claims, those of the card and those of the paper's claims.py."""
-        return tests_of(self.card.claims, self.pipeline.claims_module(self._job()))
+        found = tests_of(self.card.claims, self.pipeline.claims_module(self._job()))
+        return {name: claim.test for name, claim in found.items()}
+
+    def judge(self, artefacts: Iterable[str]) -> Judged:
+        """Return the verdicts on some artefacts of the run."""
+        tests = tests_of(self.card.claims, self.pipeline.claims_module(self._job()))
+        trainings = training_table(sorted(self.folder.glob("trainings/*/*/*/summary.json")))
+        metrics = {name: self.table(name)[1] for name in artefacts}
+        return judge(self.card, metrics, tests, trainings)
 
     def claim(self, name: str) -> ClaimResult:
         """Return what the test of a claim says of the run."""
@@ -205,7 +230,7 @@ def _write_training(
     folder.mkdir(parents=True)
     split = dict(training.spec.split)
     parts = make_split(frames, split.pop("scheme"), training.seed, **split)
-    error, summary = rule(training), {"best_epoch": epochs, "wall_s": 5.0}
+    error, summary = rule(training), {"best_epoch": epochs, "wall_s": 5.0, **SOUND}
     tables = []
     for subset, chosen in parts.items():
         table = _predictions(frames, training.spec, chosen, error)

@@ -68,7 +68,7 @@ def test_documented_measures_are_those_of_the_tables(pages, root):
 
 
 def test_verdicts_are_all_documented(pages, root):
-    from gnnip.verdicts.judge import VERDICTS
+    from gnnip.verdicts.verdict import VERDICTS
 
     text = pages[root / "docs" / "metrics.md"]
     for verdict in VERDICTS:

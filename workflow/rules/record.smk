@@ -33,6 +33,7 @@ rule record_results:
         verdicts="results/{tier}/{card}/verdicts.csv",
         verdicts_json="results/{tier}/{card}/verdicts.json",
         claims="results/{tier}/{card}/claims.csv",
+        trainings="results/{tier}/{card}/trainings.csv",
         provenance="results/{tier}/{card}/provenance.json",
     output:
         # the copies are no outputs: a recorded table must never be remade on its own

@@ -4,10 +4,12 @@
 rule judge_card:
     input:
         metrics=ask(RUN.artefact_files("metrics.csv")),
+        summaries=ask(RUN.summaries),
     output:
         csv="results/{tier}/{card}/verdicts.csv",
         json="results/{tier}/{card}/verdicts.json",
         claims="results/{tier}/{card}/claims.csv",
+        trainings="results/{tier}/{card}/trainings.csv",
     log:
         "logs/{tier}/{card}/judge_card.log",
     benchmark:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from gnnip.artefacts import kinds
@@ -29,5 +31,6 @@ def conservation(inputs: Inputs, options: kinds.Conservation) -> Result:
                 ("drift", "meV/atom/ps", drift.mean()),
             ):
                 quantity = f"{one.prefix(arm)}_{name}"
-                rows.append(metric_row(inputs, quantity, unit, value, variant=one.variants[arm]))
+                about: dict[str, Any] = {"variant": one.variants[arm], "training": one.groups[arm]}
+                rows.append(metric_row(inputs, quantity, unit, value, **about))
     return pd.concat(parts, ignore_index=True), metric_table(rows)

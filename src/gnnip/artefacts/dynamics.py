@@ -30,23 +30,31 @@ def dynamics(inputs: Inputs, options: kinds.Dynamics) -> Result:
     """
     parts, rows = [], []
     for one in measured(inputs, options.materials):
-        tidy = one.table[one.table["record"].isin(RECORDS[options.view])]
+        shown = one.table["potential"] != options.trivial
+        tidy = one.table[shown & one.table["record"].isin(RECORDS[options.view])]
         if options.view == "energy":
             others = (tidy["record"] == "series") & (tidy["name"] != "potential_energy_ev")
             tidy = tidy[~others]
         parts.append(tidy)
-        rows += (_structure if options.view == "structure" else _stability)(inputs, one)
+        if options.view == "structure":
+            rows += _structure(inputs, one, options.trivial)
+        else:
+            rows += _stability(inputs, one, options.trivial)
     return pd.concat(parts, ignore_index=True), metric_table(rows)
 
 
-def _stability(inputs: Inputs, one: Measured) -> list[dict[str, Any]]:
+def _stability(inputs: Inputs, one: Measured, trivial: str) -> list[dict[str, Any]]:
     """Return rows about replicas of each arm: their number, how many failed, when, by which pair,
-    and for how long the others ran."""
+    and for how long the others ran; beside those of the trivial arm."""
+    told = {arm: list(_facts(part)) for arm, part in one.of_arms(one.table)}
+    beside = {name: value for name, _, value in told.pop(trivial, [])}
     rows = []
-    for arm, part in one.of_arms(one.table):
-        for name, unit, value in _facts(part):
+    for arm, facts in told.items():
+        for name, unit, value in facts:
+            about: dict[str, Any] = {"variant": one.variants[arm], "training": one.groups[arm]}
+            baseline = beside.get(name, float("nan"))
             quantity = f"{one.prefix(arm)}_{name}"
-            rows.append(metric_row(inputs, quantity, unit, value, variant=one.variants[arm]))
+            rows.append(metric_row(inputs, quantity, unit, value, baseline=baseline, **about))
     return rows
 
 
@@ -69,17 +77,17 @@ def _facts(part: pd.DataFrame) -> Iterator[tuple[str, str, float]]:
         yield f"failed_by_{str(pair).replace('-', '')}", "", float(share)
 
 
-def _structure(inputs: Inputs, one: Measured) -> list[dict[str, Any]]:
+def _structure(inputs: Inputs, one: Measured, trivial: str) -> list[dict[str, Any]]:
     """Return the errors of distributions of each arm (%), beside the reference's noise floor."""
     errors = one.table[one.table["record"].str.endswith("_error")]
     errors = errors[errors["record"].isin(RECORDS["structure"])]
     floor = errors[errors["potential"] == "noise_floor"].set_index(["record", "name"])["value"]
     rows = []
-    for arm, part in one.of_arms(errors):
+    for arm, part in one.of_arms(errors[errors["potential"] != trivial]):
         for record, name, value in zip(part["record"], part["name"], part["value"], strict=True):
             which = "" if name == "total" else "_" + name.replace("-", "")
             quantity = f"{one.prefix(arm)}_{record.removesuffix('_error')}{which}_error"
             baseline = float(floor.get((record, name), np.nan))
-            about: dict[str, Any] = {"baseline": baseline, "variant": one.variants[arm]}
-            rows.append(metric_row(inputs, quantity, "%", value, **about))
+            about: dict[str, Any] = {"variant": one.variants[arm], "training": one.groups[arm]}
+            rows.append(metric_row(inputs, quantity, "%", value, baseline=baseline, **about))
     return rows

@@ -98,6 +98,7 @@ def scored(inputs: Inputs, group: str, how: EnergyErrors) -> tuple[pd.DataFrame,
         guesses = baseline_predictions(train, test, energy, how) / UNITS[how.unit]
         test = test.join(guesses)
         about = {**keys, "target": target, "seed": seed}
+        about["training"] = f"{group}/{folder.parent.name}"
         size = {"n_train": len(train), "n_test": len(test)}
         rows += [
             {**about, "predictor": name, **_score(test, name, how), **size}
@@ -142,6 +143,7 @@ def score_metrics(
     """
     names = columns(how.unit)
     told = {*(column for column, _ in names.values()), "n_train", "n_test", "predictor"}
+    told.add("training")
     cell = [c for c in scores.columns if c not in told]
     networks = scores[scores["predictor"] == NETWORK]
     base = scores[scores["predictor"] == BASELINE]
@@ -156,6 +158,7 @@ def score_metrics(
                 )
             name = f"{quantity}_{short}".format_map(row)
             about: dict[str, Any] = {"seed": row["seed"], "variant": variant.format_map(row)}
+            about["training"] = row["training"]
             beside = row[f"{column}_of_baseline"]
             rows.append(metric_row(inputs, name, unit, row[column], baseline=beside, **about))
     return metric_table(rows)

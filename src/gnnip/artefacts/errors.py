@@ -48,26 +48,27 @@ def errors(inputs: Inputs, options: kinds.Errors) -> Result:
             for place, column in enumerate(("material", "arm")):
                 table.insert(1 + place, column, arms.divide(group, options.materials)[place])
         parts.append(table)
-        for prefix, variant, part in _cells(inputs, group, name, table, options.by_split):
-            rows += error_metrics(inputs, prefix, part, baseline, variant)
+        for prefix, variant, training, part in _cells(inputs, group, name, table, options.by_split):
+            rows += error_metrics(inputs, prefix, part, baseline, variant, training)
     parts.append(published_errors(inputs, "arm" if options.materials else "group"))
     return pd.concat(parts, ignore_index=True), metric_table(rows)
 
 
 def _cells(
     inputs: Inputs, group: str, name: str, table: pd.DataFrame, by_split: bool
-) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Yield beginning of the names of metrics, variant and rows of each cell of a group."""
+) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Yield beginning of the names of metrics, variant, training and rows of each cell."""
     own = str(inputs.group(group)["variant"])
     keys = list(inputs.group(group)["cells"][0]["keys"])
     both = by_split and table["split"].nunique() > 1
     for values, part in table.groupby(keys) if keys else [((), table)]:
         cell = dict(zip(keys, values, strict=True))
+        training = inputs.training(group, cell)
         by_trajectory = both and cell.get("split") == "trajectory"
         if by_split:
             cell.pop("split", None)
         prefix = "_".join([name, *(f"{key}_{value}" for key, value in cell.items())])
-        yield prefix, "by_trajectory" if by_trajectory else own, part
+        yield prefix, "by_trajectory" if by_trajectory else own, training, part
 
 
 def score_rows(
@@ -78,6 +79,7 @@ def score_rows(
     seed: int,
     baselines: Mapping[str, float] | None = None,
     variant: str = "as_described",
+    training: str = "",
 ) -> list[dict[str, Any]]:
     """Return rows of metrics named {prefix}_{measure} from scores by the names of `MEASURES`."""
     rows = []
@@ -85,6 +87,7 @@ def score_rows(
         column, unit = MEASURES[short]
         trivial = np.nan if baselines is None else baselines[column]
         about: dict[str, Any] = {"seed": seed, "baseline": trivial, "variant": variant}
+        about["training"] = training
         rows.append(metric_row(inputs, f"{prefix}_{short}", unit, scores[column], **about))
     return rows
 
@@ -189,7 +192,12 @@ def _scores(
 
 
 def error_metrics(
-    inputs: Inputs, prefix: str, table: pd.DataFrame, baseline: str, variant: str
+    inputs: Inputs,
+    prefix: str,
+    table: pd.DataFrame,
+    baseline: str,
+    variant: str,
+    training: str,
 ) -> list[dict[str, Any]]:
     """Return rows of metrics {prefix}_{subset}_{measure} from a table of `potential_errors`, of the
     measures that it knows."""
@@ -204,7 +212,8 @@ def error_metrics(
         # the predictions of training frames are not kept
         measures = [s for s in known if (subset, s) != ("train", "energy_mae")]
         name = f"{prefix}_{subset}"
-        rows += score_rows(inputs, name, measures, ours, int(str(seed)), trivial, variant)
+        about = (trivial, variant, training)
+        rows += score_rows(inputs, name, measures, ours, int(str(seed)), *about)
     return rows
 
 

@@ -32,8 +32,9 @@ def force_against_distance(inputs: Inputs, options: kinds.ForceAgainstDistance) 
         if (seen := trained_distances(inputs, group, options.distance)) is not None:
             table["trained"] = table[options.distance].isin(seen)
         prefix = f"{model}_" if model else ""
-        rows += _per_distance(inputs, table, options, prefix)
-        rows += _unseen(inputs, table, options, prefix) if options.share else []
+        found = _per_distance(inputs, table, options, prefix)
+        found += _unseen(inputs, table, options, prefix) if options.share else []
+        rows += [row | {"training": group} for row in found]
         keep = ["seed", options.distance, "trained", *options.columns]
         keep += [value_column(options), exact_column(options), "share"][: 3 if options.share else 2]
         table = table[[column for column in keep if column in table]]
@@ -133,5 +134,6 @@ def _errors(inputs: Inputs, group: str, model: str) -> list[dict[str, Any]]:
         summary = inputs.summary(folder)
         for subset in ("validation", "test"):
             scores, name = errors_of(summary, subset), f"{model}_{subset}"
-            rows += score_rows(inputs, name, ("energy_rmse", "force_rmse"), scores, seed)
+            measures = ("energy_rmse", "force_rmse")
+            rows += score_rows(inputs, name, measures, scores, seed, training=group)
     return rows

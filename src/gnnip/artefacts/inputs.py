@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +78,11 @@ class Inputs:
             folder = self.root / "trainings" / group / cell["name"]
             for seed in range(int(entry["seeds"])):
                 yield dict(cell["keys"]), seed, folder / f"seed-{seed}"
+
+    def training(self, group: str, keys: Mapping[str, Any]) -> str:
+        """Return group/cell of the cell with these values of the group's matrix."""
+        cells = self.group(group)["cells"]
+        return f"{group}/{next(cell['name'] for cell in cells if cell['keys'] == keys)}"
 
     def histories(self, group: str) -> pd.DataFrame:
         """Return history.csv of all cells and seeds; matrix keys and seed are columns; eV."""

@@ -25,6 +25,8 @@ class ArtefactKind(Kind):
 
     #: package.module:function that draws the figure
     figure: ClassVar[str]
+    #: whether its numbers are about what potentials have learned
+    learned: ClassVar[bool] = True
 
     @classmethod
     def figure_modules(cls) -> list[str]:
@@ -128,6 +130,7 @@ class CostAgainstSize(ArtefactKind):
 
     function: ClassVar[str] = "gnnip.artefacts.cost_against_size:cost_against_size"
     figure: ClassVar[str] = "gnnip.artefacts.cost_against_size_figure:cost_against_size"
+    learned: ClassVar[bool] = False
 
     methods: dict[str, str]
     against: str
@@ -159,6 +162,8 @@ class Dynamics(OfArms):
         survival: the share of replicas alive against time, and the closest pairs of all failures.
         structure: distances, angles and vibrations beside the reference's.
     show : arms that are drawn in the first two views, all when empty.
+    trivial : an arm that has learned nothing, e.g. of the model composition, which has no forces:
+        it is not shown, and what is told of its replicas are the baselines of the others.
 
     Metrics of the first three: {arm}_replicas, _failed, _shortest_run, _longest_run,
     _first_failure, _median_failure and _failed_by_{pair}; of the last one {arm}_rdf_{pair}_error,
@@ -170,6 +175,7 @@ class Dynamics(OfArms):
 
     view: Literal["energy", "collapse", "survival", "structure"] = "survival"
     show: tuple[str, ...] = ()
+    trivial: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,6 +188,7 @@ class ElectronStates(ArtefactKind):
 
     function: ClassVar[str] = "gnnip.artefacts.electron_states:electron_states"
     figure: ClassVar[str] = "gnnip.artefacts.electron_states_figure:electron_states"
+    learned: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -317,6 +324,7 @@ class ReferenceData(ArtefactKind):
 
     function: ClassVar[str] = "gnnip.artefacts.reference_data:reference_data"
     figure: ClassVar[str] = "gnnip.artefacts.reference_data_figure:reference_data"
+    learned: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,12 +37,15 @@ def learning_curve(inputs: Inputs, how: LearningCurve) -> Result:
         for _, run in tidy.groupby(keys, sort=False):
             name = how.quantity.format_map(run.iloc[0].to_dict() | {"group": group})
             first, gain, length = plateau(run["epoch"], run[f"validation_{column}"])
-            for short, sign, value in (
-                ("converged_epoch", "", first),
-                ("late_gain", "%", gain),
-                ("epochs", "", length),
+            lowest = run[f"validation_{column}"].min() / run[f"{BASELINE}_{column}"].iloc[0]
+            # who has nothing to learn is at rest from the first epoch on
+            for short, sign, value, trivial in (
+                ("converged_epoch", "", first, 1),
+                ("late_gain", "%", gain, 0),
+                ("epochs", "", length, length),
+                ("share_of_baseline", "", lowest, 1),
             ):
-                about = {"seed": run["seed"].iloc[0], "variant": variant}
+                about = {"seed": run["seed"].iloc[0], "variant": variant, "baseline": trivial}
                 rows.append(metric_row(inputs, f"{name}_{short}", sign, value, **about))
         parts.append(tidy if len(inputs.groups()) == 1 else tidy.assign(group=group))
     return pd.concat(parts, ignore_index=True), metric_table(rows)

@@ -40,6 +40,7 @@ def local_forces(inputs: Inputs, options: kinds.LocalForces) -> Result:
         for (arm, seed, centre, neighbour), part in counted.groupby(keys, sort=False):
             prefix = f"{one.prefix(str(arm))}_{centre}{neighbour}"
             about: dict[str, Any] = {"seed": seed, "variant": one.variants[str(arm)]}
+            about["training"] = one.groups[str(arm)]
             facts = [*_extremes(part, width), *_ranges(part)]
             rows += [metric_row(inputs, f"{prefix}_{n}", u, v, **about) for n, u, v in facts]
     return pd.concat(parts, ignore_index=True), metric_table(rows)

@@ -18,12 +18,14 @@ class Measured:
     place : what tells it from the artefact's other ones, its material or its name; empty where it
         is the only one.
     table : its table.
-    variants : variant of each potential by its arm, in the card's order.
+    variants, groups : variant and training group of each potential by its arm, in the card's
+        order.
     """
 
     place: str
     table: pd.DataFrame
     variants: dict[str, str]
+    groups: dict[str, str]
 
     def prefix(self, arm: str) -> str:
         """Return what names of metrics about an arm begin with."""
@@ -50,15 +52,16 @@ def measured(inputs: Inputs, materials: Collection[str]) -> Iterator[Measured]:
         places = {m: m for m in places}
     for name, place in places.items():
         table = inputs.measurement(name)
-        variants = {divide(g, materials)[1]: inputs.variant(g) for g in groups[name]}
+        own = {divide(g, materials)[1]: g for g in groups[name]}
         if "potential" in table:
             known = [p for p in table["potential"].unique() if "/" in p]
             arms = {p: divide(p, materials)[1] for p in known}
             if len(set(arms.values())) < len(arms):
                 arms = {p: "/".join([arms[p], *p.split("/")[1:]]) for p in known}
-                variants = {arm: variants[arm.split("/")[0]] for arm in arms.values()}
+                own = {arm: own[arm.split("/")[0]] for arm in arms.values()}
             table["potential"] = [arms.get(p, p) for p in table["potential"]]
         several = len(places) > 1
         if several:
             table.insert(0, "material", place)
-        yield Measured(place if several else "", table, variants)
+        variants = {arm: inputs.variant(group) for arm, group in own.items()}
+        yield Measured(place if several else "", table, variants, own)

@@ -10,7 +10,7 @@ import pandas as pd
 from gnnip.artefacts.energy_scores import score_metrics, scored
 from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.kinds import Scan
-from gnnip.artefacts.tables import Result, metric_row, metric_table
+from gnnip.artefacts.tables import NONE, Result, metric_row, metric_table
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.units import BOHR
 
@@ -42,7 +42,7 @@ def scan(inputs: Inputs, how: Scan) -> Result:
         chosen = counts[how.chosen[0]]
         # the same for every seed, but a quantity needs as many rows as the card has seeds
         rows = [
-            metric_row(inputs, name, "", value, seed=seed)
+            metric_row(inputs, name, "", value, seed=seed, training=NONE)
             for name, value in (("mean_neighbours", chosen), ("mean_pairs_per_atom", chosen / 2.0))
             for seed in sorted(tidy["seed"].unique())
         ]

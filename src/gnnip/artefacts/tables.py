@@ -9,8 +9,12 @@ import pandas as pd
 
 from gnnip.artefacts.inputs import Inputs
 
-#: of every {artefact}.metrics.csv
-COLUMNS = ("artefact", "quantity", "variant", "unit", "seed", "value", "baseline", "reference")
+#: that every {artefact}.metrics.csv needs
+REQUIRED = ("artefact", "quantity", "variant", "unit", "seed", "value", "baseline", "reference")
+#: `training` is the group, or group/cell, behind a number, `-` where none is; empty for all that
+#: the artefact reads
+COLUMNS = (*REQUIRED, "training")
+NONE = "-"
 #: a tidy table, and the metrics that verdicts are made of
 Result = tuple[pd.DataFrame, pd.DataFrame]
 
@@ -25,6 +29,7 @@ def metric_row(
     baseline: float = float("nan"),
     variant: str = "as_described",
     dataset: str | None = None,
+    training: str = "",
 ) -> dict[str, Any]:
     """Return one row of metrics; its reference is that of `dataset`, by default of all data."""
     return {
@@ -36,6 +41,7 @@ def metric_row(
         "value": float(value),
         "baseline": baseline,
         "reference": inputs.reference(dataset),
+        "training": training,
     }
 
 

@@ -365,7 +365,13 @@ class Pipeline(DataJobs):
                 for artefact in card.artefacts
                 for suffix in ("csv", "metrics.csv", *FIGURES)
             ]
-            last = ("verdicts.csv", "verdicts.json", "claims.csv", "provenance.json")
+            last = (
+                "verdicts.csv",
+                "verdicts.json",
+                "claims.csv",
+                "trainings.csv",
+                "provenance.json",
+            )
             files += [f"{root}/{file}" for file in last]
         return files + [file for file in on_the_way if file in gone]
 
@@ -378,7 +384,7 @@ class Pipeline(DataJobs):
         """Return every figure that the recorded tables allow to redraw."""
         files = []
         for table in sorted(RECORDED.glob("*/*/*.csv")):
-            named = table.stem in ("verdicts", "claims", "labels")
+            named = table.stem in ("verdicts", "claims", "trainings", "labels")
             if named or table.name.endswith(".metrics.csv"):
                 continue
             stem = table.relative_to(RECORDED).with_suffix("")

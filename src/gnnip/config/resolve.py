@@ -41,8 +41,10 @@ class ResolvedCard(Card):
     tier: Tier
     artefacts: dict[str, Artefact] = {}
     """None where the tier leaves all of them out."""
-    comparable: bool = True
+    judged: bool = True
     note: str = ""
+    reduced: dict[str, str] = {}
+    """How the tier changes what is behind an artefact, where its numbers do not compare then."""
     skipped: dict[str, str] = {}
     """Artefacts that the tier leaves out, and why."""
     references: dict[str, str] = {}
@@ -68,6 +70,14 @@ class ResolvedCard(Card):
         made_of = self.artefacts[artefact]
         measured = [g for m in made_of.measurements for g in self.measurements[m].trainings]
         return list(dict.fromkeys([*made_of.trainings, *measured]))
+
+    def judging_groups(self, artefact: str) -> list[str]:
+        """Return the training groups that decide an artefact's numbers: those that it states, else
+        those of its measurements; none of an artefact that is about no potential's accuracy."""
+        kind = self.artefact_kind(artefact)
+        if kind is not None and not kind.learned:
+            return []
+        return list(self.artefacts[artefact].trainings) or self.groups_behind(artefact)
 
     def datasets_measured(self, measurement: str) -> list[str]:
         """Return the data sets of a measurement: those it states, else those of its trainings."""
@@ -160,17 +170,13 @@ def resolve(
     raw = papers.read_yaml(path)
     override = _override(raw.get("tiers") or {}, tier)
     raw = {k: v for k, v in raw.items() if k != "tiers"}
-    note, comparable = override.pop("note", ""), override.pop("comparable", True)
-    merged = merge(raw, override)
+    own = {key: override.pop(key) for key in ("note", "judged", "comparable") if key in override}
+    merged = _with_defaults(merge(raw, override))
     defaults = merged.get("training_defaults") or {}
-    merged["trainings"] = {
-        group: merge(_defaults_for(values or {}, defaults), values or {})
-        for group, values in (merged.get("trainings") or {}).items()
-    }
     extra = {
         "tier": tier,
-        "note": note,
-        "comparable": comparable,
+        "note": own.get("note", ""),
+        "judged": own.get("judged", True),
         "skipped": {a: f"left out at tier {tier}" for a in _lost_artefacts(raw, merged)},
     }
     merged["artefacts"] = {
@@ -183,7 +189,64 @@ def resolve(
         _work_in(card, config, where)
     check(card, place, where)
     card.references = _references(card, written, defaults)
+    card.reduced = _reduced(card, _with_defaults(raw), merged, own.get("comparable", {}))
     return card
+
+
+def _with_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a card as it is written, with the defaults worked into its training groups."""
+    defaults = raw.get("training_defaults") or {}
+    groups = {
+        group: merge(_defaults_for(values or {}, defaults), values or {})
+        for group, values in (raw.get("trainings") or {}).items()
+    }
+    return {**raw, "trainings": groups}
+
+
+def _reduced(
+    card: ResolvedCard,
+    written: Mapping[str, Any],
+    merged: Mapping[str, Any],
+    comparable: Mapping[str, str],
+) -> dict[str, str]:
+    """Return what the tier changes of the data and the trainings behind each artefact whose numbers
+    are published, but for those that the card says compare."""
+    found = {}
+    for name in {block.artefact for block in card.published} & set(card.artefacts):
+        parts = [("trainings", group) for group in card.judging_groups(name)]
+        parts += [("datasets", dataset) for dataset in card.datasets_of(name)]
+        parts += [("measurements", m) for m in card.artefacts[name].measurements]
+        changed = {
+            _CHANGED.get(key, "the data")
+            for kind, part in parts
+            for key in _differing(written[kind].get(part) or {}, merged[kind].get(part) or {})
+            if key not in _HARMLESS
+        }
+        if changed and name not in comparable:
+            found[name] = f"tier {card.tier} changes {_list(changed)}"
+    return found
+
+
+#: what a tier changes by a key of a training group or a measurement; other keys are of data sets
+_CHANGED = {
+    "model": "the network",
+    "hyperparameters": "the network",
+    "settings": "the training",
+    "options": "the measurement",
+}
+#: what it may change without a change of any one number
+_HARMLESS = ("seeds", "matrix", "verify_frames", "source", "title", "trainings")
+
+
+def _list(changed: set[str]) -> str:
+    order = [word for word in ("the network", "the training", "the data") if word in changed]
+    *first, last = order + sorted(changed - set(order))
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the keys at which two mappings differ."""
+    return [key for key in {**one, **other} if one.get(key) != other.get(key)]
 
 
 def _references(card: ResolvedCard, written: Card, defaults: Mapping[str, Any]) -> dict[str, str]:
@@ -369,8 +432,9 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
         for name in card.artefacts:
             card.artefact_kind(name)
         for name, claim in card.claims.items():
-            if claim.test is not None:
-                claims.read(claim.test, f"claims.{name}")
+            for part in (claim.test, claim.control):
+                if isinstance(part, Mapping):
+                    claims.read(part, f"claims.{name}")
     except ConfigError as error:
         raise ConfigError(full_stop(f"{where}: {error}")) from None
     own = [name for name, artefact in card.artefacts.items() if artefact.kind is None]

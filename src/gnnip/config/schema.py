@@ -254,8 +254,11 @@ class TierOverride(Strict):
 
     note: str = ""
     """In words what is reduced; ends up in every verdict's reason."""
-    comparable: bool = True
-    """False when the tier is too small for its numbers to be judged."""
+    judged: bool = True
+    """False when the tier is too small for anything to be judged."""
+    comparable: dict[str, str] = {}
+    """Artefacts whose numbers compare with the paper's although the tier changes their data or
+    trainings, and why."""
     datasets: dict[str, Any] = {}
     """Overrides of `datasets`."""
     training_defaults: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from gnnip.files import atomic_path
 from gnnip.graphs import GraphBatch
 from gnnip.models import Potential, evaluate
 from gnnip.models.fitting import TrainingFrames
+from gnnip.training import soundness
 from gnnip.training.losses import Errors, Objective, Share
 from gnnip.training.optimiser import OPTIMISERS
 from gnnip.training.problem import Problem, Task
@@ -42,6 +43,8 @@ class Run:
 
     `step`, `sums` and `seconds` belong to the epoch that has begun: its steps done, what they add
     to `Objective.no_errors`, and the time they took. `fit` is what a fit in closed form reported.
+    `candidates` (epoch, loss, weights) have a lower loss than the best epoch, but what follows them
+    is not known yet; the lucky epoch is the best of those that were luck.
     """
 
     epoch: int = 0
@@ -51,10 +54,19 @@ class Run:
     best_epoch: int = 0
     best_loss: float = math.inf
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    candidates: list[tuple[int, float, dict[str, Tensor]]] = field(default_factory=list)
+    lucky_epoch: int = 0
+    lucky_loss: float = math.inf
     history: list[dict[str, float]] = field(default_factory=list)
     wall_s: float = 0.0
     resumed: int = 0
     fit: dict[str, Any] | None = None
+
+    @property
+    def lowest(self) -> int:
+        """Return the epoch with the lowest loss of those that may be kept."""
+        waiting = [(loss, epoch) for epoch, loss, _ in self.candidates]
+        return min([(self.best_loss, self.best_epoch), *waiting])[1]
 
     @property
     def place(self) -> str:
@@ -162,6 +174,7 @@ class Loop:
         run.seconds = run.wall_s + time.perf_counter() - begun
         run.wall_s = run.seconds
         self.keep_epoch(train, validation, rate=0.0)
+        self.settle(ended=True)
         bar.say(f"fitted in closed form: train {train}, validation {validation}")
         return "fit"
 
@@ -191,6 +204,7 @@ class Loop:
             train = None if up else self.train_epoch(run.epoch)
             if train is None:
                 self.checkpoint()
+                self.settle(ended=True)
                 return "time limit" if run.best_weights else self.judge_unfinished(bar)
             before = time.perf_counter()
             validation = self.measure("validation")
@@ -206,19 +220,19 @@ class Loop:
             bar.step(
                 run.epoch,
                 f"train {train}, validation {validation}, "
-                f"best epoch {run.best_epoch}, {run.history[-1]['seconds']:.2f} s",
+                f"best epoch {run.lowest}, {run.history[-1]['seconds']:.2f} s",
             )
             if run.epoch < self.settings.epochs and self.ranks.agree(self.checkpoint_is_due()):
                 self.checkpoint()
+        self.settle(ended=True)
         return "epochs"
 
     def keep_epoch(self, train: Errors, validation: Errors, rate: float) -> None:
-        """End an epoch: its row of the history, and its weights if they are the best."""
+        """End an epoch: its row of the history, and its weights if they may be the best."""
         run = self.run
         run.epoch += 1
         if validation.loss < run.best_loss:
-            run.best_loss, run.best_epoch = validation.loss, run.epoch
-            run.best_weights = self.weights()
+            run.candidates.append((run.epoch, validation.loss, self.weights()))
         run.history.append(
             {
                 "epoch": run.epoch,
@@ -230,6 +244,24 @@ class Loop:
             }
         )
         run.step, run.sums, run.seconds = 0, [], 0.0
+        self.settle()
+
+    def settle(self, ended: bool = False) -> None:
+        """Keep the best of the candidates whose neighbours are known, all when it has `ended`,
+        but none that is luck."""
+        run, waiting = self.run, []
+        energies = self.settings.energy_weight > 0
+        errors = [soundness.validation_error(row, energies) for row in run.history]
+        for epoch, loss, weights in run.candidates:
+            if loss >= run.best_loss:
+                continue
+            if not ended and run.epoch < epoch + soundness.NEIGHBOURS:
+                waiting.append((epoch, loss, weights))
+            elif not soundness.is_luck(errors, epoch):
+                run.best_epoch, run.best_loss, run.best_weights = epoch, loss, weights
+            elif loss < run.lucky_loss:
+                run.lucky_epoch, run.lucky_loss = epoch, loss
+        run.candidates = waiting
 
     def time_is_up(self) -> bool:
         """Tell whether the time limit has come, which it never does before the first step."""
@@ -344,6 +376,7 @@ class Loop:
 
     def diverged(self, bar: Progress, reason: str) -> str:
         """Keep the best epoch if there is one, else give up."""
+        self.settle(ended=True)
         if not self.run.best_weights:
             raise ConvergenceError(
                 f"The training diverged: {reason}; lower the learning rate (now "

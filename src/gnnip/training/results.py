@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import resource
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from numpy.typing import NDArray
 
 from gnnip.files import write_json, write_text
 from gnnip.models import predict, save
+from gnnip.models.trivial import WORDS, best_null_model
 from gnnip.training.loop import Loop
 from gnnip.training.problem import SUBSETS, Labels, Problem, Task
+from gnnip.training.silence import silent_share
+from gnnip.training.soundness import faults, late_change, validation_error
 
 #: metadata that come first in the table of predictions, where a data set has them
 FIRST_COLUMNS = ("n_molecules", "temperature_k", "trajectory")
@@ -52,6 +56,7 @@ def write_results(folder: Path, problem: Problem, task: Task, loop: Loop, stoppe
         "best_epoch": run.best_epoch,
         "epochs_run": run.epoch,
         "stopped": stopped,
+        **_soundness(problem, task, loop),
         **errors(problem.labels, predicted, problem.subset.n_atoms, problem.rows),
         "n_parameters": model.n_parameters,
         **{f"n_{name}": len(rows) for name, rows in problem.rows.items()},
@@ -67,7 +72,42 @@ def write_results(folder: Path, problem: Problem, task: Task, loop: Loop, stoppe
     }
     if run.fit is not None:
         summary |= {"fitted": run.fit["complete"], "fit": run.fit["details"]}
-    write_json(folder / "summary.json", summary)
+    found = faults(summary)
+    if found:
+        loop.say(f"this training judges nothing: {'; '.join(found)}")
+    write_json(folder / "summary.json", summary | {"faults": found})
+
+
+def _soundness(problem: Problem, task: Task, loop: Loop) -> dict[str, Any]:
+    """Return what `gnnip.training.soundness` judges a training by.
+
+    The best epoch's validation error and its share of the best null model's (None before the first
+    epoch was over); the share of silent units; the lucky epoch, 0 without one; how the error
+    changed at the end; whether the schedule ends at zero; and a digest that is equal for trainings
+    that differ in their number of epochs alone.
+    """
+    run, labels, rows = loop.run, problem.labels, problem.rows
+    energies = loop.settings.energy_weight > 0
+    curve = [validation_error(row, energies) for row in run.history]
+    name, null = best_null_model(problem.subset, labels.energy, rows["train"], rows["validation"])
+    nothing = {"validation_mae_ev": null}
+    if labels.forces is not None:
+        size = _root_mean_square(labels.forces[_atoms(problem.subset.n_atoms, rows["validation"])])
+        nothing["validation_force_rmse_ev_per_a"] = size or 0.0
+    lowest = curve[run.best_epoch - 1] if run.best_epoch else None
+    most = validation_error(nothing, energies)
+    return {
+        "validation_error": lowest,
+        "null_model": WORDS[name],
+        "share_of_null": None if lowest is None else lowest / most if most > 0.0 else math.inf,
+        "silent_share": silent_share(
+            task.model, task.store, loop.rows["validation"], loop.evaluation_batch
+        ),
+        "lucky_epoch": run.lucky_epoch if run.lucky_loss < run.best_loss else 0,
+        "late_change": late_change(curve),
+        "ends_at_zero": loop.schedule.ends_at_zero,
+        "kinship": problem.identity(task.model, replace(loop.settings, epochs=1)),
+    }
 
 
 def errors(

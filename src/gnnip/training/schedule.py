@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from gnnip.training.settings import Settings
+from gnnip.training.soundness import ENDED
 
 
 class Schedule:
@@ -19,6 +20,12 @@ class Schedule:
     def changes_within_epochs(self) -> bool:
         """Whether the rate of a step is that of its fraction of an epoch, or of the whole one."""
         return self.settings.warmup_epochs > 0
+
+    @property
+    def ends_at_zero(self) -> bool:
+        """Whether the last epochs hardly move, so that their errors are flat in any case."""
+        highest = self.settings.learning_rate
+        return self.rate(self.settings.epochs) <= ENDED * highest
 
     def rate(self, epoch: float) -> float:
         """Return the learning rate at `epoch` (0 at the start, fractions within an epoch)."""

@@ -1,4 +1,4 @@
-"""The test of a claim: what it found, and where it is written."""
+"""The test of a claim: what it found, of our numbers or of the trivial predictors'."""
 
 from __future__ import annotations
 
@@ -29,18 +29,33 @@ class ClaimResult:
 ClaimTest = Callable[[Metrics], ClaimResult]
 
 
+def reads(pattern: str) -> Callable[[ClaimTest], ClaimTest]:
+    """State which quantities a test reads, as a regular expression: only the trainings behind these
+    must be sound. A test that states none reads all."""
+
+    def state(test: ClaimTest) -> ClaimTest:
+        test.reads = pattern  # type: ignore[attr-defined]
+        return test
+
+    return state
+
+
+def of_trivial(metrics: Metrics, known: Mapping[str, float]) -> dict[str, pd.DataFrame]:
+    """Return the metrics as the trivial predictors would have them: baselines in place of values.
+
+    Quantities without a baseline have what `known` says of them, by regular expressions that match
+    their names in full, or are left out.
+    """
+    found = {}
+    for artefact, table in metrics.items():
+        value = table["baseline"].astype(float)
+        for pattern, number in known.items():
+            value = value.mask(value.isna() & table["quantity"].str.fullmatch(pattern), number)
+        found[artefact] = table.assign(value=value).dropna(subset=["value"])
+    return found
+
+
 def mean(metrics: pd.DataFrame, quantity: str) -> float:
     """Return the mean over seeds of a quantity, as described; NaN when it was not measured."""
     rows = metrics[(metrics["quantity"] == quantity) & (metrics["variant"] == "as_described")]
     return float(rows["value"].mean()) if len(rows) else float("nan")
-
-
-def of_trivial(metrics: Metrics) -> dict[str, pd.DataFrame]:
-    """Return the metrics as the trivial predictors would have them: baselines in place of values.
-
-    Quantities without a baseline are left out: a trivial predictor says nothing of them.
-    """
-    return {
-        artefact: table.assign(value=table["baseline"]).dropna(subset=["value"])
-        for artefact, table in metrics.items()
-    }

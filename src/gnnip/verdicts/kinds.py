@@ -35,6 +35,10 @@ class ClaimKind(Kind):
         """Return whether the claim holds of these metrics, and by how much."""
         raise NotImplementedError
 
+    def reads(self) -> str:
+        """Return a regular expression of the quantities that the test reads."""
+        return ".*"
+
 
 def _means(metrics: Metrics) -> defaultdict[str, float]:
     """Return the mean over seeds of every quantity, as described; NaN for one not measured."""
@@ -96,6 +100,10 @@ class Within(ClaimKind):
         )
         return _result(holds, told, reason, min(margins))
 
+    def reads(self) -> str:
+        """Return a regular expression of the quantities that the test reads."""
+        return self.quantity
+
 
 @dataclass(frozen=True)
 class Lower(ClaimKind):
@@ -130,6 +138,10 @@ class Lower(ClaimKind):
             margins.append(1.0 - means[low] / means[high])
         return _result(min(margins) > 0.0, "; ".join(told), self.reason, min(margins))
 
+    def reads(self) -> str:
+        """Return a regular expression of the quantities that the test reads."""
+        return "|".join(map(re.escape, (*self.quantities, *self.than)))
+
 
 @dataclass(frozen=True)
 class Ordering(ClaimKind):
@@ -156,6 +168,10 @@ class Ordering(ClaimKind):
         told = ", ".join(f"{n} {v:.3g}" for n, v in zip(self.quantities, values, strict=True))
         margin = min(1.0 - a / b for a, b in itertools.pairwise(values))
         return _result(margin > 0.0, told, self.reason, margin)
+
+    def reads(self) -> str:
+        """Return a regular expression of the quantities that the test reads."""
+        return "|".join(map(re.escape, self.quantities))
 
 
 @dataclass(frozen=True)
@@ -186,6 +202,10 @@ class Exponent(ClaimKind):
         reason = f"within {self.width} of {self.near:g}" if holds else f"not {self.near:g}"
         margin = 1.0 - abs(value - self.near) / self.width
         return self._said(means, holds, told, reason, margin)
+
+    def reads(self) -> str:
+        """Return a regular expression of the quantities that the test reads."""
+        return f"{re.escape(self.prefix)}_.*"
 
     def _said(
         self,
@@ -226,6 +246,10 @@ class NoFailures(ClaimKind):
         if shortest < 1000 * self.duration:
             return _result(None, told, f"the runs are shorter than {self.duration:g} ps")
         return _result(True, told, "no replica failed", margin)
+
+    def reads(self) -> str:
+        """Return a regular expression of the quantities that the test reads."""
+        return f"{re.escape(self.prefix)}_.*"
 
 
 def _units(metrics: Metrics) -> dict[str, str]:

@@ -65,6 +65,8 @@ class Published(Strict):
     """False when something else than the reference makes absolute values not comparable."""
     note: str = ""
     """Why they are not comparable, or what to bear in mind; ends up in the reason."""
+    ideal: bool = False
+    """True for values of a formula that the paper's points were read off as: no numbers of it."""
     values: dict[str, float] = Field(min_length=1)
     """Quantity: published value."""
 
@@ -81,3 +83,9 @@ class Claim(Strict):
     test: dict[str, Any] | None = None
     """A kind of `gnnip.verdicts.kinds` and its options; null takes the function of the claim's name
     in the paper's claims.py."""
+    trivial: str | dict[str, float] = Field(default_factory=dict)
+    """What a predictor that has learned nothing gets where the metrics have no baseline, by regular
+    expressions of quantities; or why there is no such predictor, e.g. of a measured time."""
+    control: str | dict[str, Any] | None = None
+    """The test of a control, a kind and its options or a function of claims.py: where it comes out
+    as the claim's own, the claim is not decided."""

@@ -9,7 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gnnip.provenance import record_files
-from gnnip.verdicts.judge import JudgedCard, judge_folder, write_verdicts
+from gnnip.verdicts.judge import judge_folder
+from gnnip.verdicts.trainings import FILE, read_trainings
+from gnnip.verdicts.verdict import JudgedCard
 
 
 def record(
@@ -36,5 +38,10 @@ def record(
         provenance = Path(place) / f"{'+'.join(own)}.provenance.json"
         shutil.copyfile(next(p for p in files if p.name == "provenance.json"), provenance)
         manifest = record_files([*parts, provenance], target, keep_others=True)
-    write_verdicts(target, *judge_folder(card, target, claims))
+    rejudge(target, card, claims)
     return manifest
+
+
+def rejudge(folder: str | Path, card: JudgedCard, claims: str | None) -> None:
+    """Write the verdicts of a recorded run anew, from its tables alone."""
+    judge_folder(card, folder, claims, read_trainings(Path(folder) / FILE)).write(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
-from gnnip.verdicts.judge import BETTER, DEVIATES, REPRODUCED, VERDICTS, Verdict
+from gnnip.verdicts.verdict import BETTER, DEVIATES, REPRODUCED, VERDICTS, Verdict
 
 
 def _ours(verdict: Verdict) -> str:

@@ -137,7 +137,8 @@ def test_force_errors_are_those_of_the_saved_model(tmp_path):
     best = float(history[summary["best_epoch"] - 1]["validation_force_rmse_ev_per_a"])
     assert best == pytest.approx(summary["validation_force_rmse_ev_per_a"], rel=1e-5)
     assert float(history[0]["train_force_rmse_ev_per_a"]) > 0
-    assert "eV/A" in lines[-1]
+    assert "eV/A" in lines[-2]
+    assert "judges nothing" in lines[-1]
 
 
 def test_a_pair_potential_learns_from_stress(tmp_path):

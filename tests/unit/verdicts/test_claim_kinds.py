@@ -91,7 +91,7 @@ def test_another_variant_says_nothing():
 def test_the_trivial_predictor_has_baselines_in_place_of_values():
     table = metrics({"a": [1.0, 2.0]}, baseline=5.0)["table"]
     table.loc[1, "baseline"] = None
-    (found,) = of_trivial({"table": table}).values()
+    (found,) = of_trivial({"table": table}, {}).values()
     assert found["value"].tolist() == [5.0]
 
 

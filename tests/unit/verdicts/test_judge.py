@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+from made_up_run import SOUND as SUMMARY
 
 from gnnip.config.resolve import ResolvedCard
 from gnnip.errors import DataError
 from gnnip.verdicts import judge as verdicts
 from gnnip.verdicts import show
 from gnnip.verdicts.claims import ClaimResult
+from gnnip.verdicts.outcomes import ClaimTests
+from gnnip.verdicts.trainings import training_table
 
 CARD = {
     "id": "paper1",
@@ -19,7 +23,7 @@ CARD = {
     "doi": "10.1/x",
     "references": {"table1": "exact", "fig1": "exact"},
     "datasets": {"data": {}},
-    "trainings": {"table1": {"dataset": "data", "seeds": 2}},
+    "trainings": {"table1": {"dataset": "data", "seeds": 3}},
     "artefacts": {
         "table1": {"label": "Table 1", "title": "errors", "trainings": ["table1"]},
         "fig1": {"label": "Figure 1", "title": "speed"},
@@ -43,6 +47,19 @@ CARD = {
     "tier": "paper",
 }
 
+
+def trained(folder, summaries, group="table1"):
+    """The table of trainings of a folder, to which those with these changes are added."""
+    for seed, changed in enumerate(summaries):
+        file = folder / group / "all" / f"seed-{seed}" / "summary.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(SUMMARY | changed), encoding="utf-8")
+    return training_table(sorted(folder.glob("*/*/*/summary.json")))
+
+
+SOUND = pd.DataFrame(
+    {"group": "table1", "cell": "all", "seed": range(3), "sound": True, "reason": ""}
+)
 COLUMNS = [
     *("card", "artefact", "quantity", "unit", "published", "tolerance", "ours_mean", "ours_std"),
     *("n_seeds", "baseline", "reference", "variant", "verdict", "reason"),
@@ -68,36 +85,128 @@ def table(values, quantity="a_mae", unit="Ha", baseline=None, variant="as_descri
     )
 
 
-def judge(metrics, the_card=None, claims=None):
-    rows = verdicts.judge(the_card or card(), metrics, claims or {})
+def judge(metrics, the_card=None, claims=None, trainings=SOUND):
+    tests = {
+        name: t if isinstance(t, ClaimTests) else ClaimTests(t)
+        for name, t in (claims or {}).items()
+    }
+    rows = verdicts.judge(the_card or card(), metrics, tests, trainings).verdicts
     return {row.quantity: row for row in rows}
 
 
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ([0.10, 0.12], "reproduced"),
-        ([0.049, 0.051], "reproduced"),
-        ([0.02, 0.03], "better"),
-        ([0.30, 0.32], "deviates"),
-        ([0.10, float("nan")], "deviates"),
+        ([0.10, 0.12, 0.11], "reproduced"),
+        ([0.051, 0.052, 0.053], "reproduced"),
+        ([0.02, 0.03, 0.025], "better"),
+        ([0.30, 0.32, 0.31], "deviates"),
+        # the mean lies within the tolerance of 0.05 to 0.2, its standard error does not
+        ([0.10, 0.12, 0.34], "cannot decide"),
+        ([0.10, 0.12, float("nan")], "cannot decide"),
     ],
 )
 def test_lower_is_better(values, expected):
     row = judge({"table1": table(values)})["a_mae"]
     assert row.verdict == expected
-    assert row.n_seeds == 2
+    assert row.n_seeds == len(values)
     assert "\n" not in row.reason
 
 
-def test_mean_spread_and_baseline():
-    row = judge({"table1": table([0.10, 0.14], baseline=0.05)})["a_mae"]
+def test_a_standard_error_takes_three_seeds():
+    two = card(trainings={"table1": {"dataset": "data", "seeds": 2}})
+    row = judge({"table1": table([0.10, 0.12])}, two)["a_mae"]
+    assert row.verdict == "cannot decide"
+    assert row.reason.startswith("2 of the 3 seeds that a standard error takes")
+
+
+def test_mean_and_spread():
+    row = judge({"table1": table([0.10, 0.14, 0.12], baseline=0.5)})["a_mae"]
     assert row.ours_mean == pytest.approx(0.12)
-    assert row.ours_std == pytest.approx(0.0282843, rel=1e-4)
-    assert row.baseline == 0.05
-    assert "no better than the trivial baseline" in row.reason
-    row = judge({"table1": table([0.10, 0.14], baseline=0.5)})["a_mae"]
-    assert "baseline" not in row.reason
+    assert row.ours_std == pytest.approx(0.02)
+    assert (row.baseline, row.verdict) == (0.5, "reproduced")
+
+
+@pytest.mark.parametrize(
+    ("baseline", "told"),
+    [
+        # ours is no better, so that nothing was learned, whatever the paper had
+        (0.10, "no better than the trivial predictor"),
+        (0.05, "no better than the trivial predictor"),
+        # ours is better, but the published number is one that learning nothing gets as well
+        (0.18, "a trivial predictor gets it too (0.18)"),
+    ],
+)
+def test_what_a_trivial_predictor_gets_decides_nothing(baseline, told):
+    row = judge({"table1": table([0.10, 0.10, 0.10], baseline=baseline)})["a_mae"]
+    assert row.verdict == "cannot decide"
+    assert row.reason.startswith(told)
+
+
+def test_two_numbers_that_both_deviate_are_no_reason_to_doubt():
+    row = judge({"table1": table([0.3, 0.3, 0.3], baseline=0.5)})["a_mae"]
+    assert row.verdict == "deviates"
+
+
+UNSOUND = {
+    "collapsed": ({"share_of_null": 0.97}, "collapsed: its error is 0.97 of that of the constant"),
+    "silent": ({"silent_share": 0.6}, "collapsed: 60 % of the units"),
+    "lucky": ({"lucky_epoch": 7}, "the luck of epoch 7"),
+    "cut": ({"stopped": "time limit"}, "unfinished: stopped by time limit"),
+    "falling": ({"late_change": 0.05}, "its error still falls by 5 %"),
+    "rising": ({"late_change": -0.05}, "its error still rises by 5 %"),
+    "short": ({"late_change": None}, "150 epochs are too few"),
+    "ended": ({"ends_at_zero": True}, "none with half the epochs stands beside it"),
+}
+
+
+@pytest.mark.parametrize("name", UNSOUND)
+def test_an_unsound_training_decides_nothing(tmp_path, name):
+    changed, told = UNSOUND[name]
+    trainings = trained(tmp_path, [{}, changed, {}])
+    row = judge({"table1": table([0.1, 0.1, 0.1])}, trainings=trainings)["a_mae"]
+    assert row.verdict == "cannot decide"
+    assert row.reason.startswith("1 of 3 trainings judge nothing, table1/all, seed 1: ")
+    assert told in row.reason
+    # a claim too, unless it reads other quantities
+    holds = {"a_best": ClaimTests(lambda _: ClaimResult(True, "", "yes"))}
+    metrics = {"table1": table([0.1, 0.1, 0.1], baseline=0.5)}
+    assert judge(metrics, claims=holds, trainings=trainings)["a_best"].verdict == "cannot decide"
+    other = {"a_best": replace(holds["a_best"], reads="b_.*")}
+    metrics["table1"] = pd.concat(
+        [metrics["table1"], table([0.1], "b_mae", baseline=0.5).assign(training="-")]
+    )
+    assert (
+        "trainings judge nothing"
+        not in judge(metrics, claims=other, trainings=trainings)["a_best"].reason
+    )
+
+
+def test_half_the_epochs_show_whether_a_schedule_that_ends_at_zero_is_flat(tmp_path):
+    whole = {"ends_at_zero": True, "kinship": "k"}
+    half = whole | {"epochs_run": 75}
+    for gain, sound in ((0.03, True), (0.07, False)):
+        folder = tmp_path / str(gain)
+        made = trained(folder, [whole, whole | {"kinship": "another seed"}])
+        assert not made["sound"].any()
+        made = trained(folder, [half | {"validation_error": 0.1 / (1 - gain)}], group="half")
+        assert made[made["group"] == "table1"]["sound"].tolist() == [sound, sound]
+        assert not made[made["group"] == "half"]["sound"].any()
+    assert "doubling the epochs gained 7 %" in made["reason"].iloc[-1]
+
+
+def test_without_a_record_of_the_trainings_nothing_is_decided():
+    metrics = {"table1": table([0.1, 0.1, 0.1])}
+    row = judge(metrics, trainings=None)["a_mae"]
+    assert (row.verdict, "no record" in row.reason) == ("cannot decide", True)
+    other = SOUND.assign(group="other")
+    assert judge(metrics, trainings=other)["a_mae"].verdict == "cannot decide"
+    # a number that no training is behind needs none
+    metrics["table1"]["training"] = "-"
+    assert judge(metrics, trainings=None)["a_mae"].verdict == "reproduced"
+    # nor does one of an artefact that reads no training
+    speed = {"fig1": table([120.0], "ratio", "", seeds=[None])}
+    assert judge(speed, trainings=None)["ratio"].verdict == "reproduced"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +233,7 @@ def test_what_was_not_run():
     assert rows["a_mae"].ours_mean is None
     rows = judge({}, card(skipped={"fig1": "left out at tier quick"}))
     assert rows["ratio"].reason == "left out at tier quick"
-    rows = judge({"table1": table([1.0, 1.0], "b_mae")})
+    rows = judge({"table1": table([1.0, 1.0, 1.0], "b_mae")})
     assert rows["a_mae"].reason == "table1 was run without this quantity"
 
 
@@ -132,66 +241,97 @@ def test_no_mean_of_a_part_of_the_seeds():
     row = judge({"table1": table([0.1])})["a_mae"]
     assert row.verdict == "not run"
     assert row.ours_mean is None
-    assert "only 1 of 2 seeds" in row.reason
+    assert "only 1 of 3 seeds" in row.reason
 
 
 def test_what_cannot_be_compared():
     block = {**CARD["published"][0], "comparable": False, "note": "other reference"}
-    rows = judge({"table1": table([0.1, 0.1])}, card(published=[block]))
-    assert (rows["a_mae"].verdict, rows["a_mae"].reason) == ("not comparable", "other reference")
+    rows = judge({"table1": table([0.1, 0.1, 0.1])}, card(published=[block]))
+    assert (rows["a_mae"].verdict, rows["a_mae"].reason) == (
+        "not comparable",
+        "1 times the published value; other reference",
+    )
     block = {**CARD["published"][0], "reference": "dft"}
-    row = judge({"table1": table([0.1, 0.1])}, card(published=[block]))["a_mae"]
+    row = judge({"table1": table([0.1, 0.1, 0.1])}, card(published=[block]))["a_mae"]
     assert row.verdict == "not comparable"
-    assert row.reason == "the paper's reference is dft, ours exact"
+    assert row.reason.endswith("the paper's reference is dft, ours exact")
     same = {**block, "reference": "exact"}
-    row = judge({"table1": table([0.1, 0.1])}, card(published=[same]))["a_mae"]
+    row = judge({"table1": table([0.1, 0.1, 0.1])}, card(published=[same]))["a_mae"]
     assert row.verdict == "reproduced"
-    small = card(comparable=False, note="smoke tier")
-    row = judge({"table1": table([0.1, 0.1])}, small)["a_mae"]
+    reduced = card(reduced={"table1": "tier quick changes the network"})
+    row = judge({"table1": table([0.1, 0.1, 0.1])}, reduced)["a_mae"]
+    assert (row.verdict, "changes the network" in row.reason) == ("not comparable", True)
+    small = card(judged=False, note="smoke tier")
+    row = judge({"table1": table([0.1, 0.1, 0.1])}, small)["a_mae"]
     assert row.verdict == "not comparable"
     assert row.reason.endswith("(smoke tier)")
 
 
 def test_each_variant_has_its_row():
-    both = pd.concat([table([0.1, 0.1]), table([0.9, 0.9], variant="corrected")])
-    rows = verdicts.judge(card(), {"table1": both}, {})
+    both = pd.concat([table([0.1, 0.1, 0.1]), table([0.9, 0.9, 0.9], variant="corrected")])
+    rows = verdicts.judge(card(), {"table1": both}, {}, SOUND).verdicts
     found = {row.variant: row.verdict for row in rows if row.quantity == "a_mae"}
     assert found == {"as_described": "reproduced", "corrected": "deviates"}
 
 
 def test_a_unit_that_was_not_converted():
     with pytest.raises(DataError, match="gives 'eV' where"):
-        judge({"table1": table([0.1, 0.1], unit="eV")})
+        judge({"table1": table([0.1, 0.1, 0.1], unit="eV")})
 
 
-@pytest.mark.parametrize(
-    ("holds", "expected"),
-    [(True, "reproduced"), (False, "deviates"), (None, "not comparable")],
-)
-def test_claims(holds, expected):
+def value_below(limit):
     def test(metrics):
-        assert set(metrics) == {"table1"}
-        return ClaimResult(holds, "a: 0.1", "a is lowest")
+        value = metrics["table1"]["value"].mean()
+        return ClaimResult(bool(value < limit), f"{value:g}", "a is low", 1.0 - value / limit)
 
-    row = judge({"table1": table([0.1, 0.1])}, claims={"a_best": test})["a_best"]
-    assert row.verdict == expected
-    assert row.published == "A is best"
-    assert row.reason == "a: 0.1; a is lowest"
+    return test
+
+
+#: our 0.1, the trivial predictor's 0.3 and what a test asks for: verdict, and how the reason begins
+CLAIMS = [
+    (ClaimTests(value_below(0.2)), {}, "reproduced", "0.1; a is low"),
+    (ClaimTests(value_below(0.05)), {}, "deviates", "0.1; a is low"),
+    (ClaimTests(value_below(0.5)), {}, "cannot decide", "a trivial predictor passes the test"),
+    (ClaimTests(lambda _: ClaimResult(None, "", "too short")), {}, "cannot decide", "too short"),
+    (ClaimTests(value_below(0.2), control=value_below(0.3)), {}, "cannot decide", "the control"),
+    (ClaimTests(value_below(0.2), control=value_below(0.05)), {}, "reproduced", "0.1; a is low"),
+    (ClaimTests(value_below(0.2)), {"baseline": None}, "cannot decide", "no trivial predictor"),
+]
+
+
+@pytest.mark.parametrize(("tests", "changed", "expected", "told"), CLAIMS)
+def test_claims(tests, changed, expected, told):
+    metrics = {"table1": table([0.1, 0.1, 0.1], **{"baseline": 0.3} | changed)}
+    row = judge(metrics, claims={"a_best": tests})["a_best"]
+    assert (row.verdict, row.published) == (expected, "A is best")
+    assert row.reason.startswith(told)
+
+
+def test_a_card_may_say_what_learning_nothing_gets():
+    written, metrics = CARD["claims"]["a_best"], {"table1": table([0.1, 0.1, 0.1])}
+    for trivial, expected in (
+        ({"a_.*": 0.3}, "reproduced"),
+        ({"a_.*": 0.1}, "cannot decide"),
+        ("a time is measured", "reproduced"),
+    ):
+        told = card(claims={"a_best": written | {"trivial": trivial}})
+        row = judge(metrics, told, {"a_best": value_below(0.2)})["a_best"]
+        assert row.verdict == expected
 
 
 def test_claims_without_test_or_without_all_seeds():
-    assert judge({"table1": table([0.1, 0.1])})["a_best"].verdict == "not run"
+    assert judge({"table1": table([0.1, 0.1, 0.1])})["a_best"].verdict == "not run"
 
     def holds(metrics):
         return ClaimResult(True, "", "yes")
 
     row = judge({"table1": table([0.1])}, claims={"a_best": holds})["a_best"]
-    assert (row.verdict, row.reason) == ("not run", "only 1 of 2 seeds are there")
+    assert (row.verdict, row.reason) == ("not run", "only 1 of 3 seeds are there")
 
 
 def test_tables_and_files(tmp_path):
-    metrics = {"table1": table([0.1, 0.12], baseline=0.2)}
-    rows = verdicts.judge(card(), metrics, {})
+    metrics = {"table1": table([0.1, 0.12, 0.11], baseline=0.3)}
+    rows = verdicts.judge(card(), metrics, {}, SOUND).verdicts
     frame = verdicts.to_frame(rows)
     assert list(frame.columns) == COLUMNS
     path = tmp_path / "verdicts.json"
@@ -199,9 +339,9 @@ def test_tables_and_files(tmp_path):
     assert verdicts.read_verdicts(path) == rows
     text = show.format_table(rows, 120)
     assert max(map(len, text.splitlines())) <= 120
-    assert "0.11 ± 0.014 (2)" in text
+    assert "0.11 ± 0.01 (3)" in text
     assert "3 rows: 1 reproduced, 2 not run" in text
-    assert "| table1 | a_mae | 0.1 Ha | 0.11 ± 0.014 (2) | 0.2 | reproduced |" in (
+    assert "| table1 | a_mae | 0.1 Ha | 0.11 ± 0.01 (3) | 0.3 | reproduced |" in (
         show.format_markdown(rows)
     )
     page = show.format_html(rows)
@@ -211,7 +351,9 @@ def test_tables_and_files(tmp_path):
 
 def test_a_remark_on_the_whole_run_is_printed_once():
     noted = card(note="quick tier: small")
-    text = show.format_table(verdicts.judge(noted, {"table1": table([0.1, 0.1])}, {}), 140)
+    text = show.format_table(
+        verdicts.judge(noted, {"table1": table([0.1, 0.1, 0.1])}, {}, SOUND).verdicts, 140
+    )
     assert text.startswith("paper1 (quick tier: small)\n")
     assert text.count("quick tier") == 1
     assert "fig1 has not been run" in text
@@ -228,28 +370,22 @@ def test_damaged_files(tmp_path):
         verdicts.read_metrics(tmp_path, ["table1", "fig1"])
 
 
-def test_what_a_claim_says_of_the_trivial_predictors():
-    def lowest(metrics):
-        value = metrics["table1"]["value"].mean()
-        return ClaimResult(bool(value < 0.2), f"{value:g}", "", 1.0 - value / 0.2)
-
-    rows = verdicts.claims_table(
-        card(), {"table1": table([0.1, 0.1], baseline=0.3)}, {"a_best": lowest}
-    )
-    assert rows.to_dict("records") == [
-        {
-            "claim": "a_best",
-            "holds": True,
-            "margin": pytest.approx(0.5),
-            "measured": "0.1",
-            "reason": "",
-            "trivial_holds": False,
-            "trivial_measured": "0.3",
-        }
-    ]
-    # no baseline, no trivial predictor; no artefact, no row
-    (row,) = verdicts.claims_table(card(), {"table1": table([0.1])}, {"a_best": lowest}).to_dict(
-        "records"
-    )
-    assert row["trivial_holds"] is None
-    assert verdicts.claims_table(card(), {}, {"a_best": lowest}).empty
+def test_what_the_tests_found_is_written_down():
+    tests = {"a_best": ClaimTests(value_below(0.2), control=value_below(0.05))}
+    metrics = {"table1": table([0.1, 0.1, 0.1], baseline=0.3)}
+    (row,) = verdicts.judge(card(), metrics, tests, SOUND).claims.to_dict("records")
+    assert row == {
+        "claim": "a_best",
+        "holds": True,
+        "margin": pytest.approx(0.5),
+        "measured": "0.1",
+        "reason": "a is low",
+        "trivial": "fails",
+        "trivial_measured": "0.3",
+        "control_holds": False,
+        "control_measured": "0.1",
+    }
+    metrics = {"table1": table([0.1, 0.1, 0.1])}
+    (row,) = verdicts.judge(card(), metrics, tests, SOUND).claims.to_dict("records")
+    assert row["trivial"] == "unknown"
+    assert verdicts.judge(card(), {}, tests, SOUND).claims.empty

@@ -6,8 +6,9 @@ from kang2024_run import kang_run, perfect, short_sighted
 from made_up_run import ROOT
 
 from gnnip.config.resolve import resolve
-from gnnip.verdicts.judge import NOT_RUN, read_verdicts
+from gnnip.verdicts.judge import read_verdicts
 from gnnip.verdicts.record import record
+from gnnip.verdicts.verdict import NOT_RUN
 
 CARD = resolve("kang2024", "paper", folder=ROOT / "papers")
 CLAIMS = "kang2024.claims"

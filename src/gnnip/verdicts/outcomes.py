@@ -1,0 +1,184 @@
+"""What the test of a claim finds of our numbers, of the trivial predictors' and of a control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import Any
+
+import pandas as pd
+
+from gnnip.verdicts import kinds
+from gnnip.verdicts.claims import ClaimResult, ClaimTest, Metrics, of_trivial
+from gnnip.verdicts.published import Claim
+from gnnip.verdicts.trainings import why_unsound
+from gnnip.verdicts.verdict import (
+    CANNOT_DECIDE,
+    DEVIATES,
+    NOT_RUN,
+    REPRODUCED,
+    JudgedCard,
+    Verdict,
+    trainings_behind,
+    with_note,
+)
+
+#: of claims.csv
+COLUMNS = (
+    *("claim", "holds", "margin", "measured", "reason"),
+    *("trivial", "trivial_measured", "control_holds", "control_measured"),
+)
+
+
+@dataclass(frozen=True)
+class ClaimTests:
+    """The test of a claim, the quantities that it reads (a regular expression), and the test of its
+    control, which must not come out alike."""
+
+    test: ClaimTest
+    reads: str = ".*"
+    control: ClaimTest | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a claim's test found: `ours`, of the `trivial` predictors, of the `control`.
+
+    `trivial` is None where there is no such predictor, for the reason `exempt`, or none is known.
+    """
+
+    ours: ClaimResult
+    trivial: ClaimResult | None
+    exempt: str = ""
+    control: ClaimResult | None = None
+
+    @property
+    def undecided(self) -> str:
+        """Return why the claim cannot be decided by this; empty when it can."""
+        if self.ours.holds is None:
+            return self.ours.reason or "the run cannot decide it"
+        if self.trivial is not None and self.trivial.holds:
+            return "a trivial predictor passes the test"
+        if self.trivial is None and not self.exempt:
+            return "no trivial predictor stands beside it"
+        if self.control is not None and self.control.holds == self.ours.holds:
+            return f"the control behaves alike: {self.control.measured}"
+        return ""
+
+    @property
+    def of_trivial(self) -> str:
+        """Return in a word what the trivial predictor gets."""
+        if self.trivial is None:
+            return "does not apply" if self.exempt else "unknown"
+        return {True: "passes", False: "fails", None: "cannot be tested"}[self.trivial.holds]
+
+
+def tests_of(claims: Mapping[str, Claim], module: str | None) -> dict[str, ClaimTests]:
+    """Return the tests of a card's claims: those written in the card, and functions of the claims'
+    names in `module`, the paper's claims.py."""
+    own = import_module(module) if module else None
+
+    def test(written: Mapping[str, Any] | str, where: str) -> tuple[ClaimTest | None, str]:
+        if isinstance(written, Mapping):
+            kind = kinds.read(written, where)
+            return kind.test, kind.reads()
+        function = getattr(own, written, None)
+        return function, getattr(function, "reads", ".*")
+
+    found = {}
+    for name, claim in claims.items():
+        main, read = test(claim.test or name, f"claims.{name}")
+        control = test(claim.control, f"claims.{name}.control")[0] if claim.control else None
+        if main is not None:
+            found[name] = ClaimTests(main, read, control)
+    return found
+
+
+def outcome(claim: Claim, tests: ClaimTests, metrics: Metrics) -> Outcome:
+    """Return what the tests of a claim find; `metrics` are those of its artefacts."""
+    exempt = claim.trivial if isinstance(claim.trivial, str) else ""
+    known = {} if isinstance(claim.trivial, str) else claim.trivial
+    baselines = of_trivial(metrics, known)
+    anything = any(
+        table["quantity"].str.fullmatch(tests.reads).any() for table in baselines.values()
+    )
+    trivial = tests.test(baselines) if anything and not exempt else None
+    control = tests.control(metrics) if tests.control else None
+    return Outcome(tests.test(metrics), trivial, exempt, control)
+
+
+def judge_claim(
+    card: JudgedCard,
+    name: str,
+    metrics: Metrics,
+    tests: Mapping[str, ClaimTests],
+    trainings: pd.DataFrame | None,
+) -> tuple[Verdict, dict[str, Any] | None]:
+    """Return the verdict on a claim, and its row of claims.csv; None where it was not tested."""
+    claim = card.claims[name]
+    missing = [artefact for artefact in claim.artefacts if artefact not in metrics]
+    seeds, row = 0, None
+    if missing:
+        verdict = NOT_RUN
+        reason = card.skipped.get(missing[0], f"{missing[0]} has not been run")
+    elif name not in tests:
+        verdict, reason = NOT_RUN, "no test is written for this claim"
+    else:
+        read = {artefact: metrics[artefact] for artefact in claim.artefacts}
+        found = outcome(claim, tests[name], read)
+        seeds = min(max(1, int(table["seed"].nunique())) for table in read.values())
+        decisive = {
+            artefact: table[table["quantity"].str.fullmatch(tests[name].reads)]
+            for artefact, table in read.items()
+        }
+        verdict, reason = _decide(card, claim, found, decisive, seeds, trainings)
+        row = _row(name, found)
+    return (
+        Verdict(
+            card=card.id,
+            artefact=claim.artefacts[0],
+            quantity=name,
+            unit="claim",
+            published=claim.text,
+            n_seeds=seeds,
+            reference=card.references[claim.artefacts[0]],
+            verdict=verdict,
+            reason=with_note(reason, card.note),
+        ),
+        row,
+    )
+
+
+def _decide(
+    card: JudgedCard,
+    claim: Claim,
+    found: Outcome,
+    metrics: Metrics,
+    seeds: int,
+    trainings: pd.DataFrame | None,
+) -> tuple[str, str]:
+    told = "; ".join(part for part in (found.ours.measured, found.ours.reason) if part)
+    demanded = min(card.seeds_of_artefact(artefact) for artefact in claim.artefacts)
+    if seeds < demanded:
+        return NOT_RUN, f"only {seeds} of {demanded} seeds are there"
+    if not card.judged:
+        return CANNOT_DECIDE, told
+    if found.ours.holds is None:
+        return CANNOT_DECIDE, told or found.undecided
+    why = found.undecided
+    for artefact, table in metrics.items() if not why else ():
+        why = why or why_unsound(trainings, *trainings_behind(card, artefact, table))
+    if why:
+        return CANNOT_DECIDE, f"{why}; {told}"
+    return (REPRODUCED if found.ours.holds else DEVIATES), told
+
+
+def _row(name: str, found: Outcome) -> dict[str, Any]:
+    row = {"claim": name} | asdict(found.ours)
+    row |= {"trivial": found.of_trivial, "trivial_measured": found.exempt}
+    if found.trivial is not None:
+        row["trivial_measured"] = found.trivial.measured or found.trivial.reason
+    if found.control is not None:
+        row |= {"control_holds": found.control.holds, "control_measured": found.control.measured}
+    return row

@@ -1,0 +1,104 @@
+"""The trainings behind a card's numbers, and which of them may judge the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gnnip.artefacts.tables import NONE
+from gnnip.errors import DataError
+from gnnip.files import read_json
+from gnnip.training import soundness
+
+FILE = "trainings.csv"
+_FACTS = (
+    *("stopped", "epochs_run", "best_epoch", "validation_error", "null_model", "share_of_null"),
+    *("silent_share", "lucky_epoch", "late_change", "ends_at_zero"),
+)
+#: of trainings.csv: `sound` trainings judge, `reason` says why others do not
+COLUMNS = ("group", "cell", "seed", *_FACTS, "sound", "reason")
+
+
+def training_table(summaries: Iterable[str | Path]) -> pd.DataFrame:
+    """Return one row per training, from files called .../{group}/{cell}/seed-{seed}/summary.json.
+
+    A training under a schedule that ends at zero is flat where those of its cell gain less than 5 %
+    on the same ones with half the epochs, wherever among `summaries` these are.
+    """
+    found = [(*_names(Path(path)), read_json(path)) for path in summaries]
+    halves: dict[tuple[str, int], float] = {
+        (s["kinship"], s["epochs_run"]): s["validation_error"]
+        for *_, s in found
+        if s.get("kinship") and s["validation_error"] is not None
+    }
+    half_of: dict[tuple[str, str], list[str]] = {}
+    for group, cell, _, summary in found:
+        if (half := halves.get(_half(summary))) is not None:
+            reason = soundness.unflat(summary["validation_error"], [half])
+            half_of.setdefault((group, cell), []).append(reason)
+    rows = []
+    for group, cell, seed, summary in found:
+        faults = soundness.faults(summary)
+        if not faults and summary["stopped"] == "epochs" and summary["ends_at_zero"]:
+            told = half_of.get((group, cell))
+            faults = [soundness.unflat(0.0, [])] if told is None else [w for w in told if w][:1]
+        facts = {name: summary.get(name) for name in _FACTS}
+        rows.append(
+            {"group": group, "cell": cell, "seed": seed, **facts}
+            | {"sound": not faults, "reason": "; ".join(faults)}
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _half(summary: Mapping[str, Any]) -> tuple[str, int]:
+    return str(summary.get("kinship")), int(summary["epochs_run"]) // 2
+
+
+def _names(path: Path) -> tuple[str, str, int]:
+    group, cell, seed = path.parts[-4:-1]
+    return group, cell, int(seed.removeprefix("seed-"))
+
+
+def read_trainings(path: str | Path) -> pd.DataFrame | None:
+    """Read trainings.csv; None where there is none. DataError for one without its columns."""
+    if not Path(path).exists():
+        return None
+    table = pd.read_csv(path, keep_default_na=True)
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise DataError(f"{path} lacks the column {missing[0]}; delete it and run again.")
+    return table
+
+
+def why_unsound(
+    trainings: pd.DataFrame | None, names: Collection[str], seeds: Sequence[int]
+) -> str:
+    """Return why numbers of these trainings judge nothing; empty when they do, or none is behind.
+
+    Args:
+        trainings: the table of all trainings of the run; None where none was kept.
+        names: groups, or group/cell.
+        seeds: those that the numbers are of; all when empty.
+    """
+    if not names or set(names) == {NONE}:
+        return ""
+    if trainings is None:
+        return "no record tells whether its trainings were flat"
+    cells = trainings["group"] + "/" + trainings["cell"].astype(str)
+    chosen = trainings["group"].isin(names) | cells.isin(names)
+    if seeds:
+        chosen &= trainings["seed"].isin(seeds)
+    behind = trainings[chosen]
+    if behind.empty:
+        return f"no record tells whether the trainings of {', '.join(sorted(names))} were flat"
+    unsound = behind[~behind["sound"].astype(bool)]
+    if unsound.empty:
+        return ""
+    first = unsound.iloc[0]
+    which = f"{first['group']}/{first['cell']}, seed {first['seed']}: {first['reason']}"
+    if len(behind) == 1:
+        return which
+    return f"{len(unsound)} of {len(behind)} trainings judge nothing, {which}"

@@ -1,0 +1,179 @@
+"""Trainings that may not judge: collapsed, cut short, lucky, not flat."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_trainings import SPLIT, TINY, graphs, make_frames, run, same_weights
+
+from gnnip.models import build
+from gnnip.models.trivial import best_null_model, null_energies
+from gnnip.training import soundness
+from gnnip.training.loop import Loop
+from gnnip.training.silence import silent_share
+
+FALLING = [1.0 / (1 + k) for k in range(40)]
+
+
+def test_luck_is_a_low_epoch_among_high_ones():
+    errors = [1.0] * 20
+    assert not any(soundness.is_luck(errors, epoch) for epoch in range(1, 21))
+    for epoch in (3, 10, 20):
+        dip = [0.79 if k == epoch else 1.0 for k in range(1, 21)]
+        assert [k for k in range(1, 21) if soundness.is_luck(dip, k)] == [epoch]
+        shallow = [0.81 if k == epoch else 1.0 for k in range(1, 21)]
+        assert not soundness.is_luck(shallow, epoch)
+    # a steady fall is no luck, at its end neither, and a few epochs tell nothing
+    assert not any(soundness.is_luck(FALLING, epoch) for epoch in range(10, 41))
+    assert not soundness.is_luck([1.0, 1.0, 0.1], 3)
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([1.0] * 40, 0.0),
+        ([2.0] * 30 + [1.0] * 6 + [0.9] * 4, 0.1),
+        ([1.0] * 36 + [1.2] * 4, -0.2),
+        # one epoch does not move a median
+        ([1.0] * 38 + [0.1, 1.0], 0.0),
+        ([1.0] * 19, None),
+    ],
+)
+def test_late_change(errors, expected):
+    found = soundness.late_change(errors)
+    assert found == (expected if expected is None else pytest.approx(expected))
+
+
+def test_the_error_of_an_epoch_is_of_what_is_trained_on():
+    row = {"validation_mae_ev": 4.0, "validation_force_rmse_ev_per_a": 1.0}
+    assert soundness.validation_error(row) == pytest.approx(2.0)
+    assert soundness.validation_error(row, energies=False) == 1.0
+    assert soundness.validation_error({"validation_mae_ev": 4.0}) == 4.0
+
+
+def dip(monkeypatch, epoch, factor):
+    """Let one epoch look better than it is."""
+    measure = Loop.measure
+
+    def measured(self, subset):
+        found = measure(self, subset)
+        if subset == "validation" and self.run.epoch == epoch - 1:
+            found = replace(found, loss=factor * found.loss, energy_mae=factor * found.energy_mae)
+        return found
+
+    monkeypatch.setattr(Loop, "measure", measured)
+
+
+def test_a_lucky_epoch_is_not_kept(tmp_path, monkeypatch):
+    how = {"model": "pair", "epochs": 24, "learning_rate": 1e-3}
+    honest = run(tmp_path / "honest", **how)
+    assert honest["lucky_epoch"] == 0
+    lucky = next(k for k in (12, 13, 14) if k != honest["best_epoch"])
+    dip(monkeypatch, lucky, 0.01)
+    lines = []
+    found = run(tmp_path / "lucky", say=lines.append, **how)
+    assert (found["lucky_epoch"], found["best_epoch"]) == (lucky, honest["best_epoch"])
+    assert same_weights(tmp_path / "honest", tmp_path / "lucky")
+    assert any(f"the luck of epoch {lucky}" in fault for fault in found["faults"])
+    assert "judges nothing" in lines[-1]
+
+
+def test_candidates_survive_a_kill(tmp_path, monkeypatch):
+    how = {"epochs": 16, "checkpoint_interval_s": 0.0}
+    whole = run(tmp_path / "whole", **how)
+    keep = Loop.keep_epoch
+
+    def killed(self, *arguments, **options):
+        keep(self, *arguments, **options)
+        if self.run.epoch == 9:
+            self.checkpoint()
+            assert self.run.candidates
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "keep_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "cut", **how)
+    found = run(tmp_path / "cut", **how)
+    assert (found["best_epoch"], found["resumed"]) == (whole["best_epoch"], 1)
+    assert same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        # steps too small to leave the start: no better than a mean
+        ({"learning_rate": 1e-12, "epochs": 24}, "collapsed: its error is"),
+        ({"epochs": 4}, "4 epochs are too few"),
+        ({"epochs": 24, "time_limit_s": 1e-6}, "unfinished: stopped by time limit"),
+    ],
+)
+def test_a_training_that_learned_nothing_or_was_stopped(tmp_path, how, told):
+    summary = run(tmp_path, **how)
+    assert any(told in fault for fault in summary["faults"]), summary["faults"]
+
+
+def test_a_schedule_that_ends_at_zero_is_told(tmp_path):
+    ends = {
+        "cosine": {"scheduler": "cosine"},
+        "floor": {"scheduler": "cosine", "min_learning_rate": 5e-4},
+        "constant": {},
+        "exponential": {"scheduler": "exponential", "decay": 0.1},
+    }
+    found = {k: run(tmp_path / k, epochs=3, **how)["ends_at_zero"] for k, how in ends.items()}
+    assert found == {"cosine": True, "floor": False, "constant": False, "exponential": True}
+
+
+def test_kinship_is_of_trainings_that_differ_in_their_epochs(tmp_path):
+    kin = [run(tmp_path / str(n), epochs=n)["kinship"] for n in (2, 4)]
+    assert kin[0] == kin[1]
+    assert run(tmp_path / "other", epochs=2, seed=1)["kinship"] != kin[0]
+
+
+def test_silent_units_are_counted():
+    frames = make_frames(8)
+    store = graphs(frames, 5.0, torch.float32)
+    torch.manual_seed(0)
+    model = build("spektral", **TINY | {"layer": "gcs"}).eval()
+    rows = torch.arange(8)
+    before = silent_share(model, store, rows, 4)
+    assert before < 0.6
+    dense = [m for m in model.modules() if hasattr(m, "bias") and m.__class__.__name__ == "Dense"]
+    with torch.no_grad():
+        dense[-2].bias[:6] = -1e6
+    after = silent_share(model, store, rows, 4)
+    assert after >= 6 / 8
+    # a unit that speaks in one batch only is not silent
+    assert silent_share(build("pair", species=(1, 8)), store, rows, 4) == 0.0
+
+
+# --- null models ----------------------------------------------------------------------------------
+
+
+def test_the_own_trajectory_is_known_where_both_sides_have_it():
+    rng, frames = np.random.default_rng(1), make_frames(40)
+    frames = frames.subset(np.flatnonzero(frames.n_atoms == 6))
+    n = frames.n_frames
+    names = np.array([f"t{k % 4}" for k in range(n)])
+    frames = replace(frames, metadata={"trajectory": names, "temperature_k": np.full(n, 100.0)})
+    energies = np.array([10.0 * float(name[1]) for name in names]) + rng.normal(0, 0.01, n)
+    everything = rng.permutation(n)
+    learned, asked = everything[: n // 2], everything[n // 2 :]
+    name, error = best_null_model(frames, energies, learned, asked)
+    assert name in ("trajectory_mean", "trajectory_ensemble_mean")
+    assert error < 0.05
+    # divided by trajectory nobody knows it, and nothing takes its place under its name
+    learned, asked = np.flatnonzero(names != "t3"), np.flatnonzero(names == "t3")
+    found = null_energies(frames, energies, learned, asked)
+    assert set(found) == {"constant", "composition", "composition_mean", "ensemble_mean"}
+    np.testing.assert_allclose(found["ensemble_mean"], energies[learned].mean())
+
+
+def test_means_are_of_frames_of_one_composition():
+    frames, split = make_frames(40), SPLIT
+    energies = 5.0 * frames.metadata["n_molecules"]
+    found = null_energies(frames, energies, split["train"], split["test"])
+    for name in ("composition", "composition_mean", "ensemble_mean"):
+        np.testing.assert_allclose(found[name], energies[split["test"]])
+    np.testing.assert_allclose(found["constant"], energies[split["train"]].mean())
