@@ -36,7 +36,7 @@ from gnnip.artefacts.panels import (
 from gnnip.measurements import metrics as measure
 
 Info = Mapping[str, Any]
-TRIVIAL = ("constant", "n_linear", "ensemble_mean")
+TRIVIAL = ("constant", "n_linear", "ensemble_mean", "trajectory_mean", "trajectory_ensemble_mean")
 
 
 # --- accuracy -------------------------------------------------------------------------------------
@@ -55,7 +55,8 @@ def table1(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> Figure:
     """
     w = Words(**words)
     ours = _layers(tidy[tidy["source"] == "ours"], w)
-    lines = {name: w.label(name) for name in ours} | {n: predictor(w, n) for n in TRIVIAL}
+    told = [n for n in TRIVIAL if (tidy["layer"] == n).any()]
+    lines = {name: w.label(name) for name in ours} | {n: predictor(w, n) for n in told}
     blocks = {}
     for target in tidy["target"].unique():
         squared = 3 if target == "atomic" else 5

@@ -15,13 +15,15 @@ import pandas as pd
 
 from gnnip.artefacts.inputs import Inputs, read_csv
 from gnnip.artefacts.kinds import EnergyErrors
-from gnnip.artefacts.measures import BASELINE, ENERGY_MEASURES, UNITS, columns
+from gnnip.artefacts.measures import ENERGY_MEASURES, UNITS, columns
 from gnnip.artefacts.tables import metric_row, metric_table
 from gnnip.errors import DataError
 from gnnip.measurements import metrics as measure
 
 NETWORK = "network"
 PREDICTORS = ("constant", "n_linear", "ensemble_mean")
+#: null models that the data set and the division of the frames may allow, too
+TRAJECTORIES = ("trajectory_mean", "trajectory_ensemble_mean")
 
 
 def term_energy(table: pd.DataFrame, term: str) -> pd.Series:
@@ -49,6 +51,22 @@ def baseline_predictions(
     fitted = {name: baseline(name).fit(known, size[:n], number[:n]) for name in PREDICTORS}
     found = {name: fit.predict(size[n:], number[n:]) for name, fit in fitted.items()}
     return pd.DataFrame(found, index=test.index)
+
+
+def _of_trajectories(
+    table: pd.DataFrame, train: pd.DataFrame, test: pd.DataFrame, term: str, how: EnergyErrors
+) -> dict[str, np.ndarray]:
+    """Return the means of trajectories, where every test frame's has training frames; eV."""
+    found = {}
+    for name, more in zip(TRAJECTORIES, ((), how.ensemble), strict=True):
+        keys = [how.size, "trajectory", *more]
+        if all(key in table for key in keys):
+            energy = _per(train, how.unit, term_energy(train, term))
+            means = energy.groupby([train[key] for key in keys]).mean().rename("mean")
+            said = test[keys].join(means, on=keys)["mean"]
+            if said.notna().all():
+                found[name] = said.to_numpy()
+    return found
 
 
 def predicted_frames(file: Path, unit: str) -> pd.DataFrame:
@@ -95,14 +113,15 @@ def scored(inputs: Inputs, group: str, how: EnergyErrors) -> tuple[pd.DataFrame,
                 "split that the card states; delete the folder and train again."
             )
         energy = _per(train, how.unit, term_energy(train, target))
-        guesses = baseline_predictions(train, test, energy, how) / UNITS[how.unit]
-        test = test.join(guesses)
+        guesses = baseline_predictions(train, test, energy, how)
+        guesses = guesses.assign(**_of_trajectories(table, train, test, target, how))
+        test = test.join(guesses / UNITS[how.unit])
         about = {**keys, "target": target, "seed": seed}
         about["training"] = f"{group}/{folder.parent.name}"
         size = {"n_train": len(train), "n_test": len(test)}
         rows += [
             {**about, "predictor": name, **_score(test, name, how), **size}
-            for name in (NETWORK, *PREDICTORS)
+            for name in (NETWORK, *guesses.columns)
         ]
         kept.append(test.assign(**about))
     return pd.DataFrame(rows), pd.concat(kept, ignore_index=True)
@@ -146,7 +165,8 @@ def score_metrics(
     told.add("training")
     cell = [c for c in scores.columns if c not in told]
     networks = scores[scores["predictor"] == NETWORK]
-    base = scores[scores["predictor"] == BASELINE]
+    others = scores[scores["predictor"] != NETWORK].sort_values(names["mae"][0], kind="stable")
+    base = others.drop_duplicates(cell)
     rows = []
     for row in networks.merge(base, on=cell, suffixes=("", "_of_baseline")).to_dict("records"):
         for short in measures:

@@ -39,7 +39,6 @@ def errors(inputs: Inputs, options: kinds.Errors) -> Result:
     column arm or group. Metrics: see `gnnip.artefacts.kinds.Errors`.
     """
     parts, rows = [], []
-    baseline = "ensemble_mean" if options.ensemble else "composition"
     for group, name in arms.names(inputs.groups(), options.materials).items():
         table = potential_errors(inputs, group, options.ensemble, train=options.train)
         if options.by_split and "split" not in table:
@@ -49,7 +48,7 @@ def errors(inputs: Inputs, options: kinds.Errors) -> Result:
                 table.insert(1 + place, column, arms.divide(group, options.materials)[place])
         parts.append(table)
         for prefix, variant, training, part in _cells(inputs, group, name, table, options.by_split):
-            rows += error_metrics(inputs, prefix, part, baseline, variant, training)
+            rows += error_metrics(inputs, prefix, part, variant, training)
     parts.append(published_errors(inputs, "arm" if options.materials else "group"))
     return pd.concat(parts, ignore_index=True), metric_table(rows)
 
@@ -110,27 +109,35 @@ def potential_errors(
 
     Sources: `ours`; `composition`, the least-squares fit of the training energies on the
     composition; with `ensemble` (columns of the data set) also `ensemble_mean`, the mean energy per
-    atom of the training frames of the same ensemble. Both predict zero forces.
+    atom of the training frames of the same ensemble; `null_model`, the best of those that the
+    division of the frames allows (see `gnnip.models.trivial`). None of them knows a force.
 
     With `train` also the training frames. A training keeps no predictions of them: the errors of
     `ours` are those of its summary, which has no mean absolute error per atom (NaN).
     """
+    from gnnip.models.trivial import best_null_model
+
     entry = inputs.group(group)
     arrays = inputs.arrays(entry["dataset"])
     rows = []
     for keys, seed, folder in inputs.cells(group):
         summary = inputs.summary(folder)
-        learned = arrays.subset(inputs.training_frames(group, keys, seed))
+        known = inputs.training_frames(group, keys, seed)
+        learned = arrays.subset(known)
         term = str(keys.get("target", entry["target"]))
         predictions = read_csv(folder / "predictions.csv").groupby("subset", sort=False)
         parts = {"train": _labels(learned, term)} if train else {}
         parts |= {str(subset): part for subset, part in predictions}
         for subset, part in parts.items():
-            frames = learned if subset == "train" else arrays.subset(part["frame"].to_numpy())
-            for source, scores in _sources(frames, part, learned, term, ensemble, summary).items():
-                known = summary["n_parameters"] if source == "ours" else np.nan
+            asked = known if subset == "train" else part["frame"].to_numpy()
+            frames = arrays.subset(asked)
+            null = best_null_model(arrays, arrays.energy(term), known, asked)[1]
+            for source, scores in _sources(
+                frames, part, learned, term, ensemble, null, summary
+            ).items():
+                size = summary["n_parameters"] if source == "ours" else np.nan
                 about = {"source": source, "group": group, **keys, "subset": subset, "seed": seed}
-                counts = {"n_frames": frames.n_frames, "n_parameters": known}
+                counts = {"n_frames": frames.n_frames, "n_parameters": size}
                 rows.append(about | counts | scores)
     return pd.DataFrame(rows)
 
@@ -151,6 +158,7 @@ def _sources(
     learned: FrameArrays,
     term: str,
     ensemble: Sequence[str],
+    null: np.ndarray,
     summary: Mapping[str, float],
 ) -> dict[str, dict[str, float]]:
     """Return the errors of every source on one subset: energies meV/atom, forces eV/Angstrom."""
@@ -176,6 +184,7 @@ def _sources(
         rmse, force = known["energy_rmse_mev_per_atom"], known.get("force_rmse_ev_per_a")
         ours = _scores(rmse, np.nan, 1.0 - rmse**2 / spread if spread > 0 else np.nan, force, size)
     found = {"ours": ours, "composition": scores(_of_composition(learned, frames, term), size)}
+    found["null_model"] = scores(null * 1000.0 / frames.n_atoms, size)
     if ensemble:
         found["ensemble_mean"] = scores(_of_ensemble(learned, frames, term, ensemble), size)
     return found
@@ -195,7 +204,6 @@ def error_metrics(
     inputs: Inputs,
     prefix: str,
     table: pd.DataFrame,
-    baseline: str,
     variant: str,
     training: str,
 ) -> list[dict[str, Any]]:
@@ -207,7 +215,7 @@ def error_metrics(
         sources = part.set_index("source")
         ours, trivial = (
             {MEASURES[short][0]: float(sources[MEASURES[short][0]][source]) for short in known}
-            for source in ("ours", baseline)
+            for source in ("ours", "null_model")
         )
         # the predictions of training frames are not kept
         measures = [s for s in known if (subset, s) != ("train", "energy_mae")]

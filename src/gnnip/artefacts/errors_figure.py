@@ -41,6 +41,7 @@ class Row(NamedTuple):
 TRIVIAL = {
     "composition": "composition fit, no forces",
     "ensemble_mean": "mean of the ensemble, no forces",
+    "null_model": "best null model, no forces",
 }
 
 
@@ -50,6 +51,8 @@ def errors(tidy: pd.DataFrame, info: Mapping[str, Any], options: kinds.Errors) -
     baseline."""
     rows = list(_rows(tidy, info, options))
     baseline = "ensemble_mean" if options.ensemble else "composition"
+    if (tidy["source"] == "null_model").any():
+        baseline = "null_model"
     measures = [MEASURES[name] for name in options.measures]
     measures = [m for m in measures if m[0] in tidy and tidy[m[0]].notna().any()]
     step = 6.0 if options.rows == "group" else 9.0

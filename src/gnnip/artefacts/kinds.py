@@ -86,7 +86,9 @@ class EnergyErrors(ArtefactKind):
     unit : of energies: eV and Ha are total energies, meV/atom is divided by the number of atoms.
     size : column of the data set that tells how large a structure is; `n_linear` is a line in it.
     ensemble : columns that, with the size, make an ensemble; `ensemble_mean` is the mean of the
-        training frames of the same one, where it has any, else the line.
+        training frames of the same one, where it has any, else the line. Where the division of the
+        frames has both sides of a trajectory, `trajectory_mean` and `trajectory_ensemble_mean` are
+        told, too; the best of all is the baseline.
     words : what figures call things: labels, symbols and colours, see `Words`.
     note : added to the small print of the figure.
     """
@@ -197,14 +199,15 @@ class Errors(OfArms):
 
     Metrics: {group}_{subset}_{measure}, of cells of a matrix {group}_{key}_{value}_{subset}_..., of
     the measures energy_rmse, energy_mae (meV/atom), energy_r2, force_rmse (eV/A) and force_r2. The
-    baseline of the energies is the composition, or the mean of the ensemble; that of the forces is
-    no force at all. Published numbers of the artefact that have such names are drawn beside ours.
+    baseline of the energies is the best null model that the division of the frames allows; that of
+    the forces is no force at all. Published numbers of the artefact that have such names are drawn
+    beside ours.
 
     measures : what is drawn, a panel each.
     rows : a row for each group, in which training frames are hollow, or one for each subset.
     train : whether errors on the training frames are given too.
     ensemble : columns of the data set; the mean energy of training frames with the same values is
-        then the baseline.
+        then told, too.
     by_split : tell in the column `split` how the frames were divided; where a group was trained on
         divisions by trajectory besides others, its numbers of these are the variant by_trajectory.
     left : millimetres for the names of the rows.  per : what the energies are divided by the

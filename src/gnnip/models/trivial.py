@@ -60,12 +60,12 @@ def null_energies(
 
 def best_null_model(
     frames: FrameArrays, energies: Array, learned: NDArray[np.int64], asked: NDArray[np.int64]
-) -> tuple[str, float]:
-    """Return the null model with the lowest mean absolute error on `asked`, and that error."""
+) -> tuple[str, Array]:
+    """Return the null model with the lowest mean absolute error on `asked`, and what it says."""
     found = null_energies(frames, energies, learned, asked)
     errors = {name: float(np.abs(said - energies[asked]).mean()) for name, said in found.items()}
     best = min(errors, key=lambda name: errors[name])
-    return best, errors[best]
+    return best, found[best]
 
 
 def _composition(frames: FrameArrays) -> NDArray[np.int64]:

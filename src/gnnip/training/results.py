@@ -89,10 +89,11 @@ def _soundness(problem: Problem, task: Task, loop: Loop) -> dict[str, Any]:
     run, labels, rows = loop.run, problem.labels, problem.rows
     energies = loop.settings.energy_weight > 0
     curve = [validation_error(row, energies) for row in run.history]
-    name, null = best_null_model(problem.subset, labels.energy, rows["train"], rows["validation"])
-    nothing = {"validation_mae_ev": null}
+    asked = rows["validation"]
+    name, said = best_null_model(problem.subset, labels.energy, rows["train"], asked)
+    nothing = {"validation_mae_ev": float(np.abs(said - labels.energy[asked]).mean())}
     if labels.forces is not None:
-        size = _root_mean_square(labels.forces[_atoms(problem.subset.n_atoms, rows["validation"])])
+        size = _root_mean_square(labels.forces[_atoms(problem.subset.n_atoms, asked)])
         nothing["validation_force_rmse_ev_per_a"] = size or 0.0
     lowest = curve[run.best_epoch - 1] if run.best_epoch else None
     most = validation_error(nothing, energies)

@@ -74,7 +74,7 @@ def test_errors_need_no_options(run_of):
     assert metrics.loc["small_test_force_r2", "baseline"] == pytest.approx(0.0)
     fig, words = drawn(run, "errors")
     assert len(fig.axes) == 3
-    assert {"small", "train", "test", "composition fit, no forces"} <= set(words)
+    assert {"small", "train", "test", "best null model, no forces"} <= set(words)
     assert "published" not in words
 
 

@@ -70,7 +70,7 @@ def test_errors_are_those_of_the_predictions(runs):
     forces = metrics[metrics["quantity"] == "interpolation_test_force_rmse"]
     assert forces["value"].to_numpy() == pytest.approx(0.02)
     assert (forces["baseline"] > 0.5).all()
-    assert set(tidy["source"]) == {"ours", "composition", "published"}
+    assert set(tidy["source"]) == {"ours", "composition", "null_model", "published"}
     small = values(runs["perfect"], "small_network")
     assert small["extrapolation_test_force_rmse"] == pytest.approx(0.02)
 

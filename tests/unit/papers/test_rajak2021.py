@@ -111,7 +111,7 @@ def test_errors_are_those_of_the_predictions_and_of_the_summaries(told):
 @pytest.mark.parametrize("name", ERRORS)
 def test_tidy_errors_hold_ours_the_published_and_the_trivial(told, name):
     tidy, _ = told.table(name)
-    sources = {"ours", "composition", "ensemble_mean"}
+    sources = {"ours", "composition", "ensemble_mean", "null_model"}
     assert set(tidy["source"]) == sources | (set() if name == "ablation" else {"published"})
     assert set(tidy["subset"]) == {"train", "validation", "test"}
     ours = tidy[tidy["source"] == "ours"]
@@ -170,7 +170,8 @@ def test_the_mean_of_the_ensemble_is_that_of_the_training_frames(told):
         assert own["force_r2"] == pytest.approx(0.0)
     metrics = told.table("sic_errors")[1]
     row = metrics[(metrics["quantity"] == "gnn_test_energy_rmse") & (metrics["seed"] == 0)]
-    assert row["baseline"].item() == mean.loc["test", "energy_rmse_mev_per_atom"]
+    null = first[first["source"] == "null_model"].set_index("subset")
+    assert row["baseline"].item() == null.loc["test", "energy_rmse_mev_per_atom"]
     # knowing the temperature is worth something
     one = first[first["source"] == "composition"].set_index("subset")["energy_rmse_mev_per_atom"]
     assert mean.loc["test", "energy_rmse_mev_per_atom"] < one["test"]
