@@ -257,8 +257,8 @@ def renewed(*folders: Path) -> Iterator[list[Path]]:
             (place / "new").rename(folder)
     except OSError as error:
         raise DataError(
-            f"{folders[-1]} could not be written ({error}); free disk space, what was recorded "
-            "before is as it was."
+            f"{folders[-1]} could not be written ({error}); free disk space or repair the folder, "
+            "what was recorded before is as it was."
         ) from error
     finally:
         _settle(folders)
