@@ -224,6 +224,8 @@ def pack_trajectory(
         h5py.File(temporary, "w") as new,
     ):
         new.attrs.update(old.attrs)
+        if every > 1:
+            new.attrs["thinned_by"] = every
 
         def copy(name: str, item: Any) -> None:
             if isinstance(item, h5py.Group):

@@ -17,7 +17,7 @@ from gnnip import models
 from gnnip.__main__ import main
 from gnnip.config.resolve import resolve
 from gnnip.errors import ConfigError, DataError
-from gnnip.md import read_trajectory
+from gnnip.md import read_facts, read_trajectory
 from gnnip.verdicts import record as recording
 from gnnip.verdicts.judge import NOT_RUN, read_verdicts
 from gnnip.verdicts.record import record, renewed
@@ -135,7 +135,9 @@ def test_the_end_of_every_replica_is_read_back(run):
 
 
 def test_trajectories_are_thinned_out(run):
-    kept = read_trajectory(run.file(f"dynamics/moves/{OTHER}/all/seed-0/trajectory.h5"))
+    path = run.file(f"dynamics/moves/{OTHER}/all/seed-0/trajectory.h5")
+    kept = read_trajectory(path)
+    assert read_facts(path)["thinned_by"] == 4
     np.testing.assert_array_equal(kept[0].time_fs, 16.0 * np.arange(6))
     assert len(kept[0].positions) == len(kept[0].velocities) == 6
     assert len(kept[0].series["time_fs"]) == 2 * FRAMES
