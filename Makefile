@@ -56,7 +56,7 @@ smoke: $(STAMP) ## every rule and artefact on tiny inputs
 	$(SNAKEMAKE) --config tier=smoke $(BUSY)
 	python -m gnnip verdicts --tier smoke
 
-record: $(STAMP) ## copy the finished run (TIER=...) to results/recorded and update the README
+record: $(STAMP) ## copy the finished run (TIER=...) to results/recorded and results/kept, update the README
 	$(SNAKEMAKE) $(CHOICE) --forcerun record_results -- record $(BUSY)
 	python -m gnnip readme --update
 

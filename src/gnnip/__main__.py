@@ -131,6 +131,26 @@ def verdicts(options: argparse.Namespace) -> int:
     return 0
 
 
+@command("kept", argument("cards", nargs="*", help="cards; all recorded ones if left out"), TIER)
+def kept(options: argparse.Namespace) -> int:
+    """Say whether what the recorded runs keep outside git is here, and is what was recorded."""
+    from gnnip.verdicts.recorded import MANIFEST, RecordedRun
+
+    damaged = False
+    for path in sorted(RESULTS.glob(f"recorded/{options.tier or '*'}/*/{MANIFEST}")):
+        tier, card = path.parts[-3:-1]
+        if options.cards and card not in options.cards:
+            continue
+        run = RecordedRun.of(tier, card)
+        entries, faults = run.manifest(), run.faults()
+        size = sum(entry["bytes"] for entry in entries.values()) / 1e6
+        said = f"{len(faults)} missing or changed" if faults else "all here"
+        print(f"{tier}/{card}: {len(entries)} files, {size:.1f} MB, {said} ({run.kept})")
+        print(*(f"  {fault}" for fault in faults[:5]), sep="\n", end="\n" if faults else "")
+        damaged = damaged or bool(faults)
+    return int(damaged)
+
+
 def _terminal_width() -> int:
     return max(120, shutil.get_terminal_size((160, 24)).columns)
 

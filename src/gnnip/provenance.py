@@ -148,6 +148,11 @@ def describe_run(
     }
 
 
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Return the size of a file in bytes and its SHA-256."""
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
 def record_files(
     files: Iterable[Path], folder: str | Path, keep_others: bool = False
 ) -> dict[str, Any]:
@@ -166,7 +171,7 @@ def record_files(
             raise ConfigError(f"{source} has {size} bytes; only files up to 5 MB are recorded.")
         with atomic_path(target / source.name) as temporary:
             shutil.copyfile(source, temporary)
-        manifest[source.name] = {"bytes": size, "sha256": sha256(source)}
+        manifest[source.name] = fingerprint(source)
     for old in [] if keep_others else list(target.iterdir()):
         if old.name not in manifest and old.suffix in (".csv", ".png", ".svg", ".json"):
             old.unlink()

@@ -19,6 +19,7 @@ from project import Project, jobs, kill_group
 from gnnip.config import papers
 from gnnip.config.resolve import resolve
 from gnnip.datasets.references import modules_behind
+from gnnip.verdicts.recorded import RecordedRun
 
 TIER = ("--config", "tier=smoke")
 PAPERS = ("gijon2023", "rajak2021", "cho2023", "kang2024", "hoedl2022")
@@ -253,7 +254,22 @@ def test_recorded_files(recorded):
     names = {path.name for path in folder.iterdir()}
     assert {"verdicts.csv", "verdicts.json", "provenance.json"} <= names
     assert {"table1.csv", "table1.metrics.csv", "table1.png", "table1.svg"} <= names
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < 20e6
+    record = RecordedRun.of("smoke", "gijon2023", recorded.folder / "results")
+    facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    trained = record.histories().groupby(["group", "cell", "seed"])
+    assert len(trained) == facts["trainings"]["count"]
+    for group, cell, place in (
+        ("forces", "all", record.folder),
+        ("table1", "layer-gat_target-electronic", record.kept),
+    ):
+        name = f"weights/{group}/{cell}/seed-0/model.safetensors"
+        assert record.file(name).is_relative_to(place)
+        assert record.load(group, cell, 0).n_parameters > 0
+    moved = {atoms.info["potential"] for atoms in record.last_frames("dynamics")}
+    assert moved == {"forces/all/seed-0", "forces_pair/all/seed-0", "reference"}
+    done = recorded.run("gnnip", "kept", "gijon2023")
+    assert (done.returncode, done.stdout.count("all here")) == (0, 1)
 
 
 def test_figures_are_redrawn_without_torch(recorded, tmp_path):

@@ -35,6 +35,7 @@ rule record_results:
         claims="results/{tier}/{card}/claims.csv",
         trainings="results/{tier}/{card}/trainings.csv",
         provenance="results/{tier}/{card}/provenance.json",
+        lasting=ask(RUN.lasting_files),
     output:
         # the copies are no outputs: a recorded table must never be remade on its own
         manifest="results/{tier}/{card}/recorded.json",
@@ -44,15 +45,15 @@ rule record_results:
         "results/{tier}/{card}/benchmarks/record_results.tsv"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=3000,
+        runtime=30,
     params:
-        folder="results/recorded/{tier}/{card}",
         card=ask(RUN.whole_card),
         claims=ask(RUN.claims_module),
         chosen=CONFIG.artefacts,
+        every=CONFIG.keep_every,
     message:
-        "Recording {wildcards.card} under {params.folder}"
+        "Recording {wildcards.card} under results/recorded/{wildcards.tier}"
     script:
         "../scripts/record_results.py"
 

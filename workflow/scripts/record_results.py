@@ -1,4 +1,4 @@
-"""Copy the small files of a run to where they are committed."""
+"""Copy what is worth keeping of a run to where it is committed, or kept outside git."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ with job(snakemake):
 
     manifest = record(
         [Path(path) for path in snakemake.input],
-        snakemake.params.folder,
         ResolvedCard.model_validate(snakemake.params.card),
         snakemake.params.claims,
         snakemake.params.chosen,
+        snakemake.params.every,
     )
     write_json(snakemake.output.manifest, manifest)

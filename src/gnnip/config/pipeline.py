@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from gnnip import reference
@@ -284,7 +285,7 @@ class Pipeline(DataJobs):
             }
             for cell in card.cells(group)
         ]
-        return card.trainings[group].model_dump(mode="json") | {"cells": cells}
+        return card.trainings[group].model_dump(mode="json", exclude={"ship"}) | {"cells": cells}
 
     def artefact_code(self, wildcards: Any) -> str:
         """Hash what makes the tables of an artefact."""
@@ -375,6 +376,17 @@ class Pipeline(DataJobs):
             files += [f"{root}/{file}" for file in last]
         return files + [file for file in on_the_way if file in gone]
 
+    def lasting_files(self, wildcards: Any) -> list[str]:
+        """Return what a record of a card has besides tables and figures: the weights and histories
+        of its trainings, and the trajectories of its dynamics."""
+        w, card = wildcards, self.card(wildcards)
+        folders = self.training_folders(w.card, w.tier, list(card.trainings))
+        files = [f"{folder}/{file}" for _, _, _, folder in folders for file in TRAINED[:3]]
+        for name in card.measurements:
+            dynamics = SimpleNamespace(tier=w.tier, card=w.card, measurement=name)
+            files += self.moved_trajectories(dynamics)
+        return files
+
     def recorded_content(self, wildcards: Any) -> str:
         """Hash the recorded table that a figure is redrawn from."""
         w = wildcards
@@ -384,7 +396,8 @@ class Pipeline(DataJobs):
         """Return every figure that the recorded tables allow to redraw."""
         files = []
         for table in sorted(RECORDED.glob("*/*/*.csv")):
-            named = table.stem in ("verdicts", "claims", "trainings", "labels")
+            others = ("verdicts", "claims", "trainings", "labels", "histories")
+            named = table.stem in others
             if named or table.name.endswith(".metrics.csv"):
                 continue
             stem = table.relative_to(RECORDED).with_suffix("")

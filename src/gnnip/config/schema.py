@@ -76,6 +76,8 @@ class Config(Strict):
     the data set is then generated."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks are trained; auto takes a GPU when there is one."""
+    keep_every: int = Field(default=10, ge=1)
+    """Recording a run keeps one frame in so many of its dynamics, under results/kept."""
 
 
 class DatasetUse(Strict):
@@ -175,6 +177,8 @@ class TrainingGroup(Strict):
     """How the frames are divided."""
     seeds: int = Field(default=1, ge=1)
     """Trainings per cell, with different seeds for the split, the weights and the batches."""
+    ship: bool = False
+    """Whether a recorded run has its weights in git; those of other groups are kept outside."""
 
     @model_validator(mode="after")
     def _positive_cutoffs(self) -> TrainingGroup:

@@ -47,6 +47,7 @@ from gnnip.md.structures import Structure, closest_pair, shortest_distances
 from gnnip.md.trajectory import (
     Trajectory,
     add_facts,
+    last_frames,
     pack_trajectory,
     read_facts,
     read_trajectory,
@@ -80,6 +81,7 @@ __all__ = [
     "from_atoms",
     "kinetic_energy",
     "kinetic_temperature",
+    "last_frames",
     "make_state",
     "maxwell_boltzmann",
     "mean_angular_distribution",

@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +208,11 @@ def add_facts(path: str | os.PathLike[str], facts: Mapping[str, Any]) -> None:
             file.attrs[name] = value if plain else _JSON + json.dumps(value, sort_keys=True)
 
 
-def pack_trajectory(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Write `source` anew, small enough to be shipped: compressed, frames rounded.
+def pack_trajectory(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], every: int = 1
+) -> None:
+    """Write `source` anew, small enough to be shipped: compressed, frames rounded, and of these
+    every `every`-th one.
 
     Positions are kept to 1e-4 Angstrom and velocities to 1e-6 Angstrom/fs, less than either
     changes in a hundredth of a femtosecond.
@@ -222,17 +224,21 @@ def pack_trajectory(source: str | os.PathLike[str], target: str | os.PathLike[st
         h5py.File(temporary, "w") as new,
     ):
         new.attrs.update(old.attrs)
+        if every > 1:
+            new.attrs["thinned_by"] = every
 
         def copy(name: str, item: Any) -> None:
             if isinstance(item, h5py.Group):
                 new.require_group(name).attrs.update(item.attrs)
                 return
             options: dict[str, Any] = {}
-            if item.size > _WORTH_PACKING:
+            framed = "/frames/" in name
+            values = item[::every] if framed else item[...]
+            if values.size > _WORTH_PACKING:
                 options = {"compression": "gzip", "shuffle": True}
-                if "/frames/" in name and name.rpartition("/")[2] in _DECIMALS:
+                if framed and name.rpartition("/")[2] in _DECIMALS:
                     options["scaleoffset"] = _DECIMALS[name.rpartition("/")[2]]
-            new.create_dataset(name, data=item[...], **options)
+            new.create_dataset(name, data=values, **options)
 
         old.visititems(copy)
 
@@ -241,11 +247,7 @@ def write_extxyz(trajectory: Trajectory, path: str | os.PathLike[str], every: in
     """Write the frames of one replica as extended XYZ (through ASE), every `every`-th one."""
     from ase.io import write
 
-    moments = zip(trajectory.time_fs, trajectory.positions, trajectory.velocities, strict=True)
-    frames = [
-        _atoms(trajectory, positions, velocities, {"time_fs": float(time)})
-        for time, positions, velocities in islice(moments, 0, None, every)
-    ]
+    frames = _stored_frames(trajectory, slice(None, None, every))
     if not frames:
         raise DataError(f"Replica {trajectory.replica} has no frames to write.")
     with atomic_path(path) as temporary:
@@ -256,6 +258,37 @@ def write_failure(failure: Failure, path: str | os.PathLike[str]) -> None:
     """Write the last good and the first bad frame of a failed replica as extended XYZ."""
     from ase.io import write
 
+    with atomic_path(path) as temporary:
+        write(temporary, _failure_frames(failure), format="extxyz")
+
+
+def last_frames(trajectory: Trajectory, before: int = 5) -> list[Any]:
+    """Return how a replica ended, as structures of ASE whose `info` tells them apart by `frame`.
+
+    One that lived: its last stored frame ("stored"). One that failed: the last `before` stored
+    frames, then "last_good" and "first_bad", which have a `reason`. All have `replica`, and either
+    `time_fs` or `step`.
+    """
+    failure, stored = trajectory.failure, len(trajectory.time_fs)
+    count = 1 if failure is None else before
+    frames = _stored_frames(trajectory, slice(max(0, stored - count), stored))
+    for atoms in frames:
+        atoms.info["frame"] = "stored"
+    frames += [] if failure is None else _failure_frames(failure)
+    for atoms in frames:
+        atoms.info["replica"] = trajectory.replica
+    return frames
+
+
+def _stored_frames(trajectory: Trajectory, part: slice) -> list[Any]:
+    columns = (trajectory.time_fs, trajectory.positions, trajectory.velocities)
+    return [
+        _atoms(trajectory, positions, velocities, {"time_fs": float(time)})
+        for time, positions, velocities in zip(*(c[part] for c in columns), strict=True)
+    ]
+
+
+def _failure_frames(failure: Failure) -> list[Any]:
     frames = []
     for label, frame in (("last_good", failure.last_good), ("first_bad", failure.first_bad)):
         if frame is not None:
@@ -266,8 +299,7 @@ def write_failure(failure: Failure, path: str | os.PathLike[str]) -> None:
                 "temperature_k": frame.temperature,
             }
             frames.append(_atoms(failure, frame.positions, frame.velocities, info))
-    with atomic_path(path) as temporary:
-        write(temporary, frames, format="extxyz")
+    return frames
 
 
 def _atoms(

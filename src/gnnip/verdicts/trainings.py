@@ -73,6 +73,14 @@ def read_trainings(path: str | Path) -> pd.DataFrame | None:
     return table
 
 
+def join_trainings(recorded: str | Path, new: str | Path) -> pd.DataFrame:
+    """Return the recorded table with the rows of a new run, which replace those of the same
+    training."""
+    tables = [t for t in map(read_trainings, (recorded, new)) if t is not None and len(t)]
+    joined = pd.concat(tables) if tables else pd.DataFrame(columns=list(COLUMNS))
+    return joined.drop_duplicates(["group", "cell", "seed"], keep="last")
+
+
 def why_unsound(
     trainings: pd.DataFrame | None, names: Collection[str], seeds: Sequence[int]
 ) -> str:

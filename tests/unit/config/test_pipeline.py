@@ -169,6 +169,41 @@ def test_all_that_lasts_is_asked_for(pipeline, make):
     assert not [name for name in few if "trainings/" in name or "gijon2023" in name]
 
 
+def test_a_record_has_what_its_card_trains_and_moves(pipeline, make):
+    files = pipeline.lasting_files(asked())
+    place = "results/smoke/gijon2023"
+    weights = [name for name in files if name.endswith("/model.safetensors")]
+    assert len(weights) == len(pipeline.summaries(asked()))
+    assert f"{place}/trainings/forces/all/seed-0/history.csv" in files
+    assert set(pipeline.moved_trajectories(asked(measurement="dynamics"))) < set(files)
+    few = make(artefacts=["grid"]).lasting_files(asked())
+    assert few
+    assert all(f"{place}/trainings/grid/" in name for name in few)
+    assert pipeline.lasting_files(asked(card="cho2023")) == []
+
+
+def test_shipping_a_group_redoes_nothing(pipeline, make):
+    def told(of) -> list[object]:
+        place = asked(group="forces", cell="all", seed="0", artefact="forces")
+        return [of.training_entry(place), of.artefact_facts(place), of.figure_info(place)]
+
+    other = make()
+    group = other.card(asked()).trainings["forces"]
+    assert group.ship
+    group.ship = False
+    assert told(other) == told(pipeline)
+
+
+def test_tables_of_artefacts_alone_are_redrawn(pipeline, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "results/recorded/smoke/gijon2023"
+    folder.mkdir(parents=True)
+    for name in ("table1", "table1.metrics", "verdicts", "claims", "histories"):
+        (folder / f"{name}.csv").write_text("", encoding="utf-8")
+    drawn = "results/figures/smoke/gijon2023/table1"
+    assert pipeline.recorded_figures() == [f"{drawn}.png", f"{drawn}.svg"]
+
+
 def test_code_is_hashed_by_what_runs(pipeline):
     pair = asked(card="rajak2021", group="sic_nn2", cell="all", seed="0")
     hashes = {pipeline.training_code(asked(**GAT)), pipeline.training_code(pair)}

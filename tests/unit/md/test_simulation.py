@@ -477,6 +477,10 @@ def test_trajectory_files(tmp_path):
     md.write_failure(run.failures[2], tmp_path / "failure.xyz")
     frames = read(tmp_path / "failure.xyz", ":")
     assert [a.info["frame"] for a in frames] == ["last_good", "first_bad"]
+    ends = [a.info["frame"] for a in md.last_frames(stored[1], before=2)]
+    assert ends == ["stored", "stored", "last_good", "first_bad"]
+    (end,) = md.last_frames(first)
+    np.testing.assert_array_equal(end.positions, first.positions[-1])
     with pytest.raises(DataError, match="no trajectory"):
         md.read_trajectory(tmp_path / "none.h5")
     (tmp_path / "bad.h5").write_bytes(b"not hdf5")
@@ -485,6 +489,7 @@ def test_trajectory_files(tmp_path):
     unframed = simulate(argon(1), 1, frame_every=None)
     with pytest.raises(DataError, match="no frames"):
         md.write_extxyz(unframed.trajectories[0], tmp_path / "e.xyz")
+    assert md.last_frames(unframed.trajectories[0]) == []
 
 
 def test_ase_calculators_run_in_the_same_engine():
