@@ -11,6 +11,8 @@ from gnnip.artefacts.inputs import Inputs
 
 #: of every {artefact}.metrics.csv
 COLUMNS = ("artefact", "quantity", "variant", "unit", "seed", "value", "baseline", "reference")
+#: a column that is there when a row says why it cannot be judged, e.g. of the load beside a clock
+REMARK = "remark"
 #: a tidy table, and the metrics that verdicts are made of
 Result = tuple[pd.DataFrame, pd.DataFrame]
 
@@ -25,8 +27,12 @@ def metric_row(
     baseline: float = float("nan"),
     variant: str = "as_described",
     dataset: str | None = None,
+    remark: str = "",
 ) -> dict[str, Any]:
-    """Return one row of metrics; its reference is that of `dataset`, by default of all data."""
+    """Return one row of metrics; its reference is that of `dataset`, by default of all data.
+
+    `remark` says why the value cannot be judged.
+    """
     return {
         "artefact": inputs.artefact,
         "quantity": quantity,
@@ -36,9 +42,11 @@ def metric_row(
         "value": float(value),
         "baseline": baseline,
         "reference": inputs.reference(dataset),
+        REMARK: remark or None,
     }
 
 
 def metric_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return rows of metrics as a table with the agreed columns."""
-    return pd.DataFrame(list(rows), columns=list(COLUMNS))
+    remarks = [REMARK] if any(row.get(REMARK) for row in rows) else []
+    return pd.DataFrame(list(rows), columns=[*COLUMNS, *remarks])

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from gnnip.artefacts.tables import COLUMNS as METRICS
+from gnnip.artefacts.tables import REMARK
 from gnnip.errors import DataError
 from gnnip.files import write_json, write_text
 from gnnip.verdicts import kinds
@@ -78,6 +79,7 @@ class _Measured:
     n_seeds: int
     baseline: float | None
     reference: str
+    remark: str = ""  # why it cannot be judged
 
 
 def read_metrics(folder: str | Path, artefacts: list[str]) -> dict[str, pd.DataFrame]:
@@ -207,9 +209,20 @@ def _aggregate(table: pd.DataFrame) -> list[_Measured]:
                 n_seeds=n_seeds,
                 baseline=float(baselines.mean()) if len(baselines) else None,
                 reference=str(references.iloc[0]) if len(references) else "",
+                remark=_remark(rows),
             )
         )
     return result
+
+
+def _remark(table: pd.DataFrame) -> str:
+    """Return why rows of metrics cannot be judged; empty where all can."""
+    return next(iter(table[REMARK].dropna()), "") if REMARK in table else ""
+
+
+def _judged(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of metrics that can be judged."""
+    return table[table[REMARK].isna()] if REMARK in table else table
 
 
 def _compare(
@@ -223,6 +236,8 @@ def _compare(
         )
     if ours.n_seeds < demanded:
         return NOT_RUN, f"only {ours.n_seeds} of {demanded} seeds are there, no mean of a part"
+    if ours.remark:
+        return NOT_COMPARABLE, ours.remark
     if not math.isfinite(ours.mean):
         return DEVIATES, "a seed gave no finite value"
     own = block.comparable and block.reference in (None, ours.reference)
@@ -274,9 +289,12 @@ def _judge_claim(
     elif name not in tests:
         verdict, reason = NOT_RUN, "no test is written for this claim"
     else:
-        result = tests[name]({a: metrics[a] for a in claim.artefacts})
-        seeds = min(_seeds(metrics[artefact]) for artefact in claim.artefacts)
+        read = [metrics[a] for a in claim.artefacts]
+        result = tests[name]({a: _judged(t) for a, t in zip(claim.artefacts, read, strict=True)})
+        seeds = min(map(_seeds, read))
         reason = "; ".join(part for part in (result.measured, result.reason) if part)
+        if result.holds is None:
+            reason = next(filter(None, map(_remark, read)), reason)
         demanded = min(card.seeds_of_artefact(artefact) for artefact in claim.artefacts)
         if seeds < demanded:
             verdict, reason = NOT_RUN, f"only {seeds} of {demanded} seeds are there"
@@ -310,7 +328,7 @@ def claims_table(
     for name, claim in card.claims.items():
         if name not in tests or any(artefact not in metrics for artefact in claim.artefacts):
             continue
-        read = {artefact: metrics[artefact] for artefact in claim.artefacts}
+        read = {artefact: _judged(metrics[artefact]) for artefact in claim.artefacts}
         ours, baselines = tests[name](read), of_trivial(read)
         known = not all(table.empty for table in baselines.values())
         trivial = tests[name](baselines) if known else ClaimResult(None, "", "")

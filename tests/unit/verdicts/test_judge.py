@@ -253,3 +253,30 @@ def test_what_a_claim_says_of_the_trivial_predictors():
     )
     assert row["trivial_holds"] is None
     assert verdicts.claims_table(card(), {}, {"a_best": lowest}).empty
+
+
+def test_times_that_were_measured_under_load_are_not_judged():
+    """Neither as numbers nor by claims; what else an artefact says is."""
+    quiet = table([120.0], "ratio", "", seeds=[None])
+    loaded = quiet.assign(remark="measured under load (others took 1.0 of 2 cores)")
+    claim = {"text": "A is fast", "where": "p. 1", "artefacts": ["fig1"]}
+    the_card = card(claims={"fast": claim, "stable": claim})
+
+    def decided_by(quantity):
+        def test(metrics):
+            known = (metrics["fig1"]["quantity"] == quantity).any()
+            return ClaimResult(True if known else None, "", "" if known else "not measured")
+
+        return test
+
+    claims = {"fast": decided_by("ratio"), "stable": decided_by("failed")}
+    failed = table([0.0], "failed", "", seeds=[None])
+    rows = judge({"fig1": pd.concat([loaded, failed])}, the_card, claims)
+    assert (rows["ratio"].verdict, rows["ratio"].ours_mean) == ("not comparable", 120.0)
+    assert rows["ratio"].reason == "measured under load (others took 1.0 of 2 cores)"
+    assert (rows["fast"].verdict, rows["fast"].reason) == ("not comparable", rows["ratio"].reason)
+    assert rows["stable"].verdict == "reproduced"
+    judged = verdicts.claims_table(the_card, {"fig1": loaded}, claims).set_index("claim")
+    assert judged.loc["fast", "holds"] is None
+    rows = judge({"fig1": pd.concat([quiet, failed])}, the_card, claims)
+    assert rows["ratio"].verdict == rows["fast"].verdict == "reproduced"
