@@ -90,3 +90,7 @@ def _lower_priority() -> None:
     os.nice(19)
     with contextlib.suppress(AttributeError, OSError):  # not every system has it
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    # Linux shares the cores among sessions first: without this, a session of its own would get as
+    # much as all that the user does in another one
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19", encoding="utf-8")
