@@ -26,7 +26,7 @@ def cost_against_size(inputs: Inputs, how: CostAgainstSize) -> Result:
     """
     (name,) = inputs.measurements()
     measured = inputs.measurement(name)
-    add = partial(metric_row, inputs, remark=load_of(measured["hardware"]))
+    add = partial(metric_row, inputs, remark=load_of(measured.get("hardware", ())))
     rows, parts, medians = [], [], {}
     for method, prefix in how.methods.items():
         part = measured[measured["method"] == method]

@@ -16,7 +16,7 @@ from gnnip.machine import cpu_seconds
 #: the pipe closes with the program that started this, even when that is killed: then all of the
 #: group is killed, so that a second start never meets what the first one left
 _SCRIPT = """
-{ read -r _; kill -KILL 0; } <&"$2" &
+{ trap "" TERM; read -r _; kill -KILL 0; } <&"$2" &
 eval "exec $2<&-"
 bash -euo pipefail -c "$1"
 """

@@ -43,7 +43,9 @@ def work(project: Project, cores: int, say: Callable[[str], object], interval: f
         ConfigError: a long run is at work already, or runs.yaml is wrong.
     """
     with project.lock() as lock:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, lambda number, _: sys.exit(128 + number))
         worker = _Worker(project, cores, say, interval, lock)
         succeeded: dict[str, bool] = {}
         while name := next((n for n in load_runs(project.root) if n not in succeeded), None):
@@ -100,7 +102,7 @@ class _Worker:
             if state not in (DONE, FINISHED):
                 return f"it comes after {other}, which is {state}"
         missing = [program for program in runs[name].needs if shutil.which(program) is None]
-        return f"{' and '.join(missing)} is not on the PATH; install it" if missing else ""
+        return f"{' and '.join(missing)} must be on the PATH; install that" if missing else ""
 
     def _run(self, name: str, run: Run, status: Status) -> None:
         root, folder, log = self.project.root, self.project.clone(name), self.project.log(name)
@@ -128,7 +130,7 @@ class _Worker:
             nonlocal told
             status.core_seconds = before + seconds
             # a disk that is full now, or a list that is being edited, may not be so later
-            with contextlib.suppress(GnnipError):
+            with contextlib.suppress(GnnipError, OSError):
                 self.project.write(name, status)
                 if time.monotonic() - told > _REPORT:
                     told = time.monotonic()

@@ -75,11 +75,14 @@ def test_a_killed_run_goes_on_at_its_commit_whatever_happens_beside(repository, 
     assert "The list is through, 0 failed; 0.0 core-hours left" in said
 
 
-def test_a_request_to_stop_ends_the_run_and_keeps_the_account(repository, steps):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_to_stop_ends_the_run_and_keeps_the_account(repository, steps, number):
     run = repository.start()
     wait_for(lambda: len(lines(steps)) >= 2)
-    run.terminate()
-    assert run.wait(timeout=30) == 128 + signal.SIGTERM
+    run.send_signal(number)
+    said, _ = run.communicate(timeout=30)
+    assert run.returncode == 128 + number
+    assert "Traceback" not in said
     assert not long_run_is_on(repository.root)
     count = len(lines(steps))
     assert count < 8
@@ -113,7 +116,7 @@ def test_a_failed_entry_is_told_and_holds_up_only_what_comes_after_it(repository
         "second is left out: it comes after first, which is failed.",
         "third failed after 0.00 core-hours: It was to make out.txt, of which nothing is in",
         f"There is no commit 0123456789 in {repository.root}; 'git log",
-        "fifth is left out: no-such-program is not on the PATH; install it.",
+        "fifth is left out: no-such-program must be on the PATH; install that.",
         "sixth is left out: it is planned (waits for its code).",
         "last finished",
         "The list is through, 3 failed; 6.0 core-hours left, 1.0 of them planned only.",
