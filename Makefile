@@ -19,7 +19,8 @@ SNAKEMAKE := $(LOCKED) snakemake $(if $(LOCKED),--nolock) --cores $(CORES) $(FLA
 BUSY := || { test $$? -ne 75 || echo "Another make is running the workflow in this folder."; exit 1; }
 
 .DEFAULT_GOAL := run
-.PHONY: run install test figures lint smoke record report readme schema benchmark clean help
+.PHONY: run install test figures lint smoke record report readme schema benchmark long-run \
+  bring-back runs clean help
 
 run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|long|paper, CORES=n)
 	$(SNAKEMAKE) $(CHOICE) $(BUSY)
@@ -72,9 +73,18 @@ schema: $(STAMP) ## write the JSON schemas of config.yaml and the cards
 benchmark: $(STAMP) ## measure speed against the alternatives, side by side
 	for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
 
+runs: $(STAMP) ## list the long runs of runs.yaml, their state and their core-hours
+	python -m gnnip runs
+
+long-run: $(STAMP) ## work off runs.yaml in clones beside the project, behind all other work (CORES=n)
+	python -m gnnip long-run $(if $(filter-out all,$(CORES)),--cores $(CORES))
+
+bring-back: $(STAMP) ## copy what finished long runs made into the project (RUN=name REPLACE=1)
+	python -m gnnip bring-back $(RUN) $(if $(REPLACE),--replace)
+
 clean: ## remove small results, logs and caches (results/paper and results/recorded stay)
 	rm -rf results/smoke results/quick results/figures logs report.zip
 	rm -rf .pytest_cache .mypy_cache .ruff_cache
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18

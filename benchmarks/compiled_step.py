@@ -23,6 +23,7 @@ import torch
 os.environ["GNNIP_KERNELS"] = "off"
 
 from gnnip.graphs import GraphBatch, GraphStore
+from gnnip.machine import watched
 from gnnip.models import build, evaluate
 from gnnip.models.contract import Potential
 from gnnip.training.compiled import compile_evaluation
@@ -108,8 +109,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     where = torch.cuda.get_device_name() if arguments.device != "cpu" else "CPU"
     print(f"{where}, {arguments.threads} threads, torch {torch.__version__}, float32")
-    for name in arguments.models:
-        print(measure(name, arguments), flush=True)
+    with watched() as machine:
+        for name in arguments.models:
+            print(measure(name, arguments), flush=True)
+    print(machine.name)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from scipy.sparse.linalg import eigsh
 from threadpoolctl import threadpool_limits
 
 from gnnip.files import write_json
-from gnnip.provenance import environment
+from gnnip.machine import watched
 from gnnip.reference import spcf
 from gnnip.reference.electron import ElectronSolver, ElectronState
 from gnnip.reference.pseudopotential import potential
@@ -136,16 +136,16 @@ def main() -> None:
     cpu: dict[str, list[float]] = {name: [] for name in runs}
     wall: dict[str, list[float]] = {name: [] for name in runs}
     error: dict[str, float] = {}
-    for repeat in range(arguments.repeats):
-        for name, run in runs.items():
-            if repeat and "order 2," in name:
-                continue
-            start = time.process_time(), time.perf_counter()
-            error[name] = run() - reference.energy
-            cpu[name].append(time.process_time() - start[0])
-            wall[name].append(time.perf_counter() - start[1])
+    with watched() as machine:
+        for repeat in range(arguments.repeats):
+            for name, run in runs.items():
+                if repeat and "order 2," in name:
+                    continue
+                start = time.process_time(), time.perf_counter()
+                error[name] = run() - reference.energy
+                cpu[name].append(time.process_time() - start[0])
+                wall[name].append(time.perf_counter() - start[1])
 
-    hardware = environment()["cpu"]
     first = statistics.median(cpu["this solver, with forces"])
     rows = [
         {
@@ -157,7 +157,7 @@ def main() -> None:
         }
         for name in runs
     ]
-    print(f"E_0 = {reference.energy:.6f} Hartree, grid {state.grid.shape}, {hardware}")
+    print(f"E_0 = {reference.energy:.6f} Hartree, grid {state.grid.shape}, {machine.name}")
     print(f"peak memory after our solves: {memory:.0f} MB")
     for row in rows:
         print(
@@ -174,7 +174,7 @@ def main() -> None:
             "threads": 1,
             "repeats": arguments.repeats,
             "peak_memory_mb": memory,
-            "hardware": hardware,
+            "hardware": machine.name,
             "runs": rows,
         },
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import platform
 import time
 from typing import Any
 
@@ -22,6 +21,7 @@ from ase.md.verlet import VelocityVerlet as AseVerlet
 from gnnip import md, models
 from gnnip.files import write_json
 from gnnip.graphs import GraphBatch
+from gnnip.machine import watched
 from gnnip.models.calculator import PotentialCalculator
 from gnnip.models.contract import Potential
 
@@ -140,14 +140,15 @@ def main() -> None:
     result: dict[str, Any] = {
         "model": arguments.model,
         "threads": torch.get_num_threads(),
-        "hardware": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
     }
-    compared = against_ase(
-        model, arguments.replicas, arguments.burst, arguments.rounds, arguments.skin
-    )
+    with watched() as machine:
+        compared = against_ase(
+            model, arguments.replicas, arguments.burst, arguments.rounds, arguments.skin
+        )
+    result["hardware"] = machine.name
     result["against_ase"] = compared
+    print(machine.name)
     print(
         f"{arguments.model}: {compared['replicas']} x {compared['atoms']} atoms: batch "
         f"{compared['atom_steps_per_s_batch']:.3g}, ASE {compared['atom_steps_per_s_ase']:.3g} "

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import resource
 import time
 from typing import Any
@@ -28,6 +27,7 @@ from md_batch import LATTICE, build, crystal, engine
 
 from gnnip import models
 from gnnip.files import write_json
+from gnnip.machine import watched
 from gnnip.models.contract import Potential
 
 CELLS = (2, 3, 4, 6, 8, 12, 16, 23)  # per side, 8 atoms each: 64 to 97,336 atoms
@@ -103,15 +103,16 @@ def main() -> None:
         "model": os.path.basename(arguments.model),
         "elements": arguments.elements,
         "threads": torch.get_num_threads(),
-        "hardware": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
         "torch": torch.__version__,
         "allocator": {k: v for k, v in os.environ.items() if k.startswith("MALLOC_")},
     }
     symbols = (arguments.elements[0], arguments.elements[1])
     model = potential(arguments.model)
-    result |= measure(model, sizes, arguments.steps, arguments.skin, symbols, arguments.lattice)
+    with watched() as machine:
+        result |= measure(model, sizes, arguments.steps, arguments.skin, symbols, arguments.lattice)
+    result["hardware"] = machine.name
+    print(machine.name)
     for key, words in (("exponent", "all"), (f"exponent_from_{LARGE}_atoms", f"from {LARGE} on")):
         if result[key] is not None:
             print(f"cost ~ atoms^{result[key]:.2f} ({words})")

@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -170,6 +168,8 @@ def main() -> None:
     if arguments.worker:
         serve(arguments)
         return
+    from gnnip.machine import watched
+
     forms = ["dense"] if arguments.device != "cpu" else arguments.forms
     programs = {form: sys.executable for form in forms}
     if arguments.peer:
@@ -186,23 +186,20 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in workers}
     cpu: dict[str, list[float]] = {name: [] for name in workers}
     last: dict[str, dict] = {}
-    for _ in range(arguments.repeats):
-        for name, worker in workers.items():
-            assert worker.stdin is not None
-            assert worker.stdout is not None
-            print("go", file=worker.stdin, flush=True)
-            last[name] = json.loads(worker.stdout.readline())
-            times[name].append(last[name]["seconds"])
-            cpu[name].append(last[name]["cpu"])
+    with watched() as machine:
+        for _ in range(arguments.repeats):
+            for name, worker in workers.items():
+                assert worker.stdin is not None
+                assert worker.stdout is not None
+                print("go", file=worker.stdin, flush=True)
+                last[name] = json.loads(worker.stdout.readline())
+                times[name].append(last[name]["seconds"])
+                cpu[name].append(last[name]["cpu"])
     for worker in workers.values():
         worker.communicate("stop\n")
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    processor = names[0] if names else platform.processor()
     gpu = f", {torch.cuda.get_device_name()}" if arguments.device != "cpu" else ""
     print(
-        f"{processor}{gpu}, {arguments.threads} threads, torch {torch.__version__}; float32, "
+        f"{machine.name}{gpu}, {arguments.threads} threads, torch {torch.__version__}; float32, "
         f"{last[forms[0]]['edges']} edges"
     )
     base = min(times[forms[0]])
@@ -224,7 +221,7 @@ def main() -> None:
             }
             for name, found in times.items()
         }
-        about = {"processor": processor + gpu, "threads": arguments.threads}
+        about = {"processor": machine.name + gpu, "threads": arguments.threads}
         case = {k: v for k, v in options(arguments).items() if k not in ("denominator", "scale")}
         write_json(
             arguments.output,

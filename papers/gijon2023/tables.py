@@ -25,6 +25,7 @@ from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.kinds import EnergyErrors
 from gnnip.artefacts.measures import BASELINE, ENERGY_MEASURES, columns
 from gnnip.artefacts.tables import Result, metric_row, metric_table
+from gnnip.machine import load_of
 from gnnip.measurements import metrics as measure
 from gnnip.units import HARTREE
 
@@ -306,7 +307,8 @@ def anion_md(inputs: Inputs) -> Result:
     late = float(inputs.options("dynamics")["comparison"]["discard"])
     rows = []
     own = {name: _path_facts(part, late) for name, part in tidy.groupby("potential")}
-    seconds = tidy[tidy["record"] == "speed"].set_index(["potential", "name"])["value"]
+    speed = tidy[tidy["record"] == "speed"]
+    seconds, load = speed.set_index(["potential", "name"])["value"], load_of(speed["text"])
     errors = tidy[tidy["record"].str.endswith("_error")]
     floor = errors[errors["potential"] == "noise_floor"].set_index(["record", "name"])["value"]
     for name in ("reference", "nequip", "pair"):
@@ -329,7 +331,7 @@ def anion_md(inputs: Inputs) -> Result:
             place = (name, f"{how}_seconds_per_step")
             if name != "reference" and place in seconds.index and solver in seconds.index:
                 ratio = float(seconds[solver]) / float(seconds[place])
-                rows.append(metric_row(inputs, f"{name}_{quantity}", "", ratio))
+                rows.append(metric_row(inputs, f"{name}_{quantity}", "", ratio, remark=load))
     return tidy, metric_table(rows)
 
 

@@ -307,13 +307,53 @@ def register(options: argparse.Namespace) -> int:
     return 0
 
 
+@command("runs")
+def runs(options: argparse.Namespace) -> int:
+    """Print the long runs of runs.yaml: their state, estimated and measured core-hours."""
+    from gnnip.runs.project import Project
+    from gnnip.runs.table import table
+
+    print(table(Project(Path.cwd())))
+    return 0
+
+
+@command(
+    "long-run",
+    argument("--cores", type=int, default=1, help="that each run may use; one if left out"),
+)
+def long_run(options: argparse.Namespace) -> int:
+    """Work off runs.yaml behind all other work; started again, it goes on where it was stopped."""
+    from functools import partial
+
+    from gnnip.runs.project import Project
+    from gnnip.runs.work import work
+
+    return min(work(Project(Path.cwd()), options.cores, partial(print, flush=True)), 1)
+
+
+@command(
+    "bring-back",
+    argument("names", nargs="*", help="finished runs; all of them if left out"),
+    argument("--replace", action="store_true", help="also files that the project has changed"),
+)
+def bring_back(options: argparse.Namespace) -> int:
+    """Copy what finished runs have made into the project, compared, registered and recorded."""
+    from gnnip.runs.bring_back import bring_back
+    from gnnip.runs.project import Project
+
+    bring_back(Project(Path.cwd()), options.names, options.replace, print)
+    return 0
+
+
 @command("schema", argument("--check", action="store_true", help="fail if one is out of date"))
 def schema(options: argparse.Namespace) -> int:
-    """Write the JSON schemas of config and cards and docs/kinds.md; with --check only compare."""
+    """Write the JSON schemas of what users write and docs/kinds.md; with --check only compare."""
     from gnnip.config.kinds_page import kinds_page
-    from gnnip.config.schema import schemas
+    from gnnip.config.schema import json_schema, schemas
+    from gnnip.runs.entries import Runs
 
-    files = {SCHEMAS / name: text for name, text in schemas().items()}
+    texts = schemas() | {"runs.schema.json": json_schema(Runs)}
+    files = {SCHEMAS / name: text for name, text in texts.items()}
     for path, text in (files | {Path("docs/kinds.md"): kinds_page()}).items():
         if options.check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             raise ConfigError(f"{path} is out of date; run 'python -m gnnip schema'.")

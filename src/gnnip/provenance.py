@@ -15,6 +15,7 @@ from typing import Any
 
 from gnnip.errors import ConfigError
 from gnnip.files import atomic_path, read_json, sha256
+from gnnip.machine import cpu_model
 
 _LARGEST_RECORDED = 5_000_000  #: bytes
 #: packages whose versions are recorded
@@ -38,16 +39,6 @@ def gpu_names() -> list[str]:
     return (_answer("nvidia-smi", *query) or "").splitlines()
 
 
-def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -65,7 +56,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version for name in _RECORDED if (version := _version(name))},
         "platform": platform.platform(),
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "gpus": gpu_names(),
     }

@@ -23,10 +23,10 @@ def test_links_lead_somewhere(pages):
 
 def test_make_targets_exist(root, pages):
     makefile = (root / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
     for path, text in pages.items():
         code = re.findall(r"`([^`\n]+)`", text) + re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-        for target in re.findall(r"(?:^|\s)make ([a-z]+)\b", "\n".join(code)):
+        for target in re.findall(r"(?:^|\s)make ([a-z-]+)\b", "\n".join(code)):
             assert target in targets, f"{path.name} says make {target}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -9,6 +11,7 @@ from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.kinds import CostAgainstSize
 from gnnip.artefacts.tables import Result, metric_row, metric_table
 from gnnip.errors import DataError
+from gnnip.machine import load_of
 from gnnip.measurements.metrics import power_law
 
 #: sizes that a fit takes at least
@@ -23,6 +26,7 @@ def cost_against_size(inputs: Inputs, how: CostAgainstSize) -> Result:
     """
     (name,) = inputs.measurements()
     measured = inputs.measurement(name)
+    add = partial(metric_row, inputs, remark=load_of(measured.get("hardware", ())))
     rows, parts, medians = [], [], {}
     for method, prefix in how.methods.items():
         part = measured[measured["method"] == method]
@@ -30,20 +34,20 @@ def cost_against_size(inputs: Inputs, how: CostAgainstSize) -> Result:
             continue
         medians[method] = seconds = part.groupby(how.size)["seconds"].median()
         scale, unit = (1.0, "s") if method == how.against else (1e3, "ms")
-        rows.append(metric_row(inputs, f"{prefix}_time", unit, scale * _geometric_mean(seconds)))
+        rows.append(add(f"{prefix}_time", unit, scale * _geometric_mean(seconds)))
         if len(seconds) >= FEWEST_SIZES:
             fit = power_law(seconds.index.to_numpy(), seconds.to_numpy())
             found = {"exponent": fit.exponent, "exponent_low": fit.low, "exponent_high": fit.high}
             part = part.assign(**found, prefactor_s=fit.prefactor)
             found["exponent_standard_error"] = fit.standard_error
-            rows += [metric_row(inputs, f"{prefix}_{k}", "", v) for k, v in found.items()]
+            rows += [add(f"{prefix}_{k}", "", v) for k, v in found.items()]
         parts.append(part)
     if not parts:
         raise DataError(f"The measurement {name} holds none of the methods; run it again.")
     for method, quantity in how.ratios.items():
         if {method, how.against} <= medians.keys():
             ratio = (medians[how.against] / medians[method]).dropna()
-            rows.append(metric_row(inputs, quantity, "", _geometric_mean(ratio)))
+            rows.append(add(quantity, "", _geometric_mean(ratio)))
     return pd.concat(parts, ignore_index=True), metric_table(rows)
 
 

@@ -15,6 +15,8 @@ REQUIRED = ("artefact", "quantity", "variant", "unit", "seed", "value", "baselin
 #: the artefact reads
 COLUMNS = (*REQUIRED, "training")
 NONE = "-"
+#: a column that is there when a row says why it cannot be judged, e.g. of the load beside a clock
+REMARK = "remark"
 #: a tidy table, and the metrics that verdicts are made of
 Result = tuple[pd.DataFrame, pd.DataFrame]
 
@@ -30,8 +32,12 @@ def metric_row(
     variant: str = "as_described",
     dataset: str | None = None,
     training: str = "",
+    remark: str = "",
 ) -> dict[str, Any]:
-    """Return one row of metrics; its reference is that of `dataset`, by default of all data."""
+    """Return one row of metrics; its reference is that of `dataset`, by default of all data.
+
+    `remark` says why the value cannot be judged.
+    """
     return {
         "artefact": inputs.artefact,
         "quantity": quantity,
@@ -42,9 +48,11 @@ def metric_row(
         "baseline": baseline,
         "reference": inputs.reference(dataset),
         "training": training,
+        REMARK: remark or None,
     }
 
 
 def metric_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return rows of metrics as a table with the agreed columns."""
-    return pd.DataFrame(list(rows), columns=list(COLUMNS))
+    remarks = [REMARK] if any(row.get(REMARK) for row in rows) else []
+    return pd.DataFrame(list(rows), columns=[*COLUMNS, *remarks])

@@ -306,11 +306,12 @@ class Card(Strict):
     """What each tier changes."""
 
 
+def json_schema(model: type[BaseModel]) -> str:
+    """Return the JSON schema of what a user writes, as text."""
+    return json.dumps(model.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
 def schemas() -> dict[str, str]:
     """Return the JSON schemas of config and card as text, by file name."""
     models: dict[str, type[BaseModel]] = {"config": Config, "card": Card}
-    return {
-        f"{name}.schema.json": json.dumps(model.model_json_schema(), indent=2, sort_keys=True)
-        + "\n"
-        for name, model in models.items()
-    }
+    return {f"{name}.schema.json": json_schema(model) for name, model in models.items()}

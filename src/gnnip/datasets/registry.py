@@ -187,11 +187,16 @@ def add_entry(
         "licence": said["licence"],
         "made": {**said["made"], **recorded},
     }
-    entries = {**load_registry(registry), name: entry}
+    put_entry(name, entry, registry)
+    return entry
+
+
+def put_entry(name: str, entry: Mapping[str, Any], registry: Path) -> None:
+    """Write an entry, new or in place of the one of that name, into a registry."""
+    entries = {**load_registry(registry), name: dict(entry)}
     lines = registry.read_text(encoding="utf-8").splitlines(keepends=True)
     comment = "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
     write_text(registry, comment + yaml.safe_dump(entries, sort_keys=False, width=100))
-    return entry
 
 
 def engine(entry: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from gnnip.errors import DataError
+from gnnip.machine import THREADS, watched
 from gnnip.measurements.selection import atoms_of, spread_evenly
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from gnnip.models.contract import Potential
 
 Result = TypeVar("Result")
-
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 class Method(NamedTuple):
@@ -52,9 +51,9 @@ def measure_timing(sources: Sources, options: Timing) -> pd.DataFrame:
     Columns: method (solver: the reference from scratch, no forces; network: neighbour list and
     networks, one structure; network_batched: the same for `batch_size` copies, per structure), the
     size, frame, seconds (median over repeats), repeats, batch_size, accuracy_ha (of a solver that
-    has one), threads, hardware. Networks that differ in their term alone are added up; where that
-    gives several energies, group, matrix values and seed come first, and before them the data set
-    where there are several.
+    has one), threads, hardware (with the load, if there was any). Networks that differ in their
+    term alone are added up; where that gives several energies, group, matrix values and seed come
+    first, and before them the data set where there are several.
 
     DataError when there are no networks or a size is not in the data set.
     """
@@ -71,8 +70,8 @@ def in_one_thread(function: Callable[..., Result], *arguments: Any) -> Result:
     The script that calls this must be guarded by ``if __name__ == "__main__"``.
     """
     # thread pools are sized when their libraries load: a fresh process is the only sure way to one
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as pool:
@@ -87,8 +86,6 @@ def in_one_thread(function: Callable[..., Result], *arguments: Any) -> Result:
 def _measure(sources: Sources, options: Timing) -> pd.DataFrame:
     import torch
 
-    from gnnip.provenance import environment
-
     torch.set_num_threads(1)
     jobs: list[tuple[Method, dict[str, Any], Callable[[], object]]] = []
     for dataset in sources.datasets:
@@ -98,7 +95,7 @@ def _measure(sources: Sources, options: Timing) -> pd.DataFrame:
             atoms = atoms_of(arrays, frame)
             place = {options.size: size, "frame": frame}
             jobs += [(method, place, partial(method.run, atoms)) for method in methods]
-    measured = interleave(dict(enumerate(run for _, _, run in jobs)), options.repeats)
+    measured, machine = interleave(dict(enumerate(run for _, _, run in jobs)), options.repeats)
     rows = [
         {
             **method.about,
@@ -110,8 +107,7 @@ def _measure(sources: Sources, options: Timing) -> pd.DataFrame:
         }
         for (method, place, _), seconds in zip(jobs, measured.values(), strict=True)
     ]
-    hardware = str(environment().get("cpu") or "unknown processor")
-    return pd.DataFrame(rows).assign(threads=1, hardware=hardware)
+    return pd.DataFrame(rows).assign(threads=1, hardware=machine)
 
 
 def _frames(dataset: str, arrays: FrameArrays, options: Timing) -> list[tuple[int, int]]:
@@ -185,14 +181,16 @@ def interleave(
     jobs: Mapping[Any, Callable[[], object]],
     repeats: int,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[Any, list[float]]:
-    """Run every job once unmeasured, then all in turn `repeats` times; return their seconds."""
+) -> tuple[dict[Any, list[float]], str]:
+    """Run every job once unmeasured, then all in turn `repeats` times; return their seconds, and
+    the machine with what else it did meanwhile (`gnnip.machine.watched`)."""
     for job in jobs.values():
         job()
     seconds: dict[Any, list[float]] = {name: [] for name in jobs}
-    for _ in range(repeats):
-        for name, job in jobs.items():
-            start = clock()
-            job()
-            seconds[name].append(clock() - start)
-    return seconds
+    with watched() as machine:
+        for _ in range(repeats):
+            for name, job in jobs.items():
+                start = clock()
+                job()
+                seconds[name].append(clock() - start)
+    return seconds, machine.name

@@ -21,6 +21,7 @@ from gnnip.verdicts.verdict import (
     REPRODUCED,
     JudgedCard,
     Verdict,
+    remark,
     trainings_behind,
     with_note,
 )
@@ -30,7 +31,7 @@ from gnnip.verdicts.verdict import (
 class Measured:
     """One quantity of one variant over its seeds, in the metrics' unit.
 
-    `trained` tells whether a network is behind it, `unsound` why its trainings judge nothing.
+    `trained` tells whether a network is behind it, `unsound` why it judges nothing.
     """
 
     variant: str
@@ -120,7 +121,7 @@ def _aggregate(
                 baseline=float(baselines.mean()) if len(baselines) else None,
                 reference=str(references.iloc[0]) if len(references) else "",
                 trained=bool(names),
-                unsound=why_unsound(trainings, names, seeds),
+                unsound=remark(rows) or why_unsound(trainings, names, seeds),
             )
         )
     return result

@@ -20,6 +20,7 @@ from gnnip.verdicts.verdict import (
     REPRODUCED,
     JudgedCard,
     Verdict,
+    remark,
     trainings_behind,
     with_note,
 )
@@ -168,7 +169,9 @@ def _decide(
         return CANNOT_DECIDE, told or found.undecided
     why = found.undecided
     for artefact, table in metrics.items() if not why else ():
-        why = why or why_unsound(trainings, *trainings_behind(card, artefact, table))
+        why = (
+            why or remark(table) or why_unsound(trainings, *trainings_behind(card, artefact, table))
+        )
     if why:
         return CANNOT_DECIDE, f"{why}; {told}"
     return (REPRODUCED if found.ours.holds else DEVIATES), told

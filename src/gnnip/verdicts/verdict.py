@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from gnnip.artefacts.tables import NONE
+from gnnip.artefacts.tables import NONE, REMARK
 from gnnip.verdicts.published import Claim, Published
 
 REPRODUCED, BETTER, DEVIATES = "reproduced", "better", "deviates"
@@ -73,6 +73,11 @@ def trainings_behind(
     if (named == "").any():
         groups |= set(card.judging_groups(artefact))
     return sorted(groups), sorted({int(s) for s in rows["seed"].dropna()})
+
+
+def remark(rows: pd.DataFrame) -> str:
+    """Return why rows of metrics themselves say that they cannot be judged; empty where all can."""
+    return next(iter(rows[REMARK].dropna()), "") if REMARK in rows else ""
 
 
 def with_note(reason: str, note: str) -> str:

@@ -11,6 +11,7 @@ from made_up_trainings import crystals, frames_of, sources, training
 import gnnip
 from gnnip import models
 from gnnip.errors import DataError
+from gnnip.machine import THREADS
 from gnnip.measurements import timing
 from gnnip.measurements.kinds import Timing
 from gnnip.measurements.selection import frames_with, spread_evenly
@@ -21,7 +22,7 @@ def test_jobs_take_turns_and_the_first_round_is_not_measured():
     # reading k of the clock is k (k + 1) / 2, so that every measurement is another
     now = itertools.accumulate(itertools.count())
     jobs = {name: lambda name=name: order.append(name) for name in "abc"}
-    seconds = timing.interleave(jobs, 2, clock=lambda: float(next(now)))
+    seconds, _ = timing.interleave(jobs, 2, clock=lambda: float(next(now)))
     assert "".join(order) == "abcabcabc"
     assert seconds == {"a": [1.0, 7.0], "b": [3.0, 9.0], "c": [5.0, 11.0]}
 
@@ -124,7 +125,7 @@ def test_several_potentials_on_crystals_with_any_reference(measured, tmp_path):
 def test_libraries_have_one_thread_in_the_new_process(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
-    assert [timing.in_one_thread(os.getenv, name) for name in timing._THREADS] == ["1"] * 4
+    assert [timing.in_one_thread(os.getenv, name) for name in THREADS] == ["1"] * 4
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert "NUMBA_NUM_THREADS" not in os.environ
 

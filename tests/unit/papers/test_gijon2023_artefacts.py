@@ -5,6 +5,8 @@ from gijon2023_run import ERRORS, SEEDS
 from made_up_run import ROOT
 from paper_checks import artefacts, check_figure, check_metrics
 
+from gnnip.artefacts.inputs import Inputs
+from gnnip.artefacts.make import tabulate
 from gnnip.config.resolve import resolve
 from gnnip.units import HARTREE
 
@@ -114,6 +116,26 @@ def test_forces_of_the_artefact_are_those_of_the_audit(made_up_run):
     assert set(tidy["predictor"]) == {
         *("nequip", "pair", "exact_water", "composition", "ensemble_mean")
     }
+
+
+def test_times_measured_under_load_say_so(made_up_run, monkeypatch):
+    read = Inputs.measurement
+
+    def measurement(self, name):
+        table, load = read(self, name), "a processor, measured under load (beside a long run)"
+        if "hardware" in table:
+            return table.assign(hardware=load)
+        table.loc[table["record"] == "speed", "text"] = load
+        return table
+
+    monkeypatch.setattr(Inputs, "measurement", measurement)
+    for artefact in ("fig3", "anion_md"):
+        quiet, loaded = made_up_run.table(artefact)[1], tabulate(made_up_run.inputs(artefact))[1]
+        assert "remark" not in quiet
+        remarks = loaded.dropna(subset="remark").set_index("quantity")["remark"]
+        assert set(remarks) == {"measured under load (beside a long run)"}
+        of_a_clock = quiet["quantity"].str.contains("speed_ratio|_time|exponent")
+        assert set(remarks.index) == set(quiet.loc[of_a_clock, "quantity"])
 
 
 def test_dynamics_are_held_against_the_reference_and_its_noise(made_up_run):

@@ -389,3 +389,24 @@ def test_what_the_tests_found_is_written_down():
     (row,) = verdicts.judge(card(), metrics, tests, SOUND).claims.to_dict("records")
     assert row["trivial"] == "unknown"
     assert verdicts.judge(card(), {}, tests, SOUND).claims.empty
+
+
+def test_times_that_were_measured_under_load_are_not_judged():
+    """Neither as numbers nor by claims; what else an artefact says is."""
+    quiet = table([120.0], "ratio", "", seeds=[None])
+    loaded = quiet.assign(remark="measured under load (others took 1.0 of 2 cores)")
+    claim = {"text": "A is fast", "where": "p. 1", "artefacts": ["fig1"], "trivial": "a time"}
+    the_card = card(claims={"fast": claim, "stable": claim})
+    claims = {
+        name: ClaimTests(lambda _: ClaimResult(True, "", "yes"), reads=read)
+        for name, read in (("fast", "ratio"), ("stable", "failed"))
+    }
+    failed = table([0.0], "failed", "", seeds=[None])
+    rows = judge({"fig1": pd.concat([loaded, failed])}, the_card, claims)
+    assert (rows["ratio"].verdict, rows["ratio"].ours_mean) == ("cannot decide", 120.0)
+    assert rows["ratio"].reason.startswith("measured under load (others took 1.0 of 2 cores)")
+    assert rows["fast"].verdict == "cannot decide"
+    assert rows["fast"].reason.startswith("measured under load")
+    assert rows["stable"].verdict == "reproduced"
+    rows = judge({"fig1": pd.concat([quiet, failed])}, the_card, claims)
+    assert rows["ratio"].verdict == rows["fast"].verdict == "reproduced"

@@ -34,7 +34,7 @@ relabel : what the reference says of frames along the trajectory, x in fs: force
 relabel_error : size of the difference between the mean observable on the paths and on the
     reference's, in the observable's unit.
 speed : seconds_per_step of one replica, measured in turn in one process on one core:
-    `alone` and, for models, `batched` with all replicas; `text` is the processor.
+    `alone` and, for models, `batched` with all replicas; `text` is the processor and its load.
 
 The potential "noise_floor" has the errors of the reference's own halves. The reference may have
 been moved for another time, by another step and from other starts than the potentials: spectra

@@ -15,7 +15,6 @@ from gnnip.measurements.dynamics.options import Comparison
 from gnnip.measurements.dynamics.rows import Row, row
 from gnnip.measurements.dynamics.run import load_potential
 from gnnip.measurements.timing import interleave
-from gnnip.provenance import environment
 
 
 def time_steps(
@@ -43,11 +42,11 @@ def time_steps(
     if reference is not None:
         alone = reference_motion.state(arrays, REFERENCE).select([0])
         jobs[REFERENCE, "alone", 1] = _stepper(None, reference, alone, reference_motion, steps)
-    hardware = str(environment().get("cpu") or "unknown processor")
     rows = []
-    for (name, how, count), seconds in interleave(jobs, wanted.timing_repeats).items():
+    measured, machine = interleave(jobs, wanted.timing_repeats)
+    for (name, how, count), seconds in measured.items():
         one = float(np.median(seconds)) / (steps * count)
-        rows.append(row(name, "speed", f"{how}_seconds_per_step", one, text=hardware))
+        rows.append(row(name, "speed", f"{how}_seconds_per_step", one, text=machine))
     return rows
 
 
