@@ -63,7 +63,7 @@ SOUND = {
     "lucky_epoch": 0,
     "late_change": 0.001,
     "ends_at_zero": False,
-    "kinship": "",
+    "half_error": None,
 }
 
 

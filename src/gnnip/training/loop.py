@@ -237,6 +237,7 @@ class Loop:
             {
                 "epoch": run.epoch,
                 "train_loss": train.loss,
+                "validation_loss": validation.loss,
                 **train.columns("train"),
                 **validation.columns("validation"),
                 "learning_rate": rate,
@@ -250,8 +251,7 @@ class Loop:
         """Keep the best of the candidates whose neighbours are known, all when it has `ended`,
         but none that is luck."""
         run, waiting = self.run, []
-        energies = self.settings.energy_weight > 0
-        errors = [soundness.validation_error(row, energies) for row in run.history]
+        errors = self.errors()
         for epoch, loss, weights in run.candidates:
             if loss >= run.best_loss:
                 continue
@@ -262,6 +262,12 @@ class Loop:
             elif loss < run.lucky_loss:
                 run.lucky_epoch, run.lucky_loss = epoch, loss
         run.candidates = waiting
+
+    def errors(self) -> list[float]:
+        """Return the validation error of every epoch."""
+        kind = self.settings.loss
+        losses = [row["validation_loss"] for row in self.run.history]
+        return [soundness.validation_error(loss, kind) for loss in losses]
 
     def time_is_up(self) -> bool:
         """Tell whether the time limit has come, which it never does before the first step."""

@@ -98,6 +98,16 @@ class Objective:
             loss = loss + other
         return loss, torch.stack([loss.detach().double() * share.graphs, *sums])
 
+    def of_differences(self, differences: Mapping[str, Tensor], n_atoms: Tensor) -> float:
+        """Return the loss of whole structures from differences by quantity; n_atoms (g,)."""
+        found = 0.0
+        for name, weight in self.weights.items():
+            difference = differences[name]
+            if name == "energy" and self.per_atom:
+                difference = difference / n_atoms
+            found += weight * float(self._penalty(difference, self._settings))
+        return found
+
     def no_errors(self, device: torch.device) -> Tensor:
         """Return the zeros that sums over batches start from: loss times structures, and what
         `METRICS` adds for each quantity."""

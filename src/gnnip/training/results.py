@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gnnip.files import write_json, write_text
+from gnnip.files import read_json, write_json, write_text
 from gnnip.models import predict, save
 from gnnip.models.trivial import WORDS, best_null_model
 from gnnip.training.loop import Loop
@@ -23,6 +23,8 @@ from gnnip.training.problem import SUBSETS, Labels, Problem, Task
 from gnnip.training.silence import silent_share
 from gnnip.training.soundness import faults, late_change, validation_error
 
+#: folder of the same training with half the epochs
+HALF = "half"
 #: metadata that come first in the table of predictions, where a data set has them
 FIRST_COLUMNS = ("n_molecules", "temperature_k", "trajectory")
 
@@ -56,7 +58,7 @@ def write_results(folder: Path, problem: Problem, task: Task, loop: Loop, stoppe
         "best_epoch": run.best_epoch,
         "epochs_run": run.epoch,
         "stopped": stopped,
-        **_soundness(problem, task, loop),
+        **_soundness(folder, problem, task, loop),
         **errors(problem.labels, predicted, problem.subset.n_atoms, problem.rows),
         "n_parameters": model.n_parameters,
         **{f"n_{name}": len(rows) for name, rows in problem.rows.items()},
@@ -78,25 +80,19 @@ def write_results(folder: Path, problem: Problem, task: Task, loop: Loop, stoppe
     write_json(folder / "summary.json", summary | {"faults": found})
 
 
-def _soundness(problem: Problem, task: Task, loop: Loop) -> dict[str, Any]:
+def _soundness(folder: Path, problem: Problem, task: Task, loop: Loop) -> dict[str, Any]:
     """Return what `gnnip.training.soundness` judges a training by.
 
     The best epoch's validation error and its share of the best null model's (None before the first
     epoch was over); the share of silent units; the lucky epoch, 0 without one; how the error
-    changed at the end; whether the schedule ends at zero; and a digest that is equal for trainings
-    that differ in their number of epochs alone.
+    changed at the end; whether the schedule ends at zero; and the best error of the same training
+    with half the epochs, where there is one.
     """
-    run, labels, rows = loop.run, problem.labels, problem.rows
-    energies = loop.settings.energy_weight > 0
-    curve = [validation_error(row, energies) for row in run.history]
+    run, rows, kind = loop.run, problem.rows, loop.settings.loss
     asked = rows["validation"]
-    name, said = best_null_model(problem.subset, labels.energy, rows["train"], asked)
-    nothing = {"validation_mae_ev": float(np.abs(said - labels.energy[asked]).mean())}
-    if labels.forces is not None:
-        size = _root_mean_square(labels.forces[_atoms(problem.subset.n_atoms, asked)])
-        nothing["validation_force_rmse_ev_per_a"] = size or 0.0
-    lowest = curve[run.best_epoch - 1] if run.best_epoch else None
-    most = validation_error(nothing, energies)
+    name, said = best_null_model(problem.subset, problem.labels.energy, rows["train"], asked)
+    most = validation_error(_loss_of_null(problem, loop, said, asked), kind)
+    lowest = validation_error(run.best_loss, kind) if run.best_epoch else None
     return {
         "validation_error": lowest,
         "null_model": WORDS[name],
@@ -105,10 +101,34 @@ def _soundness(problem: Problem, task: Task, loop: Loop) -> dict[str, Any]:
             task.model, task.store, loop.rows["validation"], loop.evaluation_batch
         ),
         "lucky_epoch": run.lucky_epoch if run.lucky_loss < run.best_loss else 0,
-        "late_change": late_change(curve),
+        "late_change": late_change(loop.errors()),
         "ends_at_zero": loop.schedule.ends_at_zero,
-        "kinship": problem.identity(task.model, replace(loop.settings, epochs=1)),
+        "half_error": _half_error(folder, problem, task, loop),
     }
+
+
+def _half_error(folder: Path, problem: Problem, task: Task, loop: Loop) -> float | None:
+    """Return the best validation error of the same with half the epochs, if it is there."""
+    file = folder / HALF / "summary.json"
+    shorter = replace(loop.settings, epochs=max(1, loop.settings.epochs // 2))
+    if not file.exists() or read_json(file)["identity"] != problem.identity(task.model, shorter):
+        return None
+    error: float | None = read_json(file)["validation_error"]
+    return error
+
+
+def _loss_of_null(
+    problem: Problem, loop: Loop, energies: NDArray[np.float64], asked: NDArray[np.int64]
+) -> float:
+    """Return the loss of a null model on the frames `asked`: its energies, and no forces."""
+    labels, n_atoms = problem.labels, problem.subset.n_atoms
+    differences = {"energy": energies - labels.energy[asked]}
+    if labels.forces is not None:
+        differences["forces"] = labels.forces[_atoms(n_atoms, asked)]
+    if labels.stress is not None:
+        differences["stress"] = labels.stress[asked]
+    tensors = {name: torch.from_numpy(values) for name, values in differences.items()}
+    return loop.objective.of_differences(tensors, torch.from_numpy(n_atoms[asked]))
 
 
 def errors(
@@ -150,7 +170,7 @@ def errors(
 
 def write_history(path: Path, history: list[dict[str, float]], forces: bool) -> None:
     """Write one row per epoch, with force errors where forces were trained on."""
-    columns = ["epoch", "train_loss", "train_mae_ev", "validation_mae_ev"]
+    columns = ["epoch", "train_loss", "validation_loss", "train_mae_ev", "validation_mae_ev"]
     if forces:
         columns += ["train_force_rmse_ev_per_a", "validation_force_rmse_ev_per_a"]
     columns += ["learning_rate", "seconds"]

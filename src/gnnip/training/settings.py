@@ -84,12 +84,18 @@ class Settings:
     """CPU threads of torch; null leaves them as they are."""
     processes: Annotated[int, _AT_LEAST_ONE] = 1
     """Processes that share every batch, one per GPU; the result is the same but for rounding."""
+    check_flat: bool = False
+    """Train seed 0 with half the epochs, too, in the folder `half`: under a schedule that ends at
+    zero only that shows whether there were epochs enough."""
     compile: bool = False
     """Compile the steps, which takes a minute and pays on a GPU and for long trainings of small
     models; the result is the same but for rounding, and what cannot be compiled runs as it is."""
 
     #: settings that do not change the result of a training that runs to its end, but for rounding
-    FREE = ("device", "time_limit_s", "checkpoint_interval_s", "threads", "processes", "compile")
+    FREE = (
+        *("device", "time_limit_s", "checkpoint_interval_s", "threads", "processes", "compile"),
+        "check_flat",
+    )
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a value that is no choice or out of its limits."""

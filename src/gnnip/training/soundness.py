@@ -1,7 +1,7 @@
 """Whether a training may judge a paper: not when it has collapsed, was lucky or is not flat.
 
-The validation error of an epoch is the mean absolute error of the energy; where forces are trained
-on the root mean square error of their components, and where both are the geometric mean of the two.
+The validation error of an epoch is its validation loss, which the best epoch is chosen by; of a
+loss of squares the root.
 
 - collapsed: the best epoch's error is above 0.95 of the best null model's on the same frames, or
   more than half of the units of a layer are silent on all validation frames;
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 COLLAPSED, SILENT = 0.95, 0.5
@@ -29,17 +29,13 @@ ENDED = 0.01
 #: epochs of a tenth that a median can be taken over
 _FEWEST_EPOCHS = 20
 
-_ENERGY, _FORCES = "validation_mae_ev", "validation_force_rmse_ev_per_a"
 
+def validation_error(loss: float, kind: str) -> float:
+    """Return the error that a validation loss of a kind of `Settings.loss` stands for.
 
-def validation_error(row: Mapping[str, float], energies: bool = True) -> float:
-    """Return the error of an epoch from its row of the history; `energies` are trained on or not.
-
-    Only quotients of it mean something where forces are trained on.
+    A Huber loss counts as one of squares, which it is where errors are small.
     """
-    parts = [float(row[_ENERGY])] if energies or _FORCES not in row else []
-    parts += [float(row[_FORCES])] if _FORCES in row else []
-    return math.prod(parts) ** (1.0 / len(parts))
+    return loss if kind == "mae" else math.sqrt(loss)
 
 
 def is_luck(errors: Sequence[float], epoch: int) -> bool:
@@ -89,13 +85,12 @@ def faults(summary: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def unflat(error: float, half: Iterable[float]) -> str:
+def unflat(error: float, half: float | None) -> str:
     """Return why a training under a schedule that ends at zero is not flat, empty when it is.
 
-    `error` is its lowest validation error, `half` those of the same trainings with half the epochs.
+    `error` is its lowest validation error, `half` that of the same with half the epochs.
     """
-    gains = [1.0 - error / other if other > 0.0 else 0.0 for other in half]
-    if not gains:
+    if half is None:
         return "nobody knows whether it is flat: none with half the epochs stands beside it"
-    gain = max(gains)
+    gain = 1.0 - error / half if half > 0.0 else 0.0
     return f"not flat: doubling the epochs gained {100 * gain:.0f} %" if gain >= DOUBLED else ""

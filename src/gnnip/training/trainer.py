@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from gnnip.training.problem import Problem, Stores, set_up
 from gnnip.training.progress import Progress
 from gnnip.training.randomness import seed_everything
 from gnnip.training.ranks import Ranks, check_parallel, local_device, open_ranks
-from gnnip.training.results import write_results
+from gnnip.training.results import HALF, write_results
 from gnnip.training.settings import Settings
 
 RESULTS = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
@@ -61,7 +62,8 @@ def train(
     epoch), `history.csv`, `predictions.csv` (validation and test frames) and, last,
     `summary.json`. A folder that holds the results of the same training is left as it is. While it
     runs, `checkpoint.pt` holds the state; a call after a kill continues from it, and a checkpoint
-    of another training is passed over. Checkpoints and the time limit fall between any two steps,
+    of another training is passed over. With `check_flat` the folder `half` holds the results of the
+    same with half the epochs. Checkpoints and the time limit fall between any two steps,
     so an epoch may be longer than both; results of less than one epoch are those of the weights as
     they are, with best_epoch 0 and an empty history.
 
@@ -80,6 +82,10 @@ def train(
         "split": split,
         "folder": folder,
     }
+    if settings.check_flat and settings.seed == 0 and settings.epochs > 1:
+        shorter = replace(settings, epochs=settings.epochs // 2, check_flat=False)
+        parts = (model_name, hyperparameters, arrays, term, split, shorter, Path(folder) / HALF)
+        train(*parts, progress, stores=stores)
     with open_ranks(settings, training, train_rank) as ranks:
         return train_rank(ranks, settings, **training, progress=progress, stores=stores)
 

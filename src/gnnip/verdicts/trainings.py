@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -16,7 +15,7 @@ from gnnip.training import soundness
 FILE = "trainings.csv"
 _FACTS = (
     *("stopped", "epochs_run", "best_epoch", "validation_error", "null_model", "share_of_null"),
-    *("silent_share", "lucky_epoch", "late_change", "ends_at_zero"),
+    *("silent_share", "lucky_epoch", "late_change", "ends_at_zero", "half_error"),
 )
 #: of trainings.csv: `sound` trainings judge, `reason` says why others do not
 COLUMNS = ("group", "cell", "seed", *_FACTS, "sound", "reason")
@@ -25,36 +24,27 @@ COLUMNS = ("group", "cell", "seed", *_FACTS, "sound", "reason")
 def training_table(summaries: Iterable[str | Path]) -> pd.DataFrame:
     """Return one row per training, from files called .../{group}/{cell}/seed-{seed}/summary.json.
 
-    A training under a schedule that ends at zero is flat where those of its cell gain less than 5 %
-    on the same ones with half the epochs, wherever among `summaries` these are.
+    A training under a schedule that ends at zero is flat where one of its cell gained less than 5 %
+    on the same with half the epochs.
     """
     found = [(*_names(Path(path)), read_json(path)) for path in summaries]
-    halves: dict[tuple[str, int], float] = {
-        (s["kinship"], s["epochs_run"]): s["validation_error"]
-        for *_, s in found
-        if s.get("kinship") and s["validation_error"] is not None
-    }
-    half_of: dict[tuple[str, str], list[str]] = {}
+    told: dict[tuple[str, str], list[str]] = {}
     for group, cell, _, summary in found:
-        if (half := halves.get(_half(summary))) is not None:
-            reason = soundness.unflat(summary["validation_error"], [half])
-            half_of.setdefault((group, cell), []).append(reason)
+        if summary.get("half_error") is not None:
+            reason = soundness.unflat(summary["validation_error"], summary["half_error"])
+            told.setdefault((group, cell), []).append(reason)
     rows = []
     for group, cell, seed, summary in found:
         faults = soundness.faults(summary)
         if not faults and summary["stopped"] == "epochs" and summary["ends_at_zero"]:
-            told = half_of.get((group, cell))
-            faults = [soundness.unflat(0.0, [])] if told is None else [w for w in told if w][:1]
+            reasons = told.get((group, cell), [soundness.unflat(0.0, None)])
+            faults = [reason for reason in reasons if reason][:1]
         facts = {name: summary.get(name) for name in _FACTS}
         rows.append(
             {"group": group, "cell": cell, "seed": seed, **facts}
             | {"sound": not faults, "reason": "; ".join(faults)}
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _half(summary: Mapping[str, Any]) -> tuple[str, int]:
-    return str(summary.get("kinship")), int(summary["epochs_run"]) // 2
 
 
 def _names(path: Path) -> tuple[str, str, int]:

@@ -75,7 +75,7 @@ def test_time_limit_writes_results_and_a_larger_one_continues(folders, layer):
     assert first["stopped"] == "time limit"
     # not one epoch fitted, so the weights after the first step are judged
     assert (first["epochs_run"], first["best_epoch"]) == (0, 0)
-    assert "epoch 0, step 1" in lines[-1]
+    assert "epoch 0, step 1" in lines[-2]
     assert len(read_table(cut / "predictions.csv")) == 12
     assert read_table(cut / "history.csv") == []
     second = run(cut, options=model)

@@ -44,6 +44,7 @@ DEFAULTS = {
         "checkpoint_interval_s": 10.0,
         "threads": None,
         "processes": 1,
+        "check_flat": False,
         "compile": False,
     }
 }

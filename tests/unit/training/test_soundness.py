@@ -45,11 +45,19 @@ def test_late_change(errors, expected):
     assert found == (expected if expected is None else pytest.approx(expected))
 
 
-def test_the_error_of_an_epoch_is_of_what_is_trained_on():
-    row = {"validation_mae_ev": 4.0, "validation_force_rmse_ev_per_a": 1.0}
-    assert soundness.validation_error(row) == pytest.approx(2.0)
-    assert soundness.validation_error(row, energies=False) == 1.0
-    assert soundness.validation_error({"validation_mae_ev": 4.0}) == 4.0
+def test_the_error_of_an_epoch_is_its_loss_or_the_root_of_it():
+    assert [soundness.validation_error(4.0, kind) for kind in ("mae", "mse", "huber")] == [4, 2, 2]
+
+
+@pytest.mark.parametrize("loss", ["mae", "mse", "huber"])
+def test_the_null_model_is_measured_by_the_loss_of_the_training(tmp_path, loss):
+    frames = make_frames(forces=True)
+    how = {"loss": loss, "force_weight": 2.0, "energy_weight": 3.0, "per_atom": True}
+    model = {"model": "composition", "options": {}, "frames": frames}
+    summary = run(tmp_path, **model, epochs=1, huber_delta=10.0, **how)
+    # it knows the composition, and so does the best null model here
+    assert summary["share_of_null"] == pytest.approx(1.0, abs=0.1)
+    assert any("collapsed" in fault for fault in summary["faults"])
 
 
 def dip(monkeypatch, epoch, factor):
@@ -59,7 +67,7 @@ def dip(monkeypatch, epoch, factor):
     def measured(self, subset):
         found = measure(self, subset)
         if subset == "validation" and self.run.epoch == epoch - 1:
-            found = replace(found, loss=factor * found.loss, energy_mae=factor * found.energy_mae)
+            found = replace(found, loss=factor * found.loss)
         return found
 
     monkeypatch.setattr(Loop, "measure", measured)
@@ -125,10 +133,15 @@ def test_a_schedule_that_ends_at_zero_is_told(tmp_path):
     assert found == {"cosine": True, "floor": False, "constant": False, "exponential": True}
 
 
-def test_kinship_is_of_trainings_that_differ_in_their_epochs(tmp_path):
-    kin = [run(tmp_path / str(n), epochs=n)["kinship"] for n in (2, 4)]
-    assert kin[0] == kin[1]
-    assert run(tmp_path / "other", epochs=2, seed=1)["kinship"] != kin[0]
+def test_half_the_epochs_are_trained_beside_seed_0(tmp_path):
+    how = {"epochs": 6, "scheduler": "cosine", "check_flat": True}
+    found = run(tmp_path / "whole", **how)
+    half = run(tmp_path / "half", **how | {"epochs": 3, "check_flat": False})
+    assert found["half_error"] == half["validation_error"]
+    assert same_weights(tmp_path / "whole/half", tmp_path / "half")
+    assert run(tmp_path / "other", seed=1, **how)["half_error"] is None
+    plain = run(tmp_path / "plain", epochs=6, scheduler="cosine")
+    assert (plain["half_error"], plain["validation_error"]) == (None, found["validation_error"])
 
 
 def test_silent_units_are_counted():

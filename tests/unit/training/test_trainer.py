@@ -42,8 +42,8 @@ def test_files(tmp_path):
     names = ["history.csv", "model.json", "model.safetensors", "predictions.csv", "summary.json"]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
     history = read_table(tmp_path / "history.csv")
-    columns = ["epoch", "train_loss", "train_mae_ev", "validation_mae_ev", "learning_rate"]
-    assert list(history[0]) == [*columns, "seconds"]
+    columns = ["epoch", "train_loss", "validation_loss", "train_mae_ev", "validation_mae_ev"]
+    assert list(history[0]) == [*columns, "learning_rate", "seconds"]
     assert [int(h["epoch"]) for h in history] == [1, 2, 3, 4]
     predictions = read_table(tmp_path / "predictions.csv")
     assert list(predictions[0]) == [

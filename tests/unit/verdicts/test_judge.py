@@ -183,16 +183,17 @@ def test_an_unsound_training_decides_nothing(tmp_path, name):
 
 
 def test_half_the_epochs_show_whether_a_schedule_that_ends_at_zero_is_flat(tmp_path):
-    whole = {"ends_at_zero": True, "kinship": "k"}
-    half = whole | {"epochs_run": 75}
+    whole = {"ends_at_zero": True, "half_error": None}
+    assert not trained(tmp_path / "none", [whole, whole])["sound"].any()
     for gain, sound in ((0.03, True), (0.07, False)):
-        folder = tmp_path / str(gain)
-        made = trained(folder, [whole, whole | {"kinship": "another seed"}])
-        assert not made["sound"].any()
-        made = trained(folder, [half | {"validation_error": 0.1 / (1 - gain)}], group="half")
-        assert made[made["group"] == "table1"]["sound"].tolist() == [sound, sound]
-        assert not made[made["group"] == "half"]["sound"].any()
-    assert "doubling the epochs gained 7 %" in made["reason"].iloc[-1]
+        # seed 0 speaks for all of its cell
+        first = whole | {"half_error": SUMMARY["validation_error"] / (1 - gain)}
+        made = trained(tmp_path / str(gain), [first, whole])
+        assert made["sound"].tolist() == [sound, sound]
+    assert "doubling the epochs gained 7 %" in made["reason"].iloc[0]
+    # and no more than that
+    made = trained(tmp_path / "cut", [first, whole | {"stopped": "time limit"}])
+    assert "unfinished" in made["reason"].iloc[1]
 
 
 def test_without_a_record_of_the_trainings_nothing_is_decided():
