@@ -19,7 +19,7 @@ SNAKEMAKE := $(LOCKED) snakemake $(if $(LOCKED),--nolock) --cores $(CORES) $(FLA
 BUSY := || { test $$? -ne 75 || echo "Another make is running the workflow in this folder."; exit 1; }
 
 .DEFAULT_GOAL := run
-.PHONY: run install test figures lint smoke record report readme schema benchmark long-run \
+.PHONY: run install test test-slow figures lint smoke record report readme schema benchmark long-run \
   bring-back runs clean help
 
 run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|long|paper, CORES=n)
@@ -39,8 +39,11 @@ $(STAMP): requirements.txt requirements-engines.txt requirements-dev.txt pyproje
 	$(BIN)/python -m pip install --quiet --progress-bar off --no-deps --editable .
 	touch $@
 
-test: $(STAMP) ## run the tests
-	pytest -n 2 --dist loadfile -q
+test: $(STAMP) ## run the tests (15 minutes on 2 cores)
+	pytest -n 2 --dist loadfile -q -m "not slow"
+
+test-slow: $(STAMP) ## run those that take minutes or another program
+	pytest -q -m slow
 
 figures: $(STAMP) ## redraw every figure from results/recorded (no torch needed)
 	$(SNAKEMAKE) figures $(BUSY)

@@ -1,0 +1,35 @@
+"""Every benchmark starts and prints its figures, at its smallest size. What it measures is no test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SMALLEST = {
+    "compiled_step.py": "--models pair --repeats 1",
+    "ground_state.py": "--repeats 1 --orders 12 --output {folder}/figures.json",
+    "md_batch.py": "--model pair --replicas 2 --burst 1 --rounds 1",
+    "md_scaling.py": "--largest 100",
+    "nequip_step.py": "--repeats 1 --layers 1 --lmax 1 --channels 4 --forms fused",
+}
+
+
+def test_every_benchmark_has_a_smallest_size(root):
+    assert {path.name for path in (root / "benchmarks").glob("*.py")} == set(SMALLEST)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALLEST)
+def test_it_starts(root, tmp_path, name):
+    options = SMALLEST[name].format(folder=tmp_path).split()
+    done = subprocess.run(
+        [sys.executable, root / "benchmarks" / name, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(done.stdout.splitlines()) >= 2
