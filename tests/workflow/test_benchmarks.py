@@ -1,4 +1,4 @@
-"""Every benchmark starts and prints its figures, at its smallest size. What it measures is no test."""
+"""Every benchmark starts and prints its figures, at its smallest size; no time is tested."""
 
 from __future__ import annotations
 
