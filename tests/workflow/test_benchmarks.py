@@ -13,6 +13,7 @@ SMALLEST = {
     "md_batch.py": "--model pair --replicas 2 --burst 1 --rounds 1",
     "md_scaling.py": "--largest 100",
     "nequip_step.py": "--repeats 1 --layers 1 --lmax 1 --channels 4 --forms fused",
+    "nequip_threads.py": "--busy 0 --channels 8 --repeats 1",
 }
 
 
