@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
-from gnnip.verdicts.verdict import BETTER, DEVIATES, REPRODUCED, VERDICTS, Verdict
+from gnnip.verdicts.verdict import BETTER, CANNOT_DECIDE, DEVIATES, REPRODUCED, VERDICTS, Verdict
 
 
 def _ours(verdict: Verdict) -> str:
@@ -73,12 +73,19 @@ def format_markdown(verdicts: list[Verdict]) -> str:
     lines = []
     if numbers:
         lines += ["| " + " | ".join(_HEADER) + " |", "|" + " --- |" * len(_HEADER)]
-        lines += ["| " + " | ".join(_cells(verdict)) + " |" for verdict in numbers] + [""]
+        lines += ["| " + " | ".join([*_cells(v)[:-1], _because(v)]) + " |" for v in numbers] + [""]
     if claims:
         lines += ["| claim | verdict | reason |", "| --- | --- | --- |"]
         rows = [(v.published, v.verdict, v.reason.replace("|", "/")) for v in claims]
         lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows] + [""]
     return "\n".join([*lines, count(verdicts)])
+
+
+def _because(verdict: Verdict) -> str:
+    """Return the verdict, and where it cannot decide why in a few words."""
+    if verdict.verdict != CANNOT_DECIDE:
+        return verdict.verdict
+    return f"{verdict.verdict}: {verdict.reason.split('; ')[0]}".replace("|", "/")
 
 
 def format_html(verdicts: list[Verdict]) -> str:
