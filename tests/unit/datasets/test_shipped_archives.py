@@ -9,6 +9,7 @@ from gnnip.datasets.registry import check_archive, load_registry
 from gnnip.datasets.store import read_frames
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", datasets.names())
 def test_labels_are_those_of_the_reference(name):
     entry = load_registry()[name]

@@ -160,6 +160,7 @@ def test_a_compiler_that_fails_is_left_alone():
     assert line.startswith("steps are not compiled: ")
 
 
+@pytest.mark.slow
 def test_training_with_a_compiler_equals_training_without(tmp_path, monkeypatch):
     monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
     summaries, lines = {}, []
@@ -197,6 +198,7 @@ def test_failure_in_the_middle_goes_on_without(tmp_path, monkeypatch):
     assert np.isfinite(summary["test_force_rmse_ev_per_a"])
 
 
+@pytest.mark.slow
 def test_inductor_in_single_precision():
     """The compiler that is used, in a process of its own: it leaves helpers behind."""
     code = f"""
