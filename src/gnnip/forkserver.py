@@ -6,7 +6,8 @@ child runs the script as `python script.py` would. Children end with the server 
 the process that started it, whatever ends that, so that a restart meets no second writer.
 
 A job of several threads has a process of its own, since libraries size their thread pools when
-they are loaded; so has every job where this cannot work, or with `GNNIP_PLAIN_JOBS=1`.
+they are loaded; so has one on a GPU, and every job where this cannot work or with
+`GNNIP_PLAIN_JOBS=1`.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from typing import Any, NamedTuple, NoReturn
 COMMON = (
     *("snakemake.logging", "snakemake.iocontainers", "pandas", "h5py", "psutil"),
     *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
-    *("gnnip.artefacts.inputs", "gnnip.artefacts.style", "gnnip.verdicts.show"),
-    *("gnnip.config.resolve", "gnnip.datasets.store"),
+    *("gnnip.artefacts.inputs", "gnnip.artefacts.make", "gnnip.artefacts.style"),
+    *("gnnip.config.resolve", "gnnip.datasets.store", "gnnip.verdicts.show"),
 )
 TORCH = ("torch", "gnnip.training.trainer", "gnnip.measurements.run")
 #: what Snakemake sets for a job
@@ -113,17 +114,22 @@ def install(script: Any, benchmarked: Any) -> None:
         benchmarked: Snakemake's context manager that samples a process for a benchmark record.
     """
     plain = getattr(script, "execute_script", None)
-    possible = sys.platform == "linux" and hasattr(os, "pidfd_open")
-    if plain is None or not possible or os.environ.get("GNNIP_PLAIN_JOBS") == "1":
+    if plain is None or os.environ.get("GNNIP_PLAIN_JOBS") == "1":
+        return
+    try:  # Linux, whose container allows it
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
         return
     servers = {"common": ForkServer(COMMON), "torch": ForkServer(COMMON + TORCH)}
 
     def execute_script(job: Any, fname: str, edit: bool = False) -> None:
+        resources = dict(job.resources.items())
         elsewhere = ("container_img", "conda_env", "env_modules", "shadow_dir")
-        if job.threads != 1 or any(getattr(job, name, True) for name in elsewhere):
+        alone = job.threads != 1 or resources.get("gpu")
+        if alone or any(getattr(job, name, True) for name in elsewhere):
             return plain(job, fname, edit)
         environment = os.environ | dict.fromkeys(_THREADS, "1")
-        if scratch := job.resources.get("tmpdir"):
+        if scratch := resources.get("tmpdir"):
             environment |= dict.fromkeys(_SCRATCH, str(scratch))
         record = job.bench_record
 
@@ -131,7 +137,7 @@ def install(script: Any, benchmarked: Any) -> None:
             return benchmarked(pid, record) if record else contextlib.nullcontext()
 
         # a rule that says what it wants of a GPU computes with torch
-        server = servers["torch" if "gpu" in dict(job.resources.items()) else "common"]
+        server = servers["torch" if "gpu" in resources else "common"]
         try:
             end = server.run(fname, environment, watch)
         except OSError:
@@ -152,9 +158,11 @@ _status = 0  # of this process, once it is a job
 
 def _leave() -> None:
     """End without tearing the interpreter down, which takes a fifth of a second with torch."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(_status)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(_status)
 
 
 def main(channel: socket.socket, modules: Sequence[str]) -> None:
@@ -167,8 +175,8 @@ def main(channel: socket.socket, modules: Sequence[str]) -> None:
     for name in modules:
         with contextlib.suppress(ImportError):
             import_module(name)
-    if len(os.listdir("/proc/self/task")) > 1:
-        sys.exit("A module starts threads when it is imported; jobs get processes of their own.")
+        if len(os.listdir("/proc/self/task")) > 1:
+            sys.exit(f"{name} starts a thread when it is imported; jobs get their own processes.")
     gc.freeze()  # so that a collection in a child does not copy what is shared
     _run(_serve(channel))
 
@@ -244,8 +252,8 @@ def _run(job: Mapping[str, Any]) -> None:
     os.environ.update(job["environment"])
     sys.argv = [job["script"]]
     sys.path.insert(0, os.path.dirname(job["script"]))
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()  # or all jobs would draw the same numbers
+    if generator := sys.modules.get("numpy.random"):
+        generator.seed()  # or all jobs would draw the same numbers
     try:
         runpy.run_path(job["script"], run_name="__main__")
     except SystemExit as end:
