@@ -149,22 +149,22 @@ def _read(path: Path) -> _Source:
     """Read a Python file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imports = tuple(_imports(tree.body, inside_functions=path.name != "__init__.py"))
+    data = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [item for item in node.body if not _is_text(item)] or [ast.Pass()]
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and _FILE_NAME.fullmatch(node.value)
+            and not node.value.endswith(".py")
+            and (path.parent / node.value).is_file()
+        ):
+            data.add(path.parent / node.value)
     text = ast.unparse(tree)
-    data = sorted(
-        path.parent / node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant)
-        and isinstance(node.value, str)
-        and _FILE_NAME.fullmatch(node.value)
-        and not node.value.endswith(".py")
-        and (path.parent / node.value).is_file()
-    )
     constants = (ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign))
     lists = "LISTING = True" in constants
-    return _Source(text, imports, tuple(data), lists)
+    return _Source(text, imports, tuple(sorted(data)), lists)
 
 
 def _is_text(node: ast.stmt) -> bool:

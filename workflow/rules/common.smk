@@ -3,10 +3,12 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.benchmark import benchmarked
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.script import PythonScript
 
-from gnnip import provenance, receipts
+from gnnip import forkserver, provenance, receipts
 from gnnip.config.pipeline import Pipeline
 from gnnip.config.schema import Config
 from gnnip.errors import GnnipError
@@ -31,6 +33,11 @@ for name, value in {
     "MALLOC_TOP_PAD_": 2**28,
 }.items():
     os.environ.setdefault(name, str(value))
+
+
+# the jobs of a cluster, each a Snakemake of its own, have nobody to share with
+if workflow.is_main_process:
+    forkserver.install(PythonScript, benchmarked)
 
 
 # what was damaged is out of the way before Snakemake looks at the files; what is gone is asked for

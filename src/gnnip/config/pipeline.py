@@ -18,7 +18,7 @@ from gnnip import reference
 from gnnip.config import papers
 from gnnip.config.data_jobs import DataJobs, archive
 from gnnip.config.resolve import ResolvedCard
-from gnnip.config.schema import TIERS
+from gnnip.config.schema import TIERS, Card
 from gnnip.config.trainings import Cell, TrainingSpec
 from gnnip.errors import ConfigError
 from gnnip.receipts import content_hash
@@ -305,7 +305,7 @@ class Pipeline(DataJobs):
         """Return what is written on a figure, and what draws it."""
         card, name = self.card(wildcards), wildcards.artefact
         artefact = card.artefacts[name]
-        groups = papers.load_card(self.folder(card.id)).trainings  # in one order at every tier
+        groups = self._written(card.id).trainings  # in one order at every tier
         return {
             **_made_by(card, name),
             "reference": self._reference_line(card, name),
@@ -317,6 +317,10 @@ class Pipeline(DataJobs):
             },
             "claims": [claim.text for claim in card.claims.values() if name in claim.artefacts],
         }
+
+    @functools.cache  # noqa: B019 (one pipeline lives as long as the process)
+    def _written(self, card: str) -> Card:
+        return papers.load_card(self.folder(card))
 
     def _reference_line(self, card: ResolvedCard, artefact: str) -> str:
         """Return the reference behind an artefact, by data set where they differ."""
