@@ -4,8 +4,7 @@ the machine as it is and beside busy processes.
     python benchmarks/nequip_threads.py [--channels 8 --repeats 3] [--output FILE]
 
 Each arm is a process that answers "go" with the time of one burst; arms alternate, so all see the
-same machine. `spinning` is what libgomp does when left alone, `torch first` a program that imports
-torch before gnnip.
+same machine. Threads that always spin while they wait are what libgomp does when left alone.
 """
 
 from __future__ import annotations
@@ -19,28 +18,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 STEPS = {"training": 1, "dynamics": 10}  # of a burst
 
 
-def arms(threads: int) -> dict[str, tuple[int, str, dict[str, str]]]:
-    """Return threads, the first import and additions to the environment of each arm."""
+def arms(threads: int) -> dict[str, dict[str, str]]:
+    """Return the environment of each arm, without what all share."""
+    several = {"OMP_NUM_THREADS": str(threads)}
     return {
-        "one thread": (1, "gnnip", {}),
-        f"{threads} threads": (threads, "gnnip", {}),
-        f"{threads}, torch first": (threads, "torch", {}),
-        f"{threads}, spinning": (threads, "gnnip", {"GOMP_SPINCOUNT": "300000"}),
+        "one thread": {"OMP_NUM_THREADS": "1"},
+        f"{threads} threads": several,
+        f"{threads}, always spinning": several | {"GOMP_SPINCOUNT": "300000"},
+        f"{threads}, always asleep": several | {"OMP_WAIT_POLICY": "passive"},
     }
 
 
-def start(task: str, channels: int, arm: tuple[int, str, dict[str, str]]) -> subprocess.Popen[str]:
-    threads, first, additions = arm
+def start(task: str, channels: int, arm: dict[str, str]) -> subprocess.Popen[str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
     return subprocess.Popen(
-        [sys.executable, __file__, "--worker", task, first, "--channels", str(channels)],
-        env=clean | {"OMP_NUM_THREADS": str(threads)} | additions,
+        [sys.executable, __file__, "--worker", task, "--channels", str(channels)],
+        env=clean | arm,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -54,8 +52,7 @@ def answer(worker: subprocess.Popen[str]) -> dict[str, float]:
     return dict(json.loads(worker.stdout.readline()))
 
 
-def serve(task: str, first: str, channels: int) -> None:
-    import_module(first)  # the order of imports is what the arms differ in
+def serve(task: str, channels: int) -> None:
     step = (training if task == "training" else dynamics)(channels)
     for _ in range(2):
         step()
@@ -93,7 +90,8 @@ def dynamics(channels: int) -> Callable[[], Any]:
 
 
 def compare(task: str, threads: int, busy: int, channels: int, repeats: int) -> dict[str, Any]:
-    """Return the load before and the median wall and CPU seconds of a step of each arm."""
+    """Return the load before, and of each arm the median wall and CPU seconds of a step and the
+    fastest."""
     workers = {name: start(task, channels, arm) for name, arm in arms(threads).items()}
     load = os.getloadavg()[0]
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
@@ -108,11 +106,12 @@ def compare(task: str, threads: int, busy: int, channels: int, repeats: int) -> 
         for process in (*loops, *workers.values()):
             process.kill()
             process.wait()
-    medians = {
+    times = {
         name: {key: statistics.median(a[key] for a in found) for key in ("wall", "cpu")}
+        | {"fastest": min(a["wall"] for a in found)}
         for name, found in answers.items()
     }
-    return {"task": task, "busy_processes": busy, "load_before": load, "arms": medians}
+    return {"task": task, "busy_processes": busy, "load_before": load, "arms": times}
 
 
 def main() -> None:
@@ -122,10 +121,10 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=32, help="32 if left out; 8 is quick")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--output", help="JSON file to write the figures to")
-    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        serve(*arguments.worker, arguments.channels)
+        serve(arguments.worker, arguments.channels)
         return
     rows = []
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; medians of steps")
@@ -137,8 +136,9 @@ def main() -> None:
             base = row["arms"]["one thread"]["wall"]
             for name, found in row["arms"].items():
                 print(
-                    f"  {name:14s} {1000 * found['wall']:9.1f} ms  {found['wall'] / base:6.2f} of "
-                    f"one thread  CPU {1000 * found['cpu']:9.1f} ms"
+                    f"  {name:18s} {1000 * found['wall']:9.1f} ms  {found['wall'] / base:6.2f} of "
+                    f"one thread  CPU {1000 * found['cpu']:9.1f} ms  "
+                    f"fastest {1000 * found['fastest']:9.1f} ms"
                 )
     if arguments.output:
         from gnnip.files import write_json

@@ -21,7 +21,7 @@ from gnnip.errors import ConfigError
 _PACKAGE = "gnnip"
 _HOME = Path(__file__).parents[1]
 #: none of them can change a number, and nearly everything imports them
-_IGNORED = {_PACKAGE} | {f"{_PACKAGE}.{name}" for name in ("errors", "jobs", "receipts")}
+_IGNORED = {_PACKAGE} | {f"{_PACKAGE}.{name}" for name in ("errors", "jobs", "receipts", "threads")}
 #: the packages installed there are not a stranger's own code
 _INSTALLED = ("site-packages", "dist-packages")
 _FILE_NAME = re.compile(r"[\w-][\w./-]*\.\w+")

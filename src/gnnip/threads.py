@@ -1,49 +1,68 @@
-"""Threads of OpenMP that sleep while they wait for each other.
+"""How the OpenMP threads of torch wait for each other: spinning, or asleep while others are busy.
 
-Left alone, torch's runtime (libgomp) lets a thread that waits spin, for some milliseconds each
-time. Where other programs want the same cores, it so burns the time in which the thread that it
-waits for could have run, and a step takes many times as long as with one thread.
+libgomp, the runtime of torch, lets a thread that waits spin for some milliseconds. On a quiet
+machine that is fastest. Where other programs want the cores, it burns the time in which the thread
+that is waited for could run, and a step takes many times as long as with one thread. When a process
+has more OpenMP threads than processors, libgomp spins 100 rounds instead of 300,000 and then sleeps
+(its manual, under GOMP_SPINCOUNT). So idle threads, kept while others are busy, are the switch; it
+works wherever torch was imported.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
+import threading
+import time
+
+INTERVAL = 0.2  #: seconds between two looks at what others use
+PATIENCE = 5  #: quiet looks before threads spin again
+SLACK = 0.25  #: cores that may lack before threads sleep
+CHOICES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  #: of the user, how threads wait
+_TICKS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+_process = 0  # that has a watch: a fork has none
 
 
-def sleep_while_waiting() -> None:
-    """Let the OpenMP threads of this process, and of those that it starts, sleep while they wait.
+def share_cores(threads: int) -> None:
+    """Watch from now on that `threads`, those of torch, sleep while others want their cores.
 
-    ``OMP_WAIT_POLICY`` and ``GOMP_SPINCOUNT`` of the user stand. The runtime reads them as it is
-    loaded; where torch is there already, idle threads have nearly the same effect.
+    Does nothing for a single thread, for another runtime than libgomp, and where the environment
+    holds one of the user's CHOICES.
     """
-    if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+    global _process
+    if threads == 1 or _process == os.getpid():
         return
-    os.environ["OMP_WAIT_POLICY"] = "passive"
-    torch = sys.modules.get("torch")
-    if torch is not None and sys.platform == "linux" and torch.get_num_threads() > 1:
-        _crowd()
-
-
-def _crowd() -> None:
-    """Keep a sleeping OpenMP thread for each processor, and one more.
-
-    With more threads than processors libgomp spins 100 rounds, not 300,000 (its manual, under
-    GOMP_SPINCOUNT).
-    """
-    import ctypes
-    import threading
-
-    process = ctypes.CDLL(None)
-    if not hasattr(process, "GOMP_parallel"):  # a torch with another runtime
+    _process = os.getpid()
+    if sys.platform != "linux" or os.environ.keys() & CHOICES:
         return
-    ready = threading.Event()
+    runtime = ctypes.CDLL(None)
+    if hasattr(runtime, "GOMP_parallel") and hasattr(runtime, "omp_pause_resource_all"):
+        arguments = (runtime, threads)
+        threading.Thread(target=_watch, args=arguments, name="gnnip-watch", daemon=True).start()
 
-    def keep() -> None:
-        # a parallel region of free(NULL), which does nothing; its team lives as long as this thread
-        process.GOMP_parallel(process.free, None, len(os.sched_getaffinity(0)) + 1, 0)
-        ready.set()
-        threading.Event().wait()
 
-    threading.Thread(target=keep, name="gnnip-crowd", daemon=True).start()
-    ready.wait()
+def _watch(runtime: ctypes.CDLL, threads: int) -> None:
+    free = (os.cpu_count() or 1) - threads + SLACK  # cores that others may use
+    crowded, quiet = False, 0
+    used, looked = _used_by_others(), time.monotonic()
+    while True:
+        time.sleep(INTERVAL)
+        now, then = _used_by_others(), time.monotonic()
+        quiet = quiet + 1 if now - used <= free * (then - looked) else 0
+        used, looked = now, then
+        if not crowded and quiet == 0:
+            # a parallel region of free(NULL), which does nothing: its threads stay, asleep
+            runtime.GOMP_parallel(runtime.free, None, len(os.sched_getaffinity(0)) + 1, 0)
+            crowded = True
+        elif crowded and quiet == PATIENCE:
+            runtime.omp_pause_resource_all(1)  # softly: ends the idle threads of this one
+            crowded = False
+
+
+def _used_by_others() -> float:
+    """Return the CPU seconds that all processes but this one have used."""
+    with open("/proc/stat", encoding="ascii") as file:
+        ticks = dict(zip(_TICKS, map(int, file.readline().split()[1:]), strict=False))
+    used = sum(ticks.values()) - ticks["idle"] - ticks["iowait"]
+    return used / os.sysconf("SC_CLK_TCK") - time.process_time()

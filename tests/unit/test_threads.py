@@ -1,80 +1,116 @@
-"""How OpenMP threads wait: told to the runtime once, so each time in a fresh process."""
+"""Threads that wait for each other spin on a quiet machine, and sleep while others are busy."""
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="another runtime than libgomp")
+from gnnip import threads
 
-COUNT = """
-import os, {first}
-count = lambda: len(os.listdir("/proc/self/task"))
-before = count()
-import gnnip
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs libgomp and /proc")
+
+#: prints the number of threads that a watch adds, and forces, as others are idle and busy by turns
+SWITCHING = """
+import json, os, time
 import torch
-print(count() - before, torch.get_num_threads())
-"""
-FORCES = """
 from ase.build import bulk
+from gnnip import threads
 from gnnip.models import build
 from gnnip.models.calculator import PotentialCalculator
+
+busy, used = 0, 0.0
+def used_by_others():
+    global used
+    used += 100.0 * busy
+    return used
+threads._used_by_others, threads.INTERVAL, threads.PATIENCE = used_by_others, 0.01, 2
+
 torch.manual_seed(0)
 atoms = bulk("Si", cubic=True) * (2, 2, 2)
 atoms.rattle(0.1, seed=0)
-options = dict(species=(14,), cutoff=4.0, layers=2, lmax=1, channels=16, denominator=20.0)
+options = dict(species=(14,), cutoff=4.0, layers=1, lmax=1, channels=16, denominator=20.0)
 atoms.calc = PotentialCalculator(build("nequip", scale=1.0, **options))
-print(atoms.get_forces().tobytes().hex())
+atoms.get_forces()  # starts the watch
+count = lambda: len(os.listdir("/proc/self/task"))
+before, said = count(), []
+for busy in (0, 1, 0):
+    end = time.monotonic() + 60
+    while (count() > before) != busy and time.monotonic() < end:
+        time.sleep(0.01)
+    atoms.calc.reset()
+    said.append([count() - before, atoms.get_forces().tobytes().hex()])
+print(json.dumps(said))
 """
-OWN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
-def run(*arguments: str, **additions: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if k not in OWN}
-    environment |= {"OMP_NUM_THREADS": "2", "OMP_DISPLAY_ENV": "verbose"} | additions
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+def test_idle_threads_outnumber_the_processors_while_others_are_busy():
+    environment = {k: v for k, v in os.environ.items() if k not in threads.CHOICES}
+    ran = subprocess.run(
+        [sys.executable, "-c", SWITCHING],
+        env=environment | {"OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    counts, forces = zip(*json.loads(ran.stdout), strict=True)
+    # the watch itself is one of the team, so that its threads are one more than the processors
+    assert counts == (0, len(os.sched_getaffinity(0)), 0)
+    assert forces[0] == forces[1] == forces[2]
 
 
-@pytest.fixture(scope="module")
-def chosen() -> subprocess.CompletedProcess[str]:
-    """A program of somebody who says how threads wait."""
-    code = COUNT.format(first="torch") + FORCES
-    return run("-c", code, OMP_WAIT_POLICY="active", GOMP_SPINCOUNT="7")
+@pytest.fixture
+def watched(monkeypatch) -> list[int]:
+    """The numbers of threads that watches are started for; none of them runs."""
+    pytest.importorskip("torch")  # loads the runtime
+    found: list[int] = []
+    monkeypatch.setattr(threads, "_watch", lambda runtime, number: found.append(number))
+    monkeypatch.setattr(threads, "_process", 0)
+    for name in threads.CHOICES:
+        monkeypatch.delenv(name, raising=False)
+    return found
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("-c", "from gnnip import load_calculator"),
-        ("-m", "gnnip.training.run", "--spec", "none.json"),
-    ],
-)
-def test_threads_sleep_whatever_starts_them(arguments):
-    shown = run(*arguments).stderr
-    assert "OMP_WAIT_POLICY = 'PASSIVE'" in shown
-    assert "OMP_NUM_THREADS = '2'" in shown
+def share(number: int) -> None:
+    """Ask for a watch, and wait until it was started."""
+    threads.share_cores(number)
+    for thread in threads.threading.enumerate():
+        if thread.name == "gnnip-watch":
+            thread.join(10)
 
 
-def test_the_users_choice_stands(chosen):
-    assert chosen.stdout.startswith("0 2\n")
-    assert "OMP_WAIT_POLICY = 'ACTIVE'" in chosen.stderr
-    assert "GOMP_SPINCOUNT = '7'" in chosen.stderr
+def test_a_process_has_one_watch_and_a_fork_its_own(watched, monkeypatch):
+    share(2)
+    share(2)
+    assert watched == [2]
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    share(3)
+    assert watched == [2, 3]
 
 
-def test_where_torch_is_first_sleeping_threads_outnumber_the_processors(chosen):
-    counts, forces = run("-c", COUNT.format(first="torch") + FORCES).stdout.splitlines()
-    assert counts == f"{len(os.sched_getaffinity(0)) + 1} 2"
-    assert forces == chosen.stdout.splitlines()[1]
+@pytest.mark.parametrize("name", threads.CHOICES)
+def test_the_users_choice_stands(name, watched, monkeypatch):
+    monkeypatch.setenv(name, "active")
+    share(2)
+    assert watched == []
 
 
-def test_sleeping_changes_no_result(chosen):
-    ran = run("-c", "import gnnip, torch\n" + FORCES)
-    assert ran.stdout == chosen.stdout.splitlines()[1] + "\n"
+def test_one_thread_needs_no_watch(watched):
+    share(1)
+    assert watched == []
+    share(2)
+    assert watched == [2]
 
 
-def test_one_thread_needs_no_others():
-    assert run("-c", COUNT.format(first="torch"), OMP_NUM_THREADS="1").stdout == "0 1\n"
+def test_what_others_use_is_all_but_idle_and_own(monkeypatch):
+    ticks = "cpu  100 20 30 9999 500 5 5 40 7 7\ncpu0 1 1 1 1\n"
+    monkeypatch.setattr(threads, "open", lambda *_, **__: io.StringIO(ticks), raising=False)
+    monkeypatch.setattr(time, "process_time", lambda: 0.5)
+    assert threads._used_by_others() * os.sysconf("SC_CLK_TCK") == pytest.approx(
+        200 - 0.5 * os.sysconf("SC_CLK_TCK")
+    )

@@ -18,6 +18,7 @@ from gnnip.graphs import GraphBatch, GraphStore
 from gnnip.models.composition import composition_energies, fit_composition
 from gnnip.models.fitting import FitReport, TrainingFrames
 from gnnip.models.listing import POTENTIALS
+from gnnip.threads import share_cores
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,7 @@ def evaluate(
     ------
     DataError : stress of structures without a cell, or a graph built for another cutoff.
     """
+    share_cores(torch.get_num_threads())
     if batch.cutoff is not None and abs(model.cutoff / batch.cutoff - 1.0) > 1e-6:
         raise DataError(
             f"The graph holds pairs closer than {batch.cutoff:g} Angstrom and the potential "

@@ -15,7 +15,7 @@ from tiny_trainings import entry, graphs, make_frames, write_spec
 from gnnip.datasets.splits import make_split
 from gnnip.datasets.store import load_arrays, write_frames
 from gnnip.errors import ConfigError
-from gnnip.models import load, predict
+from gnnip.models import contract, load, predict
 from gnnip.models.contract import TargetStatistics
 from gnnip.training.run import main, read_spec, run_all, run_one
 
@@ -72,6 +72,14 @@ def test_seed_of_the_settings_seeds_the_split(folder):
         for n in "ab"
     ]
     assert np.array_equal(*frames)
+
+
+def test_trainings_share_the_cores_with_others(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(contract, "share_cores", asked.append)
+    spec = write_spec(folder, [entry(settings={"epochs": 1, "device": "cpu"})])
+    run_one(read_spec(spec)[0], log=False)
+    assert set(asked) == {torch.get_num_threads()}
 
 
 NETWORKS = ("pair_network", "triplet_network")
