@@ -131,11 +131,11 @@ def correlation_times(trajectory: Trajectory) -> dict[str, float]:
 def _told(trajectory: Trajectory, frames: FrameArrays) -> str:
     """Return what became of a trajectory, in a line for the registry."""
     own = frames.column("state")[frames.column("trajectory") == trajectory.name]
-    times = [f"{value:.0f} ({name})" for name, value in correlation_times(trajectory).items()]
+    times = [f"{name} {value:g}" for name, value in correlation_times(trajectory).items()]
     return (
         f"started {trajectory.plan['start']}, {np.sum(own == 'interior')} of {len(own)} frames "
         f"interior, {len(trajectory.events)} attempts lost; frames every "
-        f"{trajectory.plan['stride_fs']:g} fs, correlation times {', '.join(times)}"
+        f"{trajectory.plan['stride_fs']:g} fs, correlation times (fs): {', '.join(times)}"
     )
 
 

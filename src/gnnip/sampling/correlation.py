@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike
 def correlation_time(series: ArrayLike, step: float) -> float:
     """Return the integrated autocorrelation time of `series` (..., steps), in the unit of `step`.
 
-    tau = step (1/2 + sum_k rho(k)), summed up to the first lag of at least five tau (Sokal). Rows
-    are stretches of one ensemble, each with a mean of its own; their autocovariances are averaged.
-    A mean over n steps has the error of n step / (2 tau) independent values. NaN for a series that
-    does not change; too short where it is not many times as long as tau.
+    tau = step (1/2 + sum_k rho(k)), summed up to the first lag of at least seven tau (Sokal), the
+    largest tau so far, so that vibrations do not end the sum at their first minimum. Rows are
+    stretches of one ensemble, each with a mean of its own; their autocovariances are averaged. A
+    mean over n steps is as good as one over n step / (2 tau) independent values. NaN for a series
+    that does not change; an underestimate where the series is not many times as long as tau.
     """
     values = np.atleast_2d(np.asarray(series, dtype=np.float64))
     moved = values - values.mean(axis=-1, keepdims=True)
@@ -22,5 +23,5 @@ def correlation_time(series: ArrayLike, step: float) -> float:
     if covariance[0] <= 0:
         return float("nan")
     times = np.cumsum(covariance / covariance[0]) - 0.5
-    enough = np.arange(n) >= 5.0 * times
+    enough = np.arange(n) >= 7.0 * np.maximum.accumulate(times)
     return step * float(times[np.argmax(enough)] if enough.any() else times[-1])

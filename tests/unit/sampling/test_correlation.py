@@ -21,5 +21,17 @@ def test_of_a_process_that_forgets_exponentially(kept):
     assert correlation_time(x[0], 2.0) == pytest.approx(2.0 * exact, rel=0.3)
 
 
+def test_vibrations_do_not_hide_what_lasts():
+    rng = np.random.default_rng(2)
+    slow = np.zeros(40000)
+    for k, push in enumerate(rng.normal(size=slow.size - 1)):
+        slow[k + 1] = 0.98 * slow[k] + push * np.sqrt(1 - 0.98**2)
+    # as much motion in a vibration of 4.5 steps with a wandering phase, which adds nothing
+    phase = 2 * np.pi / 4.5 * np.arange(slow.size) + np.cumsum(0.2 * rng.normal(size=slow.size))
+    both = slow + np.sqrt(2) * np.cos(phase)
+    exact = 0.5 * (1 + 0.98) / (1 - 0.98)
+    assert correlation_time(both, 1.0) == pytest.approx(0.5 * exact, rel=0.3)
+
+
 def test_of_what_does_not_change():
     assert np.isnan(correlation_time(np.ones(10), 1.0))
