@@ -44,7 +44,7 @@ from gnnip.sampling.intervals import LostError, State
 from gnnip.sampling.langevin import Langevin, kinetic_temperature, maxwell_momenta
 from gnnip.sampling.plans import check_plan, check_temperatures
 
-TITLE = "Water cluster anions: V_SPC/F + E_0 of a Langevin trajectory for each size and temperature"
+TITLE = "Water cluster anions in equilibrium: V_SPC/F + E_0"
 SIZES = (20, 32, 47, 76, 100, 139, 190, 237)
 TEMPERATURES = (50.0, 100.0, 150.0, 200.0)  #: kelvin, of the replicas 0 to 3
 STATES = ("surface", "interior")

@@ -93,12 +93,10 @@ def test_state_compares_the_electron_with_the_clusters_sphere(interior):
 
 
 @pytest.mark.parametrize("sampler", [water_anion, water_anion_ladder])
-def test_run_stopped_at_every_interval_equals_an_uninterrupted_one(surface, sampler, tmp_path):
+def test_run_stopped_at_every_interval_equals_an_uninterrupted_one(sampler, tmp_path):
     # a deadline in the past stops before each interval; each call then does exactly one
     plan, stops = sampler.smoke_plan(20), 0
-    whole = surface
-    if sampler is water_anion:
-        whole = frames_of(run_trajectory(plan, tmp_path / "whole", silent))
+    whole = frames_of(run_trajectory(plan, tmp_path / "whole", silent))
     intervals = water_anion.schedule(plan)
     real = water_anion._run_interval
     while stops < 3 * len(intervals):
