@@ -39,7 +39,7 @@ SEEDS = (0.95, 1.0, 1.06)
 def anion_run(root: Path) -> Run:
     """Write a run of the card at the paper tier, with every measurement."""
     frames = made_up_frames()
-    run = make_run(root, "gijon2023", {"water_anion": frames}, _error)
+    run = make_run(root, "gijon2023", {"water_anion_ladder": frames}, _error)
     run.write("timing", made_up_timing())
     run.write("symmetry_audit", made_up_audit())
     run.write("densities", made_up_densities())
@@ -141,7 +141,7 @@ def made_up_force_audit(run: Run) -> pd.DataFrame:
     from gnnip.measurements.force_audit import measure
 
     rng = np.random.default_rng(12)
-    frames = run.frames["water_anion"]
+    frames = run.frames["water_anion_ladder"]
     few = frames.subset(np.arange(0, frames.n_frames, 16))
     rows = []
     groups = run.card.measurements["force_audit"].trainings

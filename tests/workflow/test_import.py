@@ -11,7 +11,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from project import Project
 
-TARGET = "results/smoke/datasets/water_anion.h5"
+NAME = "water_anion_ladder"
+TARGET = f"results/smoke/datasets/{NAME}.h5"
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ def files(project: Project):
 
 def test_a_folder_is_a_source(project, files):
     source = "{path: frames, format: extxyz, pattern: '*.xyz', forces: false, units: {energy: meV}}"
-    choice = ["--config", "tier=smoke", "papers=gijon2023", f"sources={{water_anion: {source}}}"]
+    choice = ["--config", "tier=smoke", "papers=gijon2023", "artefacts=table1"]
+    choice.append(f"sources={{{NAME}: {source}}}")
     # there is nothing to recompute imported labels with
     todo = project.todo(*choice)
     assert todo["import_dataset"] == todo["provide_dataset"] == 1
@@ -43,7 +45,7 @@ def test_a_folder_is_a_source(project, files):
     assert len(frames) == 12
     assert frames[1].get_potential_energy() == pytest.approx(-2.0)
     assert {f.info["trajectory"] for f in frames} == {"run0.xyz", "run1.xyz", "run2.xyz"}
-    text = (project.folder / "results/smoke/imported/water_anion.import.txt").read_text()
+    text = (project.folder / f"results/smoke/imported/{NAME}.import.txt").read_text()
     assert text.startswith("12 frames read from 3 files, 12 kept")
     # another setting is another import
     choice[-1] = choice[-1].replace("meV", "eV")
@@ -67,10 +69,10 @@ def test_a_download_is_a_source(project, files):
         "files": [{"name": "set/run1.xyz", "url": "http://127.0.0.1:9/a", "checksum": "unknown"}],
         "frames": {"format": "extxyz", "forces": False},
     }
-    (data / "published.yaml").write_text(yaml.safe_dump({"water_anion": entry}), encoding="utf-8")
+    (data / "published.yaml").write_text(yaml.safe_dump({NAME: entry}), encoding="utf-8")
     (files / "set").symlink_to(files)
     project.environment = {"GNNIP_MIRROR": str(files)}
-    choice = [TARGET, "--cores", "1", "--config", "tier=smoke", "sources={water_anion: download}"]
+    choice = [TARGET, "--cores", "1", "--config", "tier=smoke", f"sources={{{NAME}: download}}"]
     # a dry-run needs no network
     assert project.todo(*choice) == {
         "download_dataset": 1,
@@ -81,17 +83,15 @@ def test_a_download_is_a_source(project, files):
     assert refused.returncode != 0
     assert "knows no checksum of set/run1.xyz" in refused.stdout + refused.stderr
     digits = (refused.stdout + refused.stderr).split("--confirm ")[1][:16]
-    confirmed = project.run("gnnip", "download", "water_anion", "--confirm", digits)
+    confirmed = project.run("gnnip", "download", NAME, "--confirm", digits)
     assert confirmed.returncode == 0, confirmed.stderr
     project.snakemake(*choice)
     from gnnip.datasets.store import load_arrays
 
     frames = load_arrays(project.folder / TARGET)
     assert frames.n_frames == 4
-    assert frames.attributes["published"] == "water_anion"
-    listed = json.loads(
-        (project.folder / "results/smoke/imported/water_anion.files.json").read_text()
-    )
+    assert frames.attributes["published"] == NAME
+    listed = json.loads((project.folder / f"results/smoke/imported/{NAME}.files.json").read_text())
     assert [path.rsplit("/data/", 1)[1] for path in listed] == ["downloads/set/run1.xyz"]
 
 

@@ -68,8 +68,9 @@ def test_every_artefact_and_verdict_is_there(run):
     assert measured["verdict"] == "not comparable"
     assert measured["ours_mean"] > 0
     assert measured["baseline"] > 0
-    verified = pd.read_csv(run.folder / "results/smoke/datasets/water_anion.verification.csv")
-    assert len(verified) > 0
+    for name in ("water_anion", "water_anion_ladder"):
+        verified = pd.read_csv(run.folder / f"results/smoke/datasets/{name}.verification.csv")
+        assert len(verified) > 0
 
 
 def test_provenance(run):
@@ -311,7 +312,7 @@ def longer(project: Project, epochs: int) -> None:
 def test_a_training_survives_sigkill(run, tmp_path):
     whole, killed = (Project(tmp_path / name) for name in ("whole", "killed"))
     for project in (whole, killed):
-        data = "results/smoke/datasets/water_anion.h5"
+        data = "results/smoke/datasets/water_anion_ladder.h5"
         (project.folder / data).parent.mkdir(parents=True)
         shutil.copy(run.folder / data, project.folder / data)
         # a checkpoint comes after ten seconds: the run has to be longer on any machine
@@ -333,8 +334,9 @@ def test_a_training_survives_sigkill(run, tmp_path):
         assert first == second, f"{name} differs from the uninterrupted training"
 
 
-def test_a_trajectory_survives_sigkill(run, tmp_path):
-    folder = "results/smoke/trajectories/water_anion/size-20_replica-0"
+@pytest.mark.parametrize("name", ["water_anion", "water_anion_ladder"])
+def test_a_trajectory_survives_sigkill(run, name, tmp_path):
+    folder = f"results/smoke/trajectories/{name}/size-20_replica-0"
     killed = Project(tmp_path)
     target = ("--cores", "1", *TIER, "--", f"{folder}/frames.npz")
     process = killed.start(*target)
@@ -343,7 +345,7 @@ def test_a_trajectory_survives_sigkill(run, tmp_path):
     assert not (killed.folder / folder / "frames.npz").exists()
     killed.snakemake("--unlock", *TIER)
     killed.snakemake(*target)
-    log = killed.folder / "logs/smoke/water_anion/generate_trajectory/size-20_replica-0.log"
+    log = killed.folder / f"logs/smoke/{name}/generate_trajectory/size-20_replica-0.log"
     assert "continues at interval" in log.read_text(encoding="utf-8")
     import numpy as np
 
@@ -357,7 +359,7 @@ def test_a_wrong_label_stops_the_run_with_one_sentence(run, tmp_path):
     import h5py
 
     project = Project(tmp_path)
-    data = project.folder / "results/smoke/datasets/water_anion.h5"
+    data = project.folder / "results/smoke/datasets/water_anion_ladder.h5"
     data.parent.mkdir(parents=True)
     shutil.copy(run.folder / data.relative_to(project.folder), data)
     with h5py.File(data, "r+") as archive:

@@ -89,7 +89,7 @@ def test_rules_name_no_paper(root):
 def test_dry_run_of_every_tier_and_profile(project, tier, profile):
     if profile == "slurm" and find_spec("snakemake_executor_plugin_slurm") is None:
         pytest.skip("the package snakemake-executor-plugin-slurm is not installed")
-    choice = ["--config", f"tier={tier}", "sources={water_anion: generate}"]
+    choice = ["--config", f"tier={tier}", "sources={water_anion_ladder: generate}"]
     todo = project.todo("--workflow-profile", f"profiles/{profile}", *choice)
     folder = project.folder / "papers"
     all_cards = [resolve(name, tier, folder=folder) for name in papers.folders(folder=folder)]
@@ -112,7 +112,8 @@ def test_dry_run_of_every_tier_and_profile(project, tier, profile):
         use
         for card in all_cards
         for name, use in card.datasets.items()
-        if name in card.used_datasets() and (name == "water_anion" or use.source == "generate")
+        if name in card.used_datasets()
+        if name == "water_anion_ladder" or use.source == "generate"
     ]
     assert todo["generate_trajectory"] == sum(len(use.sizes) * use.replicas for use in made)
     assert todo["draw_structures"] == sum(not use.sizes for use in made)
@@ -160,7 +161,8 @@ def test_a_reference_from_an_archive_and_the_order_as_a_measurement(project):
     for path in shipped:
         (data / path.name).symlink_to(path)
     entries = yaml.safe_load((data / "registry.yaml").read_text(encoding="utf-8"))
-    entries["anion_path"] = entries["water_anion"] | {"kind": "trajectory", "file": "path.h5"}
+    entry = entries["water_anion_ladder"]
+    entries["anion_path"] = entry | {"kind": "trajectory", "file": "path.h5"}
     (data / "registry.yaml").unlink()
     (data / "registry.yaml").write_text(yaml.safe_dump(entries), encoding="utf-8")
     path = project.folder / "papers/gijon2023/card.yaml"
@@ -192,7 +194,7 @@ def test_a_reference_from_an_archive_and_the_order_as_a_measurement(project):
 
 
 def test_the_whole_graph_answers_fast(project):
-    choice = ["--config", "tier=paper", "sources={water_anion: generate}"]
+    choice = ["--config", "tier=paper", "sources={water_anion_ladder: generate}"]
     project.snakemake("-n", "--quiet", *choice)
     begun = time.process_time()
     before = _children_seconds()
@@ -264,7 +266,7 @@ def test_what_is_asked_of_slurm(project, tmp_path):
         (stubs / name).write_text(STUB.format(log=log, status=int(name == "sbatch")))
         (stubs / name).chmod(0o755)
     project.environment["PATH"] = f"{stubs}:{os.environ['PATH']}"
-    data = project.folder / "results/smoke/datasets/water_anion.h5"
+    data = project.folder / "results/smoke/datasets/water_anion_ladder.h5"
     data.parent.mkdir(parents=True)
     data.touch()
     cell = "results/smoke/gijon2023/trainings/table1/layer-gat_target-electronic/seed-0"

@@ -6,7 +6,8 @@ Behind the artefact `reference_data` of every card whose data come from an engin
 Known values are measured ones. 3C-SiC: a = 4.360 Angstrom, so Si-C 1.888. GeSe2: Ge-Se 2.36
 Angstrom, Ge fourfold. Amorphous HfO2: Hf-O 2.13 Angstrom, Hf six- to sevenfold. P4: 2.21 Angstrom,
 three bonds. Nitrate: N-O 1.25 Angstrom; ethylammonium: C-N 1.50 Angstrom. Molecules: C-H of methane
-1.09 Angstrom. MgO: a = 4.21 Angstrom, so Mg-O 2.106, sixfold inside; Au2: 2.47 Angstrom.
+1.09 Angstrom. MgO: a = 4.21 Angstrom, so Mg-O 2.106, sixfold inside; Au2: 2.47 Angstrom. Water:
+O-H 0.957 Angstrom in the free molecule, O-O 2.76 Angstrom in ice.
 """
 
 from __future__ import annotations
@@ -69,6 +70,10 @@ KNOWN: dict[str, Known] = {
         (Bond("Mg", "O", 2.6, 2.106, np.nan), Bond("Au", "Au", 3.2, 2.47, 1.0)),
         ("support", "configuration"),
     ),
+    "water_anion": Known(
+        (Bond("O", "H", 1.3, 0.957, 2.0), Bond("O", "O", 3.3, 2.76, np.nan)),
+        ("state", "temperature_k"),
+    ),
 }
 
 
@@ -124,8 +129,7 @@ def bonds(frames: FrameArrays, chosen: np.ndarray, bond: Bond) -> Bonds:
 def relative_energies(frames: FrameArrays) -> np.ndarray:
     """Return the energy of each frame (n,) above the lowest of the same molecule, or of the same
     composition, meV/atom."""
-    (term,) = frames.terms
-    energies = frames.energies[term] * 1000.0 / frames.n_atoms
+    energies = sum(frames.energies.values()) * 1000.0 / frames.n_atoms
     if "molecule" in frames.metadata:
         kinds = frames.column("molecule").astype(str).tolist()
     else:
@@ -185,7 +189,6 @@ def _about(frames: FrameArrays) -> Iterator[Row]:
 def _ensembles(frames: FrameArrays, known: Known) -> Iterator[Row]:
     """Yield the rows of bonds, energies and forces, one ensemble after the other."""
     energies = relative_energies(frames)
-    (term,) = frames.terms
     for group, chosen in groups(frames, known.groups):
         some = spread_evenly(chosen, MOST_FRAMES)
         for bond in known.bonds:
@@ -197,7 +200,8 @@ def _ensembles(frames: FrameArrays, known: Known) -> Iterator[Row]:
             yield "bond", group, "known_neighbours", None, bond.neighbours, bond.name
         for frame in chosen:
             yield "energy", group, "", int(frame), float(f"{energies[frame]:.6g}"), ""
-        forces = frames.subset(chosen).force(term)
+        own = frames.subset(chosen)
+        forces = np.sum([own.force(term) for term in own.terms], axis=0)
         yield "force", group, "rms", None, float(np.sqrt(np.mean(np.square(forces)))), ""
 
 

@@ -69,7 +69,7 @@ def _distribution(ax: Axes, part: pd.DataFrame, colours: Mapping[str, Any]) -> N
     dash = {0: "", 1: " (dashed)"}
     names = ", ".join(f"{bond}{dash[i]}" for i, bond in enumerate(bonds[:2]))
     ax.set_xlabel(f"distance {names} (Å)")
-    open_system = part["group"].str.contains("heavy").any()
+    open_system = part["group"].str.contains("heavy|surface|interior").any()
     ax.set_ylabel("density (1/Å)" if open_system else "$g(r)$")
 
 

@@ -19,12 +19,14 @@ import numpy as np
 from gnnip import reference, units
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.datasets.gathering import gather_frames, read_trajectories, story, versions
+from gnnip.datasets.references import OWN_MODELS
 from gnnip.datasets.store import write_frames
 from gnnip.errors import DataError
 from gnnip.files import atomic_path
 from gnnip.reference.engines import THREADS
 from gnnip.sampling import water_anion
 from gnnip.sampling.clusters import fragments
+from gnnip.sampling.correlation import correlation_time
 from gnnip.sampling.frames import Progress, Trajectory
 from gnnip.sampling.plans import make_drawing_plan
 
@@ -53,14 +55,15 @@ def assemble(
 
     Errors are those of `assemble_water_anion`, for the others of `engine_sets.assemble`.
     """
-    if dataset == "water_anion":
-        return assemble_water_anion(trajectories, out, workers=workers)
+    if dataset in OWN_MODELS:
+        return assemble_water_anion(dataset, trajectories, out, workers=workers)
     from gnnip.datasets import engine_sets
 
     return engine_sets.assemble(dataset, trajectories, out, workers=workers)
 
 
 def assemble_water_anion(
+    dataset: str,
     trajectories: Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
@@ -75,12 +78,13 @@ def assemble_water_anion(
     Positions are rounded to float32 (Bohr) first and labelled as stored: V_SPC/F exactly, E_0 to
     `accuracy` (Hartree), with forces. Labels of each trajectory are cached under `cache` (default:
     `out` with the suffix .labels) by content, so that an interrupted assembly continues; the cache
-    is removed at the end. `provenance` becomes attributes of the file.
+    is removed at the end. `provenance` becomes attributes of the file. The module
+    `gnnip.sampling.<dataset>` gives the TITLE.
 
     Raises DataError for a missing trajectory file, a frame that is not an intact cluster with a
     bound electron.
     """
-    content = read_trajectories("water_anion", trajectories)
+    content = read_trajectories(dataset, trajectories)
     for trajectory in content:
         if any(len(fragments(frame.positions)) > 1 for frame in trajectory.frames):
             raise DataError(
@@ -91,8 +95,9 @@ def assemble_water_anion(
     folder = Path(cache) if cache is not None else out.with_name(out.name + ".labels")
     labels = [folder / f"{_key(_positions(t), accuracy)}.npz" for t in content]
     _label_all(content, labels, accuracy, workers, progress)
+    arrays = _gather(content, labels)
     attributes: dict[str, str | int | float] = {
-        "title": "Water cluster anions: V_SPC/F + E_0 of Langevin trajectories",
+        "title": import_module(f"gnnip.sampling.{dataset}").TITLE,
         "labeller": "water_anion",
         "reference": "exact",
         "label_accuracy_hartree": accuracy,
@@ -102,12 +107,36 @@ def assemble_water_anion(
         **story(content),
         # attempts that were abandoned: evaporated molecules, unbound electrons
         "lost": json.dumps({t.name: t.events for t in content}),
+        "trajectories": json.dumps({t.name: _told(t, arrays) for t in content}),
+        "correlation_times_fs": json.dumps({t.name: correlation_times(t) for t in content}),
         "electron_solves": sum(t.evaluations for t in content),
         **(provenance or {}),
     }
-    write_frames(out, _gather(content, labels), attributes=attributes)
+    write_frames(out, arrays, attributes=attributes)
     shutil.rmtree(folder, ignore_errors=True)
     return out
+
+
+def correlation_times(trajectory: Trajectory) -> dict[str, float]:
+    """Return the integrated autocorrelation times (fs) of what a trajectory of the anion recorded
+    after every impulse, by the names of `water_anion.SERIES`."""
+    rungs = len(trajectory.plan["temperatures"])
+    step = trajectory.plan["electron_fs"]
+    return {
+        name: float(f"{correlation_time(values.reshape(rungs, -1), step):.3g}")
+        for name, values in zip(water_anion.SERIES, trajectory.series.T, strict=True)
+    }
+
+
+def _told(trajectory: Trajectory, frames: FrameArrays) -> str:
+    """Return what became of a trajectory, in a line for the registry."""
+    own = frames.column("state")[frames.column("trajectory") == trajectory.name]
+    times = [f"{name} {value:g}" for name, value in correlation_times(trajectory).items()]
+    return (
+        f"started {trajectory.plan['start']}, {np.sum(own == 'interior')} of {len(own)} frames "
+        f"interior, {len(trajectory.events)} attempts lost; frames every "
+        f"{trajectory.plan['stride_fs']:g} fs, correlation times (fs): {', '.join(times)}"
+    )
 
 
 def _label_all(

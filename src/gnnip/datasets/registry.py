@@ -4,6 +4,7 @@ checksum."""
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ RECORDED = (
     "sampling_seconds",
     "labelling_seconds",
     "electron_solves",
+    "trajectories",
     "torch",
     "potential",
     "motion",
@@ -177,6 +179,8 @@ def add_entry(
     registry = registry_path() if path is None else Path(path)
     archive = Path(archive)
     recorded = {key: facts[key] for key in RECORDED if key in facts}
+    if "trajectories" in recorded:
+        recorded["trajectories"] = json.loads(recorded["trajectories"])
     entry = {
         "title": said["title"],
         "file": archive.name,

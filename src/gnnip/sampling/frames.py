@@ -2,8 +2,8 @@
 
 Arrays: positions (n, 3), numbers (n,), offsets (frames + 1,), cells (frames, 3, 3) and pbc (frames,
 3), column_<name> (frames,) with what is known of each frame, and the plan, the units of positions
-(Angstrom where they say nothing) and columns, and the events as JSON. Beside it, while it is being
-made, lies checkpoint.npz.
+(Angstrom where they say nothing) and columns, and the events as JSON; series (steps, values) is
+what was recorded more often. Beside it, while it is being made, lies checkpoint.npz.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Trajectory:
     events: list[str] = field(default_factory=list)
     seconds: float = 0.0
     evaluations: int = 0
+    series: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def name(self) -> str:
@@ -137,6 +138,7 @@ def write_trajectory(
     *,
     units: Mapping[str, str],
     events: Sequence[str] = (),
+    series: Sequence[tuple[float, ...]] = (),
     seconds: float = 0.0,
     evaluations: int = 0,
 ) -> None:
@@ -148,6 +150,7 @@ def write_trajectory(
         plan,
         units=json.dumps(dict(units)),
         events=json.dumps(list(events)),
+        series=np.array(series),
         seconds=seconds,
         evaluations=evaluations,
         **arrays,
@@ -168,6 +171,7 @@ def read_trajectory(path: str | Path) -> Trajectory:
             events=json.loads(str(content["events"])),
             seconds=float(content["seconds"]),
             evaluations=int(content["evaluations"]),
+            series=content["series"],
         )
     except (KeyError, ValueError, IndexError) as cause:
         raise DataError(

@@ -50,7 +50,8 @@ class State:
     """What a checkpoint holds: all that the next interval depends on, and the frames so far.
 
     positions and momenta in atomic units, of any shape; steps and time_fs of this attempt;
-    evaluations and seconds of all attempts; events: the attempts that were lost, and why.
+    evaluations and seconds of all attempts; events: the attempts that were lost, and why; series:
+    rows of numbers that are recorded more often than frames.
     """
 
     positions: np.ndarray
@@ -64,6 +65,7 @@ class State:
     evaluations: int = 0
     events: list[str] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
+    series: list[tuple[float, ...]] = field(default_factory=list)
 
 
 _COUNTS = ("attempt", "interval", "steps", "evaluations")
@@ -126,7 +128,7 @@ def run(
             f"{plan.name} {state.interval}/{len(intervals)} {interval.stage} "
             f"{interval.temperature:.0f} K {spent:.1f} s, {told}, {len(state.frames)} frames"
         )
-    story = {key: getattr(state, key) for key in ("events", "seconds", "evaluations")}
+    story = {key: getattr(state, key) for key in ("events", "series", "seconds", "evaluations")}
     files.write_trajectory(result, plan, state.frames, units=units, **story)
     checkpoint.unlink()
     return result
@@ -163,6 +165,7 @@ def _write_checkpoint(path: Path, plan: Any, state: State) -> None:
         state_momenta=state.momenta,
         rng=json.dumps(state.rng.bit_generator.state),
         events=json.dumps(state.events),
+        series=np.array(state.series),
         **{key: getattr(state, key) for key in (*_COUNTS, *_TIMES)},
         **files.pack(state.frames),
     )
@@ -179,5 +182,6 @@ def _restored(content: dict[str, np.ndarray]) -> State:
         rng=rng,
         events=json.loads(str(content["events"])),
         frames=files.unpack(content),
+        series=list(map(tuple, content["series"].tolist())),
         **numbers,
     )

@@ -3,8 +3,14 @@
 A trajectory is one independent story of one cluster: a random drop is quenched and annealed
 without the electron; the electron joins it (a surface state that deepens) or is held in a soft
 cavity until it lives inside (an interior state); the anion equilibrates at the first temperature,
-gives frames, and is cooled to the next temperatures with frames at each. So frames of one
-trajectory are related, frames of different trajectories are not: split data by trajectory.
+gives frames, and is cooled to the next temperatures, if there are any, with frames at each. So
+frames of one trajectory are related, frames of different trajectories are not: split data by
+trajectory.
+
+The plan of this module is the data set `water_anion`: one trajectory in equilibrium for each size
+and temperature. Clusters below 150 K get their electron at 200 K and are cooled with it: from a
+drop that is already cold it would not find its place. The plan of
+`gnnip.sampling.water_anion_ladder` takes the frames of all temperatures from each trajectory.
 
 The work is a list of intervals (`gnnip.sampling.intervals`). In each the electron is solved anew,
 which also guards against following an excited state; a run that was killed continues to the same
@@ -13,30 +19,22 @@ frames, bit for bit on one machine.
 A cluster that loses a molecule (evaporation) or whose electron is not bound when a frame is due is
 no (H2O)N- any more: the attempt is abandoned, recorded in `events`, and the trajectory starts
 again with the next seed. All frames therefore come from one intact cluster with a bound electron.
+Whether the electron stayed in the state that it was started in, the frames say.
 
 This module needs numpy, scipy and numba only. Everything inside is in atomic units.
-
-    python -m gnnip.sampling.water_anion --sizes 20 237 --replicas 4 --workers 16 --folder runs
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
-import multiprocessing
 import os
-import sys
-import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from gnnip.errors import ConfigError, ConvergenceError, GnnipError, StructureError
+from gnnip.errors import ConfigError, ConvergenceError, StructureError
 from gnnip.reference import spcf
 from gnnip.reference.electron import ElectronSolver, ElectronState
 from gnnip.sampling import clusters, intervals
@@ -46,7 +44,9 @@ from gnnip.sampling.intervals import LostError, State
 from gnnip.sampling.langevin import Langevin, kinetic_temperature, maxwell_momenta
 from gnnip.sampling.plans import check_plan, check_temperatures
 
+TITLE = "Water cluster anions in equilibrium: V_SPC/F + E_0"
 SIZES = (20, 32, 47, 76, 100, 139, 190, 237)
+TEMPERATURES = (50.0, 100.0, 150.0, 200.0)  #: kelvin, of the replicas 0 to 3
 STATES = ("surface", "interior")
 #: of the frames, whose energies are as exact as the dynamics
 UNITS = {
@@ -60,6 +60,10 @@ UNITS = {
     "kinetic_temperature_k": "K",
 }
 
+#: what is written down after every impulse while sampling: both terms (Hartree) and the radius of
+#: the cluster (Bohr)
+SERIES = ("energy_atomic", "energy_electronic", "radius")
+
 # seeding of interior states: a soft sphere that pushes atoms out of the centre and keeps the
 # electron in
 CAVITY_STIFFNESS = 0.02  #: Hartree/Bohr^2
@@ -67,23 +71,13 @@ CAVITY_RADIUS = np.array([6.5, 4.2, 4.2])  #: Bohr, for O H H
 CONFINEMENT = (0.03, 4.0)  #: Hartree/Bohr and Bohr, for the electron
 
 
-def seeded_state(size: int, replica: int) -> str:
-    """Return the state that a replica starts in: small clusters surface, large ones mostly
-    interior.
-
-    Of four replicas none start inside at N < 40, one below 70, two up to 120, three above.
-    """
-    inside = 0 if size < 40 else 1 if size < 70 else 2 if size < 120 else 3
-    return "interior" if replica % 4 >= 4 - inside else "surface"
-
-
 @dataclass(frozen=True)
 class Plan:
-    """Every number of a trajectory; the defaults are the paper tier. Times in fs, temperatures in
-    kelvin.
+    """Every number of a trajectory. Times in fs, temperatures in kelvin.
 
-    size: molecules; start: "surface" or "interior" ("" lets `seeded_state` choose); frames: per
-    temperature. A surface start holds the new electron for capture_fs in a box of margin
+    size: molecules; start: "surface" or "interior"; frames: per temperature. Before the first of
+    the temperatures the new electron lives at those of joining, joining_fs at each. A surface
+    start holds the new electron for capture_fs in a box of margin
     capture_box (Bohr): it would drift off a cluster that has not yet turned to it. electron_fs:
     interval of the electron's impulse while sampling (4 fs at most: resonance with the O-H
     stretch). spacing (Bohr), wall_accuracy and residual (Hartree), precision: the electron solver
@@ -95,7 +89,8 @@ class Plan:
     size: int
     replica: int = 0
     seed: int = 1
-    start: str = ""
+    start: str = "surface"
+    joining: tuple[float, ...] = ()
     temperatures: tuple[float, ...] = (200.0, 150.0, 100.0, 50.0)
     frames: int = 10
     stride_fs: float = 300.0
@@ -105,6 +100,7 @@ class Plan:
     neutral_fs: float = 4000.0
     seeding_fs: float = 600.0
     capture_fs: float = 4000.0
+    joining_fs: float = 4000.0
     equilibration_fs: float = 4000.0
     cooling_fs: float = 1500.0
     checkpoint_fs: float = 500.0
@@ -121,15 +117,15 @@ class Plan:
     max_attempts: int = 6
 
     def __post_init__(self) -> None:
-        """Fill in the start; raise ConfigError for a number out of its range."""
-        object.__setattr__(self, "temperatures", tuple(float(t) for t in self.temperatures))
-        if not self.start:
-            object.__setattr__(self, "start", seeded_state(self.size, self.replica))
+        """Raise ConfigError for a number out of its range."""
+        for name in ("joining", "temperatures"):
+            object.__setattr__(self, name, tuple(float(t) for t in getattr(self, name)))
         if self.start not in STATES:
             raise ConfigError(f"start = '{self.start}' is unknown; give 'surface' or 'interior'.")
         times = ("stride_fs", "timestep_fs", "electron_fs")
         check_plan(self, "size", "frames", *times, "beads", "max_attempts")
         check_temperatures(self.temperatures)
+        check_temperatures((*self.joining, *self.temperatures))
         if max(self.electron_fs, self.electron_equilibration_fs) > 4.0:
             raise ConfigError(
                 "The electron's impulse must come at least every 4 fs: longer intervals resonate "
@@ -137,51 +133,64 @@ class Plan:
             )
 
     @property
+    def joins_at(self) -> float:
+        """Return the temperature (kelvin) at which the electron joins the cluster."""
+        return (*self.joining, *self.temperatures)[0]
+
+    @property
     def name(self) -> str:
-        """Return the trajectory's name, e.g. n020-r0."""
-        return f"n{self.size:03d}-r{self.replica}"
+        """Return the trajectory's name, e.g. n020-t050-r0, without t where there are several."""
+        only = f"-t{self.temperatures[0]:03.0f}" if len(self.temperatures) == 1 else ""
+        return f"n{self.size:03d}{only}-r{self.replica}"
 
 
-def paper_plan(size: int = 20, replica: int = 0, seed: int = 1) -> Plan:
-    """Return the plan of the shipped data set.
+def paper_plan(size: int = 20, replica: int = 0, seed: int = 2) -> Plan:
+    """Return the plan of the shipped data set: 40 frames at the temperature of the replica.
 
-    Small clusters equilibrate longer (12 ps up to N = 47, 6 ps up to 100, else 4 ps): their surface
-    states deepen slowly, and they are cheap. Frames come every 250 fs, above N = 100 every 200 fs.
+    Small clusters start at the surface, large ones inside, those between in both states. The seed
+    is not that of the ladder, whose drops would be the same.
     """
+    temperature = TEMPERATURES[replica % 4]
+    warmer = tuple(t for t in TEMPERATURES[::-1] if t > temperature)
+    inside = size > 100 or (size > 32 and temperature in (100.0, 200.0))
     return Plan(
         size,
         replica,
         seed,
-        equilibration_fs=12000.0 if size <= 47 else 6000.0 if size <= 100 else 4000.0,
-        stride_fs=250.0 if size <= 100 else 200.0,
-        cooling_fs=1000.0,
+        start="interior" if inside else "surface",
+        joining=warmer if temperature < 150.0 else (),
+        temperatures=(temperature,),
+        frames=40,
+        stride_fs=800.0,
+        equilibration_fs=12000.0,
+        max_attempts=12,
     )
 
 
-def smoke_plan(size: int = 20, replica: int = 0, seed: int = 1) -> Plan:
-    """Return a plan of a few seconds for tests: two frames at two temperatures, femtosecond
-    strides."""
-    return Plan(
-        size,
-        replica,
-        seed,
-        temperatures=(200.0, 100.0),
-        frames=2,
-        stride_fs=8.0,
-        quench_steps=60,
-        anneal_fs=200.0,
-        neutral_fs=100.0,
-        seeding_fs=60.0,
-        capture_fs=400.0,
-        equilibration_fs=24.0,
-        cooling_fs=12.0,
-        checkpoint_fs=100.0,
-    )
+#: what makes a plan one of a few seconds
+SMOKE: dict[str, Any] = {
+    "frames": 2,
+    "stride_fs": 8.0,
+    "quench_steps": 60,
+    "anneal_fs": 200.0,
+    "neutral_fs": 100.0,
+    "seeding_fs": 60.0,
+    "capture_fs": 400.0,
+    "joining_fs": 12.0,
+    "equilibration_fs": 24.0,
+    "cooling_fs": 12.0,
+    "checkpoint_fs": 100.0,
+}
+
+
+def smoke_plan(size: int = 20, replica: int = 0, seed: int = 2) -> Plan:
+    """Return a plan of a few seconds for tests: two frames, femtosecond strides."""
+    return replace(paper_plan(size, replica, seed), **SMOKE)
 
 
 @dataclass(frozen=True)
 class _Interval:
-    stage: str  # neutral, seeding, capture, equilibration, cooling, sampling
+    stage: str  # neutral, seeding, capture, joining, equilibration, cooling, sampling
     temperature: float
     impulses: int
     electron_fs: float  # the neutral stage has impulses too, without an electron
@@ -199,11 +208,13 @@ def schedule(plan: Plan) -> list[_Interval]:
 
     slow = plan.electron_equilibration_fs
     add("neutral", plan.anneal_kelvin, plan.anneal_fs, slow)
-    add("neutral", plan.temperatures[0], plan.neutral_fs, slow)
+    add("neutral", plan.joins_at, plan.neutral_fs, slow)
     if plan.start == "interior":
-        add("seeding", plan.temperatures[0], plan.seeding_fs, slow)
+        add("seeding", plan.joins_at, plan.seeding_fs, slow)
     else:
-        add("capture", plan.temperatures[0], plan.capture_fs, slow)
+        add("capture", plan.joins_at, plan.capture_fs, slow)
+    for temperature in plan.joining:
+        add("joining", temperature, plan.joining_fs, slow)
     for i, temperature in enumerate(plan.temperatures):
         if i == 0:
             add("equilibration", temperature, plan.equilibration_fs, slow)
@@ -257,7 +268,7 @@ def _begin(plan: Plan, attempt: int) -> State:
     rng = np.random.default_rng([plan.seed, plan.size, plan.replica, attempt])
     positions = clusters.random_cluster(plan.size, rng)
     positions = clusters.quench(positions, spcf.energy_and_forces, plan.quench_steps)
-    temperature = plan.anneal_kelvin if plan.anneal_fs > 0 else plan.temperatures[0]
+    temperature = plan.anneal_kelvin if plan.anneal_fs > 0 else plan.joins_at
     momenta = maxwell_momenta(clusters.masses(plan.size), temperature, plan.beads, rng)
     return State(np.repeat(positions[None], plan.beads, axis=0), momenta, rng, attempt)
 
@@ -273,6 +284,7 @@ class _AnionForces:
         self.solver = self._solver(None)
         self.box_solver = self._solver(plan.capture_box)
         self.states: list[ElectronState | None] = [None] * plan.beads
+        self.atomic = 0.0
         self.solves = 0
 
     def _solver(self, margin: float | None) -> ElectronSolver:
@@ -285,7 +297,8 @@ class _AnionForces:
         )
 
     def atoms(self, positions: np.ndarray) -> np.ndarray:
-        forces = np.array([spcf.energy_and_forces(x)[1] for x in positions])
+        energies, each = zip(*(spcf.energy_and_forces(x) for x in positions), strict=True)
+        self.atomic, forces = float(np.mean(energies)), np.array(each)
         if self.seeding:
             forces += np.array([cavity_forces(x) for x in positions])
         return forces
@@ -315,6 +328,11 @@ class _AnionForces:
             fixed_grid=guess is not None,
             confinement=CONFINEMENT if self.seeding else None,
         )
+
+    def observed(self, positions: np.ndarray) -> tuple[float, ...]:
+        """Return the values of SERIES, as means over the beads at `positions`."""
+        electronic = float(np.mean([state.energy for state in self.states if state is not None]))
+        return self.atomic, electronic, float(np.mean([clusters.radius(x) for x in positions]))
 
     def bound(self, bead: int) -> bool:
         """Whether the electron is bound without the help of the walls."""
@@ -363,6 +381,8 @@ def _run_interval(plan: Plan, interval: _Interval, state: State) -> str:
             slow_forces=slow,
             slow=forces.electron if charged else None,
         )
+        if interval.stage == "sampling":
+            state.series.append(forces.observed(x))
     state.positions, state.momenta = x, p
     state.time_fs += interval.impulses * n_inner * plan.timestep_fs if charged else 0.0
     state.evaluations += forces.solves
@@ -426,7 +446,8 @@ def run_trajectory(
     Positions of the frames are in Bohr around the centre of mass. Columns: trajectory, replica,
     temperature_k, time_fs (of the anion), state, energy_atomic and energy_electronic (Hartree, at
     the accuracy of the dynamics), electron_gyration_radius and electron_offset (Bohr),
-    kinetic_temperature_k. Evaluations are solutions for the electron.
+    kinetic_temperature_k. The series has the columns SERIES. Evaluations are solutions for the
+    electron.
 
     Raises as `intervals.run` does.
     """
@@ -445,86 +466,3 @@ def run_trajectory(
         progress=progress,
         deadline=deadline,
     )
-
-
-def trajectory_folder(folder: str | os.PathLike[str], plan: Plan) -> Path:
-    """Return the folder of one trajectory below `folder`."""
-    return Path(folder) / plan.name
-
-
-def _run_one(plan: Plan, folder: str, deadline: float | None) -> str:
-    def report(line: str) -> None:
-        # one write per line: many processes share the terminal
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-
-    return str(run_trajectory(plan, trajectory_folder(folder, plan), report, deadline))
-
-
-def run_trajectories(
-    plans: Sequence[Plan],
-    folder: str | os.PathLike[str],
-    workers: int = 1,
-    time_limit: float | None = None,
-) -> tuple[list[Path], list[str]]:
-    """Run independent trajectories in `workers` processes, the longest first.
-
-    Returns the paths of the finished frames.npz and a sentence for each that is not finished (time
-    limit, lost clusters). `time_limit` is in seconds of wall time from now.
-    """
-    deadline = None if time_limit is None else time.time() + time_limit
-    # cost grows with the square of the size; one thread per process, set before numpy is imported
-    # there
-    queue = sorted(plans, key=lambda p: (-p.size, p.replica))
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = "1"
-    # compile once here: the children then read the compiled kernels from the cache
-    plan = smoke_plan()
-    _run_interval(plan, _Interval("seeding", 200.0, 1, 4.0), _begin(plan, 0))
-    done: list[Path] = []
-    unfinished: list[str] = []
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(_run_one, plan, str(folder), deadline): plan for plan in queue}
-        for future in as_completed(futures):
-            try:
-                done.append(Path(future.result()))
-                print(f"{futures[future].name} done, {len(done)} of {len(queue)}", flush=True)
-            except GnnipError as error:
-                unfinished.append(str(error))
-            except BrokenProcessPool:
-                name = futures[future].name
-                unfinished.append(
-                    f"{name}: a worker was killed (out of memory?); run the same command again to "
-                    "continue."
-                )
-    return sorted(done), sorted(unfinished)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0 when every trajectory is finished, 3 when some are not."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gnnip.sampling.water_anion", description=main.__doc__
-    )
-    parser.add_argument(
-        "--sizes", type=int, nargs="+", default=list(SIZES), help="molecules per cluster"
-    )
-    parser.add_argument("--replicas", type=int, default=4, help="independent trajectories per size")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=1, help="processes")
-    parser.add_argument("--folder", required=True, help="where the trajectories go")
-    parser.add_argument(
-        "--time-limit", type=float, help="seconds after which to stop, to be continued"
-    )
-    parser.add_argument("--smoke", action="store_true", help="tiny plans of a few seconds")
-    options = parser.parse_args(arguments)
-    make = smoke_plan if options.smoke else paper_plan
-    plans = [make(n, r, options.seed) for n in options.sizes for r in range(options.replicas)]
-    done, unfinished = run_trajectories(plans, options.folder, options.workers, options.time_limit)
-    for sentence in unfinished:
-        print(sentence)
-    print(f"{len(done)} of {len(plans)} trajectories finished in {options.folder}")
-    return 0 if not unfinished else 3
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -22,12 +22,12 @@ def test_training_frames_are_those_of_the_split(made_up_run):
     found = made_up_run.inputs("splits").training_frames(
         "splits", {"layer": "gat", "split": "trajectory", "target": "atomic"}, 2
     )
-    expected = make_split(made_up_run.frames["water_anion"], "trajectory", 2)["train"]
+    expected = make_split(made_up_run.frames["water_anion_ladder"], "trajectory", 2)["train"]
     np.testing.assert_array_equal(found, expected)
 
 
 def test_frame_table_has_energies_and_atoms(made_up_run):
-    frames = made_up_run.frames["water_anion"]
+    frames = made_up_run.frames["water_anion_ladder"]
     table = frame_table(frames)
     assert (table["n_atoms"] == 3 * table["n_molecules"]).all()
     np.testing.assert_allclose(table["energy_atomic_ev"], frames.energies["atomic"], rtol=1e-12)

@@ -59,7 +59,7 @@ def test_files_of_trainings(pipeline):
     folder = "results/smoke/gijon2023/trainings/table1/layer-gat_target-electronic/seed-0"
     assert f"{folder}/summary.json" in pipeline.summaries(asked())
     entry = pipeline.training_entry(asked(**GAT))
-    assert (entry["folder"], entry["data"]) == ("", "results/smoke/datasets/water_anion.h5")
+    assert (entry["folder"], entry["data"]) == ("", "results/smoke/datasets/water_anion_ladder.h5")
     assert "device" not in entry["settings"]
     with pytest.raises(ConfigError, match="has no training table1/nothing at tier smoke"):
         pipeline.training_entry(asked(**GAT | {"cell": "nothing"}))
@@ -83,12 +83,12 @@ def test_measurements(pipeline):
         "model.json",
         "predictions.csv",
     }
-    assert pipeline.measured_datasets(audit) == ["results/smoke/datasets/water_anion.h5"]
+    assert pipeline.measured_datasets(audit) == ["results/smoke/datasets/water_anion_ladder.h5"]
     described = pipeline.measurement(audit)
     assert described["kind"] == "force_audit"
     assert described["options"]["term"] == "electronic"
     assert described["options"]["max_frames"] is None  # the kind's default is stated too
-    assert {t["dataset"] for t in described["trainings"]} == {"water_anion"}
+    assert {t["dataset"] for t in described["trainings"]} == {"water_anion_ladder"}
     assert pipeline.moved_trajectories(audit) == []
     timing = asked(measurement="timing")
     resources = pipeline.of_kind(lambda kind: (kind.clock, kind.on_gpu))
@@ -123,20 +123,20 @@ def test_every_potential_of_a_dynamics_is_a_job(pipeline):
 def test_an_artefact_knows_no_more_of_the_card_than_it_needs(pipeline):
     facts = pipeline.artefact_facts(asked(artefact="table1"))
     assert list(facts["trainings"]) == ["table1"]
-    assert facts["references"] == {"water_anion": "exact"}
+    assert facts["references"] == {"water_anion_ladder": "exact"}
     assert {block["artefact"] for block in facts["published"]} == {"table1"}
     cells = facts["trainings"]["table1"]["cells"]
     assert cells[0]["keys"] == {"layer": "gat", "target": "atomic"}
     assert cells[0]["split"]["scheme"] == "random"
     wanted = pipeline.artefact_inputs(asked(artefact="forces"))
     assert "results/smoke/gijon2023/measurements/force_audit.csv" in wanted
-    assert "results/smoke/datasets/water_anion.h5" in wanted
+    assert "results/smoke/datasets/water_anion_ladder.h5" in wanted
 
 
 @pytest.mark.parametrize(
     ("card", "artefact", "reference", "line"),
     [
-        ("gijon2023", "table1", {"water_anion": "exact"}, "exact"),
+        ("gijon2023", "table1", {"water_anion_ladder": "exact"}, "exact"),
         (
             "kang2024",
             "reference_data",
@@ -159,7 +159,7 @@ def test_all_that_lasts_is_asked_for(pipeline, make):
     for suffix in ("csv", "metrics.csv", "png", "svg"):
         assert f"results/smoke/gijon2023/artefacts/table1.{suffix}" in files
     assert "results/smoke/gijon2023/claims.csv" in files
-    assert "results/smoke/datasets/water_anion.verification.csv" in files
+    assert "results/smoke/datasets/water_anion_ladder.verification.csv" in files
     assert "results/smoke/gijon2023/measurements/timing.csv" in files
     folder = pipeline.summaries(asked())[0].removesuffix("summary.json")
     lost = [f"{folder}{name}" for name in TRAINED]

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import h5py
@@ -7,8 +8,9 @@ import pytest
 from gnnip.datasets import assembly, store, verification
 from gnnip.errors import DataError
 from gnnip.reference import spcf
-from gnnip.sampling import water_anion
+from gnnip.sampling import water_anion, water_anion_ladder
 from gnnip.sampling.clusters import centre_of_mass
+from gnnip.sampling.correlation import correlation_time
 from gnnip.sampling.frames import read_trajectory
 
 
@@ -22,7 +24,7 @@ def trajectories(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trajectories")
     plans = [
         replace(
-            water_anion.smoke_plan(32, replica),
+            water_anion_ladder.smoke_plan(32, replica),
             start="interior",
             seeding_fs=400.0,
             temperatures=(200.0,),
@@ -38,7 +40,12 @@ def archive(trajectories, tmp_path_factory):
     out = tmp_path_factory.mktemp("archive") / "water_anion.h5"
     lines = []
     assembly.assemble_water_anion(
-        trajectories[::-1], out, workers=1, provenance={"rule": "assemble"}, progress=lines.append
+        "water_anion_ladder",
+        trajectories[::-1],
+        out,
+        workers=1,
+        provenance={"rule": "assemble"},
+        progress=lines.append,
     )
     assert any("labelled, 2 of 2 trajectories" in line for line in lines)
     return out
@@ -47,7 +54,7 @@ def archive(trajectories, tmp_path_factory):
 def test_archive_holds_frames_labels_and_provenance(archive, trajectories):
     frames = store.read_frames(archive)
     assert frames.n_frames == 4
-    assert list(frames.column("trajectory")) == ["n032-r0"] * 2 + ["n032-r1"] * 2
+    assert list(frames.column("trajectory")) == ["n032-t200-r0"] * 2 + ["n032-t200-r1"] * 2
     assert set(frames.metadata) == {
         "n_molecules",
         "temperature_k",
@@ -70,6 +77,19 @@ def test_archive_holds_frames_labels_and_provenance(archive, trajectories):
     assert frames.attributes["rule"] == "assemble"
     assert frames.attributes["label_accuracy_hartree"] == 1e-5
     assert not archive.with_name("water_anion.h5.labels").exists()
+
+
+def test_archive_says_what_became_of_each_trajectory(archive, trajectories):
+    facts = store.read_frames(archive).attributes
+    told = json.loads(facts["trajectories"])
+    assert list(told) == ["n032-t200-r0", "n032-t200-r1"]
+    inside = (store.read_frames(archive).column("state")[:2] == "interior").sum()
+    assert f"started interior, {inside} of 2 frames interior, 0 attempts" in told["n032-t200-r0"]
+    assert "frames every 4 fs" in told["n032-t200-r0"]
+    times = json.loads(facts["correlation_times_fs"])["n032-t200-r0"]
+    assert set(times) == set(water_anion.SERIES)
+    values = read_trajectory(trajectories[0]).series[:, 2]
+    assert times["radius"] == pytest.approx(correlation_time(values, 2.0), rel=0.01)
 
 
 def test_labels_are_verified_on_a_finer_grid(archive):
@@ -112,7 +132,12 @@ def test_interrupted_assembly_continues_from_its_cache(trajectories, tmp_path, a
     assembly._label_trajectory(positions, 1e-5, path)
     lines = []
     out = assembly.assemble_water_anion(
-        trajectories, tmp_path / "b.h5", workers=1, cache=cache, progress=lines.append
+        "water_anion",
+        trajectories,
+        tmp_path / "b.h5",
+        workers=1,
+        cache=cache,
+        progress=lines.append,
     )
     assert lines[0] == "1 of 2 trajectories are labelled already"
     one, two = store.read_frames(out), store.read_frames(archive)
@@ -127,18 +152,18 @@ def test_interrupted_assembly_continues_from_its_cache(trajectories, tmp_path, a
 
 def test_bad_trajectories_are_named(trajectories, tmp_path):
     with pytest.raises(DataError, match=r"gone\.npz is missing"):
-        assembly.assemble_water_anion([tmp_path / "gone.npz"], tmp_path / "x.h5")
+        assembly.assemble_water_anion("water_anion", [tmp_path / "gone.npz"], tmp_path / "x.h5")
     with pytest.raises(DataError, match="no trajectories of water_anion to assemble"):
-        assembly.assemble_water_anion([], tmp_path / "x.h5")
+        assembly.assemble_water_anion("water_anion", [], tmp_path / "x.h5")
     damaged = tmp_path / "frames.npz"
     damaged.write_bytes(b"PK half")
     with pytest.raises(
         DataError, match=r"frames\.npz is damaged or not a trajectory file of gnnip"
     ):
-        assembly.assemble_water_anion([damaged], tmp_path / "x.h5")
+        assembly.assemble_water_anion("water_anion", [damaged], tmp_path / "x.h5")
     with np.load(trajectories[0], allow_pickle=False) as whole:
         arrays = dict(whole)
     arrays["positions"][:3] += 50.0
     np.savez(damaged, **arrays)
     with pytest.raises(DataError, match="evaporated molecule"):
-        assembly.assemble_water_anion([damaged], tmp_path / "x.h5")
+        assembly.assemble_water_anion("water_anion", [damaged], tmp_path / "x.h5")

@@ -21,6 +21,7 @@ SETS = {
     "point_charges": "exact",
     "sic": "xtb",
     "water_anion": "exact",
+    "water_anion_ladder": "exact",
 }
 SHIPPED = sorted(SETS.keys() - {"point_charges"})
 

@@ -36,7 +36,7 @@ COMPARISON = {
 @pytest.fixture(scope="module")
 def dataset(root, tmp_path_factory):
     """The smallest clusters of the archive."""
-    arrays = load_arrays(root / "data" / "water_anion.h5")
+    arrays = load_arrays(root / "data" / "water_anion_ladder.h5")
     few = arrays.subset(np.flatnonzero(arrays.column("n_molecules") == 20)[::4])
     path = tmp_path_factory.mktemp("data") / "small.h5"
     write_frames(path, few, attributes={})

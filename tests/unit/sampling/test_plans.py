@@ -16,6 +16,7 @@ def test_cards_change_a_preset():
     assert make_plan("sic", None, 0, {}) == sic.paper_plan(64, 0)
     assert make_plan("ani", 1, 0, {"preset": "smoke", "molecules": ["H2O"]}).molecules == ("H2O",)
     assert make_plan("water_anion", 20, 0, {"preset": "smoke"}).frames == 2
+    assert make_plan("water_anion_ladder", 47, 3, {}).start == "interior"
     assert make_drawing_plan("au_mgo", {"curve": [2.0, 3.0]}).curve == (2.0, 3.0)
 
 
@@ -32,6 +33,7 @@ def test_cards_change_a_preset():
         ("water_anion", 20, {"electron_fs": 6.0}, "at least every 4 fs"),
         ("water_anion", 20, {"frames": 0}, "frames = 0"),
         ("water_anion", 20, {"temperatures": ()}, "at least one temperature"),
+        ("water_anion", 20, {"joining": [0]}, "all above 0 K"),
         ("ani", 4, {}, "no molecules of 4 heavy atoms; give"),
         ("ani", 2, {"molecules": ["CH4"]}, "'CH4' is not a molecule of 2 .*; known are C2H6"),
         ("ani", 1, {"conformations": 0}, r"conformations = 0; it must be > 0"),

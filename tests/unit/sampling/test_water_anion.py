@@ -9,11 +9,12 @@ import pytest
 from gnnip.errors import DataError
 from gnnip.reference import spcf
 from gnnip.reference.electron import ElectronSolver
-from gnnip.sampling import clusters, langevin, water_anion
+from gnnip.sampling import clusters, langevin, water_anion, water_anion_ladder
 from gnnip.sampling.atomic_units import FEMTOSECOND
 from gnnip.sampling.frames import read_trajectory
 from gnnip.sampling.intervals import OutOfTimeError
-from gnnip.sampling.water_anion import run_trajectory, smoke_plan
+from gnnip.sampling.water_anion import SIZES, run_trajectory
+from gnnip.sampling.water_anion_ladder import smoke_plan
 
 SCIENCE = (
     "positions",
@@ -24,6 +25,7 @@ SCIENCE = (
     "energy_electronic",
     "electron_gyration_radius",
     "electron_offset",
+    "series",
 )
 
 
@@ -37,7 +39,7 @@ def frames_of(path):
     first = trajectory.frames[0]
     columns = {key: np.array([f.columns[key] for f in trajectory.frames]) for key in first.columns}
     positions = np.array([frame.positions for frame in trajectory.frames])
-    story = {"events": trajectory.events, "plan": trajectory.plan}
+    story = {key: getattr(trajectory, key) for key in ("events", "plan", "series")}
     return {"positions": positions, **columns, **story}
 
 
@@ -90,9 +92,11 @@ def test_state_compares_the_electron_with_the_clusters_sphere(interior):
     assert (state, offset) == ("surface", pytest.approx(0.7 * radius))
 
 
-def test_run_stopped_at_every_interval_equals_an_uninterrupted_one(surface, tmp_path):
+@pytest.mark.parametrize("sampler", [water_anion, water_anion_ladder])
+def test_run_stopped_at_every_interval_equals_an_uninterrupted_one(sampler, tmp_path):
     # a deadline in the past stops before each interval; each call then does exactly one
-    plan, stops = smoke_plan(20), 0
+    plan, stops = sampler.smoke_plan(20), 0
+    whole = frames_of(run_trajectory(plan, tmp_path / "whole", silent))
     intervals = water_anion.schedule(plan)
     real = water_anion._run_interval
     while stops < 3 * len(intervals):
@@ -106,14 +110,14 @@ def test_run_stopped_at_every_interval_equals_an_uninterrupted_one(surface, tmp_
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(water_anion, "_run_interval", once)
             try:
-                result = run_trajectory(plan, tmp_path, silent)
+                result = run_trajectory(plan, tmp_path / "stopped", silent)
                 break
             except KeyboardInterrupt:
                 stops += 1
     assert stops >= len(intervals) - 1
     again = frames_of(result)
     for key in SCIENCE:
-        np.testing.assert_array_equal(again[key], surface[key])
+        np.testing.assert_array_equal(again[key], whole[key])
 
 
 def test_deadline_stops_and_says_how_to_continue(tmp_path):
@@ -208,33 +212,55 @@ def test_cavity_pushes_atoms_out_and_nothing_else():
     assert ((forces * away).sum(axis=1) >= 0).all()
 
 
-def test_seeded_states_of_the_data_set():
-    starts = {n: [water_anion.seeded_state(n, r) for r in range(4)] for n in water_anion.SIZES}
-    inside = [starts[n].count("interior") for n in water_anion.SIZES]
+def test_starts_of_the_ladder():
+    starts = {n: [water_anion_ladder.paper_plan(n, r).start for r in range(4)] for n in SIZES}
+    inside = [starts[n].count("interior") for n in SIZES]
     assert inside == sorted(inside)
     assert inside[:2] == [0, 0]
-    for n in water_anion.SIZES[2:]:  # both present from N = 47
+    for n in SIZES[2:]:  # both present from N = 47
         assert 0 < starts[n].count("interior") < 4
 
 
-def test_command_line_runs_trajectories_in_processes(tmp_path, capsys, monkeypatch):
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        monkeypatch.setenv(name, "1")  # set for the workers, put back after the test
-    command = ["--smoke", "--sizes", "20", "--folder", str(tmp_path)]
-    assert water_anion.main([*command, "--replicas", "1", "--time-limit", "0"]) == 3
-    assert "0 of 1 trajectories finished" in capsys.readouterr().out
-    assert water_anion.main([*command, "--replicas", "2", "--workers", "2"]) == 0
-    assert "2 of 2 trajectories finished" in capsys.readouterr().out
-    one, two = (frames_of(tmp_path / name / "frames.npz") for name in ("n020-r0", "n020-r1"))
-    assert not np.allclose(one["positions"], two["positions"])
-    # the same trajectory alone: neither order nor neighbours matter
-    alone = frames_of(run_trajectory(smoke_plan(20, 1), tmp_path / "alone", silent))
-    np.testing.assert_array_equal(alone["positions"], two["positions"])
+def test_one_trajectory_for_each_size_and_temperature():
+    plans = [water_anion.paper_plan(n, r) for n in SIZES for r in range(4)]
+    kinds = {(plan.size, *plan.temperatures) for plan in plans}
+    assert kinds == {(n, t) for n in SIZES for t in (50.0, 100.0, 150.0, 200.0)}
+    assert sum(plan.frames for plan in plans) == 1280
+    assert len({plan.name for plan in plans}) == 32
+    starts = {n: "".join(p.start[0] for p in plans if p.size == n) for n in SIZES}
+    assert {starts[n] for n in (20, 32)} == {"ssss"}
+    assert {starts[n] for n in (47, 76, 100)} == {"sisi"}
+    assert {starts[n] for n in (139, 190, 237)} == {"iiii"}
+    # other drops than those of the ladder, by another seed
+    assert {p.seed for p in plans}.isdisjoint({water_anion_ladder.paper_plan().seed})
+
+
+def test_cold_clusters_are_cooled_with_their_electron():
+    for plan in map(water_anion.paper_plan, SIZES, [0] * len(SIZES)):
+        charged = [i for i in water_anion.schedule(plan) if i.stage != "neutral"]
+        rungs = list(dict.fromkeys(i.temperature for i in charged))
+        assert rungs == [200.0, 150.0, 100.0, 50.0]
+        at_rest = [i for i in charged if i.stage == "equilibration"]
+        assert {i.temperature for i in at_rest} == {50.0}
+        assert sum(i.impulses * i.electron_fs for i in at_rest) == plan.equilibration_fs
+        assert {i.temperature for i in charged if i.stage == "sampling"} == {50.0}
+    warm = water_anion.schedule(water_anion.paper_plan(20, 2))
+    assert {i.temperature for i in warm if i.stage != "neutral"} == {150.0}
+
+
+def test_the_series_follows_what_frames_say(surface):
+    # two frames of four impulses at each of two temperatures
+    assert surface["series"].shape == (16, 3)
+    atomic, electronic, radius = surface["series"][3::4].T
+    np.testing.assert_allclose(atomic, surface["energy_atomic"], rtol=1e-12)
+    np.testing.assert_allclose(electronic, surface["energy_electronic"], rtol=1e-12)
+    radii = [clusters.radius(x) for x in surface["positions"]]
+    np.testing.assert_allclose(radius, radii, rtol=1e-6)
 
 
 def test_sampler_needs_neither_ase_nor_torch():
     program = (
-        "import sys; import gnnip.sampling.water_anion;"
+        "import sys; import gnnip.sampling.water_anion_ladder;"
         "print([m for m in ('ase', 'torch', 'pydantic', 'pandas') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

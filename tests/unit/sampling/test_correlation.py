@@ -1,0 +1,37 @@
+"""The correlation time of series whose own is known."""
+
+import numpy as np
+import pytest
+
+from gnnip.sampling.correlation import correlation_time
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.95])
+def test_of_a_process_that_forgets_exponentially(kept):
+    rng = np.random.default_rng(1)
+    x = np.zeros((4, 20000))
+    noise = rng.normal(size=x.shape)
+    for k in range(1, x.shape[1]):
+        x[:, k] = kept * x[:, k - 1] + noise[:, k]
+    exact = 0.5 * (1 + kept) / (1 - kept)
+    assert correlation_time(x, 2.0) == pytest.approx(2.0 * exact, rel=0.15)
+    # the level of a stretch is none of its memory
+    levels = np.array([[0.0], [9.0], [-9.0], [50.0]])
+    assert correlation_time(x + levels, 2.0) == pytest.approx(correlation_time(x, 2.0))
+    assert correlation_time(x[0], 2.0) == pytest.approx(2.0 * exact, rel=0.3)
+
+
+def test_vibrations_do_not_hide_what_lasts():
+    rng = np.random.default_rng(2)
+    slow = np.zeros(40000)
+    for k, push in enumerate(rng.normal(size=slow.size - 1)):
+        slow[k + 1] = 0.98 * slow[k] + push * np.sqrt(1 - 0.98**2)
+    # three times the motion in a vibration of 4.5 steps with a wandering phase adds nothing
+    phase = 2 * np.pi / 4.5 * np.arange(slow.size) + np.cumsum(0.2 * rng.normal(size=slow.size))
+    both = slow + np.sqrt(6) * np.cos(phase)
+    exact = 0.5 * (1 + 0.98) / (1 - 0.98)
+    assert correlation_time(both, 1.0) == pytest.approx(0.25 * exact, rel=0.3)
+
+
+def test_of_what_does_not_change():
+    assert np.isnan(correlation_time(np.ones(10), 1.0))
