@@ -5,12 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from gnnip.threads import sleep_while_waiting
-
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_calculator"]
-
-sleep_while_waiting()  # before torch is loaded, which may happen in any module
 
 
 def __getattr__(name: str) -> Any:
