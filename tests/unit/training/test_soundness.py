@@ -3,16 +3,30 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny_trainings import SPLIT, TINY, graphs, make_frames, run, same_weights
 
+from gnnip.config.resolve import ResolvedCard
 from gnnip.models import build
 from gnnip.models.trivial import best_null_model, null_energies
 from gnnip.training import soundness
 from gnnip.training.loop import Loop
 from gnnip.training.silence import silent_share
+from gnnip.verdicts.judge import judge
+from gnnip.verdicts.trainings import training_table
 
+CARD = {
+    **{"id": "paper", "title": "", "authors": ["A"], "citation": "", "doi": "", "tier": "paper"},
+    "datasets": {"data": {}},
+    "references": {"table": "exact"},
+    "trainings": {"errors": {"dataset": "data", "seeds": 3}},
+    "artefacts": {"table": {"label": "", "title": "", "trainings": ["errors"]}},
+    "published": [
+        {"artefact": "table", "unit": "eV", "tolerance": {"factor": 2}, "values": {"mae": 0.1}}
+    ],
+}
 FALLING = [1.0 / (1 + k) for k in range(40)]
 
 
@@ -120,6 +134,37 @@ def test_candidates_survive_a_kill(tmp_path, monkeypatch):
 def test_a_training_that_learned_nothing_or_was_stopped(tmp_path, how, told):
     summary = run(tmp_path, **how)
     assert any(told in fault for fault in summary["faults"]), summary["faults"]
+
+
+def lucky(monkeypatch):
+    dip(monkeypatch, 14, 0.01)
+    return {"model": "pair", "epochs": 24, "learning_rate": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (lambda _: {"learning_rate": 1e-12, "epochs": 24}, "collapsed"),
+        (lambda _: {"epochs": 24, "time_limit_s": 1e-6}, "unfinished"),
+        (lucky, "luck of epoch 14"),
+    ],
+)
+def test_from_the_training_to_the_verdict(tmp_path, monkeypatch, how, told):
+    """Ours agrees with the published number, and still decides nothing."""
+    options, folder = how(monkeypatch), tmp_path / "errors" / "all"
+    for seed in range(3):
+        run(folder / f"seed-{seed}", seed=seed, **options)
+    trainings = training_table(sorted(folder.glob("*/summary.json")))
+    card = ResolvedCard.model_validate(CARD)
+    rows = {"artefact": "table", "quantity": "mae", "unit": "eV", "variant": "as_described"}
+    metrics = pd.DataFrame({**rows, "seed": range(3), "value": 0.1, "baseline": 1.0})
+    metrics = metrics.assign(reference="exact")
+    (verdict,) = judge(card, {"table": metrics}, {}, trainings).verdicts
+    assert verdict.verdict == "cannot decide"
+    assert told in verdict.reason
+    sound = trainings.assign(sound=True)
+    (verdict,) = judge(card, {"table": metrics}, {}, sound).verdicts
+    assert verdict.verdict == "reproduced"
 
 
 def test_a_schedule_that_ends_at_zero_is_told(tmp_path):
