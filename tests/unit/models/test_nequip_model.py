@@ -1,5 +1,6 @@
 """NequIP: couplings, radial functions, the two forms of the convolution, settings and errors."""
 
+import itertools
 import math
 import subprocess
 
@@ -110,6 +111,16 @@ class TestRadial:
         directions = torch.nn.functional.normalize(torch.randn(20, 3, dtype=torch.float64), dim=1)
         expected = o3.spherical_harmonics(list(range(lmax + 1)), directions, True, "component")
         assert torch.allclose(harmonics.spherical_harmonics(directions, lmax), expected, atol=1e-12)
+
+    def test_couplings_are_those_of_e3nn(self):
+        degrees = [
+            (l1, l2, l3)
+            for l1, l2 in itertools.product(range(4), repeat=2)
+            for l3 in range(abs(l1 - l2), l1 + l2 + 1)
+        ]
+        for three in degrees:
+            expected = o3.wigner_3j(*three, dtype=torch.float64).numpy()
+            assert harmonics.wigner_3j(*three) == pytest.approx(expected, abs=1e-14), three
 
     def test_gains_are_those_of_e3nn(self):
         assert normalize2mom(torch.nn.functional.silu).cst == pytest.approx(

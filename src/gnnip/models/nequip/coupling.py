@@ -9,11 +9,10 @@ SevenNet uses it ("component" and "element"), so weights can be carried over.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-import torch
-from e3nn import o3
+
+from gnnip.models.blocks.harmonics import wigner_3j
 
 Irrep = tuple[int, int]
 
@@ -60,11 +59,6 @@ def layer_irreps(
             )
         )
     return layers
-
-
-@lru_cache(maxsize=256)
-def _wigner(l1: int, l2: int, l3: int) -> np.ndarray:
-    return o3.wigner_3j(l1, l2, l3, dtype=torch.float64).numpy()
 
 
 @dataclass(frozen=True)
@@ -120,7 +114,7 @@ class Coupling:
         l1 = self.inputs[path.source][0]
         l2 = self.harmonics[path.edge][0]
         l3 = self.outputs[path.target][0]
-        return _wigner(l1, l2, l3) * np.sqrt(2 * l3 + 1)
+        return wigner_3j(l1, l2, l3) * np.sqrt(2 * l3 + 1)
 
     def source_start(self, path: Path) -> int:
         """Return the first component of the path's input irrep."""
