@@ -7,6 +7,7 @@ LISTING = True
 
 POTENTIALS: dict[str, tuple[str, str]] = {
     "ace": ("gnnip.models.ace.linear", "LinearACE"),
+    "ace_network": ("gnnip.models.ace_network", "ACENetwork"),
     "composition": ("gnnip.models.null_models", "Composition"),
     "constant": ("gnnip.models.null_models", "Constant"),
     "coulomb": ("gnnip.models.coulomb", "CoulombPotential"),

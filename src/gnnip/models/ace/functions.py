@@ -52,7 +52,8 @@ def _invariant(degrees: list[int]) -> bool:
 def _couplings(degrees: list[int]) -> Iterator[tuple[tuple[int, ...], float]]:
     """Yield the places (m + l of each harmonic) and the coefficients, not zero, that couple them;
     the sum of the squares of the coefficients is 1."""
-    table = wigner_3j(*(degrees + [0, 0])[:3]).reshape([2 * d + 1 for d in degrees])
+    first, second, third = (*degrees, 0, 0)[:3]
+    table = wigner_3j(first, second, third).reshape([2 * d + 1 for d in degrees])
     for place in zip(*np.nonzero(np.abs(table) > _ZERO), strict=True):
         yield tuple(int(p) for p in place), float(table[place])
 
