@@ -113,11 +113,9 @@ class Descriptors(nn.Module):
         By the chain rule over A, which is the same for all edges of an atom: automatic derivatives
         would pass over the graph once for every function.
         """
-        vectors, graph = batch.edge_vectors(), batch.adjacency
-        n, slopes = len(kinds), self._slopes(self.sums(batch, kinds, self.of_edges(vectors)))
-        moved = torch.stack(
-            [torch.func.jvp(self.of_edges, (vectors,), (axis,))[1] for axis in _axes(vectors)], 1
-        )
+        n, graph = len(kinds), batch.adjacency
+        of_edges, moved = self._moved_edges(batch.edge_vectors())
+        slopes = self._slopes(self.sums(batch, kinds, of_edges))
         # edges of one centre and one kind of neighbours make one matrix product, padded with zeros
         group = graph.target * self.kinds + kinds.index_select(0, graph.source)
         counts = torch.bincount(group, minlength=n * self.kinds)
@@ -129,7 +127,7 @@ class Descriptors(nn.Module):
         place = group * longest + slot
         padded = moved.new_zeros((n * self.kinds * longest, 3, self.components))
         padded[place] = moved
-        per_edge = torch.bmm(padded.view(n * self.kinds, 3 * longest, -1), slopes)
+        per_edge = padded.view(n * self.kinds, 3 * longest, self.components).bmm(slopes)
         per_edge = per_edge.view(n, self.kinds * longest, 3 * self.functions)
         own = torch.arange(n, device=kinds.device) * self.kinds + kinds
         found = moved.new_zeros((n * self.kinds, 3 * self.functions))
@@ -137,6 +135,23 @@ class Descriptors(nn.Module):
         other = graph.source * self.kinds + kinds.index_select(0, graph.target)
         found.index_add_(0, other, per_edge.view(-1, 3 * self.functions)[place])
         return found.view(n, self.kinds, 3, -1).transpose(1, 2).reshape(3 * n, -1)
+
+    @torch.enable_grad()
+    def _moved_edges(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `of_edges`, and its derivatives along x, y and z: (E, 3, components).
+
+        What is linear in the weights of a backward pass is differentiated by these: three passes,
+        where the components would take one each.
+        """
+        vectors = vectors.requires_grad_()
+        found = self.of_edges(vectors)
+        weights = torch.zeros_like(found, requires_grad=True)
+        (slope,) = torch.autograd.grad(found, vectors, weights, create_graph=True)
+        moved = [
+            torch.autograd.grad(along.sum(), weights, retain_graph=True)[0]
+            for along in slope.unbind(1)
+        ]
+        return found.detach(), torch.stack(moved, 1)
 
     def _slopes(self, sums: Tensor) -> Tensor:
         """Return dB/dA from A (kinds * components, n): (n * kinds, components, F)."""
@@ -155,8 +170,3 @@ class Descriptors(nn.Module):
                 found.index_add_(0, factors[varied] * self.functions + function, term)
         return found.t().reshape(n * self.kinds, self.components, self.functions)
 
-
-def _axes(vectors: Tensor) -> Iterable[Tensor]:
-    """Yield the displacements of all vectors (E, 3) along x, y, z."""
-    for axis in torch.eye(3, dtype=vectors.dtype, device=vectors.device):
-        yield axis.expand_as(vectors)
