@@ -169,4 +169,3 @@ class Descriptors(nn.Module):
                         term = term * sums.index_select(0, factors[other])
                 found.index_add_(0, factors[varied] * self.functions + function, term)
         return found.t().reshape(n * self.kinds, self.components, self.functions)
-
