@@ -214,6 +214,7 @@ class ACENetwork(CalibratedPotential):
         h = h * self.inverse_deviation
         between, itself = self.weights(graph)
         for layer, bend in zip(self.convolutions, self.activations, strict=True):
+            assert isinstance(layer, nn.Linear)
             h = nn.functional.linear(h, layer.weight)
             summed = graph.adjacency.sum_neighbours(h, between)
             h = bend(summed + itself[:, None] * h + layer.bias)

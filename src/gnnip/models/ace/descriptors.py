@@ -43,6 +43,9 @@ class Descriptors(nn.Module):
     The harmonics are orthonormal on the sphere, the couplings of each function have the norm 1.
     """
 
+    function: Tensor
+    offsets: Tensor
+
     def __init__(
         self, kinds: int, cutoff: float, body_order: int, degree: int, radial: Radial
     ) -> None:
