@@ -1,4 +1,8 @@
-"""Graph convolutions on ACE descriptors, Cho (2023): as coded, as described and corrected."""
+"""Graph convolutions on ACE descriptors, Cho (2023): as coded, as described and corrected.
+
+The first published code fills the lower triangle of a matrix that is not initialised and reads the
+upper one, whose edges are whatever the memory held: here they are left out. Later it fills both.
+"""
 
 from __future__ import annotations
 
@@ -210,14 +214,15 @@ class ACENetwork(CalibratedPotential):
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) and, where it is a sum over them, "atomic_energies" (n,), eV."""
         kinds, graph = self.kinds(batch), self.graph(batch)
-        h = self.inputs(batch, kinds) - self.mean.index_select(0, kinds)
-        h = h * self.inverse_deviation
+        h = self.inputs(batch, kinds)
+        if self.hyperparameters.standardise:
+            h = (h - self.mean.index_select(0, kinds)) * self.inverse_deviation
         between, itself = self.weights(graph)
         for layer, bend in zip(self.convolutions, self.activations, strict=True):
             assert isinstance(layer, nn.Linear)
             h = nn.functional.linear(h, layer.weight)
             summed = graph.adjacency.sum_neighbours(h, between)
-            h = bend(summed + itself[:, None] * h + layer.bias)
+            h = bend(torch.addcmul(summed + layer.bias, itself[:, None], h))
         reference = self.species_energies.index_select(0, kinds)
         if self.hyperparameters.pooling == "sum":
             atomic = self.scale * self.head(h).squeeze(1) + reference
