@@ -60,6 +60,47 @@ class TestGraphNetwork(PotentialContract):
     options = variants(corrected={}, as_described={"envelope": False})
 
 
+class TestACE(PotentialContract):
+    architecture = "ace"
+    hyperparameters = {"species": SPECIES, "degree": 6}
+    options = variants(
+        polynomial={},
+        bessel={"radial": "bessel"},
+        four_bodies={"body_order": 4, "cutoff": 4.0},
+    )
+
+
+class TestACENetwork(PotentialContract):
+    """The published forms and the corrected one, on the graph of the convolutions."""
+
+    architecture = "ace_network"
+    hyperparameters = {"species": SPECIES, "widths": (8, 8)}
+    coded = {"degree": 3, "widths": (26, 26), "edges": "ones", "pooling": "mean"} | {
+        "standardise": False,
+        "shift": "none",
+        "scale": 0.1,
+    }
+    later = {"graph_cutoff": 5.0, "activations": ("sigmoid", "sigmoid"), "head_bias": False}
+    options = variants(
+        corrected={},
+        as_coded=coded | {"graph_cutoff": 0.5, "self_loops": 2.0},
+        as_described=coded | {"self_loops": 0.0},
+        later=coded | later | {"self_loops": 2.0},
+    )
+
+    def radius(self, model):
+        return model.hyperparameters.graph_cutoff
+
+
+class TestACENetworkWithFirstImages(TestACENetwork):
+    """Some periodic images only, as the published code has them."""
+
+    options = variants(first_images={"images": "first"})
+
+    def kinds(self):
+        return [self.periodic_structures()]
+
+
 class TestNequIP(PotentialContract):
     architecture = "nequip"
     hyperparameters = {

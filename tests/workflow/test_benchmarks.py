@@ -8,6 +8,7 @@ import sys
 import pytest
 
 SMALLEST = {
+    "ace.py": "--frames 4 --repeats 1",
     "compiled_step.py": "--models pair --repeats 1",
     "ground_state.py": "--repeats 1 --orders 12 --output {folder}/figures.json",
     "md_batch.py": "--model pair --replicas 2 --burst 1 --rounds 1",

@@ -286,7 +286,9 @@ class _EdgeDot(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor, graph: Adjacency) -> Tensor:
         ctx.graph = graph
         ctx.save_for_backward(a, b)
-        if a.device.type != "cpu" or not torch.backends.mkl.is_available() or graph.n_edges == 0:
+        kernel = a.device.type == "cpu" and torch.backends.mkl.is_available()
+        # images make several edges of a pair, and the kernel takes no more than all pairs
+        if not kernel or not 0 < graph.n_edges <= graph.n_nodes**2:
             return (a.index_select(0, graph.target) * b.index_select(0, graph.source)).sum(-1)
         missing = -a.shape[1] % 8  # the kernel is ten times slower at widths like 4
         if missing:

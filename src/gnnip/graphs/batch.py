@@ -43,8 +43,10 @@ class GraphBatch:
     energy : (g,) eV float64, or None.  forces : (n, 3) eV/Angstrom, or None.
     stress : (g, 3, 3) eV/Angstrom^3 with the sign of ASE, or None.
     frame : (g,) int64, the number of each structure in its data set.
-    cutoff : Angstrom; the edges are all pairs closer than this. None where that is not known.
-    extras : tensors that a potential derived from the edges (`Potential.prepare`), by its names.
+    cutoff : Angstrom; the edges are all pairs closer than this. None where that is not known, or
+        where `extras` stand for edges that were left out.
+    extras : tensors that a potential derived from the edges (`Potential.prepare`,
+        `Potential.condense`), by its names.
     """
 
     positions: Tensor
@@ -180,6 +182,7 @@ class GraphStore:
         self._atom_counts = torch.as_tensor(atom_counts)
         self._edge_counts = torch.as_tensor(edge_counts)
         self.cutoff = cutoff
+        self._per_atom: dict[str, Tensor] = {}
         device = self.device
         self._starts = torch.stack(
             [
@@ -318,6 +321,26 @@ class GraphStore:
             tensors, self._atom_counts.numpy(), self._edge_counts.numpy(), self.cutoff
         )
 
+    def condensed(self, cutoff: float, **per_atom: Tensor) -> GraphStore:
+        """Return a store of the edges shorter than `cutoff` (Angstrom), in whose batches `extras`
+        hold the rows of `per_atom` (n, ...), which stand for what was left out."""
+        old, starts = self._tensors, self._starts[1]
+        structure = torch.repeat_interleave(self._counts[1])
+        kept = old["lengths"] < cutoff
+        before = torch.cat([kept.new_zeros(1, dtype=torch.int64), kept.cumsum(0)])
+        atom = torch.repeat_interleave(old["degree"])
+        new_starts = before.index_select(0, starts)
+        reverse = before.index_select(0, old["reverse"] + starts.index_select(0, structure))
+        tensors = old | {name: old[name][kept] for name in ("source", "lengths")}
+        tensors["reverse"] = (reverse - new_starts.index_select(0, structure))[kept]
+        tensors["degree"] = torch.bincount(atom[kept], minlength=len(old["degree"]))
+        if "edge_shift" in old:
+            tensors["edge_shift"] = old["edge_shift"][kept]
+        counts = torch.bincount(structure[kept], minlength=len(self)).cpu()
+        found = GraphStore(tensors, self._atom_counts.numpy(), counts.numpy(), cutoff)
+        found._per_atom = per_atom
+        return found
+
     def n_atoms(self, indices: Tensor) -> int:
         """Return the number of atoms of the structures `indices`, without touching the device."""
         return int(self._atom_counts[indices.cpu()].sum())
@@ -380,7 +403,8 @@ class GraphStore:
             forces=optional("forces", atoms),
             stress=optional("stress", here),
             frame=take["frame"].index_select(0, here),
-            cutoff=self.cutoff,
+            cutoff=None if self._per_atom else self.cutoff,
+            extras={name: t.index_select(0, atoms) for name, t in self._per_atom.items()},
         )
 
     def batches(self, indices: Tensor, size: int) -> Iterator[GraphBatch]:

@@ -131,6 +131,12 @@ class Potential(nn.Module):
         """
         return None
 
+    def condense(self, store: GraphStore) -> GraphStore:
+        """Return the graphs that energies are trained on: `store`, or a condensed one
+        (`GraphStore.condensed`) with what no parameter changes, which `forward` finds in
+        `batch.extras`. Not asked for where forces or stresses are trained on."""
+        return store
+
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return tensors whose shape depends on the values in the batch (chosen edges, say), by
         name.

@@ -6,6 +6,8 @@ It is read without being imported too (`gnnip.catalogue`), so it must stay one l
 LISTING = True
 
 POTENTIALS: dict[str, tuple[str, str]] = {
+    "ace": ("gnnip.models.ace.linear", "LinearACE"),
+    "ace_network": ("gnnip.models.ace_network", "ACENetwork"),
     "composition": ("gnnip.models.null_models", "Composition"),
     "constant": ("gnnip.models.null_models", "Constant"),
     "coulomb": ("gnnip.models.coulomb", "CoulombPotential"),

@@ -206,6 +206,10 @@ class PotentialContract:
         kept = ("energy", "forces", "stress") if periodic else ("energy", "forces")
         return {name: output[name].double().cpu() for name in kept}
 
+    def radius(self, model: Potential) -> float:
+        """Return the distance, Angstrom, at which a pair must not be felt all at once."""
+        return model.cutoff
+
     def judge(self, model: Potential, promise: str, failure: Tensor, tolerance: float) -> None:
         """Compare a failure with its tolerance, or look for it where the promise is not kept."""
         size = float(failure.abs().max())
@@ -371,7 +375,7 @@ class PotentialContract:
         outer = structure["positions"][structure["positions"][:, 0].argmax()]
         energies, forces = [], []
         for side in (-1, 1):
-            probe = outer + np.array([double_model.cutoff + side * step, 0.0, 0.0])
+            probe = outer + np.array([self.radius(double_model) + side * step, 0.0, 0.0])
             with_probe = {
                 "positions": np.vstack([structure["positions"], probe]),
                 "numbers": np.append(structure["numbers"], self.species[-1]),

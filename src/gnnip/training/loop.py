@@ -57,6 +57,7 @@ class Run:
     candidates: list[tuple[int, float, dict[str, Tensor]]] = field(default_factory=list)
     lucky_epoch: int = 0
     lucky_loss: float = math.inf
+    lowest_train: float = math.inf
     history: list[dict[str, float]] = field(default_factory=list)
     wall_s: float = 0.0
     resumed: int = 0
@@ -102,7 +103,7 @@ class Loop:
             min(_EVALUATION_BATCH, 2 * settings.batch_size) if derivatives else _EVALUATION_BATCH
         )
         self.optimiser = OPTIMISERS[settings.optimiser](
-            self.model.parameters(), settings.weight_decay
+            self.model.parameters(), settings.weight_decay, (settings.beta_1, settings.beta_2)
         )
         self.schedule = SCHEDULES[settings.scheduler](settings)
         self.average = (
@@ -214,8 +215,8 @@ class Loop:
                 return self.diverged(bar, f"the loss of epoch {run.epoch + 1} is not finite")
             self.schedule.observe(validation.loss)
             self.keep_epoch(train, validation, rate)
-            losses = [h["train_loss"] for h in run.history]
-            if min(losses[-DIVERGED_EPOCHS:]) > DIVERGED_FACTOR * min(losses):
+            recent = min(h["train_loss"] for h in run.history[-DIVERGED_EPOCHS:])
+            if recent > DIVERGED_FACTOR * run.lowest_train:
                 return self.diverged(bar, f"the loss rose {DIVERGED_FACTOR:.0f}-fold and stayed")
             bar.step(
                 run.epoch,
@@ -231,6 +232,7 @@ class Loop:
         """End an epoch: its row of the history, and its weights if they may be the best."""
         run = self.run
         run.epoch += 1
+        run.lowest_train = min(run.lowest_train, train.loss)
         if validation.loss < run.best_loss:
             run.candidates.append((run.epoch, validation.loss, self.weights()))
         run.history.append(
@@ -251,22 +253,27 @@ class Loop:
         """Keep the best of the candidates whose neighbours are known, all when it has `ended`,
         but none that is luck."""
         run, waiting = self.run, []
-        errors = self.errors()
         for epoch, loss, weights in run.candidates:
             if loss >= run.best_loss:
                 continue
             if not ended and run.epoch < epoch + soundness.NEIGHBOURS:
                 waiting.append((epoch, loss, weights))
-            elif not soundness.is_luck(errors, epoch):
+            elif not self.is_luck(epoch):
                 run.best_epoch, run.best_loss, run.best_weights = epoch, loss, weights
             elif loss < run.lucky_loss:
                 run.lucky_epoch, run.lucky_loss = epoch, loss
         run.candidates = waiting
 
-    def errors(self) -> list[float]:
-        """Return the validation error of every epoch."""
+    def is_luck(self, epoch: int) -> bool:
+        """Tell whether the error of an epoch is luck; only the epochs around it are looked at, of
+        which there may be tens of thousands."""
+        begin = max(0, epoch - 1 - soundness.NEIGHBOURS)
+        return soundness.is_luck(self.errors(begin, epoch + soundness.NEIGHBOURS), epoch - begin)
+
+    def errors(self, begin: int = 0, end: int | None = None) -> list[float]:
+        """Return the validation errors of epochs, all of them unless others are asked for."""
         kind = self.settings.loss
-        losses = [row["validation_loss"] for row in self.run.history]
+        losses = [row["validation_loss"] for row in self.run.history[begin:end]]
         return [soundness.validation_error(loss, kind) for loss in losses]
 
     def time_is_up(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+EPSILON = 1e-8
 
 
 class Optimiser:
@@ -27,10 +27,15 @@ class Optimiser:
 
     memory: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, parameters: Iterable[Tensor], weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> None:
         """Begin with zeros in the memory."""
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.weight_decay = weight_decay
+        self.weight_decay, self.betas = weight_decay, betas
         self.steps = 0
         self.kept = {name: [torch.zeros_like(p) for p in self.parameters] for name in self.memory}
 
@@ -84,14 +89,14 @@ class Adam(Optimiser):
     memory = ("mean", "square")
 
     def _move(self, weights: list[Tensor], grads: list[Tensor], rate: float, *kept: Any) -> None:
-        mean, square = kept
-        torch._foreach_lerp_(mean, grads, 1.0 - BETA_1)
-        torch._foreach_mul_(square, BETA_2)
-        torch._foreach_addcmul_(square, grads, grads, 1.0 - BETA_2)
+        (mean, square), (beta_1, beta_2) = kept, self.betas
+        torch._foreach_lerp_(mean, grads, 1.0 - beta_1)
+        torch._foreach_mul_(square, beta_2)
+        torch._foreach_addcmul_(square, grads, grads, 1.0 - beta_2)
         size = torch._foreach_sqrt(square)
-        torch._foreach_div_(size, math.sqrt(1.0 - BETA_2**self.steps))
+        torch._foreach_div_(size, math.sqrt(1.0 - beta_2**self.steps))
         torch._foreach_add_(size, EPSILON)
-        torch._foreach_addcdiv_(weights, mean, size, -rate / (1.0 - BETA_1**self.steps))
+        torch._foreach_addcdiv_(weights, mean, size, -rate / (1.0 - beta_1**self.steps))
 
 
 class AdamW(Adam):

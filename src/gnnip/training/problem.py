@@ -159,6 +159,8 @@ def set_up(
     target = problem.graphs(trained.cutoff, device, dtype, stores)
     target = target.with_labels(labels.energy, labels.forces, labels.stress)
     model.calibrate(problem.statistics(labels, target.mean_neighbours))
+    if labels.forces is None and labels.stress is None:
+        target = trained.condense(target)
     seen = subset.numbers[_atoms_of(subset.offsets, problem.rows["train"])]
     model.species = tuple(int(z) for z in np.unique(seen))
     unseen = sorted({int(z) for z in np.unique(subset.numbers)} - set(model.species))

@@ -85,10 +85,19 @@ class Plateau(Schedule):
             self.waited = 0
 
 
+class Step(Schedule):
+    """`min_learning_rate` after the first `step_epochs` epochs."""
+
+    def _full_rate(self, epoch: float) -> float:
+        s = self.settings
+        return s.learning_rate if epoch < s.step_epochs else s.min_learning_rate
+
+
 #: `Settings.scheduler` -> class
 SCHEDULES: dict[str | None, type[Schedule]] = {
     None: Schedule,
     "cosine": Cosine,
     "exponential": Exponential,
     "plateau": Plateau,
+    "step": Step,
 }

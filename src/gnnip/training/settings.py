@@ -18,7 +18,7 @@ SETTINGS_VERSION = 1
 NOT_IN_CARDS = ("seed", "device", "time_limit_s", "checkpoint_interval_s", "threads")
 
 _POSITIVE, _NOT_NEGATIVE = Limits(gt=0), Limits(ge=0)
-_AT_LEAST_ONE, _FRACTION = Limits(ge=1), Limits(gt=0, lt=1)
+_AT_LEAST_ONE, _FRACTION, _MEMORY = Limits(ge=1), Limits(gt=0, lt=1), Limits(ge=0, lt=1)
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class Settings:
     """Divide energy errors by the number of atoms before the loss."""
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     """Adam, Adam with the decay apart from the gradient, or plain gradient descent."""
+    beta_1: Annotated[float, _MEMORY] = 0.9
+    """Adam and AdamW: what the mean of the gradients keeps of itself at a step."""
+    beta_2: Annotated[float, _MEMORY] = 0.999
+    """Adam and AdamW: what the mean of their squares keeps of itself at a step."""
     learning_rate: Annotated[float, _POSITIVE] = 1e-3
     """Step size at the start."""
     weight_decay: Annotated[float, _NOT_NEGATIVE] = 0.0
@@ -51,9 +55,9 @@ class Settings:
     """Structures per optimiser step."""
     epochs: Annotated[int, _AT_LEAST_ONE] = 150
     """Passes over the training set."""
-    scheduler: Literal["plateau", "cosine", "exponential"] | None = None
+    scheduler: Literal["plateau", "cosine", "exponential", "step"] | None = None
     """Learning-rate schedule: lower on plateaus of the validation loss, a cosine to the last epoch,
-    or a factor per epoch; null keeps the rate constant."""
+    a factor per epoch, or one step down; null keeps the rate constant."""
     warmup_epochs: Annotated[int, _NOT_NEGATIVE] = 0
     """Epochs over which the rate rises linearly from zero, with any scheduler."""
     plateau_factor: Annotated[float, _FRACTION] = 0.5
@@ -64,6 +68,8 @@ class Settings:
     """Where the schedule ends."""
     decay: Annotated[float, Limits(gt=0, le=1)] = 0.99
     """Scheduler exponential: factor per epoch."""
+    step_epochs: Annotated[int, _AT_LEAST_ONE] = 500
+    """Scheduler step: epochs at `learning_rate`, before those at `min_learning_rate`."""
     ema: Annotated[float | None, _FRACTION] = None
     """Decay of a moving average of the weights, per step, which is then what is validated and
     saved; null for none."""

@@ -92,6 +92,15 @@ def test_no_edges_at_all():
     assert adjacency.dot(x, x).shape == (0,)
 
 
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_small_cell_has_more_edges_than_pairs(copies):
+    pairs = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 1]]).repeat(1, copies)
+    adjacency, _ = Adjacency.from_edge_index(pairs, 2)
+    a, b = torch.randn(2, 2, 5)
+    expected = (a[adjacency.target] * b[adjacency.source]).sum(1)
+    assert torch.allclose(adjacency.dot(a, b), expected)
+
+
 def test_sum_segments():
     x = torch.arange(6.0)[:, None].expand(6, 2)
     segment = torch.tensor([0, 0, 0, 1, 1, 2])

@@ -315,8 +315,11 @@ def test_schedules():
     again = schedule("plateau")
     again.restore(plateau.state())
     assert again.rate(5) == plateau.rate(5)
+    step = schedule("step", step_epochs=3, min_learning_rate=1e-5)
+    assert [step.rate(epoch) for epoch in (0, 2, 3, 9)] == [0.1, 0.1, 1e-5, 1e-5]
 
 
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.5)])
 @pytest.mark.parametrize(
     ("kind", "decay", "reference"),
     [
@@ -326,13 +329,14 @@ def test_schedules():
         ("sgd", 0.1, torch.optim.SGD),
     ],
 )
-def test_optimisers_are_those_of_torch(kind, decay, reference):
+def test_optimisers_are_those_of_torch(kind, decay, reference, betas):
     ours = [torch.linspace(-1, 1, 6, dtype=torch.float64).view(2, 3), torch.ones(4).double()]
     theirs = [p.clone() for p in ours]
     for p in (*ours, *theirs):
         p.requires_grad_(True)
-    optimiser = OPTIMISERS[kind](ours, decay)
+    optimiser = OPTIMISERS[kind](ours, decay, betas)
     expected = reference(theirs, lr=1.0, weight_decay=decay)
+    expected.param_groups[0]["betas"] = betas  # gradient descent has none
     for step in range(5):
         rate = 0.1 / (step + 1)
         expected.param_groups[0]["lr"] = rate

@@ -1,0 +1,2 @@
+"""The atomic cluster expansion (ACE): descriptors of environments, and the potential linear in
+them."""
