@@ -45,7 +45,6 @@ from gnnip.sampling.langevin import Langevin, kinetic_temperature, maxwell_momen
 from gnnip.sampling.plans import check_plan, check_temperatures
 
 TITLE = "Water cluster anions in equilibrium: V_SPC/F + E_0"
-SIZES = (20, 32, 47, 76, 100, 139, 190, 237)
 TEMPERATURES = (50.0, 100.0, 150.0, 200.0)  #: kelvin, of the replicas 0 to 3
 STATES = ("surface", "interior")
 #: of the frames, whose energies are as exact as the dynamics

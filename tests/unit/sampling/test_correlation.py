@@ -35,3 +35,8 @@ def test_vibrations_do_not_hide_what_lasts():
 
 def test_of_what_does_not_change():
     assert np.isnan(correlation_time(np.ones(10), 1.0))
+
+
+def test_a_drift_has_a_lower_bound():
+    steps = np.arange(100)
+    assert 10.0 < correlation_time(steps, 1.0) < 50.0

@@ -13,9 +13,10 @@ from gnnip.sampling import clusters, langevin, water_anion, water_anion_ladder
 from gnnip.sampling.atomic_units import FEMTOSECOND
 from gnnip.sampling.frames import read_trajectory
 from gnnip.sampling.intervals import OutOfTimeError
-from gnnip.sampling.water_anion import SIZES, run_trajectory
+from gnnip.sampling.water_anion import run_trajectory
 from gnnip.sampling.water_anion_ladder import smoke_plan
 
+SIZES = (20, 32, 47, 76, 100, 139, 190, 237)
 SCIENCE = (
     "positions",
     "temperature_k",
