@@ -1,0 +1,162 @@
+// Attention logits over edges j -> i, without arrays of (edges x width):
+//
+//   l[e, h] = sum_c A[h, c] swish(z[e, c]),   z[e, c] = q[j, c] + k[i, c]
+//
+//   forward   l
+//   backward  for u = dS/dl: dS/dq, dS/dk, dS/dA
+//   second    the gradients by q, k, A, u of  <aq, dS/dq> + <ak, dS/dk>
+//
+// Edges are sorted by i. Each thread has a fixed range of receivers and its own sums over the senders, added in order
+// at the end: results do not depend on timing. Widths are multiples of 64 bytes.
+
+#include <algorithm>
+#include <cstring>
+#include <omp.h>
+#include <vector>
+
+namespace {
+
+typedef float FloatLanes __attribute__((vector_size(64)));
+typedef float FloatMemory __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int FloatBits __attribute__((vector_size(64)));
+typedef double DoubleLanes __attribute__((vector_size(64)));
+typedef double DoubleMemory __attribute__((vector_size(64), aligned(8), may_alias));
+typedef long DoubleBits __attribute__((vector_size(64)));
+template <class T> struct Wide;
+// magic: adding it rounds to an integer, which is then in the lowest bits
+template <> struct Wide<float> {
+    typedef FloatLanes Lanes; typedef FloatMemory Memory; typedef FloatBits Bits;
+    static constexpr float magic = 12582912.f, largest = 80.f, ln2 = 0.693145752f, rest = 1.42860677e-6f;
+    static constexpr int bias = 127, mantissa = 23, terms = 7;
+};
+template <> struct Wide<double> {
+    typedef DoubleLanes Lanes; typedef DoubleMemory Memory; typedef DoubleBits Bits;
+    static constexpr double magic = 6755399441055744., largest = 700., ln2 = 0.693147180369123816490, rest = 1.90821492927058770002e-10;
+    static constexpr long bias = 1023, mantissa = 52; static constexpr int terms = 13;
+};
+template <class T> using Lanes = typename Wide<T>::Lanes;
+template <class T> constexpr int LANES = 64 / sizeof(T);
+
+template <class T> inline Lanes<T> load(const T *p) { return *reinterpret_cast<const typename Wide<T>::Memory *>(p); }
+template <class T> inline void add(T *p, Lanes<T> v) {
+    *reinterpret_cast<typename Wide<T>::Memory *>(p) = load(p) + v;
+}
+template <class T> inline T sum(Lanes<T> v) {
+    T total = 0;
+    for (int n = 0; n < LANES<T>; n++) total += v[n];
+    return total;
+}
+
+// 1 / (1 + exp(-x)): exp(y) = 2^n exp(y - n ln 2), |y - n ln 2| < 0.35, by its Taylor series
+template <class T> inline Lanes<T> sigmoid(Lanes<T> x) {
+    typedef Wide<T> W;
+    Lanes<T> y = -x, top = Lanes<T>{} + W::largest;
+    y = y > top ? top : y;
+    y = y < -top ? -top : y;
+    const Lanes<T> shifted = y * T(1.4426950408889634) + W::magic, n = shifted - W::magic;
+    y = (y - n * W::ln2) - n * W::rest;
+    Lanes<T> series = Lanes<T>{} + T(1);
+#pragma GCC unroll 16
+    for (int k = W::terms; k > 0; k--) series = series * y * T(1. / k) + T(1);
+    const typename W::Bits power = ((typename W::Bits)shifted + W::bias) << W::mantissa;
+    return T(1) / (T(1) + series * (Lanes<T>)power);
+}
+
+template <class T> struct Problem {
+    long nodes, width, heads, threads;
+    const long *source, *offsets;
+    const T *q, *k, *A;
+};
+
+// Call body(receiver, edge, sender, sums over senders, sums for A) for every edge, then add up the threads' sums.
+template <class T, class Body> void over_edges(const Problem<T> &p, T *senders, T *dA, Body body) {
+    const long size = senders ? p.nodes * p.width : 0, weights = dA ? p.heads * p.width : 0;
+    std::vector<std::vector<T>> own(p.threads);
+#pragma omp parallel num_threads(p.threads)
+    {
+        const long t = omp_get_thread_num(), team = omp_get_num_threads(), edges = p.offsets[p.nodes];
+        own[t].assign(size + weights, T(0));
+        T *to_senders = own[t].data(), *to_A = to_senders + size;
+        const long *begin = std::lower_bound(p.offsets, p.offsets + p.nodes, edges * t / team);
+        const long *end = t + 1 == team ? p.offsets + p.nodes : std::lower_bound(p.offsets, p.offsets + p.nodes, edges * (t + 1) / team);
+        for (long i = begin - p.offsets; i < end - p.offsets; i++)
+            for (long e = p.offsets[i]; e < p.offsets[i + 1]; e++) body(i, e, p.source[e], to_senders, to_A);
+#pragma omp barrier
+        for (long at = size * t / team; at < size * (t + 1) / team; at++)
+            for (long s = 0; s < team; s++) senders[at] += own[s][at];
+#pragma omp single
+        for (long at = 0; at < weights; at++)
+            for (long s = 0; s < team; s++) dA[at] += own[s][size + at];
+    }
+}
+
+// sum over heads of u[h] A[h, c]
+template <class T> inline Lanes<T> mixed(const Problem<T> &p, const T *u, long c) {
+    Lanes<T> y = load(p.A + c) * u[0];
+    for (long h = 1; h < p.heads; h++) y += load(p.A + h * p.width + c) * u[h];
+    return y;
+}
+
+template <class T> void forward(const Problem<T> &p, T *l) {
+    over_edges(p, (T *)nullptr, (T *)nullptr, [&](long i, long e, long j, T *, T *) {
+        const T *q = p.q + j * p.width, *k = p.k + i * p.width;
+        for (long h = 0; h < p.heads; h++) l[e * p.heads + h] = 0;
+        for (long c = 0; c < p.width; c += LANES<T>) {
+            const Lanes<T> z = load(q + c) + load(k + c), f = z * sigmoid<T>(z);
+            for (long h = 0; h < p.heads; h++) l[e * p.heads + h] += sum<T>(f * load(p.A + h * p.width + c));
+        }
+    });
+}
+
+template <class T> void backward(const Problem<T> &p, const T *u, T *dq, T *dk, T *dA) {
+    over_edges(p, dq, dA, [&](long i, long e, long j, T *to_senders, T *to_A) {
+        const T *q = p.q + j * p.width, *k = p.k + i * p.width, *ue = u + e * p.heads;
+        for (long c = 0; c < p.width; c += LANES<T>) {
+            const Lanes<T> z = load(q + c) + load(k + c), s = sigmoid<T>(z), f = z * s;
+            const Lanes<T> dz = mixed(p, ue, c) * (s + f * (T(1) - s));
+            add(to_senders + j * p.width + c, dz);
+            add(dk + i * p.width + c, dz);
+            if (dA) for (long h = 0; h < p.heads; h++) add(to_A + h * p.width + c, Lanes<T>(f * ue[h]));
+        }
+    });
+}
+
+template <class T>
+void second(const Problem<T> &p, const T *u, const T *aq, const T *ak, T *dq, T *dk, T *dA, T *du) {
+    over_edges(p, dq, dA, [&](long i, long e, long j, T *to_senders, T *to_A) {
+        const long from = j * p.width, to = i * p.width;
+        const T *ue = u + e * p.heads;
+        for (long h = 0; h < p.heads; h++) du[e * p.heads + h] = 0;
+        for (long c = 0; c < p.width; c += LANES<T>) {
+            const Lanes<T> z = load(p.q + from + c) + load(p.k + to + c), v = load(aq + from + c) + load(ak + to + c);
+            const Lanes<T> s = sigmoid<T>(z), rest = T(1) - s;
+            const Lanes<T> slope = v * s * (T(1) + z * rest);
+            const Lanes<T> dz = v * mixed(p, ue, c) * s * rest * (T(2) + z * (T(1) - T(2) * s));
+            add(to_senders + from + c, dz);
+            add(dk + to + c, dz);
+            for (long h = 0; h < p.heads; h++) {
+                du[e * p.heads + h] += sum<T>(slope * load(p.A + h * p.width + c));
+                if (dA) add(to_A + h * p.width + c, Lanes<T>(slope * ue[h]));
+            }
+        }
+    });
+}
+
+template <class T> Problem<T> problem(const long *sizes, const void *const *t) {
+    return {sizes[0], sizes[1], sizes[2], sizes[3], (const long *)t[0], (const long *)t[1],
+            (const T *)t[2], (const T *)t[3], (const T *)t[4]};
+}
+
+}  // namespace
+
+#define EXPORT(T)                                                                                                      \
+    extern "C" void forward_##T(const long *sizes, const void *const *t, T *l) { forward(problem<T>(sizes, t), l); }   \
+    extern "C" void backward_##T(const long *sizes, const void *const *t, const T *u, T *dq, T *dk, T *dA) {           \
+        backward(problem<T>(sizes, t), u, dq, dk, dA);                                                                 \
+    }                                                                                                                  \
+    extern "C" void second_##T(const long *sizes, const void *const *t, const T *u, const T *aq, const T *ak, T *dq,   \
+                               T *dk, T *dA, T *du) {                                                                  \
+        second(problem<T>(sizes, t), u, aq, ak, dq, dk, dA, du);                                                       \
+    }
+EXPORT(float)
+EXPORT(double)
