@@ -41,10 +41,20 @@ template <class T> inline Lanes<T> load(const T *p) { return *reinterpret_cast<c
 template <class T> inline void add(T *p, Lanes<T> v) {
     *reinterpret_cast<typename Wide<T>::Memory *>(p) = load(p) + v;
 }
-template <class T> inline T sum(Lanes<T> v) {
-    T total = 0;
-    for (int n = 0; n < LANES<T>; n++) total += v[n];
-    return total;
+template <class T> inline void store(T *p, Lanes<T> v) { *reinterpret_cast<typename Wide<T>::Memory *>(p) = v; }
+
+// found[h] = sum over c of x[c] A[h, c]
+template <class T> inline void dot(const T *x, const T *A, long width, long heads, T *found) {
+    for (long h = 0; h < heads; h++, A += width) {
+        Lanes<T> total = load(x) * load(A);
+        for (long c = LANES<T>; c < width; c += LANES<T>) total += load(x + c) * load(A + c);
+        T half[LANES<T>];
+        store(half, total);
+#pragma GCC unroll 4
+        for (int n = LANES<T> / 2; n > 0; n /= 2)
+            for (int k = 0; k < n; k++) half[k] += half[k + n];
+        found[h] = half[0];
+    }
 }
 
 // 1 / (1 + exp(-x)): exp(y) = 2^n exp(y - n ln 2), |y - n ln 2| < 0.35, by its Taylor series
@@ -68,19 +78,20 @@ template <class T> struct Problem {
     const T *q, *k, *A;
 };
 
-// Call body(receiver, edge, sender, sums over senders, sums for A) for every edge, then add up the threads' sums.
+// Call body(receiver, edge, sender, scratch (width), sums over senders, sums for A) for every edge, then add up the
+// threads' sums.
 template <class T, class Body> void over_edges(const Problem<T> &p, T *senders, T *dA, Body body) {
     const long size = senders ? p.nodes * p.width : 0, weights = dA ? p.heads * p.width : 0;
     std::vector<std::vector<T>> own(p.threads);
 #pragma omp parallel num_threads(p.threads)
     {
         const long t = omp_get_thread_num(), team = omp_get_num_threads(), edges = p.offsets[p.nodes];
-        own[t].assign(size + weights, T(0));
-        T *to_senders = own[t].data(), *to_A = to_senders + size;
+        own[t].assign(size + weights + p.width, T(0));
+        T *to_senders = own[t].data(), *to_A = to_senders + size, *scratch = to_A + weights;
         const long *begin = std::lower_bound(p.offsets, p.offsets + p.nodes, edges * t / team);
         const long *end = t + 1 == team ? p.offsets + p.nodes : std::lower_bound(p.offsets, p.offsets + p.nodes, edges * (t + 1) / team);
         for (long i = begin - p.offsets; i < end - p.offsets; i++)
-            for (long e = p.offsets[i]; e < p.offsets[i + 1]; e++) body(i, e, p.source[e], to_senders, to_A);
+            for (long e = p.offsets[i]; e < p.offsets[i + 1]; e++) body(i, e, p.source[e], scratch, to_senders, to_A);
 #pragma omp barrier
         for (long at = size * t / team; at < size * (t + 1) / team; at++)
             for (long s = 0; s < team; s++) senders[at] += own[s][at];
@@ -98,18 +109,18 @@ template <class T> inline Lanes<T> mixed(const Problem<T> &p, const T *u, long c
 }
 
 template <class T> void forward(const Problem<T> &p, T *l) {
-    over_edges(p, (T *)nullptr, (T *)nullptr, [&](long i, long e, long j, T *, T *) {
+    over_edges(p, (T *)nullptr, (T *)nullptr, [&](long i, long e, long j, T *scratch, T *, T *) {
         const T *q = p.q + j * p.width, *k = p.k + i * p.width;
-        for (long h = 0; h < p.heads; h++) l[e * p.heads + h] = 0;
         for (long c = 0; c < p.width; c += LANES<T>) {
-            const Lanes<T> z = load(q + c) + load(k + c), f = z * sigmoid<T>(z);
-            for (long h = 0; h < p.heads; h++) l[e * p.heads + h] += sum<T>(f * load(p.A + h * p.width + c));
+            const Lanes<T> z = load(q + c) + load(k + c);
+            store<T>(scratch + c, z * sigmoid<T>(z));
         }
+        dot(scratch, p.A, p.width, p.heads, l + e * p.heads);
     });
 }
 
 template <class T> void backward(const Problem<T> &p, const T *u, T *dq, T *dk, T *dA) {
-    over_edges(p, dq, dA, [&](long i, long e, long j, T *to_senders, T *to_A) {
+    over_edges(p, dq, dA, [&](long i, long e, long j, T *, T *to_senders, T *to_A) {
         const T *q = p.q + j * p.width, *k = p.k + i * p.width, *ue = u + e * p.heads;
         for (long c = 0; c < p.width; c += LANES<T>) {
             const Lanes<T> z = load(q + c) + load(k + c), s = sigmoid<T>(z), f = z * s;
@@ -123,10 +134,9 @@ template <class T> void backward(const Problem<T> &p, const T *u, T *dq, T *dk, 
 
 template <class T>
 void second(const Problem<T> &p, const T *u, const T *aq, const T *ak, T *dq, T *dk, T *dA, T *du) {
-    over_edges(p, dq, dA, [&](long i, long e, long j, T *to_senders, T *to_A) {
+    over_edges(p, dq, dA, [&](long i, long e, long j, T *scratch, T *to_senders, T *to_A) {
         const long from = j * p.width, to = i * p.width;
         const T *ue = u + e * p.heads;
-        for (long h = 0; h < p.heads; h++) du[e * p.heads + h] = 0;
         for (long c = 0; c < p.width; c += LANES<T>) {
             const Lanes<T> z = load(p.q + from + c) + load(p.k + to + c), v = load(aq + from + c) + load(ak + to + c);
             const Lanes<T> s = sigmoid<T>(z), rest = T(1) - s;
@@ -134,11 +144,10 @@ void second(const Problem<T> &p, const T *u, const T *aq, const T *ak, T *dq, T 
             const Lanes<T> dz = v * mixed(p, ue, c) * s * rest * (T(2) + z * (T(1) - T(2) * s));
             add(to_senders + from + c, dz);
             add(dk + to + c, dz);
-            for (long h = 0; h < p.heads; h++) {
-                du[e * p.heads + h] += sum<T>(slope * load(p.A + h * p.width + c));
-                if (dA) add(to_A + h * p.width + c, Lanes<T>(slope * ue[h]));
-            }
+            store<T>(scratch + c, slope);
+            if (dA) for (long h = 0; h < p.heads; h++) add(to_A + h * p.width + c, Lanes<T>(slope * ue[h]));
         }
+        dot(scratch, p.A, p.width, p.heads, du + e * p.heads);
     });
 }
 
