@@ -32,7 +32,7 @@ class JATHyperparameters:
         weights the edges by an envelope, so that the energy is smooth at the cutoff, and predicts in
         units of the training forces on top of energies of the elements.
     max_neighbours : as coded, the list of edges is padded to so many per atom, the atom itself
-        counted; None is the number of atoms.
+        counted; None is the number of atoms, or more where images need it.
     envelope_power : of the polynomial envelope.
     """
 
@@ -106,7 +106,7 @@ class JATLayer(nn.Module):
             sent = sent.contiguous()
             received.append(graph.sum_neighbours(sent, alpha) + own[:, None] * sent)
         new = nn.functional.silu(torch.stack(received, dim=1))
-        new = new + x.view(len(x), -1, self.width)
+        new = new + x.view(x.shape[0], -1, self.width)
         return (new if self.norm is None else self.norm(new)).flatten(1)
 
 
@@ -174,11 +174,12 @@ class JAT(CalibratedPotential):
 
     def room(self, batch: GraphBatch) -> Tensor:
         """Return the length of the padded list of edges of each structure, (g,) int64."""
-        most = self.hyperparameters.max_neighbours
-        atoms = batch.n_atoms
-        room = atoms * (atoms if most is None else most)
+        most, atoms = self.hyperparameters.max_neighbours, batch.n_atoms
         edges = batch.sum_atoms(batch.adjacency.degree + 1)
-        if most is not None and bool((edges > room).any()):
+        if most is None:
+            return torch.maximum(atoms * atoms, edges)
+        room = atoms * most
+        if bool((edges > room).any()):
             worst = int((edges - room).argmax())
             raise DataError(
                 f"A structure of {int(atoms[worst])} atoms has {int(edges[worst])} pairs closer "
@@ -190,15 +191,14 @@ class JAT(CalibratedPotential):
 
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) and "atomic_energies" (n,), eV."""
-        o, kinds = self.hyperparameters, self.kinds(batch)
-        entries = batch.extras.get("entries")
-        if o.variant == "as_coded" and entries is None:
-            entries = JAT.prepare(self, batch).get("entries")
+        o = self.hyperparameters
+        prepared = batch.extras if "kinds" in batch.extras else JAT.prepare(self, batch)
+        kinds, entries = prepared["kinds"], prepared.get("entries")
         r = batch.edge_lengths()
         envelope = None
         if o.variant == "corrected":
             envelope = polynomial_envelope(r, o.cutoff, o.envelope_power)
-        values = self.values(r.square(), len(kinds), entries)
+        values = self.values(r.square(), kinds.shape[0], entries)
         x = self.embedding.index_select(0, kinds)
         for layer in self.layers:
             x = layer(x, batch.adjacency, values, envelope)
@@ -219,7 +219,7 @@ class JAT(CalibratedPotential):
         zeros = s.new_zeros(n)  # of the atoms with themselves, and the last one of the padding
         flat = torch.cat([part for power in powers for part in (power, zeros)] + [s.new_zeros(1)])
         found = flat[entries]
-        return found[: len(s)], found[len(s) :]
+        return found[: s.shape[0]], found[s.shape[0] :]
 
 
 def scrambled_entries(batch: GraphBatch, room: Tensor, heads: int) -> Tensor:
