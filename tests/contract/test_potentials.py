@@ -81,7 +81,7 @@ class TestNequIP(PotentialContract):
 class TestJAT(PotentialContract):
     architecture = "jat"
     hyperparameters = {"species": SPECIES, "cutoff": 4.0, "layers": 3, "width": 12}
-    # without an envelope the fourth power of r^2 needs a short cutoff to be differentiated in numbers
+    # without an envelope, finite differences of the fourth power of r^2 need a short cutoff
     options = variants(
         **{
             f"{variant}_{heads}": {"variant": variant, "heads": heads, "cutoff": 4.0 - heads // 2}

@@ -33,7 +33,10 @@ def form(request, monkeypatch):
 
 
 def frame(arrays, number):
-    structure = {"positions": arrays[f"frame{number}.positions"], "numbers": NUMBERS[arrays["types"]]}
+    structure = {
+        "positions": arrays[f"frame{number}.positions"],
+        "numbers": NUMBERS[arrays["types"]],
+    }
     return structure | {"cell": arrays["cell"], "pbc": True}
 
 

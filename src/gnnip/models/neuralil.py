@@ -1,4 +1,4 @@
-"""NeuralIL (Montes-Campos et al., J. Chem. Inf. Model. 62, 88 (2022)): descriptors and a network."""
+"""NeuralIL (Montes-Campos et al., JCIM 62, 88, 2022): descriptors and a network."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Adam, AdamW, Yogi and gradient descent on a list of tensors.
 
-The formulas are those of torch.optim (of Yogi: optax), and a test holds them together. They are written out because
-the first optimiser that torch makes imports its compiler, which costs every short training more
-than a second, and because a state of plain numbers and tensors makes checkpoints that continue
-exactly.
+The formulas are those of torch.optim, and of Yogi those of optax; tests hold them together. They
+are written out because the first optimiser that torch makes imports its compiler, which costs every
+short training more than a second, and because a state of plain numbers and tensors makes
+checkpoints that continue exactly.
 """
 
 from __future__ import annotations

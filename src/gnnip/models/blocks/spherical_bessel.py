@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 def bessel_roots(degree: int, count: int) -> NDArray[np.float64]:
     """Return the first `count` positive roots of j_degree, by bisection between those below."""
-    roots = np.pi * np.arange(1, count + degree + 1)
+    roots: NDArray[np.float64] = np.pi * np.arange(1.0, count + degree + 1)
     for order in range(1, degree + 1):
         low, high = roots[:-1], roots[1:]
         sign = np.sign(spherical_jn(order, low))
@@ -33,7 +33,8 @@ def bessel_roots(degree: int, count: int) -> NDArray[np.float64]:
 
 
 def combinations(degree: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return roots u (count + 1,) and C (count + 1, count): g_n = rc^-1.5 sum_k j_l(u_k r/rc) C_kn."""
+    """Return roots u (count + 1,) and C (count + 1, count) of g_n = rc^-1.5 sum_k j_l(u_k r/rc)
+    C_kn."""
     roots = bessel_roots(degree, count + 1)
     table = np.zeros((count + 1, count))
     for n, (a, b) in enumerate(pairwise(roots)):

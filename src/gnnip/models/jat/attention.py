@@ -120,9 +120,8 @@ def _plain_second(ctx: Any, cotangents: tuple[Tensor | None, ...]) -> tuple[Any,
         ]
         q, k, a, u = inputs
         first = torch.autograd.grad(plain(q, k, a.t(), ctx.graph), (q, k, a), u, create_graph=True)
-        total = sum(
-            (found * given).sum()
-            for found, given in zip(first, cotangents, strict=True)
-            if given is not None
-        )
+        total = torch.zeros_like(u).sum()
+        for found, given in zip(first, cotangents, strict=True):
+            if given is not None:
+                total = total + (found * given).sum()
         return torch.autograd.grad(total, inputs, create_graph=keep, allow_unused=True)

@@ -29,8 +29,8 @@ class JATHyperparameters:
     layers, heads, width : attention layers, heads of each and features of each head.
     variant : "as_coded" repeats the published code with its defect for more than one head, see
         `scrambled_entries`; "as_described" gives every edge its own distance; "corrected" also
-        weights the edges by an envelope, so that the energy is smooth at the cutoff, and predicts in
-        units of the training forces on top of energies of the elements.
+        weights the edges by an envelope, so that the energy is smooth at the cutoff, and predicts
+        in units of the training forces on top of energies of the elements.
     max_neighbours : as coded, the list of edges is padded to so many per atom, the atom itself
         counted; None is the number of atoms, or more where images need it.
     envelope_power : of the polynomial envelope.
@@ -60,8 +60,8 @@ class JATHyperparameters:
         require_at_least(2, "jat", envelope_power=self.envelope_power)
         require(
             self.max_neighbours is None or self.variant == "as_coded",
-            "The potential 'jat': max_neighbours belongs to the variant 'as_coded', the others have "
-            "no padding.",
+            "The potential 'jat': max_neighbours belongs to the variant 'as_coded'; the others "
+            "have no padding.",
         )
 
 
@@ -142,7 +142,9 @@ class JAT(CalibratedPotential):
         """Smoothness without an envelope; whatever changes the list of edges as coded."""
         if self.hyperparameters.variant == "corrected":
             return {}
-        found = {"smoothness": f"there is no envelope: the energy jumps at {self.cutoff:g} Angstrom"}
+        found = {
+            "smoothness": f"there is no envelope: the energy jumps at {self.cutoff:g} Angstrom"
+        }
         if self.scrambled:
             reason = "edges take distances of others by their place in the padded list of edges"
             found |= dict.fromkeys(("permutation", "size_extensivity", "supercell"), reason)

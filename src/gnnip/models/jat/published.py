@@ -1,6 +1,6 @@
 """Weights of the published JAT code, carried over into `JAT`.
 
-    python -m gnnip.models.jat.published arrays.npz --output folder/model
+python -m gnnip.models.jat.published arrays.npz --output folder/model
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gnnip.datasets.imports.batch import atomic_numbers
 from gnnip.errors import CheckpointError, GnnipError
 from gnnip.models.files import save
-from gnnip.models.jat.network import JAT, JATHyperparameters
+from gnnip.models.jat.network import JAT, READOUT, JATHyperparameters
 
 PREFIX = "param."
 ELEMENTS = ("C", "H", "N", "O")  #: of both of its data sets, in the order of its types
@@ -80,9 +81,11 @@ def jat_from_arrays(arrays: Mapping[str, Any]) -> JAT:
     if np.asarray(left["core_model.jat_layers_0.DenseGeneral_0.kernel"]).dtype == np.float64:
         model.double()
     with torch.no_grad():
-        for name, target, shape, transposed in _places(model):
-            values = _taken(left, name, shape)
-            target.copy_((values.t() if transposed else values).reshape(target.shape))
+        for name, shape, parameter in _places(options):
+            values, target = _taken(left, name, shape), model.get_parameter(parameter)
+            # flax has (in, out), torch (out, in)
+            turned = len(shape) == 2 and parameter.startswith("readout")
+            target.copy_((values.t() if turned else values).reshape(target.shape))
     if left:
         raise CheckpointError(
             f"The array '{PREFIX}{min(left)}' belongs to none of the {options.layers} layers."
@@ -91,35 +94,29 @@ def jat_from_arrays(arrays: Mapping[str, Any]) -> JAT:
     return model
 
 
-def _places(model: JAT) -> Iterator[tuple[str, Tensor, tuple[int, ...], bool]]:
-    """Yield name and shape of every array, the weight that it becomes, whether it is transposed."""
-    o, heads = model.hyperparameters, 1
-    yield "embed.embedding", model.embedding, (len(o.species), o.width), False
-    for number, layer in enumerate(model.layers):
-        dense = f"core_model.jat_layers_{number}.DenseGeneral"
-        matrix = (heads, o.width, o.heads, o.width)
-        yield f"{dense}_0.kernel", layer.query, matrix, False
-        yield f"{dense}_1.kernel", layer.key, matrix, False
-        yield f"{dense}_2.kernel", layer.weights, (o.heads, o.width + 1, o.heads, 1), False
-        if layer.norm is not None:
-            norm = f"core_model.jat_layers_{number}.LayerNorm_0"
-            yield f"{norm}.scale", layer.norm.weight, (o.width,), False
-            yield f"{norm}.bias", layer.norm.bias, (o.width,), False
+def _places(o: JATHyperparameters) -> Iterator[tuple[str, tuple[int, ...], str]]:
+    """Yield name and shape of every array, and the parameter that it becomes."""
+    yield "embed.embedding", (len(o.species), o.width), "embedding"
+    heads = 1
+    for number in range(o.layers):
+        layer, own = f"core_model.jat_layers_{number}", f"layers.{number}"
+        for place, name in enumerate(("query", "key")):
+            matrix = (heads, o.width, o.heads, o.width)
+            yield f"{layer}.DenseGeneral_{place}.kernel", matrix, f"{own}.{name}"
+        yield f"{layer}.DenseGeneral_2.kernel", (o.heads, o.width + 1, o.heads, 1), f"{own}.weights"
+        if number < o.layers - 1:
+            yield f"{layer}.LayerNorm_0.scale", (o.width,), f"{own}.norm.weight"
+            yield f"{layer}.LayerNorm_0.bias", (o.width,), f"{own}.norm.bias"
         heads = o.heads
-    *hidden, last = [layer for layer in model.readout if not isinstance(layer, nn.SiLU)]
-    numbers = {nn.Linear: 0, nn.LayerNorm: 0}
-    for layer in hidden:
-        kind = type(layer)
-        if kind is nn.Linear:
-            name, shape = f"core_model.Dense_{numbers[kind]}.kernel", layer.weight.shape[::-1]
-            yield name, layer.weight, tuple(shape), True
-        else:
-            name = f"core_model.LayerNorm_{numbers[kind]}"
-            yield f"{name}.scale", layer.weight, tuple(layer.weight.shape), False
-            yield f"{name}.bias", layer.bias, tuple(layer.bias.shape), False
-        numbers[kind] += 1
-    yield "denormalizer.kernel", last.weight, (1, 1), False
-    yield "denormalizer.bias", last.bias, (1,), False
+    for number, shape in enumerate(pairwise((o.heads * o.width, *READOUT, 1))):
+        yield f"core_model.Dense_{number}.kernel", shape, f"readout.{3 * number}.weight"
+        if number < len(READOUT):
+            norm, own = f"core_model.LayerNorm_{number}", f"readout.{3 * number + 1}"
+            yield f"{norm}.scale", shape[1:], f"{own}.weight"
+            yield f"{norm}.bias", shape[1:], f"{own}.bias"
+    last = 3 * len(READOUT) + 2
+    yield "denormalizer.kernel", (1, 1), f"readout.{last}.weight"
+    yield "denormalizer.bias", (1,), f"readout.{last}.bias"
 
 
 def _taken(left: dict[str, Any], name: str, shape: tuple[int, ...]) -> Tensor:

@@ -87,8 +87,8 @@ def library(source: Path = SOURCE) -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         detail = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
         warnings.warn(
-            f"The kernels of {model} could not be compiled into {target.parent}, so the slower dense "
-            f"form runs ({detail[-1] if detail else error}); set GNNIP_CACHE to a writable "
+            f"The kernels of {model} could not be compiled into {target.parent}, so the slower "
+            f"dense form runs ({detail[-1] if detail else error}); set GNNIP_CACHE to a writable "
             "folder or CXX to a compiler.",
             stacklevel=2,
         )

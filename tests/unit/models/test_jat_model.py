@@ -146,7 +146,9 @@ class TestRefused:
         structures = cluster(8), cluster()
         counts = batch_of(*structures).adjacency.degree + 1
         assert counts[:8].sum() <= 64
-        with pytest.raises(DataError, match=r"20 atoms has \d+ pairs .* holds 8 per atom") as caught:
+        with pytest.raises(
+            DataError, match=r"20 atoms has \d+ pairs .* holds 8 per atom"
+        ) as caught:
             model(batch_of(*structures))
         enough = int(str(caught.value).rsplit(maxsplit=1)[-1].rstrip("."))
         assert (enough - 1) * 20 < int(counts[8:].sum()) <= enough * 20
