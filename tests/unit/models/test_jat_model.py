@@ -51,7 +51,7 @@ class TestKernels:
     def test_values_and_two_orders_of_derivatives(self, width, heads, dtype):
         graph, arguments = self.problem(width, heads, dtype)
         found = []
-        for form in (attention.plain, attention.fused):
+        for form in (attention.plain_logits, attention.fused_logits):
             logits = form(*arguments, graph)
             first = torch.autograd.grad(logits.square().sum(), arguments[:2], create_graph=True)
             loss = logits.sin().sum() + sum(f.square().sum() for f in first)
@@ -65,24 +65,60 @@ class TestKernels:
         graph, arguments = self.problem(8, 2, torch.float64)
 
         def function(q, k, a):
-            return attention.fused(q, k, a, graph).square().sum()
+            return attention.fused_logits(q, k, a, graph).square().sum()
 
         found = torch.autograd.functional.hvp(function, tuple(arguments), tuple(arguments))[1]
         expected = torch.autograd.functional.hvp(
-            lambda q, k, a: attention.plain(q, k, a, graph).square().sum(),
+            lambda q, k, a: attention.plain_logits(q, k, a, graph).square().sum(),
             tuple(arguments),
             tuple(arguments),
         )[1]
         for a, b in zip(found, expected, strict=True):
             assert torch.allclose(a, b, rtol=1e-10)
 
+    @staticmethod
+    def softmax_problem(heads, enveloped):
+        torch.manual_seed(2)
+        graph = batch_of(cluster(), cluster(9, 1)).adjacency
+        shapes = [(graph.n_edges, heads), (29, heads), (graph.n_edges,)]
+        arguments = [torch.rand(shape).double().requires_grad_() for shape in shapes]
+        return graph, arguments if enveloped else arguments[:2]
+
+    @needs_kernels
+    @pytest.mark.parametrize("enveloped", [True, False])
+    @pytest.mark.parametrize("heads", [1, 3])
+    def test_three_orders_of_derivatives_of_the_softmax(self, heads, enveloped):
+        graph, arguments = self.softmax_problem(heads, enveloped)
+        envelope = arguments[2] if enveloped else None
+        found = []
+        for form in (attention.plain_softmax, attention.fused_softmax):
+            alpha, own = form(4.0 * arguments[0], arguments[1], envelope, graph)
+            parts = [alpha, own]
+            for _ in range(3):
+                total = sum((part.sin() * (k + 1)).sum() for k, part in enumerate(parts[-2:]))
+                keep = len(parts) < 2 + 2 * len(arguments)
+                parts += torch.autograd.grad(total, arguments, create_graph=keep)
+            found.append(parts)
+        for plain, fused in zip(*found, strict=True):
+            assert torch.allclose(plain, fused, rtol=1e-9, atol=1e-11)
+
+    @needs_kernels
+    def test_a_softmax_of_extreme_logits_and_of_zero_weights(self):
+        graph, (logits, own, envelope) = self.softmax_problem(1, True)
+        logits = logits.detach() * 1e4
+        for weights in (envelope.detach(), torch.zeros_like(envelope)):
+            found = attention.fused_softmax(logits, own, weights, graph)
+            expected = attention.plain_softmax(logits, own, weights, graph)
+            for a, b in zip(found, expected, strict=True):
+                assert torch.allclose(a, b, equal_nan=True)
+
     @needs_kernels
     def test_extreme_and_missing_numbers(self):
         graph, (query, key, weights) = self.problem(8, 1, torch.float64)
-        large = attention.fused(1e4 * query, key, weights, graph)
-        assert torch.allclose(large, attention.plain(1e4 * query, key, weights, graph))
+        large = attention.fused_logits(1e4 * query, key, weights, graph)
+        assert torch.allclose(large, attention.plain_logits(1e4 * query, key, weights, graph))
         missing = torch.full_like(query, float("nan"))
-        assert attention.fused(missing, key, weights, graph).isnan().all()
+        assert attention.fused_logits(missing, key, weights, graph).isnan().all()
 
     @needs_kernels
     @pytest.mark.parametrize("variant", ["as_coded", "corrected"])

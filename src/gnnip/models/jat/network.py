@@ -97,15 +97,13 @@ class JATLayer(nn.Module):
         of_features, of_values = self.weights[:, :-1].flatten(0, 1), self.weights[:, -1]
         of_edges = attention.logits(query, key, of_features, graph) + values[0] @ of_values
         of_atoms = nn.functional.silu(query + key) @ of_features + values[1] @ of_values
-        received = []
-        for head, sent in enumerate(query.split(self.width, dim=1)):
-            alpha, own = graph.softmax(
-                of_edges[:, head].contiguous(), of_atoms[:, head], envelope, epsilon=0.0
-            )
-            assert own is not None
-            sent = sent.contiguous()
-            received.append(graph.sum_neighbours(sent, alpha) + own[:, None] * sent)
-        new = nn.functional.silu(torch.stack(received, dim=1))
+        alpha, own = attention.softmax(of_edges, of_atoms, envelope, graph)
+        sent = query.view(-1, self.heads, self.width)
+        received = [
+            graph.sum_neighbours(sent[:, head].contiguous(), alpha[:, head].contiguous())
+            for head in range(self.heads)
+        ]
+        new = nn.functional.silu(torch.stack(received, dim=1) + own[:, :, None] * sent)
         new = new + x.view(x.shape[0], -1, self.width)
         return (new if self.norm is None else self.norm(new)).flatten(1)
 
