@@ -43,7 +43,7 @@ def frame(arrays, number):
 @pytest.mark.usefixtures("form")
 def test_the_trained_network_as_a_batch():
     arrays = oracle("jat_ean")
-    model = jat_from_arrays(arrays).double()
+    model = jat_from_arrays(arrays)
     batch = GraphBatch.from_structures(
         [frame(arrays, 0), frame(arrays, 1)], 5.0, dtype=torch.float64
     )
@@ -65,8 +65,8 @@ def test_the_command_writes_a_potential_that_calculates(tmp_path, capsys):
     assert "39529 parameters" in capsys.readouterr().out
     atoms = ase.Atoms(**frame(arrays, 0))
     atoms.calc = load_calculator(tmp_path / "model.safetensors")
-    assert np.abs(atoms.get_forces() - arrays["frame0.forces"]).max() < 2e-4  # single precision
-    assert atoms.get_potential_energy() == pytest.approx(arrays["frame0.energy"], abs=1e-2)
+    assert np.abs(atoms.get_forces() - arrays["frame0.forces"]).max() < 1e-8
+    assert atoms.get_potential_energy() == pytest.approx(arrays["frame0.energy"], abs=1e-8)
 
 
 @pytest.mark.usefixtures("form")

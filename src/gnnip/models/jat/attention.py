@@ -20,7 +20,7 @@ from torch.nn.functional import pad, silu
 
 from gnnip.graphs import Adjacency
 from gnnip.graphs.adjacency import sums_are_plain
-from gnnip.models.nequip import build
+from gnnip.models.blocks import build
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 

@@ -46,7 +46,7 @@ def read_published(path: str | os.PathLike[str]) -> JAT:
 
 
 def jat_from_arrays(arrays: Mapping[str, Any]) -> JAT:
-    """Return the potential, as coded, in the precision of its weights.
+    """Return the potential, as coded, in double precision: in single, forces differ by 1e-4 eV/A.
 
     arrays : `param.NAME` for each weight of the code, `cutoff` (Angstrom), `max_neighbors` and,
         unless they are C H N O, `elements` (symbols, in the order of the types).
@@ -77,9 +77,7 @@ def jat_from_arrays(arrays: Mapping[str, Any]) -> JAT:
         variant="as_coded",
         max_neighbours=int(arrays["max_neighbors"]),
     )
-    model = JAT(options)
-    if np.asarray(left["core_model.jat_layers_0.DenseGeneral_0.kernel"]).dtype == np.float64:
-        model.double()
+    model = JAT(options).double()
     with torch.no_grad():
         for name, shape, parameter in _places(options):
             values, target = _taken(left, name, shape), model.get_parameter(parameter)

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = ("-O3", "-march=native", "-std=gnu++17", "-fPIC", "-fopenmp", "-fno-math-errno")
 
 
@@ -58,10 +57,10 @@ def _compile(source: Path, compiler: str, target: Path, openmp: list[str]) -> No
 
 
 @lru_cache
-def library(source: Path = SOURCE) -> ctypes.CDLL | None:
+def library(source: Path) -> ctypes.CDLL | None:
     """Return the compiled kernels, or None, after one warning, where there is no compiler.
 
-    source : the C++ file, in the folder of its model; that of NequIP by default.
+    source : the C++ file, in the folder of its model.
     ``GNNIP_KERNELS=off`` chooses the dense form on purpose; ``CXX`` names another compiler than
     g++.
     """
