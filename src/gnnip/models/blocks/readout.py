@@ -9,6 +9,8 @@ from torch import nn
 
 #: of flax, whose layers these are
 LAYER_NORM_EPSILON = 1e-6
+#: over that of a normal distribution that is cut at twice its own
+CUT_SPREAD = 1 / 0.87962566103423978
 
 
 def swish_network(widths: tuple[int, ...], bias: bool, normalised_from: int) -> nn.Sequential:
@@ -27,7 +29,8 @@ def swish_network(widths: tuple[int, ...], bias: bool, normalised_from: int) -> 
     layers.append(nn.Linear(widths[-1], 1))
     for layer in layers:
         if isinstance(layer, nn.Linear):
-            nn.init.trunc_normal_(layer.weight, std=1 / math.sqrt(layer.in_features), a=-2, b=2)
+            spread = CUT_SPREAD / math.sqrt(layer.in_features)
+            nn.init.trunc_normal_(layer.weight, std=spread, a=-2 * spread, b=2 * spread)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers)
