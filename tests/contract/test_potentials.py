@@ -9,6 +9,7 @@ import torch
 from gnnip.errors import DataError
 from gnnip.graphs import GraphBatch
 from gnnip.models import build, evaluate, names
+from gnnip.models.jat import attention
 from gnnip.testing import PotentialContract, variants
 
 SPECIES = (1, 8)
@@ -116,6 +117,33 @@ class TestNequIP(PotentialContract):
         even_only={"lmax": 2, "parity": False, "self_connection": "linear"},
         xplor={"lmax": 1, "cutoff_function": "xplor", "cutoff_onset": 3.0},
     )
+
+
+class TestJAT(PotentialContract):
+    architecture = "jat"
+    hyperparameters = {"species": SPECIES, "cutoff": 4.0, "layers": 3, "width": 12}
+    # without an envelope, finite differences of the fourth power of r^2 need a short cutoff
+    options = variants(
+        **{
+            f"{variant}_{heads}": {"variant": variant, "heads": heads, "cutoff": 4.0 - heads // 2}
+            for variant in ("as_coded", "as_described", "corrected")
+            for heads in (1, 2, 4)
+        }
+    )
+
+    @pytest.mark.parametrize("variant", ["as_coded", "corrected"])
+    def test_compiled_step_equals_eager(self, monkeypatch, variant):
+        """Without the kernels, as on a GPU."""
+        monkeypatch.setattr(attention, "available", lambda _: False)
+        options = {"variant": variant, "heads": 2}
+        monkeypatch.setattr(type(self), "hyperparameters", self.hyperparameters | options)
+        super().test_compiled_step_equals_eager(monkeypatch)
+
+
+class TestNeuralIL(PotentialContract):
+    architecture = "neuralil"
+    hyperparameters = {"species": SPECIES, "hidden": (8, 8, 8)}
+    options = variants(corrected={}, as_coded={"calibrated": False})
 
 
 class TestClusterNetwork(PotentialContract):

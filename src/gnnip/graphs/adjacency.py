@@ -158,12 +158,17 @@ class Adjacency:
         return _EdgeDot.apply(a, b, self)
 
     def softmax(
-        self, logits: Tensor, self_logits: Tensor | None = None
+        self,
+        logits: Tensor,
+        self_logits: Tensor | None = None,
+        weights: Tensor | None = None,
+        epsilon: float = 1e-9,
     ) -> tuple[Tensor, Tensor | None]:
         """Softmax of logits (E,) over the edges of each receiving node, and a self loop if given.
 
-        As Spektral: the maximum is subtracted and 1e-9 is added to the sum. The derivative through
-        the maximum (of order 1e-9) is left out.
+        As Spektral: the maximum is subtracted and epsilon is added to the sum. The derivative
+        through the maximum (of order epsilon) is left out. `weights` (E,) are factors on the powers
+        of the edges.
 
         Returns
         -------
@@ -178,7 +183,9 @@ class Adjacency:
             if _plain:
                 top = _constant(top)
         powers = torch.exp(logits - top.index_select(0, self.target))
-        total = self.sum_messages(powers) + 1e-9
+        if weights is not None:
+            powers = powers * weights
+        total = self.sum_messages(powers) + epsilon
         if self_logits is None:
             return powers * self.from_target(1.0 / total), None
         self_powers = torch.exp(self_logits - top)

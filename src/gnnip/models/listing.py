@@ -12,6 +12,8 @@ POTENTIALS: dict[str, tuple[str, str]] = {
     "constant": ("gnnip.models.null_models", "Constant"),
     "coulomb": ("gnnip.models.coulomb", "CoulombPotential"),
     "graph_network": ("gnnip.models.graph_network", "GraphNetwork"),
+    "jat": ("gnnip.models.jat.network", "JAT"),
+    "neuralil": ("gnnip.models.neuralil", "NeuralIL"),
     "nequip": ("gnnip.models.nequip.network", "NequIP"),
     "pair": ("gnnip.models.pair", "PairPotential"),
     "pair_network": ("gnnip.models.pair_network", "PairNetwork"),

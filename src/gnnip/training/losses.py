@@ -18,11 +18,17 @@ def _huber(difference: Tensor, settings: Settings) -> Tensor:
     return nn.functional.huber_loss(difference, zero, delta=settings.huber_delta)
 
 
+def _log_cosh(difference: Tensor, settings: Settings) -> Tensor:
+    a = settings.log_cosh_slope
+    return ((nn.functional.softplus(2.0 * a * difference) - math.log(2.0)) / a - difference).mean()
+
+
 #: `Settings.loss` -> mean over the differences between what is predicted and the labels
 LOSSES: dict[str, Callable[[Tensor, Settings], Tensor]] = {
     "mae": lambda difference, _: difference.abs().mean(),
     "mse": lambda difference, _: difference.square().mean(),
     "huber": _huber,
+    "log_cosh": _log_cosh,
 }
 #: quantity -> what its differences add to the sums that the history is made of
 METRICS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -1,9 +1,9 @@
-"""Adam, AdamW and gradient descent on a list of tensors.
+"""Adam, AdamW, Yogi and gradient descent on a list of tensors.
 
-The formulas are those of torch.optim, and a test holds them together. They are written out because
-the first optimiser that torch makes imports its compiler, which costs every short training more
-than a second, and because a state of plain numbers and tensors makes checkpoints that continue
-exactly.
+The formulas are those of torch.optim, and of Yogi those of optax; tests hold them together. They
+are written out because the first optimiser that torch makes imports its compiler, which costs every
+short training more than a second, and because a state of plain numbers and tensors makes
+checkpoints that continue exactly.
 """
 
 from __future__ import annotations
@@ -107,5 +107,40 @@ class AdamW(Adam):
         return grads
 
 
+class Yogi(Optimiser):
+    """Zaheer et al., NeurIPS 2018, with the constants of optax and its start of both memories."""
+
+    memory = ("mean", "square")
+    EPSILON, START = 1e-3, 1e-6
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> None:
+        """Begin with a small number in the memory."""
+        super().__init__(parameters, weight_decay, betas)
+        for kept in self.kept.values():
+            for t in kept:
+                t.fill_(self.START)
+
+    def _move(self, weights: list[Tensor], grads: list[Tensor], rate: float, *kept: Any) -> None:
+        (mean, square), (beta_1, beta_2) = kept, self.betas
+        torch._foreach_lerp_(mean, grads, 1.0 - beta_1)
+        of_grads = torch._foreach_mul(grads, grads)
+        signs = torch._foreach_sign(torch._foreach_sub(square, of_grads))
+        torch._foreach_addcmul_(square, signs, of_grads, beta_2 - 1.0)
+        size = torch._foreach_sqrt(square)
+        torch._foreach_div_(size, math.sqrt(1.0 - beta_2**self.steps))
+        torch._foreach_add_(size, self.EPSILON)
+        torch._foreach_addcdiv_(weights, mean, size, -rate / (1.0 - beta_1**self.steps))
+
+
 #: `Settings.optimiser` -> class
-OPTIMISERS: dict[str, type[Optimiser]] = {"adam": Adam, "adamw": AdamW, "sgd": GradientDescent}
+OPTIMISERS: dict[str, type[Optimiser]] = {
+    "adam": Adam,
+    "adamw": AdamW,
+    "sgd": GradientDescent,
+    "yogi": Yogi,
+}

@@ -93,11 +93,39 @@ class Step(Schedule):
         return s.learning_rate if epoch < s.step_epochs else s.min_learning_rate
 
 
+class OneCycle(Schedule):
+    """Up to the learning rate over 45 % of a cycle, down to where it began at 90 %, and from there
+    to `min_learning_rate`, all linear. A cycle is the whole training, or `cycle_epochs`.
+    """
+
+    @property
+    def changes_within_epochs(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def ends_at_zero(self) -> bool:
+        """Not where cycles end all along."""
+        return self.settings.cycle_epochs is None and super().ends_at_zero
+
+    def _full_rate(self, epoch: float) -> float:
+        s = self.settings
+        cycle = s.cycle_epochs or s.epochs
+        # the end of a cycle belongs to it, not to the next
+        done = epoch / cycle - max(math.ceil(epoch / cycle) - 1, 0)
+        high = s.learning_rate
+        low = high * s.cycle_start
+        if done <= 0.9:
+            return high + (low - high) * abs(done - 0.45) / 0.45
+        return low + (s.min_learning_rate - low) * (done - 0.9) / 0.1
+
+
 #: `Settings.scheduler` -> class
 SCHEDULES: dict[str | None, type[Schedule]] = {
     None: Schedule,
     "cosine": Cosine,
     "exponential": Exponential,
+    "one_cycle": OneCycle,
     "plateau": Plateau,
     "step": Step,
 }

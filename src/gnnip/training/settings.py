@@ -29,10 +29,12 @@ class Settings:
     + stress_weight * L(stress components, eV/Angstrom^3), each L a mean over a batch.
     """
 
-    loss: Literal["mae", "mse", "huber"] = "mae"
-    """What is minimised: mean absolute, mean square or Huber error."""
+    loss: Literal["mae", "mse", "huber", "log_cosh"] = "mae"
+    """What is minimised: mean absolute, mean square, Huber error or log cosh(a x)/a."""
     huber_delta: Annotated[float, _POSITIVE] = 0.01
     """Where the Huber loss turns linear, in the unit of the error."""
+    log_cosh_slope: Annotated[float, _POSITIVE] = 1.0
+    """Loss log_cosh: a, in one over the unit of the error; it turns linear at errors of 1/a."""
     energy_weight: Annotated[float, _NOT_NEGATIVE] = 1.0
     """Weight of the energy term of the loss."""
     force_weight: Annotated[float, _NOT_NEGATIVE] = 0.0
@@ -41,23 +43,23 @@ class Settings:
     """Weight of the stress term of the loss (periodic structures with stress labels)."""
     per_atom: bool = False
     """Divide energy errors by the number of atoms before the loss."""
-    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
-    """Adam, Adam with the decay apart from the gradient, or plain gradient descent."""
+    optimiser: Literal["adam", "adamw", "sgd", "yogi"] = "adam"
+    """Adam, Adam with the decay apart from the gradient, plain gradient descent, or Yogi."""
     beta_1: Annotated[float, _MEMORY] = 0.9
-    """Adam and AdamW: what the mean of the gradients keeps of itself at a step."""
+    """Adam, AdamW and Yogi: what the mean of the gradients keeps of itself at a step."""
     beta_2: Annotated[float, _MEMORY] = 0.999
-    """Adam and AdamW: what the mean of their squares keeps of itself at a step."""
+    """Adam, AdamW and Yogi: what the mean of their squares keeps of itself at a step."""
     learning_rate: Annotated[float, _POSITIVE] = 1e-3
-    """Step size at the start."""
+    """Step size at the start; the largest one of one_cycle."""
     weight_decay: Annotated[float, _NOT_NEGATIVE] = 0.0
     """Pull of the weights towards zero."""
     batch_size: Annotated[int, _AT_LEAST_ONE] = 32
     """Structures per optimiser step."""
     epochs: Annotated[int, _AT_LEAST_ONE] = 150
     """Passes over the training set."""
-    scheduler: Literal["plateau", "cosine", "exponential", "step"] | None = None
+    scheduler: Literal["plateau", "cosine", "exponential", "step", "one_cycle"] | None = None
     """Learning-rate schedule: lower on plateaus of the validation loss, a cosine to the last epoch,
-    a factor per epoch, or one step down; null keeps the rate constant."""
+    a factor per epoch, one step down, or up and down in a cycle; null keeps the rate constant."""
     warmup_epochs: Annotated[int, _NOT_NEGATIVE] = 0
     """Epochs over which the rate rises linearly from zero, with any scheduler."""
     plateau_factor: Annotated[float, _FRACTION] = 0.5
@@ -70,6 +72,10 @@ class Settings:
     """Scheduler exponential: factor per epoch."""
     step_epochs: Annotated[int, _AT_LEAST_ONE] = 500
     """Scheduler step: epochs at `learning_rate`, before those at `min_learning_rate`."""
+    cycle_epochs: Annotated[int | None, _POSITIVE] = None
+    """Scheduler one_cycle: epochs after which it starts again; null for one over the training."""
+    cycle_start: Annotated[float, _FRACTION] = 0.1
+    """Scheduler one_cycle: rate at the start of a cycle, and at nine tenths, over the largest."""
     ema: Annotated[float | None, _FRACTION] = None
     """Decay of a moving average of the weights, per step, which is then what is validated and
     saved; null for none."""

@@ -15,12 +15,14 @@ from gnnip.graphs import GraphBatch
 from gnnip.graphs.adjacency import Adjacency
 from gnnip.models import build, evaluate
 from gnnip.models.blocks import activations, harmonics, radial
+from gnnip.models.blocks import build as compiler
 from gnnip.models.contract import TargetStatistics
-from gnnip.models.nequip import build as compiler
 from gnnip.models.nequip import convolution, load_sevennet_state
 from gnnip.models.nequip.coupling import Coupling, edge_irreps, layer_irreps, name
 
-needs_kernels = pytest.mark.skipif(compiler.library() is None, reason="no C++ compiler")
+needs_kernels = pytest.mark.skipif(
+    compiler.library(convolution.SOURCE) is None, reason="no C++ compiler"
+)
 
 
 def structure(n=12, seed=0):
@@ -245,14 +247,14 @@ class TestCompiler:
 
     def test_the_dense_form_can_be_chosen(self, monkeypatch):
         monkeypatch.setenv("GNNIP_KERNELS", "off")
-        assert compiler.library() is None
+        assert compiler.library(convolution.SOURCE) is None
         assert torch.isfinite(small()(batch_of(structure()))["energy"]).all()
 
     def test_without_a_compiler_a_warning_and_the_dense_form(self, monkeypatch):
         monkeypatch.delenv("CXX", raising=False)
         monkeypatch.setattr(compiler.shutil, "which", lambda _: None)
         with pytest.warns(UserWarning, match="install g\\+\\+"):
-            assert compiler.library() is None
+            assert compiler.library(convolution.SOURCE) is None
 
     def test_a_failing_compiler_is_named(self, monkeypatch, tmp_path):
         def fail(command, **_):
@@ -262,7 +264,7 @@ class TestCompiler:
         monkeypatch.setenv("GNNIP_CACHE", str(tmp_path))
         monkeypatch.setattr(compiler.subprocess, "run", fail)
         with pytest.warns(UserWarning, match="no space left"):
-            assert compiler.library() is None
+            assert compiler.library(convolution.SOURCE) is None
 
 
 class TestModel:

@@ -21,7 +21,8 @@ from tiny_trainings import (
 )
 
 from gnnip.models import build
-from gnnip.models.nequip import build as kernels
+from gnnip.models.blocks import build as kernels
+from gnnip.models.nequip.convolution import SOURCE
 from gnnip.training import compiled
 from gnnip.training.compiled import compile_evaluation, differences
 
@@ -112,7 +113,7 @@ def test_nequip(no_kernels):
     assert torch.equal(model(batch)["energy"], plain["energy"])
 
 
-@pytest.mark.skipif(kernels.library() is None, reason="no C++ compiler for the kernels")
+@pytest.mark.skipif(kernels.library(SOURCE) is None, reason="no C++ compiler for the kernels")
 def test_nequip_keeps_its_kernels():
     made, line, _ = compile_it(build("nequip", **NEQUIP), make_crystals(3))
     assert made is None

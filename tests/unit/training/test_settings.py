@@ -20,6 +20,7 @@ DEFAULTS = {
     1: {
         "loss": "mae",
         "huber_delta": 0.01,
+        "log_cosh_slope": 1.0,
         "energy_weight": 1.0,
         "force_weight": 0.0,
         "stress_weight": 0.0,
@@ -38,6 +39,8 @@ DEFAULTS = {
         "min_learning_rate": 0.0,
         "decay": 0.99,
         "step_epochs": 500,
+        "cycle_epochs": None,
+        "cycle_start": 0.1,
         "ema": None,
         "clip": None,
         "seed": 0,
@@ -119,7 +122,7 @@ def test_the_block_of_a_card_has_the_settings_of_a_paper():
     assert about.pop("description").startswith("Scheduler plateau")
     limits = {"exclusiveMinimum": 0, "exclusiveMaximum": 1}
     assert about == {"default": 0.5, "title": "Plateau Factor", "type": "number"} | limits
-    assert schema["properties"]["loss"]["enum"] == ["mae", "mse", "huber"]
+    assert schema["properties"]["loss"]["enum"] == list(LOSSES)
     assert schema["properties"]["clip"]["anyOf"][0] == {"exclusiveMinimum": 0, "type": "number"}
     whole = model_of(Settings)
     assert whole.__name__ == "Settings"
@@ -132,7 +135,10 @@ def test_the_block_of_a_card_has_the_settings_of_a_paper():
         ({"epoch": 3}, "card: unknown key 'epoch', did you mean 'epochs'?"),
         ({"seed": 3}, "card: unknown key 'seed'; known names are loss, "),
         ({"epochs": 0}, "card: epochs: input should be greater than or equal to 1, found 0."),
-        ({"loss": "maee"}, "card: loss: input should be 'mae', 'mse' or 'huber', found 'maee'."),
+        (
+            {"loss": "maee"},
+            "card: loss: input should be 'mae', 'mse', 'huber' or 'log_cosh', found 'maee'.",
+        ),
     ],
 )
 def test_mistakes_in_the_block_are_one_sentence(options, message):

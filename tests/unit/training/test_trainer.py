@@ -319,6 +319,39 @@ def test_schedules():
     assert [step.rate(epoch) for epoch in (0, 2, 3, 9)] == [0.1, 0.1, 1e-5, 1e-5]
 
 
+@pytest.mark.parametrize("cycle_epochs", [None, 1])
+def test_one_cycle_is_that_of_optax(cycle_epochs):
+    settings = Settings(
+        scheduler="one_cycle",
+        learning_rate=3e-3,
+        cycle_start=1 / 6,
+        min_learning_rate=5e-4 / 600,
+        cycle_epochs=cycle_epochs,
+        epochs=4,
+    )
+    schedule, length = SCHEDULES["one_cycle"](settings), cycle_epochs or 4
+    # optax.linear_onecycle_schedule(100, 3e-3, 0.45, 0.9, 6, 600)
+    expected = {0.2: 1.61111111e-3, 0.45: 3e-3, 0.6: 2.16666667e-3, 0.9: 5e-4, 1.0: 8.33333333e-7}
+    for part, rate in expected.items():
+        assert schedule.rate(part * length) == pytest.approx(rate, rel=1e-8)
+        assert cycle_epochs is None or schedule.rate(2 + part) == pytest.approx(rate, rel=1e-8)
+    assert schedule.rate(0) == pytest.approx(5e-4)
+    assert schedule.ends_at_zero == (cycle_epochs is None)
+
+
+def test_yogi_is_that_of_optax():
+    weights = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64, requires_grad=True)
+    optimiser = OPTIMISERS["yogi"]([weights])
+    for step in range(4):
+        with torch.no_grad():
+            weights.grad = weights**3 + step * torch.tensor([0.0, 1.0, -1.0])
+        optimiser.step(0.1 / (step + 1))
+    expected = torch.tensor(
+        [-0.7955804643171104, 0.3122109002286091, 1.796737319604045], dtype=torch.float64
+    )
+    assert torch.allclose(weights, expected, atol=1e-12, rtol=0)
+
+
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.5)])
 @pytest.mark.parametrize(
     ("kind", "decay", "reference"),
@@ -357,9 +390,10 @@ def test_optimisers_are_those_of_torch(kind, decay, reference, betas):
         ("mae", torch.nn.functional.l1_loss),
         ("mse", torch.nn.functional.mse_loss),
         ("huber", lambda a, b: torch.nn.functional.huber_loss(a, b, delta=0.3)),
+        ("log_cosh", lambda a, b: (torch.cosh(2.0 * (a - b)).log() / 2.0).mean()),
     ],
 )
 def test_losses_are_those_of_torch(kind, reference):
     difference = torch.linspace(-1, 1, 12, dtype=torch.float64).view(4, 3)
-    found = LOSSES[kind](difference, Settings(huber_delta=0.3))
+    found = LOSSES[kind](difference, Settings(huber_delta=0.3, log_cosh_slope=2.0))
     assert found == pytest.approx(float(reference(difference, torch.zeros_like(difference))))

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gnnip.models.nequip import build
+from gnnip.models.blocks import build
 from gnnip.models.nequip.coupling import Coupling
 
+SOURCE = Path(__file__).with_name("kernels.cpp")
 LARGEST_OUTPUT = 4  # degree of an output for which the kernels are compiled
 
 
@@ -170,7 +172,7 @@ class _Call:
     """One prepared call into the kernels for fixed tables, pairs and weights."""
 
     def __init__(self, tables: Tables, pairs: Pairs, x: Tensor, hidden: Tensor, weights: Tensor):
-        found = build.library()
+        found = build.library(SOURCE)
         assert found is not None
         self.library, self.suffix = found, "float" if x.dtype == torch.float32 else "double"
         sizes, tensors = tables.fused(x.dtype)
@@ -299,7 +301,7 @@ def available(tables: Tables, x: Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
         and tables.largest_output <= LARGEST_OUTPUT
-        and build.library() is not None
+        and build.library(SOURCE) is not None
     )
 
 

@@ -1,6 +1,6 @@
-"""Compile the kernels once for this processor and load them.
+"""Compile the kernels of a model once for this processor and load them.
 
-Without a compiler the dense form serves.
+Without a compiler its dense form serves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = ("-O3", "-march=native", "-std=gnu++17", "-fPIC", "-fopenmp", "-fno-math-errno")
 
 
@@ -45,48 +44,50 @@ def _openmp() -> list[str]:
     return [str(own[0])] if own else ["-fopenmp"]
 
 
-def _compile(compiler: str, target: Path, openmp: list[str]) -> None:
+def _compile(source: Path, compiler: str, target: Path, openmp: list[str]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / "kernels.o", Path(folder) / target.name
         for command in (
-            [compiler, *FLAGS, "-c", str(SOURCE), "-o", str(made[0])],
+            [compiler, *FLAGS, "-c", str(source), "-o", str(made[0])],
             [compiler, "-shared", str(made[0]), "-o", str(made[1]), *openmp],
         ):
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
         os.replace(made[1], target)
 
 
-@lru_cache(maxsize=1)
-def library() -> ctypes.CDLL | None:
+@lru_cache
+def library(source: Path) -> ctypes.CDLL | None:
     """Return the compiled kernels, or None, after one warning, where there is no compiler.
 
+    source : the C++ file, in the folder of its model.
     ``GNNIP_KERNELS=off`` chooses the dense form on purpose; ``CXX`` names another compiler than
     g++.
     """
     if os.environ.get("GNNIP_KERNELS", "").lower() == "off":
         return None
+    model = source.parent.name
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
     if not compiler or sys.platform != "linux":
         warnings.warn(
-            "No C++ compiler was found, so NequIP runs in its slower dense form; "
+            f"No C++ compiler was found, so {model} runs in its slower dense form; "
             "install g++ to get the fast one.",
             stacklevel=2,
         )
         return None
     openmp = _openmp()
-    key = "\n".join([SOURCE.read_text(encoding="utf-8"), compiler, *FLAGS, *openmp, _processor()])
-    name = f"nequip-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    key = "\n".join([source.read_text(encoding="utf-8"), compiler, *FLAGS, *openmp, _processor()])
+    name = f"{model}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     target = cache_folder() / name
     try:
         if not target.exists():
-            _compile(compiler, target, openmp)
+            _compile(source, compiler, target, openmp)
         return ctypes.CDLL(str(target))
     except (OSError, subprocess.SubprocessError) as error:
         detail = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
         warnings.warn(
-            f"The NequIP kernels could not be compiled into {target.parent}, so the slower dense "
-            f"form runs ({detail[-1] if detail else error}); set GNNIP_CACHE to a writable "
+            f"The kernels of {model} could not be compiled into {target.parent}, so the slower "
+            f"dense form runs ({detail[-1] if detail else error}); set GNNIP_CACHE to a writable "
             "folder or CXX to a compiler.",
             stacklevel=2,
         )
