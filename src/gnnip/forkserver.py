@@ -154,6 +154,7 @@ def install(script: Any, benchmarked: Any) -> None:
 
 
 _status = 0  # of this process, once it is a job
+_on_interrupt: Any = signal.SIG_DFL  # what a job does then
 
 
 def _leave() -> None:
@@ -167,7 +168,9 @@ def _leave() -> None:
 
 def main(channel: socket.socket, modules: Sequence[str]) -> None:
     """Import the modules, fork a child for each request, and run its script there."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the jobs get it too, and say how they end
+    global _on_interrupt
+    # the jobs get it too, and say how they end; a shell's background ignores it from the start
+    _on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     atexit.register(_leave)  # before all others, so that it comes last
     if not sys.flags.safe_path:
@@ -236,7 +239,7 @@ def _begin(events: selectors.BaseSelector, answers: socket.socket, parent: int) 
         else:
             key.fileobj.close()  # type: ignore[union-attr]
     events.close()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _on_interrupt)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with answers:
         answers.send(str(os.getpid()).encode())

@@ -41,7 +41,8 @@ count = lambda: len(os.listdir("/proc/self/task"))
 before, said = count(), []
 for busy in (0, 1, 0):
     end = time.monotonic() + 60
-    while (count() > before) != busy and time.monotonic() < end:
+    more = busy * len(os.sched_getaffinity(0))
+    while count() - before != more and time.monotonic() < end:
         time.sleep(0.01)
     atoms.calc.reset()
     said.append([count() - before, atoms.get_forces().tobytes().hex()])

@@ -23,6 +23,10 @@ SMALL = {
     "spektral": {"features": "invariant", "elements": (6, 14), "channels": 4, "layer": "gcs"},
     "torch_geometric": SPECIES | {"cutoff": 3.5, "options": {"hidden_channels": 4}},
     "coulomb": SPECIES,
+    "ace": SPECIES | {"cutoff": 4.0, "degree": 4},
+    "ace_network": SPECIES | {"cutoff": 4.0, "widths": (4, 4)},
+    "jat": SPECIES | {"cutoff": 4.0, "layers": 2, "width": 4},
+    "neuralil": SPECIES | {"hidden": (4, 4)},
     "constant": {},
     "composition": {},
     "sum": {
