@@ -89,10 +89,10 @@ def dynamics(channels: int) -> Callable[[], Any]:
 
     potential = models.build(
         "nequip", species=(6, 14), cutoff=4.0, layers=2, lmax=1, channels=channels // 2,
-        denominator=20.0, scale=1e-3,
+        denominator=20.0, scale=1e-5,
     ).eval()  # fmt: skip
     state = md.from_atoms([crystal(2)], temperature=1.0, seeds=[0])
-    run = md.Simulation(potential, state, md.VelocityVerlet(0.5), frame_every=None)
+    run = md.Simulation(potential, state, md.VelocityVerlet(0.01), frame_every=None)
 
     def step() -> None:
         run.run(run.step + 1)
@@ -126,6 +126,7 @@ def compare(task: str, threads: int, busy: int, channels: int, repeats: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 2], help="busy processes")
     parser.add_argument("--channels", type=int, default=32, help="32 if left out; 8 is quick")
     parser.add_argument("--repeats", type=int, default=5)
@@ -137,7 +138,7 @@ def main() -> None:
         return
     rows = []
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; medians of steps")
-    for task in TASKS:
+    for task in arguments.tasks:
         for busy in arguments.busy:
             row = compare(task, arguments.threads, busy, arguments.channels, arguments.repeats)
             rows.append(row)
