@@ -45,10 +45,10 @@ def share_cores(threads: int) -> None:
 def _watch(runtime: ctypes.CDLL, threads: int) -> None:
     free = (os.cpu_count() or 1) - threads + SLACK  # cores that others may use
     crowded, quiet = False, 0
-    used, looked = _used_by_others(), time.monotonic()
+    used, looked = used_by_others(), time.monotonic()
     while True:
         time.sleep(INTERVAL)
-        now, then = _used_by_others(), time.monotonic()
+        now, then = used_by_others(), time.monotonic()
         quiet = quiet + 1 if now - used <= free * (then - looked) else 0
         used, looked = now, then
         if not crowded and quiet == 0:
@@ -60,7 +60,7 @@ def _watch(runtime: ctypes.CDLL, threads: int) -> None:
             crowded = False
 
 
-def _used_by_others() -> float:
+def used_by_others() -> float:
     """Return the CPU seconds that all processes but this one have used."""
     with open("/proc/stat", encoding="ascii") as file:
         ticks = dict(zip(_TICKS, map(int, file.readline().split()[1:]), strict=False))

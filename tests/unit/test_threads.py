@@ -29,7 +29,7 @@ def used_by_others():
     global used
     used += 100.0 * busy
     return used
-threads._used_by_others, threads.INTERVAL, threads.PATIENCE = used_by_others, 0.01, 2
+threads.used_by_others, threads.INTERVAL, threads.PATIENCE = used_by_others, 0.01, 2
 
 torch.manual_seed(0)
 atoms = bulk("Si", cubic=True) * (2, 2, 2)
@@ -112,6 +112,6 @@ def test_what_others_use_is_all_but_idle_and_own(monkeypatch):
     ticks = "cpu  100 20 30 9999 500 5 5 40 7 7\ncpu0 1 1 1 1\n"
     monkeypatch.setattr(threads, "open", lambda *_, **__: io.StringIO(ticks), raising=False)
     monkeypatch.setattr(time, "process_time", lambda: 0.5)
-    assert threads._used_by_others() * os.sysconf("SC_CLK_TCK") == pytest.approx(
+    assert threads.used_by_others() * os.sysconf("SC_CLK_TCK") == pytest.approx(
         200 - 0.5 * os.sysconf("SC_CLK_TCK")
     )
