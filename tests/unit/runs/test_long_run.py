@@ -201,5 +201,5 @@ def test_cpu_seconds_are_those_of_the_whole_tree():
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", nested + wait], **pipes) as process:
         assert process.stdout.readline() == b"done\n"
-        assert 0.3 <= cpu_seconds(process.pid) < 3.0
+        assert 0.25 <= cpu_seconds(process.pid) < 3.0  # the kernel counts in ticks
         process.communicate(b"\n")
