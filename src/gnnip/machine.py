@@ -107,14 +107,18 @@ def load_of(machines: Iterable[str]) -> str:
     return "".join(next(loaded, "").partition(UNDER_LOAD)[1:])
 
 
+def busy_seconds() -> float:
+    """Return the CPU seconds of all programs since the machine started."""
+    with open("/proc/stat", encoding="ascii") as stream:
+        # user, nice, system, idle, waiting, two kinds of interrupts, stolen by other guests
+        fields = [int(text) for text in stream.readline().split()[1:9]]
+    return (sum(fields) - sum(fields[3:5])) / _TICKS
+
+
 def _times() -> tuple[float, float, float]:
     """Return the time, and the CPU seconds of all programs and of this process (s)."""
-    everybody = 0.0
     try:
-        with open("/proc/stat", encoding="utf-8") as stream:
-            # user, nice, system, idle, waiting, two kinds of interrupts, stolen by other guests
-            fields = [int(text) for text in stream.readline().split()[1:9]]
-        everybody = (sum(fields) - sum(fields[3:5])) / _TICKS
+        everybody = busy_seconds()
     except (OSError, ValueError):
-        pass
+        everybody = 0.0
     return time.monotonic(), everybody, cpu_seconds(os.getpid())

@@ -16,11 +16,12 @@ import sys
 import threading
 import time
 
+from gnnip.machine import busy_seconds
+
 INTERVAL = 0.2  #: seconds between two looks at what others use
 PATIENCE = 5  #: quiet looks before threads spin again
 SLACK = 0.25  #: cores that may lack before threads sleep
 CHOICES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  #: of the user, how threads wait
-_TICKS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 _process = 0  # that has a watch: a fork has none
 
 
@@ -62,7 +63,4 @@ def _watch(runtime: ctypes.CDLL, threads: int) -> None:
 
 def used_by_others() -> float:
     """Return the CPU seconds that all processes but this one have used."""
-    with open("/proc/stat", encoding="ascii") as file:
-        ticks = dict(zip(_TICKS, map(int, file.readline().split()[1:]), strict=False))
-    used = sum(ticks.values()) - ticks["idle"] - ticks["iowait"]
-    return used / os.sysconf("SC_CLK_TCK") - time.process_time()
+    return busy_seconds() - time.process_time()

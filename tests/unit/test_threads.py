@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from gnnip import threads
+from gnnip import machine, threads
 from gnnip.machine import THREADS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs libgomp and /proc")
@@ -21,7 +21,7 @@ SWITCHING = """
 import json, os, time
 import torch
 from ase.build import bulk
-from gnnip import threads
+from gnnip import machine, threads
 from gnnip.machine import THREADS
 from gnnip.models import build
 from gnnip.models.calculator import PotentialCalculator
@@ -114,7 +114,7 @@ def test_one_thread_needs_no_watch(watched):
 
 def test_what_others_use_is_all_but_idle_and_own(monkeypatch):
     ticks = "cpu  100 20 30 9999 500 5 5 40 7 7\ncpu0 1 1 1 1\n"
-    monkeypatch.setattr(threads, "open", lambda *_, **__: io.StringIO(ticks), raising=False)
+    monkeypatch.setattr(machine, "open", lambda *_, **__: io.StringIO(ticks), raising=False)
     monkeypatch.setattr(time, "process_time", lambda: 0.5)
     assert threads.used_by_others() * os.sysconf("SC_CLK_TCK") == pytest.approx(
         200 - 0.5 * os.sysconf("SC_CLK_TCK")

@@ -115,7 +115,7 @@ def potential_errors(
     With `train` also the training frames. A training keeps no predictions of them: the errors of
     `ours` are those of its summary, which has no mean absolute error per atom (NaN).
     """
-    from gnnip.models.trivial import best_null_model
+    from gnnip.models.trivial import lowest_error, null_energies
 
     entry = inputs.group(group)
     arrays = inputs.arrays(entry["dataset"])
@@ -131,9 +131,11 @@ def potential_errors(
         for subset, part in parts.items():
             asked = known if subset == "train" else part["frame"].to_numpy()
             frames = arrays.subset(asked)
-            null = best_null_model(arrays, arrays.energy(term), known, asked)[1]
+            nulls = null_energies(arrays, arrays.energy(term), known, asked)
+            best = lowest_error(nulls, arrays.energy(term)[asked])
+            trivial = {"composition": nulls["composition"], "null_model": nulls[best]}
             for source, scores in _sources(
-                frames, part, learned, term, ensemble, null, summary
+                frames, part, learned, term, ensemble, trivial, summary
             ).items():
                 size = summary["n_parameters"] if source == "ours" else np.nan
                 about = {"source": source, "group": group, **keys, "subset": subset, "seed": seed}
@@ -158,10 +160,11 @@ def _sources(
     learned: FrameArrays,
     term: str,
     ensemble: Sequence[str],
-    null: np.ndarray,
+    trivial: Mapping[str, np.ndarray],
     summary: Mapping[str, float],
 ) -> dict[str, dict[str, float]]:
-    """Return the errors of every source on one subset: energies meV/atom, forces eV/Angstrom."""
+    """Return the errors of every source on one subset: energies meV/atom, forces eV/Angstrom;
+    `trivial` are energies (eV) by source."""
     weight = frames.n_atoms / frames.n_atoms.sum()
     true = part["energy_reference_ev"].to_numpy() * 1000.0 / frames.n_atoms
 
@@ -183,8 +186,8 @@ def _sources(
         known, spread = errors_of(summary, "train"), float(np.var(true))
         rmse, force = known["energy_rmse_mev_per_atom"], known.get("force_rmse_ev_per_a")
         ours = _scores(rmse, np.nan, 1.0 - rmse**2 / spread if spread > 0 else np.nan, force, size)
-    found = {"ours": ours, "composition": scores(_of_composition(learned, frames, term), size)}
-    found["null_model"] = scores(null * 1000.0 / frames.n_atoms, size)
+    found = {"ours": ours}
+    found |= {name: scores(said * 1000.0 / frames.n_atoms, size) for name, said in trivial.items()}
     if ensemble:
         found["ensemble_mean"] = scores(_of_ensemble(learned, frames, term, ensemble), size)
     return found
@@ -223,15 +226,6 @@ def error_metrics(
         about = (trivial, variant, training)
         rows += score_rows(inputs, name, measures, ours, int(str(seed)), *about)
     return rows
-
-
-def _of_composition(train: FrameArrays, frames: FrameArrays, term: str) -> np.ndarray:
-    """Return the energies (meV/atom) that the composition alone predicts."""
-    from gnnip.models.composition import composition_energies, fit_composition
-
-    fit = fit_composition(train.energy(term), train.numbers, train.offsets)
-    energies = composition_energies(fit, frames.numbers, frames.offsets)
-    return np.asarray(energies * 1000.0 / frames.n_atoms)
 
 
 def _of_ensemble(

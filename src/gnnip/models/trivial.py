@@ -7,6 +7,8 @@ frame's own trajectory is known.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,9 +65,13 @@ def best_null_model(
 ) -> tuple[str, Array]:
     """Return the null model with the lowest mean absolute error on `asked`, and what it says."""
     found = null_energies(frames, energies, learned, asked)
-    errors = {name: float(np.abs(said - energies[asked]).mean()) for name, said in found.items()}
-    best = min(errors, key=lambda name: errors[name])
+    best = lowest_error(found, energies[asked])
     return best, found[best]
+
+
+def lowest_error(found: Mapping[str, Array], truth: Array) -> str:
+    """Return which of several predictions has the lowest mean absolute error."""
+    return min(found, key=lambda name: float(np.abs(found[name] - truth).mean()))
 
 
 def _composition(frames: FrameArrays) -> NDArray[np.int64]:

@@ -22,10 +22,11 @@ class Optimiser:
     """Updates parameters from their `.grad`; parameters without a gradient stay as they are.
 
     A subclass defines `_move`, which changes the weights in place, and in `memory` the names of the
-    tensors that it keeps for each of them.
+    tensors that it keeps for each of them, which begin with `start`.
     """
 
     memory: ClassVar[tuple[str, ...]] = ()
+    start: ClassVar[float] = 0.0
 
     def __init__(
         self,
@@ -33,11 +34,13 @@ class Optimiser:
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        """Begin with zeros in the memory."""
+        """Begin with an empty memory."""
         self.parameters = [p for p in parameters if p.requires_grad]
         self.weight_decay, self.betas = weight_decay, betas
         self.steps = 0
-        self.kept = {name: [torch.zeros_like(p) for p in self.parameters] for name in self.memory}
+        self.kept = {
+            name: [torch.full_like(p, self.start) for p in self.parameters] for name in self.memory
+        }
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -111,19 +114,7 @@ class Yogi(Optimiser):
     """Zaheer et al., NeurIPS 2018, with the constants of optax and its start of both memories."""
 
     memory = ("mean", "square")
-    EPSILON, START = 1e-3, 1e-6
-
-    def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.999),
-    ) -> None:
-        """Begin with a small number in the memory."""
-        super().__init__(parameters, weight_decay, betas)
-        for kept in self.kept.values():
-            for t in kept:
-                t.fill_(self.START)
+    start, EPSILON = 1e-6, 1e-3
 
     def _move(self, weights: list[Tensor], grads: list[Tensor], rate: float, *kept: Any) -> None:
         (mean, square), (beta_1, beta_2) = kept, self.betas
