@@ -175,8 +175,9 @@ def parse_json(text: str | bytes, where: str, kind: type = object) -> Any:
 def check_kind(value: Any, kind: type, where: str) -> Any:
     """Return `value`; DataError unless it is of the kind, a dict, a list or any object."""
     if not isinstance(value, kind):
-        words: dict[type, str] = {dict: "a mapping", list: "a list"}
-        found = words.get(type(value), f"{value!r:.40}")
+        words: dict[type, str] = {dict: "a mapping (key: value)", list: "a list", str: "a text"}
+        found = words.get(type(value)) if not isinstance(value, str) else None
+        found = found or f"{value!r:.40}"
         raise DataError(f"{where} must hold {words.get(kind, kind.__name__)}, found {found}.")
     return value
 

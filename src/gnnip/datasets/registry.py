@@ -100,6 +100,12 @@ def find_entry(name: str, path: str | os.PathLike[str] | None = None) -> dict[st
     return entries[name]
 
 
+def archive_path(name: str, path: str | os.PathLike[str] | None = None) -> Path:
+    """Return the file of a data set, which may be missing; DataError for an unknown name."""
+    registry = registry_path() if path is None else Path(path)
+    return registry.parent / find_entry(name, registry)["file"]
+
+
 def kind_of(entry: Mapping[str, Any]) -> str:
     """Return which of KINDS an entry is."""
     return str(entry.get("kind", "frames"))
@@ -123,7 +129,7 @@ def check_archive(
             else "read it with gnnip.datasets.load"
         )
         raise DataError(f"'{name}' is {KINDS[found]}, not {KINDS[kind]}; {advice}.")
-    archive = registry.parent / entry["file"]
+    archive = archive_path(name, registry)
     if not archive.is_file():
         raise DataError(
             f"The archive {archive} is missing; restore it with 'git checkout -- data', or make "

@@ -7,7 +7,7 @@ from typing import Any
 
 from gnnip.errors import ConfigError, nearest
 from gnnip.models.contract import Potential
-from gnnip.models.hyperparameters import read_options
+from gnnip.models.hyperparameters import read_options, refuse_too_large
 from gnnip.models.listing import POTENTIALS
 
 
@@ -47,5 +47,7 @@ def build(name: str, **hyperparameters: Any) -> Potential:
     Raises ConfigError as `architecture` does, for an unknown hyper-parameter (naming the nearest)
     and for a value that the potential does not accept.
     """
-    cls = architecture(name)
-    return cls(read_options(cls.Hyperparameters, hyperparameters, f"The potential '{name}'"))
+    cls, what = architecture(name), f"The potential '{name}'"
+    options = read_options(cls.Hyperparameters, hyperparameters, what)
+    refuse_too_large(vars(options), what)
+    return cls(options)

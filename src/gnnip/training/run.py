@@ -32,6 +32,7 @@ from typing import Any
 
 from gnnip.errors import ConfigError, GnnipError, nearest
 from gnnip.files import check_kind, read_json
+from gnnip.machine import cpu_count
 
 KEYS = {
     **dict.fromkeys(("folder", "data", "model", "term"), str),
@@ -209,8 +210,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         trainings = read_spec(options.spec)
-        if options.workers < 1:
-            raise ConfigError(f"--workers is {options.workers}, at least 1 is needed.")
+        if not 1 <= options.workers <= cpu_count():
+            raise ConfigError(
+                f"--workers is {options.workers}, and this machine has {cpu_count()} cores; take "
+                "one of them at least and all at most."
+            )
     except GnnipError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
