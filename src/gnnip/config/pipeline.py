@@ -22,13 +22,12 @@ from gnnip.config.schema import TIERS, Card
 from gnnip.config.trainings import Cell, TrainingSpec
 from gnnip.errors import ConfigError
 from gnnip.receipts import content_hash
+from gnnip.training.outputs import RESULTS
 
 #: name of the reference among the potentials of dynamics
 REFERENCE = "reference"
 RECORDED = Path("results/recorded")
 FIGURES = ("png", "svg")
-#: the files of a training, all of which are made again when one is lost
-TRAINED = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
 
 
 class Pipeline(DataJobs):
@@ -363,7 +362,7 @@ class Pipeline(DataJobs):
         for name, card in self.cards.items():
             root, groups = f"results/{tier}/{name}", list(card.trainings)
             folders = self.training_folders(name, tier, groups)
-            on_the_way += [f"{folder}/{file}" for _, _, _, folder in folders for file in TRAINED]
+            on_the_way += [f"{folder}/{file}" for _, _, _, folder in folders for file in RESULTS]
             files += [f"{root}/measurements/{m}.csv" for m in card.measurements]
             files += [
                 f"{root}/artefacts/{artefact}.{suffix}"
@@ -385,7 +384,7 @@ class Pipeline(DataJobs):
         of its trainings, and the trajectories of its dynamics."""
         w, card = wildcards, self.card(wildcards)
         folders = self.training_folders(w.card, w.tier, list(card.trainings))
-        files = [f"{folder}/{file}" for _, _, _, folder in folders for file in TRAINED[:3]]
+        files = [f"{folder}/{file}" for _, _, _, folder in folders for file in RESULTS[:3]]
         for name in card.measurements:
             dynamics = SimpleNamespace(tier=w.tier, card=w.card, measurement=name)
             files += self.moved_trajectories(dynamics)

@@ -111,9 +111,11 @@ def _half_error(folder: Path, problem: Problem, task: Task, loop: Loop) -> float
     """Return the best validation error of the same with half the epochs, if it is there."""
     file = folder / HALF / "summary.json"
     shorter = replace(loop.settings, epochs=max(1, loop.settings.epochs // 2))
-    if not file.exists() or read_json(file)["identity"] != problem.identity(task.model, shorter):
+    if not file.exists() or read_json(file, dict)["identity"] != problem.identity(
+        task.model, shorter
+    ):
         return None
-    error: float | None = read_json(file)["validation_error"]
+    error: float | None = read_json(file, dict)["validation_error"]
     return error
 
 

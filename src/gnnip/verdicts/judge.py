@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gnnip.artefacts.tables import REQUIRED
 from gnnip.errors import DataError
-from gnnip.files import read_json, write_json, write_text
+from gnnip.files import read_csv, read_json, write_json, write_text
 from gnnip.strict import explain
 from gnnip.verdicts.claims import Metrics
 from gnnip.verdicts.numbers import judge_number
@@ -45,7 +45,7 @@ def read_metrics(folder: str | Path, artefacts: list[str]) -> dict[str, pd.DataF
         path = Path(folder) / f"{name}.metrics.csv"
         if not path.exists():
             continue
-        table = pd.read_csv(path)
+        table = read_csv(path)
         missing = [column for column in REQUIRED if column not in table.columns]
         if missing:
             raise DataError(f"{path} lacks the column {missing[0]}; delete it and run again.")
