@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import shutil
 import sys
@@ -65,6 +67,7 @@ def predict(options: argparse.Namespace) -> int:
     from ase.calculators.singlepoint import SinglePointCalculator
 
     from gnnip import load_calculator
+    from gnnip.files import atomic_path
 
     if not Path(options.structures).exists():
         raise DataError(f"{options.structures} does not exist.")
@@ -81,9 +84,12 @@ def predict(options: argparse.Namespace) -> int:
         atoms.calc = calculator
         results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
         atoms.calc = SinglePointCalculator(atoms, **results)
-    target = "-" if options.output is None else options.output
-    ase.io.write(target, frames, format="extxyz")
-    if options.output is not None:
+    if options.output is None:
+        ase.io.write("-", frames, format="extxyz")
+    else:
+        target = options.output
+        with atomic_path(target) as temporary:
+            ase.io.write(temporary, frames, format="extxyz")
         print(f"{len(frames)} structures with energies (eV) and forces (eV/A) in {target}")
     return 0
 
@@ -268,6 +274,7 @@ def import_frames(options: argparse.Namespace) -> int:
     argument("name", help="of the data set"),
     argument("file", help="what the workflow made: results/<tier>/generated/<name>.h5"),
     argument("--licence", default="CC0-1.0", help="CC0-1.0 if left out"),
+    argument("--replace", action="store_true", help="an archive that is registered already"),
     argument("--rules", default="generate_trajectory, assemble_dataset", help="that made the file"),
 )
 def register(options: argparse.Namespace) -> int:
@@ -276,6 +283,7 @@ def register(options: argparse.Namespace) -> int:
     from gnnip.datasets.store import read_frames
     from gnnip.files import atomic_path
 
+    registry.check_name(options.name, options.replace)
     facts = read_frames(options.file).attributes
     missing = [key for key in ("title", "reference") if key not in facts]
     if missing:
@@ -488,16 +496,27 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the locale cannot say becomes a ?
+            stream.reconfigure(errors="replace")
     options = _parser().parse_args(arguments)
     try:
         run: Command = options.run
-        return run(options)
+        status = run(options)
+        sys.stdout.flush()
+        return status
     except GnnipError as error:
         print(f"gnnip: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `| head` closed the pipe
         sys.stderr.close()
         return 0
+    except OSError as error:
+        with contextlib.suppress(OSError):  # nothing is left to be flushed at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        place = error.filename or "the output"
+        print(f"gnnip: {place}: {error.strerror or error}; nothing more was done.", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

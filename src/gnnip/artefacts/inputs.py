@@ -120,8 +120,9 @@ class Inputs:
         return np.asarray(make_split(arrays, options.pop("scheme"), seed, **options)["train"])
 
     def measurement(self, name: str) -> pd.DataFrame:
-        """Return measurements/{name}.csv."""
-        return read_csv(self.root / "measurements" / f"{name}.csv")
+        """Return the table of a measurement, or of the part of it that this run needs."""
+        file = self.card.get("parts", {}).get(name, name)
+        return read_csv(self.root / "measurements" / f"{file}.csv")
 
     def measurements(self) -> list[str]:
         """Return the measurements that the artefact states."""

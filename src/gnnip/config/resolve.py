@@ -35,6 +35,8 @@ from gnnip.measurements.kinds import MeasurementKind
 from gnnip.strict import explain, full_stop, validate
 from gnnip.verdicts import kinds as claims
 
+#: ends the name of the table of a part of a measurement
+PART = ".part"
 #: of a training group or a data set
 MOST_JOBS = 10_000
 #: tiers that start from what another one changes
@@ -55,6 +57,8 @@ class ResolvedCard(Card):
     """Artefacts that the tier leaves out, and why."""
     references: dict[str, str] = {}
     """What labelled the data behind each artefact, those that are left out too."""
+    parts: list[str] = []
+    """Measurements of which the chosen artefacts read some training groups only."""
     reference_archives: list[str] = []
     """Trajectories of references that the measurements name, whether taken or made anew."""
 
@@ -138,6 +142,19 @@ class ResolvedCard(Card):
     def seeds(self, group: str) -> list[int]:
         """Return the seeds of a training group."""
         return list(range(self.trainings[group].seeds))
+
+    def measurement_file(self, name: str) -> str:
+        """Return the name of a measurement's table: one of a part does not replace the whole."""
+        return f"{name}{PART}" if name in self.parts else name
+
+    def summaries(self, folder: Path) -> list[Path]:
+        """Return where the summaries of all trainings are, below the folder of the card's run."""
+        return [
+            folder / "trainings" / group / cell.name / f"seed-{seed}" / "summary.json"
+            for group in self.trainings
+            for cell in self.cells(group)
+            for seed in self.seeds(group)
+        ]
 
     def seeds_of_artefact(self, artefact: str) -> int:
         """Return how many seeds a complete run of `artefact` has (1 when nothing is trained)."""
@@ -390,7 +407,9 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
         readers = [a.trainings for a in card.artefacts.values() if name in a.measurements]
         if all(readers):
             read = {group for groups in readers for group in groups}
-            measurement.trainings = [g for g in measurement.trainings if g in read]
+            if not read.issuperset(measurement.trainings):
+                measurement.trainings = [g for g in measurement.trainings if g in read]
+                card.parts.append(name)
     groups = {g for a in card.artefacts.values() for g in a.trainings}
     groups |= {g for m in card.measurements.values() for g in m.trainings}
     pending = [name for name in groups if name in card.trainings]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,6 +174,22 @@ def register(
     frames = read_frames(archive)
     counts = {"n_frames": frames.n_frames, "n_atoms": int(frames.offsets[-1])}
     return add_entry(name, archive, said, counts, frames.attributes, path)
+
+
+def check_name(
+    name: str, replace: bool = False, path: str | os.PathLike[str] | None = None
+) -> None:
+    """Raise DataError for what no data set may be called, and, unless the user says `replace`, for
+    a name that is taken, by an entry or a file beside the registry."""
+    registry = registry_path() if path is None else Path(path)
+    if not re.fullmatch(NAME, name):
+        raise DataError(
+            f"A data set cannot be called '{name}'; take lower-case letters, digits and '_', the "
+            "first a letter."
+        )
+    taken = name in load_registry(registry) or registry.with_name(f"{name}.h5").exists()
+    if taken and not replace:
+        raise DataError(f"There is a data set '{name}' already; say --replace or another name.")
 
 
 def check_place(
