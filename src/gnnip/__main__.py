@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnip import __version__
-from gnnip.errors import ConfigError, DataError, GnnipError
-from gnnip.files import read_json, write_json, write_text
+from gnnip.errors import ConfigError, DataError
+from gnnip.files import atomic_path, read_json, write_json, write_text
+from gnnip.terminal import answer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +65,6 @@ def predict(options: argparse.Namespace) -> int:
     from ase.calculators.singlepoint import SinglePointCalculator
 
     from gnnip import load_calculator
-    from gnnip.files import atomic_path
 
     if not Path(options.structures).exists():
         raise DataError(f"{options.structures} does not exist.")
@@ -281,7 +278,6 @@ def register(options: argparse.Namespace) -> int:
     """Copy a generated data set to data/ and write its registry entry: make it an archive."""
     from gnnip.datasets import registry
     from gnnip.datasets.store import read_frames
-    from gnnip.files import atomic_path
 
     registry.check_name(options.name, options.replace)
     facts = read_frames(options.file).attributes
@@ -496,27 +492,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what the locale cannot say becomes a ?
-            stream.reconfigure(errors="replace")
     options = _parser().parse_args(arguments)
-    try:
-        run: Command = options.run
-        status = run(options)
-        sys.stdout.flush()
-        return status
-    except GnnipError as error:
-        print(f"gnnip: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # `| head` closed the pipe
-        sys.stderr.close()
-        return 0
-    except OSError as error:
-        with contextlib.suppress(OSError):  # nothing is left to be flushed at the end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        place = error.filename or "the output"
-        print(f"gnnip: {place}: {error.strerror or error}; nothing more was done.", file=sys.stderr)
-        return 2
+    run: Command = options.run
+    return answer(lambda: run(options), "gnnip")
 
 
 if __name__ == "__main__":
