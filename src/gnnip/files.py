@@ -323,7 +323,7 @@ def read_csv(path: str | os.PathLike[str], rows: int | None = None) -> pd.DataFr
     try:
         return pd.read_csv(path)
     except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path} is no table ({error}): {again}") from None
+        raise DataError(f"{path} is no table ({str(error).strip()}): {again}") from None
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

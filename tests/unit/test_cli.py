@@ -274,4 +274,5 @@ def test_a_generated_set_becomes_an_archive(tmp_path, capsys, monkeypatch):
 
     with h5py.File("made.h5", "r+") as archive:
         del archive.attrs["reference"]
-    assert "does not state its reference; only" in fails(capsys, "register", "sic", "made.h5")
+    again = ("register", "sic", "made.h5", "--replace")
+    assert "does not state its reference; only" in fails(capsys, *again)

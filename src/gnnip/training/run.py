@@ -216,8 +216,8 @@ def _main(options: argparse.Namespace) -> int:
     trainings = read_spec(options.spec)
     if not 1 <= options.workers <= cpu_count():
         raise ConfigError(
-            f"--workers is {options.workers}, and this machine has {cpu_count()} cores; take one of "
-            "them at least and all at most."
+            f"--workers is {options.workers}, and this machine has {cpu_count()} cores; take one "
+            "at least and all at most."
         )
     if options.dry_run:
         print(json.dumps({"trainings": len(trainings)}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,7 +107,8 @@ def read_verdicts(path: str | Path) -> list[Verdict]:
     if not Path(path).exists():
         raise DataError(f"{path} does not exist; run the workflow first.")
     try:
-        return TypeAdapter(list[Verdict]).validate_python(read_json(path, list), strict=True)
+        content = json.dumps(read_json(path, list))
+        return TypeAdapter(list[Verdict]).validate_json(content, strict=True)
     except ValidationError as error:
         raise DataError(
             f"{explain(error, f'{path} is no list of verdicts')} Run the workflow again."
