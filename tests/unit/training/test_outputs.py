@@ -1,4 +1,4 @@
-"""A finished training is one whose files are whole; every other is made again, and nobody reads it."""
+"""A finished training is one whose files are whole; any other is made again, and not read."""
 
 import json
 import shutil
