@@ -104,6 +104,8 @@ def sentence(read, *arguments) -> None:
 def test_cards(count, tmp_path, root):
     text = (root / "docs/add_a_paper.md").read_text(encoding="utf-8")
     card = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    hyperparameters = {"species": [29], "cutoff": 4.0}  # its model is in a file of the example
+    card["trainings"]["springs"] |= {"model": "pair", "hyperparameters": hyperparameters}
     place = tmp_path / "mine" / "card.yaml"
     place.parent.mkdir()
 

@@ -23,7 +23,8 @@ from gnnip.verdicts.published import Claim, Published
 
 Tier = Literal["smoke", "quick", "long", "paper"]
 Source = Literal["archive", "generate", "download", "folder"]
-Scalar = bool | int | float | str
+# an infinite one is complained about by name, which a choice of types would hide
+Scalar = bool | int | Annotated[float, Field(allow_inf_nan=True)] | str
 TIERS: tuple[str, ...] = get_args(Tier)
 #: what names a folder or a file: the wildcards of the workflow have the same form
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -103,6 +104,20 @@ class DatasetUse(Strict):
     the structures are independent of each other and drawn in one job."""
     replicas: int = Field(default=1, ge=1)
     """Independent trajectories per size."""
+
+    @model_validator(mode="after")
+    def _finite_plan(self) -> DatasetUse:
+        _refuse_infinite(self.plan, "plan")
+        return self
+
+
+def _refuse_infinite(value: Any, where: str) -> None:
+    """Raise ValueError for a number in lists and mappings that is infinite or none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is {value}; only finite numbers have a place")
+    if isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            _refuse_infinite(part, f"{where}.{key}")
 
 
 class Split(Strict):
@@ -199,8 +214,8 @@ class TrainingGroup(Strict):
             twice = [b for a, b in itertools.combinations(choices, 2) if a == b]
             if twice:
                 raise ValueError(f"matrix.{key} lists the value {twice[0]!r} twice; remove one")
-            if any(isinstance(c, float) and not math.isfinite(c) for c in choices):
-                raise ValueError(f"matrix.{key} holds {choices}; only finite numbers have a place")
+        _refuse_infinite(self.hyperparameters, "hyperparameters")
+        _refuse_infinite(self.matrix, "matrix")
         return self
 
 

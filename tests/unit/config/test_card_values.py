@@ -71,7 +71,7 @@ SPRINGS = "trainings.springs"
         ("matrix", {"n_radial": [4, 4.0]}, "matrix.n_radial lists the value 4.0 twice"),
         ("matrix", {"n_radial": [1, True]}, "matrix.n_radial lists the value True twice"),
         ("matrix", {"cutoff": [3.0, float("inf")]}, "cutoff is inf"),
-        ("matrix", {"scale": [0.5, float("nan")]}, "only finite numbers have a place"),
+        ("matrix", {"scale": [0.5, float("nan")]}, "matrix.scale.1 is nan; only finite"),
         ("matrix", {"n_radial": list(range(101)), "cutoff": list(range(1, 101))}, "10100 jobs"),
         ("matrix", {"target": ["electronic", "elektronic"]}, "did you mean 'electronic'"),
         ("target", "elektronic", "no energy of water_anion_ladder, did you mean 'electronic'"),
@@ -110,6 +110,7 @@ def test_names_that_are_no_folders(tmp_path, part, name):
         ({"sizes": [1, 2], "replicas": 10**9}, "2000000000 jobs"),
         ({"sizes": [True]}, "valid integer"),
         ({"replicas": 1.0}, "valid integer"),
+        ({"plan": {"width": float("inf")}}, "plan.width is inf; only finite"),
         ({"verify_frames": "3"}, "valid integer"),
     ],
 )
