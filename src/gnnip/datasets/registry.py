@@ -42,9 +42,13 @@ RECORDED = (
     "motion",
 )
 #: what an entry must say
-REQUIRED = {
-    **dict.fromkeys(("file", "sha256", "reference", "licence"), str),
-    **dict.fromkeys(("bytes", "n_frames"), int),
+REQUIRED: dict[str, type] = {
+    "file": str,
+    "sha256": str,
+    "bytes": int,
+    "n_frames": int,
+    "reference": str,
+    "licence": str,
     "made": dict,
 }
 #: what a data set may be called: a file, a wildcard and a key of YAML are named by it
