@@ -47,11 +47,12 @@ class Plan:
     another.  temperatures : the ladder.  frames : per temperature, every stride_fs.
     equilibration_fs : at the first temperature; settling_fs : at each of the later ones.  A
     melt_kelvin above zero keeps the start at this temperature for melt_fs and cools it evenly to
-    the first of the ladder in quench_fs.  wall_pair : elements, e.g. O-O, that until then repel each
-    other within wall_distance (Angstrom) by the energy wall_stiffness (eV/Angstrom^2) / 2 (distance
-    - r)^2, so that no bonds form between them; no frame is recorded under it.  boost : factor on the kinetic energy at the start (2
-    where the atoms start at rest in a crystal, which takes half of it).  hydrogen_mass : amu, 0 for
-    its own.  interval_steps : steps between checkpoints.
+    the first of the ladder in quench_fs.  wall_pair : elements, e.g. O-O, that until then repel
+    each other within wall_distance (Angstrom) by the energy wall_stiffness (eV/Angstrom^2) / 2
+    (wall_distance - r)^2, so that they form no bonds; no frame is recorded under it.  boost :
+    factor on the kinetic energy at the start (2 where the atoms start at rest in a crystal, which
+    takes half of it).  hydrogen_mass : amu, 0 for its own.  interval_steps : steps between
+    checkpoints.
 
     Raises ConfigError for a number out of its range.
     """
@@ -326,7 +327,9 @@ def wall_forces(atoms: Any, plan: Plan) -> np.ndarray:
     target, r, away = neighbor_list("jdD", atoms, {(first, second): plan.wall_distance})
     forces = np.zeros((len(atoms), 3))
     # every pair is listed from both of its ends
-    np.add.at(forces, target, (plan.wall_stiffness * (plan.wall_distance / r - 1.0))[:, None] * away)
+    np.add.at(
+        forces, target, (plan.wall_stiffness * (plan.wall_distance / r - 1.0))[:, None] * away
+    )
     return forces
 
 

@@ -28,9 +28,9 @@ def start(plan: aimd.Plan, rng: np.random.Generator) -> Any:
     return bulk("HfO2", "fluorite", a=plan.lattice or LATTICE, cubic=True) * (n, n, n)
 
 
-#: 152 frames of each of two glasses. Oxygens that meet at 6000 K become peroxide, which no quench of
-#: picoseconds undoes: the wall, beyond 1.5 Angstrom of peroxide and within the 2.6 of neighbours in
-#: the oxide, keeps them apart. The glass then relaxes without it.
+#: 152 frames of each of two glasses. Oxygens that meet at 6000 K become peroxide (1.5 Angstrom),
+#: which no quench of picoseconds undoes: the wall, within the 2.6 Angstrom of neighbours in the
+#: oxide, keeps them apart. The glass then relaxes without it.
 SYSTEM = aimd.System(
     "hfo2",
     start,
