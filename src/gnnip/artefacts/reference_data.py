@@ -196,7 +196,7 @@ def reference_data(inputs: Inputs, options: ReferenceData) -> Result:
     bond : first_peak (Angstrom), neighbours, known_length and known_neighbours of the bond in
         `text`, by `name`; closest, the shortest distance of any two atoms; close_pairs, how many
         pairs of the elements in `text`, which should have no bond, are as near as one, and the
-        shortest distance of such a pair.
+        shortest distance of such a pair; x what counts as near.
     energy : per frame, x its place in the set, above the lowest of the composition or molecule,
         meV/atom.
     force : root mean square of the components, eV/Angstrom.
@@ -252,7 +252,7 @@ def _ensembles(frames: FrameArrays, known: Known) -> Iterator[Row]:
             yield "bond", group, "known_neighbours", None, bond.neighbours, bond.name
         for apart in known.apart:
             for name, value in pairs(frames, some, apart)._asdict().items():
-                yield "bond", group, name, None, value, apart.name
+                yield "bond", group, name, apart.distance, value, apart.name
         for frame in chosen:
             yield "energy", group, "", int(frame), float(f"{energies[frame]:.6g}"), ""
         own = frames.subset(chosen)
