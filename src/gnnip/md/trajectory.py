@@ -181,7 +181,7 @@ def joined_segments(path: Path) -> int:
 
 
 def is_trajectory(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file holds trajectories, and not frames, say."""
+    """Return whether a file holds trajectories; what a data set holds are frames."""
     try:
         _open(Path(path)).close()
     except DataError:
