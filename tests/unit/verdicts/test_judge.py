@@ -420,7 +420,7 @@ def test_an_error_below_the_noise_floor_judges_nothing():
     found = judge(
         {"table1": noisy},
         card(claims={"a_best": claim}),
-        claims={"a_best": lambda tables: ClaimResult(True, "0.11")},
+        claims={"a_best": lambda tables: ClaimResult(True, "0.11", "")},
     )
     for quantity in ("a_mae", "a_best"):
         assert found[quantity].verdict == "cannot decide"
