@@ -36,12 +36,11 @@ from gnnip.sampling.plans import check_plan, check_temperatures
 from gnnip.sampling.water_anion import TEMPERATURES, Electron, Interval
 
 TITLE = "Water cluster anions by path integrals: V_SPC/F + E_0 of beads and centroids"
-UNITS = water_anion.UNITS | {"kinetic_virial": "Hartree", "kinetic_primitive": "Hartree"}
 #: what is written down after every impulse while sampling: means over the ring (Hartree), the
 #: radius of the centroid's cluster (Bohr), the energy in both estimators (Hartree)
 SERIES = (*water_anion.SERIES, "energy_virial", "energy_primitive")
-#: columns that the archive has beside those of `water_anion`
-COLUMNS = ("geometry", "kinetic_virial", "kinetic_primitive")
+#: units of the columns that frames have beside those of `water_anion`
+COLUMNS = {"geometry": "", "kinetic_virial": "Hartree", "kinetic_primitive": "Hartree"}
 #: beads times kelvin of the shipped data set
 BEADS_KELVIN = 9600.0
 
@@ -244,7 +243,7 @@ def run_trajectory(
         schedule(plan),
         functools.partial(begin, plan, fitting),
         advance,
-        units=UNITS,
+        units=water_anion.UNITS | COLUMNS,
         cure="start from other frames or raise max_attempts",
         progress=progress,
         deadline=deadline,
