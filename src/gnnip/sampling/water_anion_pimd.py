@@ -83,9 +83,9 @@ def paper_plan(size: int = 20, replica: int = 0, seed: int = 3) -> Plan:
         beads=round(BEADS_KELVIN / temperature),
         electron_beads=3,
         frames=20,
-        stride_fs=120.0,
-        equilibration_fs=1200.0,
-        checkpoint_fs=120.0,
+        stride_fs=250.0,
+        equilibration_fs=2000.0,
+        checkpoint_fs=250.0,
     )
 
 

@@ -55,8 +55,8 @@ def test_each_instant_gives_a_bead_and_the_centroid(finished, classical):
     assert set(column["temperature_k"]) == {200.0}
     bead, centroid = (found.frames[i].positions for i in (2, 3))
     start = [f.positions for f in classical if f.columns["temperature_k"] == 200.0][-1]
-    # both are near where the ring was put: the centroid has hardly moved in 32 fs
-    assert np.abs(centroid - start).max() < 1.0
+    # near where the ring was put: oxygens have hardly moved in 32 fs
+    assert 0.01 < np.abs(centroid - start)[::3].max() < 0.8
     assert 0.01 < np.abs(bead - centroid).max() < 1.0
     # the bead's bonds are stretched and bent by the zero-point motion
     V = dict(zip(column["geometry"][2:], column["energy_atomic"][2:], strict=True))
