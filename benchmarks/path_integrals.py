@@ -91,6 +91,7 @@ def run(plan: Plan, starts: Sequence[Frame], rings: int) -> dict[str, Any]:
         seconds += time.process_time() - began
         if i in at:
             errors.append(contraction_errors(state.positions, solver))
+            print({k: np.round(v, 7).tolist() for k, v in errors[-1].items()}, flush=True)
     virial, primitive = np.array(state.series)[:, -2:].T
     moved, uncertainty = drift(virial, plan.electron_fs)
     found: dict[str, Any] = {
@@ -113,7 +114,7 @@ def run(plan: Plan, starts: Sequence[Frame], rings: int) -> dict[str, Any]:
     if rings:
         mean = {count: np.mean([e[count] for e in errors], axis=0) for count in (0, *CONTRACTED)}
         found["contraction"] = {
-            count: [mean[count][0], *(100.0 * np.sqrt(mean[count][1:] / mean[0][1:]))]
+            count: [mean[count][0].item(), *(100 * np.sqrt(mean[count][1:] / mean[0][1:])).tolist()]
             for count in CONTRACTED
         }
     minimum = clusters.quench(own[0].positions, spcf.energy_and_forces, 3000)
