@@ -36,7 +36,9 @@ def classical(root):
 
 @pytest.fixture(scope="module")
 def finished(classical, tmp_path_factory):
-    return run_trajectory(smoke_plan(47, 3), tmp_path_factory.mktemp("ring"), silent, starts=classical)
+    return run_trajectory(
+        smoke_plan(47, 3), tmp_path_factory.mktemp("ring"), silent, starts=classical
+    )
 
 
 @pytest.fixture(scope="module")
