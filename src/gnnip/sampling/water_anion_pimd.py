@@ -81,7 +81,7 @@ def paper_plan(size: int = 20, replica: int = 0, seed: int = 3) -> Plan:
         seed,
         temperature=temperature,
         beads=round(BEADS_KELVIN / temperature),
-        electron_beads=3,
+        electron_beads=5,
         frames=20,
         stride_fs=250.0,
         equilibration_fs=2000.0,
@@ -94,6 +94,7 @@ def smoke_plan(size: int = 20, replica: int = 0, seed: int = 3) -> Plan:
     return replace(
         paper_plan(size, replica, seed),
         beads=8,
+        electron_beads=3,
         frames=2,
         stride_fs=8.0,
         equilibration_fs=16.0,
