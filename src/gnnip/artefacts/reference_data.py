@@ -76,6 +76,7 @@ class Known(NamedTuple):
     apart: tuple[Apart, ...] = ()
 
 
+_WATER = (Bond("O", "H", 1.3, 0.957, 2.0), Bond("O", "O", 3.3, 2.76, np.nan))
 KNOWN: dict[str, Known] = {
     "sic": Known((Bond("Si", "C", 2.5, 1.888, 4.0),)),
     "gese2": Known((Bond("Ge", "Se", 3.0, 2.36, 4.0),)),
@@ -88,10 +89,8 @@ KNOWN: dict[str, Known] = {
         (Bond("Mg", "O", 2.6, 2.106, np.nan), Bond("Au", "Au", 3.2, 2.47, 1.0)),
         ("support", "configuration"),
     ),
-    "water_anion": Known(
-        (Bond("O", "H", 1.3, 0.957, 2.0), Bond("O", "O", 3.3, 2.76, np.nan)),
-        ("state", "temperature_k"),
-    ),
+    "water_anion": Known(_WATER, ("state", "temperature_k")),
+    "water_anion_pimd": Known(_WATER, ("geometry", "temperature_k")),
 }
 
 
