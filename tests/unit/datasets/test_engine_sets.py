@@ -62,6 +62,8 @@ def test_an_archive_holds_labels_columns_and_origin(trajectories, tmp_path):
     [
         ("sic", (8,)),
         ("gese2", (12,)),
+        ("sic_dft", (8,)),
+        ("gese2_dft", (12,)),
         ("hfo2", (12,)),
         ("p4", (16,)),
         ("ean", (30,)),
