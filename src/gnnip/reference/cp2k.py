@@ -93,8 +93,8 @@ class Cp2k(Engine):
         found = [re.fullmatch(r"([A-Z][a-z]?)(\d+)", word) for word in words]
         if not all(found):
             raise ConfigError(
-                f"The engine 'cp2k' cannot use valence={self.valence}; write elements and electrons, "
-                "e.g. Mg2,Au11."
+                f"The engine 'cp2k' cannot use valence={self.valence}; write elements and "
+                "electrons, e.g. Mg2,Au11."
             )
         return {match[1]: int(match[2]) for match in found if match}
 
