@@ -24,10 +24,8 @@ from gnnip.datasets.store import read_frames
 from gnnip.datasets.structures import load_structures
 from gnnip.errors import DataError
 from gnnip.reference.engines import make_engine
-from gnnip.reference.labelling import label_frames
+from gnnip.reference.labelling import PATIENCE_S, label_frames
 from gnnip.units import GPA
-
-TIME_LIMIT_S = 4 * 3600.0  #: of one frame
 
 
 def settings_errors(
@@ -64,7 +62,7 @@ def settings_errors(
             [structures[i] for i in chosen],
             engine,
             cache,
-            time_limit_s=TIME_LIMIT_S,
+            time_limit_s=PATIENCE_S,
             progress=progress,
         )
         good = labels.good

@@ -20,7 +20,7 @@ import numpy as np
 
 from gnnip.errors import ConfigError
 from gnnip.reference.engines import make_engine
-from gnnip.reference.labelling import label_frames
+from gnnip.reference.labelling import PATIENCE_S, label_frames
 from gnnip.sampling import au_mgo
 from gnnip.sampling import frames as files
 from gnnip.sampling.displacements import around_path
@@ -31,12 +31,11 @@ TITLE = "Au2 on MgO and on Al-doped MgO: displaced, wetting and non-wetting, PBE
 UNITS = {"path_a": "Angstrom", "gold_oxygen_a": "Angstrom"}
 ENGINE = (
     "cp2k basis=DZVP-MOLOPT-SR-GTH cutoff=300 valence=Mg2 electronic_temperature=1000 "
-    "convergence=1e-5"
+    "convergence=5e-6"
 )
 #: supports and configurations of the replicas
 KINDS = [(s, c) for s in au_mgo.SUPPORTS for c in au_mgo.CONFIGURATIONS]
 STIFFNESS = 10.0  #: eV/Angstrom^2, about that of the dimer's bond
-TIME_LIMIT_S = 4 * 3600.0  #: of one structure
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def run_trajectory(plan: Plan, folder: str | Path, progress: Progress = print) -
             [atoms],
             engine,
             Path(folder, "relaxation"),
-            time_limit_s=TIME_LIMIT_S,
+            time_limit_s=PATIENCE_S,
             progress=lambda line: None,
         )
         seconds["relaxation"] += labels.seconds

@@ -11,7 +11,7 @@ from dataclasses import replace
 from gnnip.sampling import gese2
 
 TITLE = "GeSe2: layers, network and melts, 1100 to 1800 K, PBE"
-ENGINE = "cp2k basis=DZVP-MOLOPT-SR-GTH cutoff=300"
+ENGINE = "cp2k basis=DZVP-MOLOPT-SR-GTH cutoff=300 convergence=5e-6"
 
 SYSTEM = replace(
     gese2.SYSTEM,

@@ -12,7 +12,7 @@ from gnnip.sampling import sic
 
 TITLE = "SiC, zincblende, 1500 to 3500 K, PBE"
 LATTICE = 4.38  #: Angstrom, of PBE
-ENGINE = "cp2k basis=DZVP-MOLOPT-SR-GTH cutoff=300"
+ENGINE = "cp2k basis=DZVP-MOLOPT-SR-GTH cutoff=300 convergence=5e-6"
 
 SYSTEM = replace(
     sic.SYSTEM,
