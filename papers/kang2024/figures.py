@@ -199,10 +199,12 @@ def gold_on_mgo(tidy: pd.DataFrame, info: Info) -> Figure:
     most = 1.05 * np.abs(forces[["x", "value"]].to_numpy()).max()
     ax.plot([-most, most], [-most, most], color=style.GREY, lw=0.6, zorder=0)
     ax.set(xlim=(-most, most), ylim=(-most, most))
-    ax.set(xlabel="stand-in (eV/Å)", ylabel=f"{reference} (eV/Å)", title="force components")
+    ax.set(
+        xlabel="stand-in (eV/Å)", ylabel=f"{_written(reference)} (eV/Å)", title="force components"
+    )
     ax.legend(markerscale=2, handletextpad=0.1, borderaxespad=0.2)
     sources = {reference: style.BLUE, "stand-in": style.GREY, "published": style.INK}
-    panels = (("rms", 79.0, 46.0, "force, rms (eV/Å)"), ("wetting", 141.0, 25.0, "wetting (meV)"))
+    panels = (("rms", 79.0, 46.0, "force, rms (eV/Å)"), ("wetting", 140.0, 25.0, "wetting (meV)"))
     for record, left, width, label in panels:
         part = tidy[tidy["record"] == record]
         names = list(dict.fromkeys(part["name"]))
@@ -210,13 +212,19 @@ def gold_on_mgo(tidy: pd.DataFrame, info: Info) -> Figure:
         for k, (source, colour) in enumerate(sources.items()):
             values = part[part["source"] == source].set_index("name")["value"].reindex(names)
             at = np.arange(len(names)) + 0.27 * (k - 1)
-            ax.bar(at, values, 0.24, color=colour, label=source)
+            ax.bar(at, values, 0.24, color=colour, label=_written(source))
         ax.axhline(0.0, color=style.INK, lw=0.6)
         ax.set_xticks(range(len(names)), names)
         ax.set_title(label)
         ax.grid(axis="y")
         if record == "rms":
             ax.legend(loc="upper left")
-    note = "wetting: relaxed flat less upright dimer; the stand-in is fitted to the published frames"
+    note = (
+        "wetting: relaxed flat less upright dimer; the stand-in is fitted to the published frames"
+    )
     style.footer(fig, info, tidy, note)
     return fig
+
+
+def _written(source: str) -> str:
+    return {"dft": "DFT", "xtb": "GFN1-xTB"}.get(source, source)
