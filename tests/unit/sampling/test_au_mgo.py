@@ -10,8 +10,8 @@ import pytest
 from gnnip.datasets.assembly import assemble, draw_structures
 from gnnip.datasets.store import load_arrays
 from gnnip.datasets.verification import verify_labels
-from gnnip.reference.charge_equilibration import shipped_parameters
 from gnnip.errors import ConfigError
+from gnnip.reference.charge_equilibration import shipped_parameters
 from gnnip.sampling import au_mgo, au_mgo_dft
 from gnnip.sampling.au_mgo import ALUMINIUM, GOLD, MAGNESIUM, OXYGEN
 from gnnip.sampling.plans import make_drawing_plan
