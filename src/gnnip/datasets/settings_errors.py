@@ -19,12 +19,13 @@ import numpy as np
 import pandas as pd
 
 from gnnip.datasets import registry
+from gnnip.datasets.arrays import FrameArrays
 from gnnip.datasets.engine_sets import TERM
 from gnnip.datasets.store import read_frames
 from gnnip.datasets.structures import load_structures
 from gnnip.errors import DataError
 from gnnip.reference.engines import make_engine
-from gnnip.reference.labelling import PATIENCE_S, label_frames
+from gnnip.reference.labelling import PATIENCE_S, Labels, label_frames
 from gnnip.units import GPA
 
 
@@ -65,26 +66,27 @@ def settings_errors(
             time_limit_s=PATIENCE_S,
             progress=progress,
         )
-        good = labels.good
-        own = frames.subset(chosen[good])
-        energies = (own.energies[TERM] - labels.energies[good]) * 1000.0 / own.n_atoms
-        forces = own.forces[TERM] - np.concatenate([labels.forces[i] for i in good])
-        stresses = np.full((1, 3, 3), np.nan)
-        if TERM in own.stresses:
-            stresses = own.stresses[TERM] - labels.stresses[good]
-        rows.append(
-            {
-                "change": change,
-                "frames": len(good),
-                "energy_rmse_mev_per_atom": float(energies.std()),
-                "force_rmse_mev_per_a": _rms(forces) * 1000.0,
-                "force_max_mev_per_a": float(np.abs(forces).max()) * 1000.0,
-                "stress_rmse_gpa": _rms(stresses) / GPA,
-                "seconds": labels.seconds / len(chosen),
-            }
-        )
+        rows.append({"change": change, **_errors(frames.subset(chosen[labels.good]), labels)})
     shutil.rmtree(cache, ignore_errors=True)
     return pd.DataFrame(rows)
+
+
+def _errors(own: FrameArrays, labels: Labels) -> dict[str, float]:
+    """Return the columns of a row: the stored labels of the frames that have better ones too."""
+    good = labels.good
+    energies = (own.energies[TERM] - labels.energies[good]) * 1000.0 / own.n_atoms
+    forces = own.forces[TERM] - np.concatenate([labels.forces[i] for i in good])
+    stresses = np.full((1, 3, 3), np.nan)
+    if TERM in own.stresses:
+        stresses = own.stresses[TERM] - labels.stresses[good]
+    return {
+        "frames": len(good),
+        "energy_rmse_mev_per_atom": float(energies.std()),
+        "force_rmse_mev_per_a": _rms(forces) * 1000.0,
+        "force_max_mev_per_a": float(np.abs(forces).max()) * 1000.0,
+        "stress_rmse_gpa": _rms(stresses) / GPA,
+        "seconds": labels.seconds / len(labels.forces),
+    }
 
 
 def _rms(values: np.ndarray) -> float:

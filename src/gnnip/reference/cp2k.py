@@ -157,20 +157,10 @@ class Cp2k(Engine):
             if self.electronic_temperature
             else ""
         )
-        electrons, kinds = self.electrons(), []
-        for element in sorted(elements):
-            suffix = f"-q{electrons[element]}" if element in electrons else ""
-            kinds += [
-                f"    &KIND {element}",
-                f"      BASIS_SET {self.basis}{suffix}",
-                f"      POTENTIAL GTH-{self.functional.upper()}{suffix}",
-                "    &END KIND",
-            ]
-        atoms = "\n".join(kinds)
         return f"""
 &FORCE_EVAL
   &SUBSYS
-{atoms}
+{self._kinds(elements)}
   &END SUBSYS
   &DFT
     BASIS_SET_FILE_NAME BASIS_MOLOPT
@@ -203,6 +193,18 @@ class Cp2k(Engine):
   &END DFT
 &END FORCE_EVAL
 """
+
+    def _kinds(self, elements: Iterable[str]) -> str:
+        electrons, lines = self.electrons(), []
+        for element in sorted(elements):
+            suffix = f"-q{electrons[element]}" if element in electrons else ""
+            lines += [
+                f"    &KIND {element}",
+                f"      BASIS_SET {self.basis}{suffix}",
+                f"      POTENTIAL GTH-{self.functional.upper()}{suffix}",
+                "    &END KIND",
+            ]
+        return "\n".join(lines)
 
 
 def _program() -> str:

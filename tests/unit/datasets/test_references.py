@@ -14,16 +14,19 @@ from gnnip.reference import engines
 SETS = {
     "ani": "dft",
     "au_mgo": "exact",
+    "au_mgo_dft": "dft",
     "ean": "xtb",
     "gese2": "xtb",
+    "gese2_dft": "dft",
     "hfo2": "xtb",
     "p4": "xtb",
     "point_charges": "exact",
     "sic": "xtb",
+    "sic_dft": "dft",
     "water_anion": "exact",
     "water_anion_ladder": "exact",
 }
-SHIPPED = sorted(SETS.keys() - {"point_charges"})
+SHIPPED = sorted(SETS.keys() & registry.load_registry().keys())
 
 
 def uses_in_cards():
@@ -41,7 +44,10 @@ def uses_in_cards():
 def test_every_data_set_of_the_cards_has_its_reference():
     assert {name for name, _ in uses_in_cards()} == set(SETS)
     for name, use in uses_in_cards():
-        assert reference_of(name, use["source"], plan=use.get("plan")) == SETS[name]
+        # the miniatures of sets by CP2K, which few have, are by xTB
+        small = name.endswith("_dft") and use.get("plan") == {"preset": "smoke"}
+        wanted = "xtb" if small else SETS[name]
+        assert reference_of(name, use["source"], plan=use.get("plan")) == wanted
 
 
 @pytest.mark.parametrize("name", SHIPPED)
