@@ -25,6 +25,7 @@ SETS = {
     "sic_dft": "dft",
     "water_anion": "exact",
     "water_anion_ladder": "exact",
+    "water_anion_pimd": "exact",
 }
 SHIPPED = sorted(SETS.keys() & registry.load_registry().keys())
 
