@@ -100,8 +100,14 @@ def test_archives_that_say_nothing_are_named(made_frames):
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_code_behind_a_set_is_its_sampler_and_its_engines(name):
-    engines_of = {"ani": ("xtb", "pyscf"), **dict.fromkeys(OWN_MODELS, ())}.get(name, ("xtb",))
-    wanted = [f"gnnip.reference.{engine}" for engine in engines_of]
+    engines_of = {
+        "ani": ("xtb", "pyscf"),
+        "au_mgo_dft": ("cp2k",),
+        "gese2_dft": ("xtb", "cp2k"),
+        "sic_dft": ("xtb", "cp2k"),
+        **dict.fromkeys(OWN_MODELS, ()),
+    }
+    wanted = [f"gnnip.reference.{engine}" for engine in engines_of.get(name, ("xtb",))]
     assert modules_behind(name, {}) == sorted([f"gnnip.sampling.{name}", *wanted])
 
 
