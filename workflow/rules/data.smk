@@ -37,7 +37,7 @@ rule assemble_dataset:
     threads: ALL_CORES
     resources:
         mem_mb=4000,
-        runtime=120,
+        runtime=1440,
     params:
         code=ask(RUN.data_code("assemble_dataset")),
     message:

@@ -104,6 +104,8 @@ class Bonds(NamedTuple):
 
 def known_of(dataset: str) -> Known:
     """Return what is known of a data set; DataError for one whose bonds are not listed."""
+    # the same material, labelled by DFT
+    dataset = dataset.removesuffix("_dft")
     if dataset not in KNOWN:
         raise DataError(f"No bonds are known of '{dataset}'{nearest(dataset, KNOWN)}.")
     return KNOWN[dataset]
