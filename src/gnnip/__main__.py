@@ -285,7 +285,7 @@ def register(options: argparse.Namespace) -> int:
     from gnnip.datasets.store import read_frames
     from gnnip.md import is_trajectory
 
-    registry.check_name(options.name, options.replace)
+    registry.check_name(options.name, options.file, options.replace)
     if is_trajectory(options.file):
         return _register_trajectory(options)
     facts = read_frames(options.file).attributes
