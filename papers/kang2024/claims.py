@@ -147,13 +147,16 @@ def local_gives_equal_values(metrics: Metrics) -> ClaimResult:
     Who knows nothing gives equal values too, zero: the energy itself has to be there.
     """
     known, doping = (
-        mean(metrics["fig2b"], f"au_one_layer_{name}") for name in ("same_undoped_difference", "doping")
+        mean(metrics["fig2b"], f"au_one_layer_{name}")
+        for name in ("same_undoped_difference", "doping")
     )
     if np.isnan(doping):
         return ClaimResult(None, "", "the network of one layer was not measured")
     measured = f"{doping:.3g} meV apart, at {known:.0f} meV undoped"
     if abs(known) < KNOWN_MEV:
-        return ClaimResult(False, measured, "it does not know the configurations apart either", -1.0)
+        return ClaimResult(
+            False, measured, "it does not know the configurations apart either", -1.0
+        )
     margin = 1.0 - abs(doping) / EQUAL_MEV
     return ClaimResult(margin > 0.0, measured, "threshold: 1 meV, on identical slabs", margin)
 

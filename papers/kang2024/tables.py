@@ -200,7 +200,7 @@ def _wetting(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _doping(wetting: pd.DataFrame) -> pd.DataFrame:
-    """Return by how much doping changes the difference of `_wetting`, meV, by training and layers."""
+    """Return what doping changes of the difference of `_wetting`, meV, by training and layers."""
     keys = [*TRAINED, "layers"]
     doped, undoped = (
         wetting[wetting["support"] == s].set_index(keys) for s in ("doped", "undoped")
@@ -321,7 +321,10 @@ def au_mgo_methods(
             measures = ("energy_rmse", "force_rmse", "parameters")
             rows += score_rows(inputs, group, measures, scores, seed, training=group)
     for name, known in methods.items():
-        errors = {"energy_rmse_mev_per_atom": known["energy"], "force_rmse_ev_per_a": known["force"]}
+        errors = {
+            "energy_rmse_mev_per_atom": known["energy"],
+            "force_rmse_ev_per_a": known["force"],
+        }
         tidy.append({"source": "published", "model": name, **errors, "split": known["source"]})
     return pd.DataFrame(tidy), metric_table(rows)
 

@@ -34,9 +34,7 @@ def other_frames(inputs: Inputs, options: kinds.OtherFrames) -> Result:
             if np.isfinite(ours[column]):
                 about: dict[str, Any] = {"baseline": trivial[column], "training": training}
                 about |= {"seed": seed, "dataset": dataset}
-                rows.append(
-                    metric_row(inputs, f"{prefix}_{short}", unit, ours[column], **about)
-                )
+                rows.append(metric_row(inputs, f"{prefix}_{short}", unit, ours[column], **about))
         for source, scores in (("ours", ours), ("null_model", trivial)):
             place = {"source": source, "group": group, "subset": dataset, "seed": seed}
             tidy.append(place | {"n_frames": len(part)} | scores)
