@@ -181,10 +181,15 @@ def fig2a(inputs: Inputs) -> Result:
 
 
 def _supports(inputs: Inputs, record: str) -> pd.DataFrame:
-    (name,) = [m for m in inputs.measurements() if "charge" not in m]
-    table = inputs.measurement(name)
+    table = inputs.measurement(_of_kind(inputs, "kang2024.supports:Supports"))
     groups = [g for g in inputs.groups() if g in set(table["group"])]
     return table[(table["record"] == record) & table["group"].isin(groups)]
+
+
+def _of_kind(inputs: Inputs, kind: str) -> str:
+    """Return the artefact's measurement of a kind."""
+    facts = inputs.card["measurements"]
+    return next(name for name in inputs.measurements() if facts[name]["kind"] == kind)
 
 
 def _wetting(table: pd.DataFrame) -> pd.DataFrame:
@@ -346,7 +351,10 @@ def reach(inputs: Inputs, layers: Mapping[str, int]) -> Result:
     gold["network_layers"] = gold["group"].map(layers)
     gold = gold.dropna(subset=["network_layers"]).rename(columns={"layers": "slab_layers"})
     gold = gold.rename(columns={"difference_mev": "felt", "reference_mev": "exact"})
-    toy = against_distance(inputs, "receptive_field", FORCE).dropna(subset=["hops"])
+    probe = _of_kind(inputs, "charge_probe")
+    alone = {"measurements": {probe: inputs.card["measurements"][probe]}}
+    of_probe = Inputs(inputs.root, inputs.card | alone)
+    toy = against_distance(of_probe, "receptive_field", FORCE).dropna(subset=["hops"])
     law = "coulomb_force_ev_per_a"
     squares = toy.assign(felt=np.square(toy["force_difference_ev_per_a"]), exact=toy[law] ** 2)
     keys = ["group", "seed", "layers", "hops"]

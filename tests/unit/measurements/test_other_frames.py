@@ -13,10 +13,10 @@ from gnnip.config.schema import Config
 CARD = """
 id: other2024
 datasets:
-  own: {source: archive}
+  sic: {source: archive}
   others: {source: folder, optional: true, folder: {path: PLACE, format: extxyz}}
-training_defaults: {dataset: own, model: pair, target: total}
-trainings: {pair: {hyperparameters: {species: [1, 8]}}}
+training_defaults: {dataset: sic, model: pair, target: total}
+trainings: {pair: {hyperparameters: {species: [6, 14]}}}
 measurements:
   theirs: {kind: other_frames, trainings: [pair], datasets: [others]}
 artefacts:
