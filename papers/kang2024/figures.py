@@ -234,7 +234,7 @@ def fig2b(tidy: pd.DataFrame, info: Info) -> Figure:
     look = look_of(info)
     groups = [g for g in info["trainings"] if g in set(tidy["group"])]
     names = ["reference", *groups]
-    fig = style.figure(style.DOUBLE, 35.0 + 6.0 * len(names))
+    fig = style.figure(style.DOUBLE, 31.0 + 6.0 * len(names))
     width = (style.DOUBLE - 42.0 - 3.0) / 2 - 5.0
     titles = {"relaxed": "at rest on each support", "same": "the same dimer on both"}
     for column, (record, title) in enumerate(titles.items()):
@@ -308,14 +308,14 @@ def au_mgo_methods(
     owners = {label: group for group, label in labels.items()}
     drawn = list(dict.fromkeys(tidy["model"]))
     panels = (
-        ("energy_rmse_mev_per_atom", "energy RMSE (meV/atom)", True),
-        ("force_rmse_ev_per_a", "force RMSE (eV/Å)", True),
+        ("energy_rmse_mev_per_atom", "energy (meV/atom)", True),
+        ("force_rmse_ev_per_a", "force (eV/Å)", True),
         ("n_parameters", "parameters", True),
         ("step_s", "training step (s)", True),
     )
     chosen = {m: colours[owners[m]] if m in owners else style.INK for m in drawn}
     fig = _method_panels(tidy, panels, chosen, left=44.0, step=6.0)
-    note = "open: published, of DFT frames divided otherwise; times of one machine"
+    note = "errors: RMSE of test frames; open: published, of DFT frames divided otherwise"
     style.footer(fig, info, tidy, note)
     return fig
 
