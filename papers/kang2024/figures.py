@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -325,13 +326,13 @@ def reach(tidy: pd.DataFrame, info: Info, layers: Mapping[str, int]) -> Figure:
     """What is felt of the far end, as a share of what is exact, against the edges between."""
     fig = style.figure(style.DOUBLE, 70.0)
     titles = {
-        "gold": "aluminium felt by gold, through slabs",
-        "toy": "unit charge felt by the other, through media",
+        "gold": "gold feels aluminium, through slabs",
+        "toy": "a charge feels the other, through media",
     }
     counts = sorted(int(n) for n in tidy["network_layers"].unique())
     colours, markers = shades(counts, 0.08, 0.86), dict(zip(counts, "os^Dv", strict=False))
     for column, (system, title) in enumerate(titles.items()):
-        ax = style.place(fig, 14.0 + 79.0 * column, 17.0, 62.0, 45.0)
+        ax = style.place(fig, 14.0 + 67.0 * column, 17.0, 56.0, 45.0)
         own = tidy[tidy["system"] == system]
         for count in counts:
             part = own[own["network_layers"] == count]
@@ -340,17 +341,22 @@ def reach(tidy: pd.DataFrame, info: Info, layers: Mapping[str, int]) -> Figure:
             share = (part["felt"] / part["exact"]).groupby(part["hops"]).mean()
             blind = share.index > 2 * count
             look: dict[str, Any] = {"color": colours[count], "marker": markers[count]}
-            ax.plot(share.index, share, lw=0.9, **look, label=f"{count}: {2 * count} edges")
+            ax.plot(share.index, share, lw=0.9, **look)
             ax.plot(share.index[blind], share[blind], ls="", mfc="white", zorder=5, **look)
         ax.axhline(1.0, color=style.INK, ls=":", lw=1.2)
         ax.axhline(0.0, color=style.GREY, lw=0.6, zorder=1)
         ax.set_xlabel("edges between the two ends")
+        ax.set_xticks(sorted(own["hops"].dropna().unique().astype(int)))
         style.panel(ax, "ab"[column], title)
         if column == 0:
             ax.set_ylabel("felt, share of the exact")
-        else:
             title_look = {"title": "layers: reach", "title_fontsize": 7}
-            ax.legend(loc="upper left", bbox_to_anchor=(0.66, 1.02), **title_look)
+            place = (140.0 / style.DOUBLE, 62.0 * style.MM / fig.get_figheight())
+            lines = [
+                Line2D([], [], color=colours[n], marker=markers[n], label=f"{n}: {2 * n} edges")
+                for n in counts
+            ]
+            fig.legend(handles=lines, loc="upper left", bbox_to_anchor=place, **title_look)
     note = "open marks: further than twice as many edges as layers, where a network is blind"
     style.footer(fig, info, tidy, note)
     return fig
@@ -371,8 +377,9 @@ def p4_cause(tidy: pd.DataFrame, info: Info) -> Figure:
         ax.axhline(own["rms_ev_per_a"].mean(), color=colour, ls="--", lw=0.9)
     ax.plot([], [], "--", color=style.INK, lw=0.9, label="size of the forces")
     ax.set(xlabel="cutoff (Å)", ylabel="force RMSE (eV/Å)")
-    low, high = ax.get_ylim()
-    ax.set_ylim(low / 1.5, high * 2.2)
+    ax.set_xticks(sorted(tidy["cutoff"].unique()))
+    values = tidy[["rmse_ev_per_a", "rms_ev_per_a"]]
+    ax.set_ylim(values.min().min() / 1.6, values.max().max() * 8.0)  # room for the legend
     style.plain_log(ax)
     ax.legend(loc="upper right")
     share = 100 * tidy["rigid_share"].mean()

@@ -52,7 +52,9 @@ def kang_run(root: Path, share: Share) -> Run:
     for group, cell, seed, _ in folders:
         about = {"group": group, "cell": cell.name, "seed": seed}
         split = run.card.training(group, cell).split
-        probes.append(_probe(run, about, split, hops, share, rng))
+        # that of the published networks, unless the cell says otherwise
+        layers = dict(cell.values).get("layers", 5)
+        probes.append(_probe(run, about, split, hops, share, rng, layers))
     run.write("charge_probe", pd.concat(probes))
     run.write("supports", _supports(run, blind=share is short_sighted))
     run.write("p4_molecules", _molecules(run, seeing=share is perfect))
@@ -66,6 +68,7 @@ def _probe(
     hops: np.ndarray,
     share: Share,
     rng: np.random.Generator,
+    layers: int,
 ) -> pd.DataFrame:
     """Return what `probe_charges` writes of one training: what the medium does to the +1e is known,
     the -1e is felt by a share."""
@@ -76,9 +79,11 @@ def _probe(
     first = first == "I"
     exact = arrays.force("coulomb")[arrays.offsets[test], 2]
     shares = [share(about["group"], x, h) for x, h in zip(distance, hops[test], strict=True)]
-    felt = np.where(first, (np.array(shares) - 1.0) * COULOMB_CONSTANT / distance**2, 0.0)
+    sees = ~(hops[test] > 2 * layers)
+    shares = np.where(sees, shares, 0.0)
+    felt = np.where(first, (shares - 1.0) * COULOMB_CONSTANT / distance**2, 0.0)
     noise = {medium: rng.normal(0, 0.002) for medium in arrays.column("medium")[test]}
-    noisy = np.array([noise[m] for m in arrays.column("medium")[test]])
+    noisy = sees * np.array([noise[m] for m in arrays.column("medium")[test]])
     return pd.DataFrame(
         {
             **about,
