@@ -2,6 +2,8 @@
 
 
 rule generate_trajectory:
+    input:
+        starts=ask(RUN.starts),
     output:
         frames="results/{tier}/trajectories/{dataset}/size-{size}_replica-{replica}/frames.npz",
     log:

@@ -22,8 +22,9 @@ SETS = {
     "sic": "xtb",
     "water_anion": "exact",
     "water_anion_ladder": "exact",
+    "water_anion_pimd": "exact",
 }
-SHIPPED = sorted(SETS.keys() - {"point_charges"})
+SHIPPED = sorted(SETS.keys() & registry.load_registry().keys())
 
 
 def uses_in_cards():

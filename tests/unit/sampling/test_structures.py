@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.neighborlist import neighbor_list
 
 from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, StructureError
 from gnnip.reference.engines import evaluate, make_engine
@@ -281,6 +282,18 @@ def test_plans_give_enough_independent_frames(name):
     assert (method == make_engine(plans[0].engine).method) == (name != "sic")
     for plan in plans:
         assert plan.system == name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wall", [True, False])
+def test_oxygens_that_are_kept_apart_form_no_peroxide(tmp_path, wall):
+    short = {"melt_fs": 200.0, "quench_fs": 250.0, "equilibration_fs": 100.0, "frames": 5}
+    plan = replace(hfo2.paper_plan(12), **short)
+    if not wall:
+        plan = replace(plan, wall_pair="", wall_distance=0.0)
+    found = frames.read_trajectory(hfo2.run_trajectory(plan, tmp_path, str)).frames
+    bonds = [len(neighbor_list("d", frame.atoms(), {("O", "O"): 1.6})) for frame in found]
+    assert max(bonds) == 0 if wall else min(bonds) > 0
 
 
 # ---------------------------------------------------------------------------------------- molecules
