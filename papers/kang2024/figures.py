@@ -322,7 +322,7 @@ def au_mgo_methods(
 
 
 @style.styled
-def reach(tidy: pd.DataFrame, info: Info, layers: Mapping[str, int]) -> Figure:
+def reach(tidy: pd.DataFrame, info: Info) -> Figure:
     """What is felt of the far end, as a share of what is exact, against the edges between."""
     fig = style.figure(style.DOUBLE, 70.0)
     titles = {

@@ -334,11 +334,11 @@ def au_mgo_methods(
     return pd.DataFrame(tidy), metric_table(rows)
 
 
-def reach(inputs: Inputs, layers: Mapping[str, int]) -> Result:
+def reach(inputs: Inputs) -> Result:
     """What networks can feel, counted in edges, against what they do feel.
 
-    `layers` are the layers of training groups on gold. The toy comes from a measurement of the kind
-    charge_probe and the group receptive_field.
+    Gold is that of the other groups; the toy comes from a measurement of the kind charge_probe and
+    the group receptive_field.
 
     Tidy: system (gold or toy), group, seed, network_layers, hops (edges between the two ends: gold
     and aluminium, or both unit charges), slab_layers, felt (what the network says of the far end)
@@ -348,8 +348,9 @@ def reach(inputs: Inputs, layers: Mapping[str, int]) -> Result:
     largest that any network feels beyond twice as many edges as it has layers.
     """
     gold = _doping(_wetting(_supports(inputs, "slab")))
-    gold["network_layers"] = gold["group"].map(layers)
-    gold = gold.dropna(subset=["network_layers"]).rename(columns={"layers": "slab_layers"})
+    count = {g: inputs.group(g)["hyperparameters"]["layers"] for g in set(gold["group"])}
+    gold = gold.assign(network_layers=gold["group"].map(count))
+    gold = gold.rename(columns={"layers": "slab_layers"})
     gold = gold.rename(columns={"difference_mev": "felt", "reference_mev": "exact"})
     probe = _of_kind(inputs, "charge_probe")
     alone = {"measurements": {probe: inputs.card["measurements"][probe]}}
@@ -364,11 +365,11 @@ def reach(inputs: Inputs, layers: Mapping[str, int]) -> Result:
     tidy["blind"] = tidy["hops"] > 2 * tidy["network_layers"]
     rows = []
     for row in tidy.itertuples():
-        count, seed = int(row.network_layers), int(row.seed)
+        layers, seed = int(row.network_layers), int(row.seed)
         about: dict[str, Any] = {"seed": seed, "training": row.group, "baseline": 0.0}
-        place = f"gold_{row.slab_layers:g}_network_{count}"
+        place = f"gold_{row.slab_layers:g}_network_{layers}"
         if row.system == "toy":
-            place, about["training"] = f"toy_network_{count}_hops_{row.hops:g}", "receptive_field"
+            place, about["training"] = f"toy_network_{layers}_hops_{row.hops:g}", "receptive_field"
         about["dataset"] = _dataset(inputs, about["training"])
         unit = "meV" if row.system == "gold" else "eV/A"
         rows.append(metric_row(inputs, f"{place}_felt", unit, row.felt, **about))
