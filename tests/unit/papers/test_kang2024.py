@@ -163,7 +163,6 @@ def test_a_perfect_potential_fulfils_the_claims(runs, claim):
         ("network_tells_supports_apart", False, "a quarter of what doping does"),
         ("network_follows_force", False, "threshold: a quarter"),
         ("liquid_fails_by_distances", False, "a tenth"),
-        ("reach_is_counted_in_edges", False, "nothing is felt within reach"),
         # no force in the full medium either: the thin one shows nothing
         ("sparse_media_fail", None, "the full medium carries no force either"),
     ],
@@ -227,6 +226,21 @@ def test_networks_are_blind_beyond_twice_their_layers(runs):
     assert set(gold.loc[gold["blind"], "felt"].round(9)) == {0.0}
 
 
+@pytest.mark.parametrize(
+    ("pattern", "value", "said"),
+    [
+        ("blind_felt_gold", 5.0, "at most 5 meV"),
+        ("(gold|toy)_.*_share", 0.0, "nothing is felt within reach"),
+    ],
+)
+def test_who_feels_beyond_reach_or_not_within_it_fails(runs, pattern, value, said):
+    table = runs["perfect"].table("reach")[1].copy()
+    table.loc[table["quantity"].str.fullmatch(pattern), "value"] = value
+    result = runs["perfect"].tests["reach_is_counted_in_edges"]({"reach": table})
+    assert result.holds is False
+    assert said in result.measured + result.reason
+
+
 def test_published_methods_stand_beside_ours(runs):
     tidy, metrics = runs["perfect"].table("au_mgo_methods")
     others = tidy[tidy["source"] == "published"].set_index("model")
@@ -276,8 +290,8 @@ def test_a_local_network_is_blind_and_two_layers_are_not(tmp_path):
         felt[layers] = 1000 * float((signs * slab["energy_ev"]).sum())
         known = 1000 * float((signs * slab["energy_reference_ev"]).sum())
         assert known == pytest.approx(-970.5, abs=1.0)
-    assert abs(felt[1]) < 1e-6
-    assert abs(felt[2]) > 1e-3
+    assert abs(felt[1]) < 1e-8
+    assert abs(felt[2]) > 1e-5
 
 
 def test_gold_without_a_cell_is_refused(tmp_path):
