@@ -12,7 +12,7 @@ from gnnip.training.settings import Settings
 SHARES = {
     "gijon2023": (5, 33, 1300),
     "rajak2021": (6, 18, 360),
-    "kang2024": (7, 19, 510),
+    "kang2024": (7, 34, 560),
     "cho2023": (3, 20, 2000),
     "hoedl2022": (5, 20, 500),
 }
