@@ -281,6 +281,8 @@ def _leave_out_absent(card: ResolvedCard, sources: Mapping[str, Any]) -> None:
         if use.optional and use.source == "folder" and use.folder and name not in sources
         if not Path(use.folder.path).exists()
     }
+    if not absent:
+        return
     lost = [g for g, group in card.trainings.items() if group.dataset in absent]
     lost += [
         m
@@ -288,7 +290,10 @@ def _leave_out_absent(card: ResolvedCard, sources: Mapping[str, Any]) -> None:
         if absent.keys() & set(card.datasets_measured(m)) or set(lost) & {*measurement.trainings}
     ]
     for name in list(card.artefacts):
-        made_of, needed = card.artefacts[name], card.datasets_of(name)
+        made_of = card.artefacts[name]
+        if not {*made_of.measurements} <= {*card.measurements} | {*lost}:
+            continue  # a name that is none: said when the card is checked
+        needed = card.datasets_of(name)
         if missing := [dataset for dataset in needed if dataset in absent]:
             card.skipped[name] = (
                 f"the optional data set '{missing[0]}' is not in {absent[missing[0]]}; put its "
