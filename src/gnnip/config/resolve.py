@@ -170,14 +170,20 @@ def resolve(
     raw = papers.read_yaml(path)
     override = _override(raw.get("tiers") or {}, tier)
     raw = {k: v for k, v in raw.items() if k != "tiers"}
-    own = {key: override.pop(key) for key in ("note", "judged", "comparable") if key in override}
+    apart = ("note", "judged", "comparable", "left_out")
+    own = {key: override.pop(key) for key in apart if key in override}
+    told = own.get("left_out", {})
+    override = merge(override, {"artefacts": dict.fromkeys(told)}, keep_null=True)
     merged = _with_defaults(merge(raw, override))
     defaults = merged.get("training_defaults") or {}
     extra = {
         "tier": tier,
         "note": own.get("note", ""),
         "judged": own.get("judged", True),
-        "skipped": {a: f"left out at tier {tier}" for a in _lost_artefacts(raw, merged)},
+        "skipped": {
+            a: "; ".join(filter(None, [f"left out at tier {tier}", told.get(a)]))
+            for a in _lost_artefacts(raw, merged)
+        },
     }
     merged["artefacts"] = {
         a: entry for a, entry in merged["artefacts"].items() if a not in extra["skipped"]

@@ -113,6 +113,8 @@ class Split(Strict):
     """Keep only these system sizes; null keeps all."""
     max_frames: int | None = Field(default=None, ge=10)
     """Keep at most so many frames, drawn evenly over the ensembles; null keeps all."""
+    train_frames: int | None = Field(default=None, ge=1)
+    """Learn from so many of the training frames, those held out stay the same; null takes all."""
     test_fraction: float | None = Field(default=None, gt=0, lt=1)
     """Scheme random: share of the frames in the test set."""
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
@@ -167,8 +169,8 @@ class TrainingGroup(Strict):
     target: str | None = None
     """The energy term that is learned, e.g. atomic or electronic."""
     matrix: dict[str, list[Scalar]] = {}
-    """Choices to combine: each key is target, model, split, a training setting, a column of
-    split.where (one value at a time) or a hyper-parameter."""
+    """Choices to combine: each key is target, model, split, train_frames, a training setting, a
+    column of split.where (one value at a time) or a hyper-parameter."""
     hyperparameters: dict[str, Scalar | list[Any] | dict[str, Any] | None] = {}
     """Hyper-parameters of the model, by the names it gives them."""
     settings: TrainingSettings = TrainingSettings()
@@ -260,6 +262,8 @@ class TierOverride(Strict):
     """In words what is reduced; ends up in every verdict's reason."""
     judged: bool = True
     """False when the tier is too small for anything to be judged."""
+    left_out: dict[str, str] = {}
+    """Artefacts that it leaves out, and what would make them, in words."""
     comparable: dict[str, str] = {}
     """Artefacts whose numbers compare with the paper's although the tier changes their data or
     trainings, and why."""
