@@ -175,13 +175,15 @@ def resolve(
     told = own.get("left_out", {})
     override = merge(override, {"artefacts": dict.fromkeys(told)}, keep_null=True)
     merged = _with_defaults(merge(raw, override))
+    absent, needed = _without_absent(merged, config)
+    merged = merge(merged, absent)
     defaults = merged.get("training_defaults") or {}
     extra = {
         "tier": tier,
         "note": own.get("note", ""),
         "judged": own.get("judged", True),
         "skipped": {
-            a: "; ".join(filter(None, [f"left out at tier {tier}", told.get(a)]))
+            a: needed.get(a) or "; ".join(filter(None, [f"left out at tier {tier}", told.get(a)]))
             for a in _lost_artefacts(raw, merged)
         },
     }
@@ -197,6 +199,33 @@ def resolve(
     card.references = _references(card, written, defaults)
     card.reduced = _reduced(card, _with_defaults(raw), merged, own.get("comparable", {}))
     return card
+
+
+def _without_absent(
+    card: Mapping[str, Any], config: Config | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return an override without the optional data sets that the user gives no source for, and why
+    the artefacts that state them are left out."""
+    sources = config.sources if config else {}
+    absent = [
+        name
+        for name, use in card["datasets"].items()
+        if use.get("optional") and name not in sources
+    ]
+    override: dict[str, Any] = {"datasets": dict.fromkeys(absent)}
+    needed = {}
+    for part in ("trainings", "measurements", "artefacts"):
+        override[part] = {}
+        for name, entry in (card.get(part) or {}).items():
+            stated = [*(entry.get("datasets") or []), entry.get("dataset")]
+            for dataset in set(stated) & set(absent):
+                override[part][name] = None
+                if part == "artefacts":
+                    needed[name] = (
+                        f"it needs the frames of '{dataset}': snakemake --config "
+                        f"'sources={{{dataset}: download}}', or a folder of yours"
+                    )
+    return override, needed
 
 
 def _with_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:

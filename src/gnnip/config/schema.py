@@ -90,6 +90,9 @@ class DatasetUse(Strict):
     """Name of the published set (`download` only); null takes the data set's own name."""
     folder: FolderSource | None = None
     """Where the user's frames are and how they are read (`folder` only)."""
+    optional: bool = False
+    """Whether the card is run without it, and without what needs it, unless the user chooses its
+    source (config.yaml, sources)."""
     verify_frames: int = Field(default=3, ge=1)
     """Frames whose labels are recomputed with the reference and compared, in every run."""
     plan: dict[str, Scalar | list[float] | list[int]] = {}
