@@ -103,9 +103,7 @@ def normalised_explodes(metrics: Metrics) -> ClaimResult:
 
 
 def _explodes(table: pd.DataFrame, name: str) -> ClaimResult:
-    own = table[
-        (table["quantity"] == f"{name}_final_mse") & (table["variant"] == "as_described")
-    ]
+    own = table[(table["quantity"] == f"{name}_final_mse") & (table["variant"] == "as_described")]
     if own.empty or own["baseline"].isna().all():
         return ClaimResult(None, "", "not measured in this run")
     share = float((own["value"] / own["baseline"]).mean())

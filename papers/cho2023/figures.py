@@ -10,15 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gnnip.artefacts import style
-from gnnip.artefacts.looks import Look, look_of
+from gnnip.artefacts.looks import look_of
 from gnnip.artefacts.panels import (
     baseline_line,
     mean_and_spread,
     names_at_the_left,
-    predictor,
     shades,
 )
-from gnnip.artefacts.kinds import Words
 
 Info = Mapping[str, Any]
 #: of predictors
@@ -42,8 +40,7 @@ def _row(height: float, count: int, left: float = 18.0) -> tuple[Figure, list[Ax
     gap = 20.0
     width = (fig.get_figwidth() / style.MM - left - 6.0 - gap * (count - 1)) / count
     panels = [
-        style.place(fig, left + k * (width + gap), 15.0, width, height - 24.0)
-        for k in range(count)
+        style.place(fig, left + k * (width + gap), 15.0, width, height - 24.0) for k in range(count)
     ]
     return fig, panels
 
@@ -176,7 +173,9 @@ def speed(tidy: pd.DataFrame, info: Info, long_epochs: int = 35_000) -> Figure:
     style.plain_log(ax)
     ax.legend(loc="best")
     frames = int(tidy["n_frames"].max())
-    style.footer(fig, info, tidy, f"an epoch of {frames} frames, one core; {tidy['hardware'].iloc[0]}")
+    style.footer(
+        fig, info, tidy, f"an epoch of {frames} frames, one core; {tidy['hardware'].iloc[0]}"
+    )
     return fig
 
 

@@ -16,7 +16,6 @@ from gnnip.machine import watched
 
 if TYPE_CHECKING:
     from cho2023.kinds import TrainingSpeed
-
     from gnnip.measurements.sources import Sources
 
 

@@ -171,7 +171,9 @@ def constant(inputs: Inputs, published: Mapping[str, float]) -> Result:
             for _, row in part[part["predictor"] == "network"].iterrows():
                 seed, value = row["seed"], row["mse_ev2"]
                 tidy.append({"what": name, "source": "ours", "seed": seed, "mse_ev2": value})
-                tidy.append({"what": name, "source": "constant", "seed": seed, "mse_ev2": base[seed]})
+                tidy.append(
+                    {"what": name, "source": "constant", "seed": seed, "mse_ev2": base[seed]}
+                )
                 about: dict[str, Any] = {"seed": seed, "baseline": base[seed]}
                 about |= {"variant": inputs.variant(group), "training": training}
                 rows.append(metric_row(inputs, f"{name}_mse", "eV2", value, **about))
@@ -181,10 +183,10 @@ def constant(inputs: Inputs, published: Mapping[str, float]) -> Result:
 def speed(inputs: Inputs, long_epochs: int = 35_000) -> Result:
     """Seconds of an epoch against the graphs a step, on every device.
 
-    Tidy: the measurement. Metrics: seconds per epoch {group}_{device}_{graphs a step}; gain_{device}
-    of the largest step over one graph; gpu_speedup of one graph a step; long_hours, of `long_epochs`
-    by one graph a step on a CPU; and fit_ratio, of 1,000 epochs in the fastest way over the linear
-    fit.
+    Tidy: the measurement. Metrics: seconds per epoch {group}_{device}_{graphs a step};
+    {group}_gain_{device} of the largest step over one graph; gpu_speedup of one graph a step;
+    long_hours, of `long_epochs` by one graph a step on a CPU; and fit_ratio, of 1,000 epochs in the
+    fastest way over the linear fit.
     """
     table = inputs.measurement(inputs.measurements()[0])
     remark = load_of(table["hardware"])

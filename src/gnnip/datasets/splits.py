@@ -120,9 +120,9 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
     are left out), `where` ({column: values}; other frames are left out), `max_frames` (a subset
     drawn evenly over the (size, temperature) ensembles, the same for every seed and scheme) and
     `train_frames` (so many of the training frames, each number of them holding the smaller ones;
-    those of validation and test stay). The rest are those of the scheme: random (test_fraction, validation_fraction), trajectory, size
-    (largest_train_size, smallest_test_size), columns (train_where, test_where,
-    validation_fraction, together).
+    those of validation and test stay). The rest are those of the scheme: random (test_fraction,
+    validation_fraction), trajectory, size (largest_train_size, smallest_test_size), columns
+    (train_where, test_where, validation_fraction, together).
 
     Raises ConfigError for an unknown scheme or option, DataError when a part would be empty.
     """

@@ -37,8 +37,8 @@ def audit_forces(sources: Sources, options: ForceAudit) -> pd.DataFrame:
     record, name, x, n_frames, n_atoms, and the errors. Predictor is network, zero (no force), or
     without_term (the exact forces without the term, where the target has it). Record `error`: over
     the components of the atoms of `name`: all, an element's symbol, column=value, or O-O<1.6 and
-    no O-O<1.6, where there are such atoms. Record `curve`: atoms in ten groups of equal number by the size of the term's force x (eV/Angstrom, the
-    group's mean).
+    no O-O<1.6, where there are such atoms. Record `curve`: atoms in ten groups of equal number by
+    the size of the term's force x (eV/Angstrom, the group's mean).
 
     DataError for predictions without test frames and for frames without forces.
     """
