@@ -110,7 +110,8 @@ def angular(
         ax.set(xlabel="degree", xticks=list(degrees))
     left.set(ylabel="descriptors")
     left.set_yscale("symlog", linthresh=10)
-    left.legend(loc="upper left")
+    left.set_ylim(0, 1.5 * tidy["descriptors"].max())
+    right.legend(loc="upper left", bbox_to_anchor=(0.08, 1.0))
     first, second = angles
     right.set(ylabel="largest difference, relative")
     style.panel(left, "a", "all, and dashed those with an angle")
@@ -120,7 +121,13 @@ def angular(
 
 
 @style.styled
-def constant(tidy: pd.DataFrame, info: Info, published: Mapping[str, float]) -> Figure:
+def constant(
+    tidy: pd.DataFrame,
+    info: Info,
+    published: Mapping[str, float],
+    atoms: int,
+    temperature: float,
+) -> Figure:
     """Mean square errors, published and ours, each beside predicting the mean."""
     estimate = float(tidy.loc[tidy["source"] == "estimate", "mse_ev2"].iloc[0])
     names = list(tidy.loc[tidy["source"].isin(["published", "ours"]), "what"].unique())
@@ -144,7 +151,7 @@ def constant(tidy: pd.DataFrame, info: Info, published: Mapping[str, float]) -> 
     style.plain_log(ax, "x")
     height = fig.get_figheight() / style.MM
     fig.legend(loc="upper center", ncol=3, bbox_to_anchor=(0.5, 1 - 1 / height))
-    note = f"dashed: (3N/2)(kT)² = {estimate:.3f} eV², the mean's error in a harmonic solid"
+    note = f"dashed: (3N/2)(kT)² = {estimate:.3f} eV² of {atoms} atoms at {temperature:g} K"
     style.footer(fig, info, tidy, note)
     return fig
 

@@ -139,19 +139,21 @@ def angular(
     return pd.DataFrame(tidy), metric_table(rows)
 
 
-def constant(inputs: Inputs, published: Mapping[str, float]) -> Result:
+def constant(
+    inputs: Inputs, published: Mapping[str, float], atoms: int, temperature: float
+) -> Result:
     """Mean square errors of total energies, ours and published, beside the spread of the energies.
 
     A classical harmonic solid of N atoms at the temperature T has a variance of its potential
-    energy of (3 N / 2) (k T)^2: the error of predicting the mean, which needs no label. `published`
-    are mean square errors by name, eV^2. Tidy: what, source (estimate, published, ours, constant),
+    energy of (3 N / 2) (k T)^2: the error of predicting the mean, which needs no label. `atoms` and
+    `temperature` (K) are those of the paper's frames, `published` its mean square errors by name,
+    eV^2. Tidy: what, source (estimate, published, ours, constant),
     seed, mse_ev2. Metrics: equipartition, {name}_share of it, spread_of_trajectories, and of our
     potentials {group}_mse.
     """
     dataset = next(iter(inputs.card["references"]))
     arrays = inputs.arrays(dataset)
-    atoms, kelvin = arrays.n_atoms.mean(), arrays.column("temperature_k").mean()
-    estimate = 1.5 * float(atoms) * (KB * float(kelvin)) ** 2
+    estimate = 1.5 * atoms * (KB * temperature) ** 2
     energy, trajectory = arrays.energy("total"), arrays.column("trajectory")
     own = [energy[trajectory == name].var() for name in np.unique(trajectory)]
     tidy: list[dict[str, Any]] = [
