@@ -40,7 +40,7 @@ def _row(height: float, count: int, left: float = 18.0) -> tuple[Figure, list[Ax
     gap = 20.0
     width = (fig.get_figwidth() / style.MM - left - 6.0 - gap * (count - 1)) / count
     panels = [
-        style.place(fig, left + k * (width + gap), 15.0, width, height - 24.0) for k in range(count)
+        style.place(fig, left + k * (width + gap), 17.0, width, height - 26.0) for k in range(count)
     ]
     return fig, panels
 
