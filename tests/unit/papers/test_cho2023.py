@@ -138,7 +138,7 @@ def test_every_frame_holds_close_oxygens(run):
 
 
 HOLD = {
-    "decreases_gradually": False,
+    "decreases_gradually": True,
     "within_targets": True,
     "comparable_to_linear": True,
     "training_size_matters_little": True,
@@ -168,8 +168,8 @@ def changed(run, artefact, factors):
 @pytest.mark.parametrize(
     ("claim", "artefact", "factors", "holds"),
     [
-        ("decreases_gradually", "fig3", {"slow_late_gain": 1e6}, True),
-        ("comparable_to_linear", "fig3", {"slow_final_mse": 1.1}, False),
+        ("decreases_gradually", "fig3", {"slow_late_gain": 0.01}, False),
+        ("comparable_to_linear", "fig3", {"slow_final_mse": 1.2}, False),
         ("within_targets", "fig3", {"slow_final_mse": 50.0}, False),
         ("training_size_matters_little", "fig4", {"frames_25_final_mse": 2.0}, False),
         ("converges_in_similar_epochs", "fig4", {"frames_25_converged_epoch": 3.0}, False),
