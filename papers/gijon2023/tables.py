@@ -324,8 +324,8 @@ def anion_md(inputs: Inputs) -> Result:
                 part = "" if r["name"] == "total" else "_" + r["name"].replace("-", "").lower()
                 quantity = f"{name}_{r['record'].removesuffix('_error')}{part}_error"
                 unit = "%"
-            baseline = float(floor.get((r["record"], r["name"]), np.nan))
-            rows.append(metric_row(inputs, quantity, unit, r["value"], baseline=baseline))
+            noise = float(floor.get((r["record"], r["name"]), np.nan))
+            rows.append(metric_row(inputs, quantity, unit, r["value"], floor=noise))
         solver = ("reference", "alone_seconds_per_step")
         for how, quantity in (("alone", "speed_ratio"), ("batched", "batched_speed_ratio")):
             place = (name, f"{how}_seconds_per_step")

@@ -183,3 +183,48 @@ def dilution(tidy: pd.DataFrame, info: Info) -> Figure:
     style.panel(right, "b")
     style.footer(fig, info, tidy, "connected: joined by edges shorter than the cutoff")
     return fig
+
+
+@style.styled
+def gold_on_mgo(tidy: pd.DataFrame, info: Info) -> Figure:
+    """Forces against the stand-in's, their size by element, and the cost of wetting."""
+    fig = style.figure(style.DOUBLE, 80.0)
+    forces = tidy[tidy["record"] == "force"]
+    reference = str(forces["source"].iloc[0])
+    elements = {"O": style.VERMILLION, "Mg": style.GREEN, "Al": style.PURPLE, "Au": style.ORANGE}
+    ax = style.place(fig, 15.0, 21.0, 48.0, 48.0)
+    for name, colour in elements.items():
+        of = forces[forces["name"] == name]
+        ax.scatter(of["x"], of["value"], s=4, color=colour, linewidth=0, alpha=0.6, label=name)
+    most = 1.05 * np.abs(forces[["x", "value"]].to_numpy()).max()
+    ax.plot([-most, most], [-most, most], color=style.GREY, lw=0.6, zorder=0)
+    ax.set(xlim=(-most, most), ylim=(-most, most))
+    ax.set(
+        xlabel="stand-in (eV/Å)", ylabel=f"{_written(reference)} (eV/Å)", title="force components"
+    )
+    ax.legend(markerscale=2, handletextpad=0.1, borderaxespad=0.2)
+    sources = {reference: style.BLUE, "stand-in": style.GREY, "published": style.INK}
+    panels = (("rms", 79.0, 46.0, "force, rms (eV/Å)"), ("wetting", 140.0, 25.0, "wetting (meV)"))
+    for record, left, width, label in panels:
+        part = tidy[tidy["record"] == record]
+        names = list(dict.fromkeys(part["name"]))
+        ax = style.place(fig, left, 21.0, width, 48.0)
+        for k, (source, colour) in enumerate(sources.items()):
+            values = part[part["source"] == source].set_index("name")["value"].reindex(names)
+            at = np.arange(len(names)) + 0.27 * (k - 1)
+            ax.bar(at, values, 0.24, color=colour, label=_written(source))
+        ax.axhline(0.0, color=style.INK, lw=0.6)
+        ax.set_xticks(range(len(names)), names)
+        ax.set_title(label)
+        ax.grid(axis="y")
+        if record == "rms":
+            ax.legend(loc="upper left")
+    note = (
+        "wetting: relaxed flat less upright dimer; the stand-in is fitted to the published frames"
+    )
+    style.footer(fig, info, tidy, note)
+    return fig
+
+
+def _written(source: str) -> str:
+    return {"dft": "DFT", "xtb": "GFN1-xTB"}.get(source, source)

@@ -265,17 +265,25 @@ def import_frames(options: argparse.Namespace) -> int:
 
 @command(
     "register",
-    argument("name", help="of the data set"),
-    argument("file", help="what the workflow made: results/<tier>/generated/<name>.h5"),
+    argument("name", help="of the data set, or of the reference's trajectory"),
+    argument(
+        "file",
+        help="what the workflow made: results/<tier>/generated/<name>.h5, or the trajectory.h5 of "
+        "a reference",
+    ),
     argument("--licence", default="CC0-1.0", help="CC0-1.0 if left out"),
-    argument("--rules", default="generate_trajectory, assemble_dataset", help="that made the file"),
+    argument("--rules", default="", help="that made the file, where not those of the workflow"),
 )
 def register(options: argparse.Namespace) -> int:
-    """Copy a generated data set to data/ and write its registry entry: make it an archive."""
+    """Copy a generated data set, or the dynamics of a reference, to data/ and write its registry
+    entry: make it an archive."""
     from gnnip.datasets import registry
     from gnnip.datasets.store import read_frames
     from gnnip.files import atomic_path
+    from gnnip.md import is_trajectory
 
+    if is_trajectory(options.file):
+        return _register_trajectory(options)
     facts = read_frames(options.file).attributes
     missing = [key for key in ("title", "reference") if key not in facts]
     if missing:
@@ -297,10 +305,37 @@ def register(options: argparse.Namespace) -> int:
         reference=str(facts["reference"]),
         licence=options.licence,
         made={
-            "rule": options.rules,
+            "rule": options.rules or "generate_trajectory, assemble_dataset",
             "command": f"snakemake --cores 2 --config tier=paper 'sources={{{options.name}: "
             f"generate}}' -- results/paper/datasets/{options.name}.h5",
             "cost": f"{sampling:.1f} core-hours of sampling, {labelling:.1f} of labelling",
+        },
+    )
+    print(f"{target}: {entry['n_frames']} frames, {entry['bytes'] / 1e6:.1f} MB")
+    return 0
+
+
+def _register_trajectory(options: argparse.Namespace) -> int:
+    from gnnip.datasets import registry
+    from gnnip.md import pack_trajectory, read_facts
+    from gnnip.measurements.dynamics import register_trajectory
+    from gnnip.reference.engines import make_engine
+
+    known, facts = registry.load_registry().get(options.name, {}), read_facts(options.file)
+    place = Path(options.file).parts  # results/<tier>/<card>/dynamics/...
+    run = f"tier={place[1]} papers={place[2]} " if place[0] == str(RESULTS) else ""
+    target = registry.registry_path().parent / f"{options.name}.h5"
+    pack_trajectory(options.file, target)
+    entry = register_trajectory(
+        options.name,
+        target,
+        title=known.get("title", f"Dynamics by {facts.get('potential', 'a potential')}"),
+        reference=make_engine(facts["engine"]).reference if "engine" in facts else "exact",
+        licence=options.licence,
+        made={
+            "rule": options.rules or "run_reference",
+            "command": f"snakemake --cores 1 --config {run}"
+            f"'sources={{{options.name}: generate}}' -- {options.file}",
         },
     )
     print(f"{target}: {entry['n_frames']} frames, {entry['bytes'] / 1e6:.1f} MB")

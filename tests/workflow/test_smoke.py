@@ -68,7 +68,7 @@ def test_every_artefact_and_verdict_is_there(run):
     assert measured["verdict"] == "not comparable"
     assert measured["ours_mean"] > 0
     assert measured["baseline"] > 0
-    for name in ("water_anion", "water_anion_ladder"):
+    for name in ("water_anion", "water_anion_ladder", "water_anion_pimd"):
         verified = pd.read_csv(run.folder / f"results/smoke/datasets/{name}.verification.csv")
         assert len(verified) > 0
 

@@ -169,7 +169,8 @@ class Dynamics(OfArms):
 
     Metrics of the first three: {arm}_replicas, _failed, _shortest_run, _longest_run,
     _first_failure, _median_failure and _failed_by_{pair}; of the last one {arm}_rdf_{pair}_error,
-    _adf_{triplet}_error and _vdos_error (%), beside the noise floor of the reference.
+    _adf_{triplet}_error and _vdos_error (%), beside the noise floor of the reference, below which
+    nothing is judged.
     """
 
     function: ClassVar[str] = "gnnip.artefacts.dynamics:dynamics"

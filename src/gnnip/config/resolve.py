@@ -433,6 +433,7 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
     datasets = {g.dataset for g in card.trainings.values()}
     datasets |= {name for m in card.measurements.values() for name in m.datasets}
     datasets |= {name for artefact in card.artefacts.values() for name in artefact.datasets}
+    datasets |= {use.starts or "" for name, use in card.datasets.items() if name in datasets}
     card.datasets = {name: use for name, use in card.datasets.items() if name in datasets}
 
 
@@ -483,6 +484,9 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
 def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
     datasets, groups = list(card.datasets), list(card.trainings)
     made = [*card.artefacts, *card.skipped]
+    for use in card.datasets.values():
+        if use.starts:
+            yield "data set", use.starts, datasets
     for group in card.trainings.values():
         if group.dataset:
             yield "data set", group.dataset, datasets

@@ -102,6 +102,8 @@ class DatasetUse(Strict):
     the structures are independent of each other and drawn in one job."""
     replicas: int = Field(default=1, ge=1)
     """Independent trajectories per size."""
+    starts: str | None = None
+    """Data set of the card from whose frames the trajectories start (used by `generate` only)."""
 
 
 class Split(Strict):

@@ -35,6 +35,7 @@ RECORDED = (
     "label_accuracy_ev",
     "sampling_seconds",
     "labelling_seconds",
+    "labelling_seconds_a_frame",
     "electron_solves",
     "trajectories",
     "torch",

@@ -76,7 +76,8 @@ class AseForceField:
 
     A calculator that keeps something between calls (a wave function, say) needs one object per
     replica: give a function from the replica's identifier to its calculator. Such a memory is not
-    part of a checkpoint.
+    part of a checkpoint; what the function makes is made anew at each, so that a run that continues
+    there goes the same way.
     """
 
     cutoff: float | None = None
@@ -99,6 +100,11 @@ class AseForceField:
                     f"There are {len(self._given)} calculators, none for replica {identifier}."
                 )
         return self._made[identifier]
+
+    def forget(self) -> None:
+        """Drop the calculators that a function can make anew, and what they remember."""
+        if not hasattr(self._given, "get_potential_energy") and callable(self._given):
+            self._made.clear()
 
     def __call__(self, state: State, edges: Edges | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Evaluate each replica."""

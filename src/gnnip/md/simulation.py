@@ -30,7 +30,7 @@ from gnnip.md.checkpoint import (
 from gnnip.md.integrators import Integrator
 from gnnip.md.judge import Judge, Verdicts
 from gnnip.md.neighbours import SkinList, largest_square
-from gnnip.md.potentials import as_force_field
+from gnnip.md.potentials import AseForceField, as_force_field
 from gnnip.md.stability import Criteria, Failure
 from gnnip.md.state import State, kinetic_energy, kinetic_temperature
 from gnnip.md.trajectory import (
@@ -360,6 +360,8 @@ class Simulation:
             "windows": {str(replica): count for replica, (count, _) in self._judge.windows.items()},
         }
         write_checkpoint(self._file(_CHECKPOINT), values, arrays)
+        if isinstance(self._force_field, AseForceField):
+            self._force_field.forget()
 
     def _restore(self) -> None:
         values, arrays = read_checkpoint(self._file(_CHECKPOINT))

@@ -180,6 +180,15 @@ def joined_segments(path: Path) -> int:
         return int(file.attrs["segments"])
 
 
+def is_trajectory(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file holds trajectories; what a data set holds are frames."""
+    try:
+        _open(Path(path)).close()
+    except DataError:
+        return False
+    return True
+
+
 def read_trajectory(path: str | os.PathLike[str]) -> list[Trajectory]:
     """Read all replicas of a file; DataError if missing, damaged, of another kind or newer."""
     with _open(Path(path)) as file:

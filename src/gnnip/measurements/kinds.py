@@ -170,9 +170,8 @@ class Dynamics(MeasurementKind):
     The replicas of each potential are a job of their own; this one compares them. The last good and
     the first bad frame of replica 3 are in `failures/replica-0003.xyz` under
     `results/<tier>/<card>/dynamics/<measurement>/<potential>/`. A reference is run in place of its
-    archive with `--config 'sources={gese2_md: generate}'`; such a run is packed with
-    `gnnip.md.pack_trajectory` and registered with
-    `gnnip.measurements.dynamics.register_trajectory`.
+    archive with `--config 'sources={gese2_md: generate}'`; such a run becomes the archive by
+    `python -m gnnip register gese2_md FILE`.
 
     motion : fields of `gnnip.measurements.dynamics.Motion`.
     reference : what labels the frames; without it frames of the data set stand in for it.

@@ -41,6 +41,9 @@ from gnnip.reference.engines import (
     make_engine,
 )
 
+#: what a frame of DFT may take on a machine that others keep busy, seconds
+PATIENCE_S = 6 * 3600.0
+
 
 @dataclass
 class Labels:

@@ -25,3 +25,21 @@ def correlation_time(series: ArrayLike, step: float) -> float:
     times = np.cumsum(covariance / covariance[0]) - 0.5
     enough = np.arange(n) >= 7.0 * np.maximum.accumulate(times)
     return step * float(times[np.argmax(enough)] if enough.any() else times.max())
+
+
+def drift(series: ArrayLike, step: float) -> tuple[float, float]:
+    """Return by how much a series (steps,) moves from its first to its last value along the line
+    of least squares, and the standard error of that, from its correlation time.
+
+    The error is infinite for a series that is too short to have one.
+    """
+    values = np.asarray(series, dtype=np.float64)
+    n = len(values)
+    x = np.linspace(-0.5, 0.5, n)
+    slope = float(x @ values / (x @ x)) if n > 1 else 0.0
+    left = values - values.mean() - slope * x
+    tau = correlation_time(left, step)
+    independent = n * step / max(2.0 * tau, step)
+    if not independent > 2.0:
+        return slope, float("inf")
+    return slope, float(np.sqrt(12.0 * left.var() / (independent - 2.0)))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from gnnip.artefacts.tables import FLOOR
+
 #: metrics of the artefacts that a claim is about, by artefact
 Metrics = Mapping[str, pd.DataFrame]
 
@@ -43,12 +45,14 @@ def reads(pattern: str) -> Callable[[ClaimTest], ClaimTest]:
 def of_trivial(metrics: Metrics, known: Mapping[str, float]) -> dict[str, pd.DataFrame]:
     """Return the metrics as the trivial predictors would have them: baselines in place of values.
 
-    Quantities without a baseline have what `known` says of them, by regular expressions that match
-    their names in full, or are left out.
+    Quantities without a baseline, or with a noise floor in its place, have what `known` says of
+    them, by regular expressions that match their names in full, or are left out.
     """
     found = {}
     for artefact, table in metrics.items():
         value = table["baseline"].astype(float)
+        if FLOOR in table:  # the reference's own noise: no predictor
+            value = value.mask(table[FLOOR].notna())
         for pattern, number in known.items():
             value = value.mask(value.isna() & table["quantity"].str.fullmatch(pattern), number)
         found[artefact] = table.assign(value=value).dropna(subset=["value"])

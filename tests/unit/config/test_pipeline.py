@@ -41,6 +41,9 @@ def test_files_of_data_sets(pipeline, make):
     assert pipeline.dataset_made(asked(dataset="sic")) == ["results/smoke/generated/sic.h5"]
     assert pipeline.dataset_archive(asked(dataset="sic")) == []
     assert len(pipeline.trajectories(asked(dataset="sic"))) == 3
+    assert pipeline.starts(asked(dataset="sic")) == []
+    classical = ["results/smoke/datasets/water_anion.h5"]
+    assert pipeline.starts(asked(dataset="water_anion_pimd")) == classical
     quick = asked(dataset="sic", tier="quick")
     assert pipeline.dataset_archive(quick) == ["data/sic.h5"]
     assert pipeline.dataset_made(quick) == []

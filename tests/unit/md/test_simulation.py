@@ -13,7 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dynamics_systems import Bomb, Harmonic, LennardJones, StillingerWeber, argon, fcc, simulate
+from dynamics_systems import (
+    Bomb,
+    Harmonic,
+    LennardJones,
+    StillingerWeber,
+    argon,
+    fcc,
+    remembering,
+    simulate,
+)
 
 from gnnip import md
 from gnnip.errors import CheckpointError, ConfigError, DataError, StructureError
@@ -391,18 +400,21 @@ def test_restart_continues_bit_for_bit(tmp_path):
 KILLED = """
 import sys
 sys.path.insert(0, {tests!r})
-from dynamics_systems import argon, simulate
+import dynamics_systems as systems
 from gnnip import md
-simulate(
-    argon(2), 1_000_000, integrator=md.Langevin(2.0, 0.02), record_every=5, frame_every=10,
-    folder={folder!r}, checkpoint_every=10,
+systems.simulate(
+    systems.argon(2), 1_000_000, systems.{potential}, md.Langevin(2.0, 0.02), record_every=5,
+    frame_every=10, folder={folder!r}, checkpoint_every=10,
 )
 """
 
 
-def test_sigkill_in_the_middle(tmp_path):
+@pytest.mark.parametrize("potential", ["LennardJones()", "remembering"])
+def test_sigkill_in_the_middle(tmp_path, potential):
     folder = tmp_path / "run"
-    code = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parent), folder=str(folder))
+    code = textwrap.dedent(KILLED).format(
+        tests=str(Path(__file__).parent), folder=str(folder), potential=potential
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -418,13 +430,13 @@ def test_sigkill_in_the_middle(tmp_path):
     reached = read_checkpoint(folder / "checkpoint.npz")[0]["step"]
     assert reached >= 20
     target = reached + 15
-    options = {"record_every": 5, "frame_every": 10}
-    resumed = md.Simulation(
-        LennardJones(), argon(2), md.Langevin(2.0, 0.02), folder=folder, **options
-    )
+    moves = {"LennardJones()": LennardJones(), "remembering": remembering}[potential]
+    options = {"record_every": 5, "frame_every": 10, "checkpoint_every": 10}
+    resumed = md.Simulation(moves, argon(2), md.Langevin(2.0, 0.02), folder=folder, **options)
     assert resumed.step == reached
     resumed = resumed.run(target)
-    through = simulate(argon(2), target, integrator=md.Langevin(2.0, 0.02), **options)
+    options["folder"] = tmp_path / "through"
+    through = simulate(argon(2), target, moves, md.Langevin(2.0, 0.02), **options)
     for replica in range(2):
         same_bits(resumed.final[replica], through.final[replica])
         same_records(resumed.trajectories[replica], through.trajectories[replica])

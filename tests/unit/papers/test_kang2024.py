@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +10,10 @@ from paper_checks import artefacts, check_figure, check_metrics, check_published
 from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.make import tabulate
 from gnnip.config.resolve import resolve
+from gnnip.datasets.assembly import draw_structures
 from gnnip.errors import DataError
 from gnnip.units import COULOMB_CONSTANT
+from kang2024 import figures, tables
 
 CARD = resolve("kang2024", "paper", folder=ROOT / "papers")
 ARTEFACTS = artefacts(CARD)
@@ -182,3 +185,30 @@ def test_a_medium_that_is_still_felt_when_thin(runs):
     table.loc[table["quantity"] == "kept_0_share", "value"] = 0.5
     result = runs["perfect"].tests["sparse_media_fail"]({"dilution": table})
     assert result.holds is False
+
+
+def test_gold_on_mgo_stands_beside_the_stand_in(tmp_path):
+    """Frames of the stand-in with stretched forces play those of DFT."""
+    drawn = {"passes": 1, "test_passes": 0, "points": 2, "curve_points": 2}
+    for name in ("au_mgo", "au_mgo_dft"):
+        draw_structures("au_mgo", drawn, tmp_path / "datasets" / f"{name}.h5")
+    with h5py.File(tmp_path / "datasets" / "au_mgo_dft.h5", "r+") as file:
+        file["forces/total"][...] = 2.0 * file["forces/total"][:]
+    card = {
+        "artefact": "gold_on_mgo",
+        "datasets": ["au_mgo_dft", "au_mgo"],
+        "references": {"au_mgo_dft": "dft", "au_mgo": "exact"},
+    }
+    tidy, metrics = tables.gold_on_mgo(Inputs(tmp_path / "kang2024", card))
+    found = metrics.set_index("quantity")
+    assert found.loc["undoped_wetting", "value"] == pytest.approx(935, abs=1)
+    assert found.loc["undoped_wetting", "baseline"] == 934.8
+    assert np.isnan(found.loc["doped_wetting", "baseline"])
+    assert set(found["reference"]) == {"dft"}
+    force = tidy[tidy["record"] == "force"]
+    np.testing.assert_allclose(force["value"], 2.0 * force["x"], atol=1e-4)
+    sizes = tidy[(tidy["record"] == "rms") & (tidy["name"] == "Mg")].set_index("source")["value"]
+    assert sizes["published"] == 0.366
+    assert found.loc["Mg_force_rms", "value"] == pytest.approx(sizes["dft"])
+    figure = figures.gold_on_mgo(tidy, {"tier": "smoke", "reference": "dft", "card": "kang2024"})
+    assert [len(ax.patches) for ax in figure.axes] == [0, 12, 6]

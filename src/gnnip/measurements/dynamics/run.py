@@ -1,9 +1,8 @@
 """Run the replicas of one potential, or of a reference, and keep their trajectories.
 
 A replica that fails is a result, and is not run again. A run that was killed continues from its
-checkpoints, which are kept under a key of everything that decides the run. What a reference
-remembers from step to step, the electron say, is not in a checkpoint: a reference that continues
-agrees to its accuracy, not to the bit.
+checkpoints to the same frames. They are kept under a key of everything that decides the run. What a
+reference remembers from step to step, the electron say, it forgets at each of them.
 """
 
 from __future__ import annotations
