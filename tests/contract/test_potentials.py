@@ -83,11 +83,13 @@ class TestACENetwork(PotentialContract):
         "shift": "none",
         "scale": 0.1,
     }
-    later = {"graph_cutoff": 5.0, "activations": ("sigmoid", "sigmoid"), "head_bias": False}
+    later = {"graph_cutoff": 5.0, "head_bias": False}
+    later |= {"activation": "sigmoid", "last_activation": "sigmoid", "one_hot": True}
     options = variants(
         corrected={},
         as_coded=coded | {"graph_cutoff": 0.5, "self_loops": 2.0},
         as_described=coded | {"self_loops": 0.0},
+        not_normalised=coded | {"normalise": False},
         later=coded | later | {"self_loops": 2.0},
     )
 

@@ -286,11 +286,13 @@ class LearningCurve(EnergyErrors):
 
     Metrics of each training, from the smoothed validation error: {quantity}_converged_epoch, the
     first epoch within 10 % of the end of the run; _late_gain, by how much (%) it still fell after
-    two thirds of the run; _epochs, the length of the run.
+    two thirds of the run; _epochs, the length of the run; _share_of_baseline, its lowest one; and
+    with the measure mse _final_mse, the level at the end. Several groups have a panel each.
 
     quantity : what metrics are named by, with keys of the matrix in braces: {layer}_{target}.
-    series : key whose values have a curve each.
+    series : key whose values have a curve each; `group` where groups have no matrix.
     shaded : first and last epoch of a range that is shaded.
+    measure : mae, or mse for trainings whose loss is the mean square error of total energies in eV.
     """
 
     function: ClassVar[str] = "gnnip.artefacts.learning_curve:learning_curve"
@@ -299,11 +301,14 @@ class LearningCurve(EnergyErrors):
     quantity: str
     series: str
     shaded: tuple[float, ...] = ()
+    measure: Literal["mae", "mse"] = "mae"
 
     def check(self) -> None:
         """Raise ConfigError for errors per atom, which histories do not have, or half a range."""
         if self.unit == "meV/atom":
             raise ConfigError("a learning_curve is told in eV or Ha: histories have total energies")
+        if self.measure == "mse" and self.unit != "eV":
+            raise ConfigError("a learning_curve of mean squares is told in eV, as losses are")
         if len(self.shaded) not in (0, 2):
             raise ConfigError("learning_curve: shaded is the first and the last epoch of a range")
 

@@ -170,14 +170,20 @@ def resolve(
     raw = papers.read_yaml(path)
     override = _override(raw.get("tiers") or {}, tier)
     raw = {k: v for k, v in raw.items() if k != "tiers"}
-    own = {key: override.pop(key) for key in ("note", "judged", "comparable") if key in override}
+    apart = ("note", "judged", "comparable", "left_out")
+    own = {key: override.pop(key) for key in apart if key in override}
+    told = own.get("left_out", {})
+    override = merge(override, {"artefacts": dict.fromkeys(told)}, keep_null=True)
     merged = _with_defaults(merge(raw, override))
     defaults = merged.get("training_defaults") or {}
     extra = {
         "tier": tier,
         "note": own.get("note", ""),
         "judged": own.get("judged", True),
-        "skipped": {a: f"left out at tier {tier}" for a in _lost_artefacts(raw, merged)},
+        "skipped": {
+            a: "; ".join(filter(None, [f"left out at tier {tier}", told.get(a)]))
+            for a in _lost_artefacts(raw, merged)
+        },
     }
     merged["artefacts"] = {
         a: entry for a, entry in merged["artefacts"].items() if a not in extra["skipped"]
@@ -273,13 +279,13 @@ def _find_folders(card: ResolvedCard, place: Path) -> None:
 
 
 def _leave_out_absent(card: ResolvedCard, sources: Mapping[str, Any]) -> None:
-    """Leave out optional data sets whose folder is not there, with the trainings, measurements and
-    artefacts that need them; not those that the user gives another source."""
+    """Leave out optional data sets that are not there, with the trainings, measurements and
+    artefacts that need them; not those that the user gives a source."""
     absent = {
-        name: use.folder.path
+        name: f"not in {use.folder.path}; put its files there" if use.folder else "not shipped"
         for name, use in card.datasets.items()
-        if use.optional and use.source == "folder" and use.folder and name not in sources
-        if not Path(use.folder.path).exists()
+        if use.optional and name not in sources
+        if not (use.source == "folder" and use.folder and Path(use.folder.path).exists())
     }
     if not absent:
         return
@@ -296,8 +302,9 @@ def _leave_out_absent(card: ResolvedCard, sources: Mapping[str, Any]) -> None:
         needed = card.datasets_of(name)
         if missing := [dataset for dataset in needed if dataset in absent]:
             card.skipped[name] = (
-                f"the optional data set '{missing[0]}' is not in {absent[missing[0]]}; put its "
-                f"files there, or run it once with --config 'sources={{{missing[0]}: download}}'"
+                f"the optional data set '{missing[0]}' is {absent[missing[0]]}"
+                f"{', or' if card.datasets[missing[0]].folder else ';'} "
+                f"run it once with --config 'sources={{{missing[0]}: download}}'"
             )
         if missing or set(lost) & {*made_of.trainings, *made_of.measurements}:
             del card.artefacts[name]

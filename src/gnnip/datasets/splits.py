@@ -117,11 +117,12 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
     seed.
 
     Options of every scheme: `sizes` (molecules where the set counts them, else atoms; other frames
-    are left out), `where` ({column: values}; other frames are left out) and `max_frames` (a subset
-    drawn evenly over the (size, temperature) ensembles, the same for every seed and scheme). The
-    rest are those of the scheme: random (test_fraction, validation_fraction), trajectory, size
-    (largest_train_size, smallest_test_size), columns (train_where, test_where,
-    validation_fraction, together).
+    are left out), `where` ({column: values}; other frames are left out), `max_frames` (a subset
+    drawn evenly over the (size, temperature) ensembles, the same for every seed and scheme) and
+    `train_frames` (so many of the training frames, each number of them holding the smaller ones;
+    those of validation and test stay). The rest are those of the scheme: random (test_fraction,
+    validation_fraction), trajectory, size (largest_train_size, smallest_test_size), columns
+    (train_where, test_where, validation_fraction, together).
 
     Raises ConfigError for an unknown scheme or option, DataError when a part would be empty.
     """
@@ -129,6 +130,7 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
         raise ConfigError(f"Split scheme '{scheme}' is unknown{nearest(scheme, SCHEMES)}.")
     sizes: Sequence[int] | None = options.pop("sizes", None)
     max_frames: int | None = options.pop("max_frames", None)
+    train_frames: int | None = options.pop("train_frames", None)
     chosen = _matching(frames, np.arange(frames.n_frames), options.pop("where", None) or {})
     if sizes is not None:
         chosen = chosen[np.isin(_sizes(frames), list(sizes))]
@@ -139,7 +141,7 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
         if option not in known:
             raise ConfigError(
                 f"Split scheme '{scheme}' has no option '{option}'"
-                f"{nearest(option, [*known, 'sizes', 'where', 'max_frames'])}."
+                f"{nearest(option, [*known, 'sizes', 'where', 'max_frames', 'train_frames'])}."
             )
     split = SCHEMES[scheme](frames, chosen, np.random.default_rng(seed), **options)
     for part in ("train", "validation", "test"):
@@ -148,6 +150,13 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
                 f"The {scheme} split leaves no {part} frames out of {len(chosen)}; give more "
                 "frames, trajectories or sizes, or take the random scheme."
             )
+    if train_frames is not None:
+        if train_frames > len(split["train"]):
+            raise DataError(
+                f"The {scheme} split gives {len(split['train'])} training frames and "
+                f"{train_frames} are asked for; lower train_frames or hold fewer frames out."
+            )
+        split["train"] = np.random.default_rng([seed, 1]).permutation(split["train"])[:train_frames]
     return {part: np.sort(split[part]) for part in ("train", "validation", "test")}
 
 

@@ -97,6 +97,8 @@ class ForceAudit(MeasurementKind):
 
     term : the small term of the energy that has to be resolved; null for none.
     columns : metadata by whose values errors are given as well, e.g. [state].
+    close : Angstrom by pair of elements, e.g. {O-O: 1.6}: errors are given as well of the atoms
+        that have such a neighbour closer than that, and of those that have none.
     max_frames : test frames that are used, evenly spread; null for all.
     """
 
@@ -104,6 +106,7 @@ class ForceAudit(MeasurementKind):
 
     term: str | None = None
     columns: tuple[str, ...] = ()
+    close: dict[str, float] = field(default_factory=dict)
     max_frames: int | None = None
     batch_size: int = 16
 

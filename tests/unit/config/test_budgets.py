@@ -13,7 +13,7 @@ SHARES = {
     "gijon2023": (5, 33, 1300),
     "rajak2021": (6, 18, 360),
     "kang2024": (7, 34, 560),
-    "cho2023": (3, 20, 2000),
+    "cho2023": (3, 80, 2600),
     "hoedl2022": (5, 20, 500),
 }
 REST = 4  #: minutes: the data sets, Snakemake, verdicts
