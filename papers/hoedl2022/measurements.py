@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gnnip.errors import DataError
+from gnnip.files import read_json
 from gnnip.measurements.selection import spread_evenly
 from gnnip.measurements.timing import in_one_thread, interleave
 from hoedl2022 import hot, ion_pair
@@ -149,8 +150,7 @@ def _calls(
         evaluate(model, one, forces=options.forces)
         wait()
 
-    weights = [p for p in model.parameters() if p.requires_grad]
-    if hasattr(type(model), "fit") or not weights:
+    if read_json(training.folder / "summary.json")["stopped"] == "fit":
         return model, {"evaluation": evaluation}
     optimiser = OPTIMISERS["adam"](model.parameters())
 

@@ -106,7 +106,8 @@ def potential_errors(
 
     Columns: source, group, the keys of the group's matrix, subset, seed, n_frames, n_parameters,
     energy_rmse_mev_per_atom, energy_mae_mev_per_atom, energy_r2, and where forces are known
-    force_mae_ev_per_a, force_rmse_ev_per_a and force_r2. Energies are total energies divided by the number of atoms.
+    force_mae_ev_per_a, force_rmse_ev_per_a and force_r2. Energies are total energies divided by the
+    number of atoms.
 
     Sources: `ours`; `composition`, the least-squares fit of the training energies on the
     composition; with `ensemble` (columns of the data set) also `ensemble_mean`, the mean energy per

@@ -323,6 +323,23 @@ class LocalForces(OfArms):
 
 
 @dataclass(frozen=True)
+class OtherFrames(Errors):
+    """Errors on frames that no potential was trained on, from a measurement of the kind
+    other_frames.
+
+    Metrics: {group}_{data set}_energy_rmse (meV/atom), about the mean of the frames of each
+    composition, since zeros of energy differ between references, beside what that mean alone gets;
+    and {group}_{data set}_force_rmse (eV/A), beside no force. Each has the reference of its data
+    set. Options are those of the figure of the kind errors.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.other_frames:other_frames"
+
+    train: bool = False
+    rows: Literal["group", "subset"] = "subset"
+
+
+@dataclass(frozen=True)
 class ReferenceData(ArtefactKind):
     """Bonds, energies and forces of the frames of the data sets that the artefact states."""
 
@@ -384,6 +401,7 @@ KINDS: Mapping[str, type[ArtefactKind]] = {
     "force_against_distance": ForceAgainstDistance,
     "learning_curve": LearningCurve,
     "local_forces": LocalForces,
+    "other_frames": OtherFrames,
     "reference_data": ReferenceData,
     "scan": Scan,
 }

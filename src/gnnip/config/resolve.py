@@ -185,6 +185,7 @@ def resolve(
     where = f"{path} (tier {tier})"
     card = validate(ResolvedCard, merged | extra, where)
     _find_folders(card, place)
+    _leave_out_absent(card, config.sources if config else {})
     if config is not None:
         _work_in(card, config, where)
     check(card, place, where)
@@ -269,6 +270,35 @@ def _find_folders(card: ResolvedCard, place: Path) -> None:
         if use.folder is not None and (place / use.folder.path).exists():
             beside = str((place / use.folder.path).resolve())
             use.folder = use.folder.model_copy(update={"path": beside})
+
+
+def _leave_out_absent(card: ResolvedCard, sources: Mapping[str, Any]) -> None:
+    """Leave out optional data sets whose folder is not there, with the trainings, measurements and
+    artefacts that need them; not those that the user gives another source."""
+    absent = {
+        name: use.folder.path
+        for name, use in card.datasets.items()
+        if use.optional and use.source == "folder" and use.folder and name not in sources
+        if not Path(use.folder.path).exists()
+    }
+    lost = [g for g, group in card.trainings.items() if group.dataset in absent]
+    lost += [
+        m
+        for m, measurement in card.measurements.items()
+        if absent.keys() & set(card.datasets_measured(m)) or set(lost) & {*measurement.trainings}
+    ]
+    for name in list(card.artefacts):
+        made_of, needed = card.artefacts[name], card.datasets_of(name)
+        if missing := [dataset for dataset in needed if dataset in absent]:
+            card.skipped[name] = (
+                f"the optional data set '{missing[0]}' is not in {absent[missing[0]]}; put its "
+                f"files there, or run it once with --config 'sources={{{missing[0]}: download}}'"
+            )
+        if missing or set(lost) & {*made_of.trainings, *made_of.measurements}:
+            del card.artefacts[name]
+    card.trainings = {g: group for g, group in card.trainings.items() if g not in lost}
+    card.measurements = {m: made for m, made in card.measurements.items() if m not in lost}
+    card.datasets = {name: use for name, use in card.datasets.items() if name not in absent}
 
 
 def _label(dataset: str, use: DatasetUse) -> str:

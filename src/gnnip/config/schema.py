@@ -90,6 +90,8 @@ class DatasetUse(Strict):
     """Name of the published set (`download` only); null takes the data set's own name."""
     folder: FolderSource | None = None
     """Where the user's frames are and how they are read (`folder` only)."""
+    optional: bool = False
+    """Whether a run may lack it: without its folder the artefacts that need it are not run."""
     verify_frames: int = Field(default=3, ge=1)
     """Frames whose labels are recomputed with the reference and compared, in every run."""
     plan: dict[str, Scalar | list[float] | list[int]] = {}

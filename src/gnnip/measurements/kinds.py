@@ -204,6 +204,15 @@ class Dynamics(MeasurementKind):
             )
 
 
+@dataclass(frozen=True)
+class OtherFrames(MeasurementKind):
+    """Energies and forces of frames that no potential was trained on, of any reference."""
+
+    function: ClassVar[str] = "gnnip.measurements.other_frames:predict_other_frames"
+
+    batch_size: int = 8
+
+
 KINDS: Mapping[str, type[MeasurementKind]] = {
     "charge_probe": ChargeProbe,
     "conservation": Conservation,
@@ -211,6 +220,7 @@ KINDS: Mapping[str, type[MeasurementKind]] = {
     "electron_density": ElectronDensity,
     "force_audit": ForceAudit,
     "local_forces": LocalForces,
+    "other_frames": OtherFrames,
     "symmetry_audit": SymmetryAudit,
     "timing": Timing,
 }

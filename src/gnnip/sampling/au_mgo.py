@@ -89,27 +89,32 @@ class Plan:
                 raise ConfigError(f"Au on MgO: {name} is {list(ends)}; give two ends, lower first.")
 
 
-def slab(support: str) -> Any:
-    """Return the ideal slab (`ase.Atoms`, 108 atoms, periodic), its surface towards +z."""
+def slab(support: str, layers: int = LAYERS) -> Any:
+    """Return the ideal slab (`ase.Atoms`, 18 atoms a layer, periodic), its surface towards +z.
+
+    A thicker one has its box as much higher.
+    """
     from ase import Atoms
 
     side = LATTICE_CONSTANT / np.sqrt(2.0)
     numbers, positions = [], []
-    for layer in range(LAYERS):  # the first one carries the dimer
-        z = BOTTOM + 0.5 * LATTICE_CONSTANT * (LAYERS - 1 - layer)
+    for layer in range(layers):  # the first one carries the dimer
+        z = BOTTOM + 0.5 * LATTICE_CONSTANT * (layers - 1 - layer)
         for i in range(CELLS):
             for j in range(CELLS):
                 # the elements alternate from layer to layer
                 corner, middle = (MAGNESIUM, OXYGEN) if layer % 2 == 0 else (OXYGEN, MAGNESIUM)
-                if support == "doped" and layer == LAYERS - 2 and i == j:
+                if support == "doped" and layer == layers - 2 and i == j:
                     corner = ALUMINIUM
                 numbers += [corner, middle]
                 positions += [[i * side, j * side, z], [(i + 0.5) * side, (j + 0.5) * side, z]]
-    edge = CELLS * side
-    return Atoms(numbers, positions=positions, cell=[edge, edge, HEIGHT], pbc=True)
+    edge, above = CELLS * side, 0.5 * LATTICE_CONSTANT * (layers - LAYERS)
+    return Atoms(numbers, positions=positions, cell=[edge, edge, HEIGHT + above], pbc=True)
 
 
-def with_dimer(support: str, configuration: str, height: float, length: float) -> Any:
+def with_dimer(
+    support: str, configuration: str, height: float, length: float, layers: int = LAYERS
+) -> Any:
     """Return the slab with a gold dimer, its lowest atom `height` Angstrom above the last layer.
 
     Non-wetting: upright on the O atom at (1/2, 1/2) of the surface cell. Wetting: flat, its middle
@@ -117,7 +122,7 @@ def with_dimer(support: str, configuration: str, height: float, length: float) -
     """
     from ase import Atoms
 
-    support_atoms = slab(support)
+    support_atoms = slab(support, layers)
     side = LATTICE_CONSTANT / np.sqrt(2.0)
     z = support_atoms.positions[:, 2].max() + height
     if configuration == "non_wetting":
