@@ -106,6 +106,22 @@ def _line(arm: str, colours: Mapping[str, str]) -> dict[str, Any]:
 
 
 @style.styled
+def published_frames(tidy: pd.DataFrame, info: Info) -> Figure:
+    """Errors in the forces frame by frame, in rising order, beside the poster's range."""
+    fig = style.figure(style.MIDDLE, 66.0)
+    ax = style.place(fig, 15.0, 13.0, style.MIDDLE - 20.0, 44.0)
+    ax.axhspan(0.080, 0.088, color=style.SKY, alpha=0.5, lw=0, label="the poster's MAE")
+    for column, word, colour in (("mae", "MAE", style.BLUE), ("rmse", "RMSE", style.VERMILLION)):
+        values = np.sort(tidy[f"force_{column}_ev_per_a"])
+        ax.plot(np.arange(1, len(values) + 1), values, "o", ms=3, color=colour, label=word)
+    ax.set(xlabel="frames, by rising error", ylabel="force error (eV/Å)")
+    style.plain_log(ax, "y", wanted=3)
+    ax.legend(loc="upper left")
+    style.footer(fig, info, tidy, "frames that the authors' network may have been trained on")
+    return fig
+
+
+@style.styled
 def ani_scaling(tidy: pd.DataFrame, info: Info) -> Figure:
     """Error against the number of conformations, and against the number of heavy atoms."""
     fig = style.figure(style.DOUBLE, 74.0)

@@ -87,3 +87,16 @@ class Features(_OfPaper):
     function: ClassVar[str] = "hoedl2022.measurements:audit_features"
 
     frames: int = 4
+
+
+@dataclass(frozen=True)
+class AuthorsNetwork(_OfPaper):
+    """Errors of the authors' trained network on frames of its own reference.
+
+    weights : archive of its arrays, as `python -m gnnip.models.jat.published` reads it; without the
+    file nothing is measured.
+    """
+
+    function: ClassVar[str] = "hoedl2022.measurements:measure_authors_network"
+
+    weights: str = "data/folders/ean_dft/jat_ean.npz"

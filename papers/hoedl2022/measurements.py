@@ -165,6 +165,52 @@ def _calls(
     return model, {"training": step, "evaluation": evaluation}
 
 
+def measure_authors_network(sources: Sources, options: kinds.AuthorsNetwork) -> pd.DataFrame:
+    """Return the errors of the authors' network on every frame of the data set.
+
+    Columns: frame, force_mae_ev_per_a, force_rmse_ev_per_a, force_mean_ev_per_a (mean size of a
+    component of the reference), force_rms_ev_per_a, energy_error_ev (its mean subtracted: the
+    network was trained on forces alone). No row where the weights are not there.
+    """
+    from pathlib import Path
+
+    from gnnip.graphs import GraphStore
+    from gnnip.models import predict
+    from gnnip.models.jat.published import read_published
+
+    names = ("mae", "rmse", "mean", "rms")
+    columns = ["frame", *(f"force_{name}_ev_per_a" for name in names), "energy_error_ev"]
+    if not Path(options.weights).exists():
+        print(f"{options.weights} is not there: nothing is measured")
+        return pd.DataFrame(columns=columns)
+    model, frames = read_published(options.weights), sources.arrays()
+    store = GraphStore.from_flat(
+        frames.positions,
+        frames.numbers,
+        frames.offsets,
+        model.cutoff,
+        cells=frames.cells,
+        pbc=frames.pbc,
+        dtype=model.dtype,
+    )
+    found = predict(model, store, batch_size=4, forces=True)
+    true = frames.force("total")
+    off = found["energy"] - frames.energy("total")
+    rows = []
+    for frame in range(frames.n_frames):
+        atoms = frames.atom_slice(frame)
+        error, size = (found["forces"] - true)[atoms], true[atoms]
+        values = (
+            np.abs(error).mean(),
+            np.sqrt(np.square(error).mean()),
+            np.abs(size).mean(),
+            np.sqrt(np.square(size).mean()),
+            (off - off.mean())[frame],
+        )
+        rows.append([frame, *map(float, values)])
+    return pd.DataFrame(rows, columns=columns)
+
+
 def tabulate_attention(sources: Sources, options: kinds.Attention) -> pd.DataFrame:
     """Return the mean attention weight of the pairs of `CONTACTS` in one test frame.
 
