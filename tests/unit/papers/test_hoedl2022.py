@@ -122,7 +122,7 @@ def test_bonds_are_counted_through_the_boundary():
     near = np.array([[0.1, 0.0, 0.0], [7.1, 0.0, 0.0], [1.1, 0.0, 0.0]])
     pairs = hot.bonds(numbers, near, cell)
     assert pairs.tolist() == [[0, 1], [0, 2]]
-    far = near + [[0, 0, 0], [0, 0, 0], [1.5, 0, 0]]
+    far = near + np.array([[0, 0, 0], [0, 0, 0], [1.5, 0, 0]])
     assert hot.broken(pairs, numbers, far, cell).tolist() == [False, True]
 
 
