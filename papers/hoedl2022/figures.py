@@ -45,7 +45,7 @@ def training_speed(
     length = 8.0 * len(show)
     fig = style.figure(style.DOUBLE, 26.0 + length)
     for column, work in enumerate(("training", "evaluation")):
-        ax = style.place(fig, 34.0 + 72.0 * column, 15.0, 64.0, length)
+        ax = style.place(fig, 34.0 + 68.0 * column, 15.0, 60.0, length)
         for y, group in enumerate(show):
             part = tidy[(tidy["group"] == group) & (tidy["work"] == work)]
             rate = float(part["per_second"].iloc[0])
@@ -65,7 +65,7 @@ def dissociation(tidy: pd.DataFrame, info: Info) -> Figure:
     """Energy along N-H and N...O, and the share of broken bonds against time."""
     labels, colours = _looks(info)
     fig = style.figure(style.DOUBLE, 76.0)
-    axes = [style.place(fig, 13.0 + 57.0 * k, 13.0, 44.0, 48.0) for k in range(3)]
+    axes = [style.place(fig, 12.0 + 55.0 * k, 13.0, 42.0, 48.0) for k in range(3)]
     arms = [arm for arm in (*labels, "wB97X") if arm in set(tidy["arm"])]
     arms = list(dict.fromkeys(arms))
     curves, hot = tidy[tidy["part"] == "curve"], tidy[tidy["part"] == "hot"]
@@ -254,7 +254,7 @@ def attention(tidy: pd.DataFrame, info: Info) -> Figure:
     fig = style.figure(style.DOUBLE, 76.0)
     top = 1.08 * tidy["attention"].max()
     for column, weights in enumerate(("trained", "untrained")):
-        ax = style.place(fig, 14.0 + 84.0 * column, 13.0, 70.0, 46.0)
+        ax = style.place(fig, 14.0 + 82.0 * column, 13.0, 68.0, 46.0)
         ax.axvspan(1.5, 2.4, color=style.PALE, alpha=0.5, lw=0)
         ax.text(1.95, 0.97, "hydrogen\nbonds", ha="center", va="top", fontsize=6.5,
                 transform=ax.get_xaxis_transform())  # fmt: skip
@@ -280,7 +280,7 @@ def pareto(tidy: pd.DataFrame, info: Info) -> Figure:
     fig = style.figure(style.DOUBLE, 80.0)
     columns = (("evaluation_ms", "forces of one frame (ms)"), ("training_s", "training (s)"))
     for number, (x, label) in enumerate(columns):
-        ax = style.place(fig, 14.0 + 86.0 * number, 14.0, 68.0, 48.0)
+        ax = style.place(fig, 14.0 + 84.0 * number, 14.0, 66.0, 48.0)
         front = tidy.sort_values(x)
         best = front["force_mae_ev_per_a"].cummin()
         front = front[front["force_mae_ev_per_a"] == best]

@@ -28,7 +28,7 @@ CONTACTS = ("H(N) from O", "O from H(N)", "H(C) from O", "H(N) from N", "all")
 def measure_ion_pair(sources: Sources, options: kinds.IonPair) -> pd.DataFrame:
     """Return the energy of the ion pair at all points of `ion_pair.points`, less the first one's.
 
-    Columns: potential (group/cell/seed-n, reference, or wB97X of the table beside the card),
+    Columns: potential (group/cell/seed-n, reference, or wB97X where its table was made),
     coordinate, x_a (Angstrom), energy_ev; NaN where the reference finds no solution.
     """
     from ase.calculators.calculator import CalculationFailed
@@ -51,17 +51,20 @@ def measure_ion_pair(sources: Sources, options: kinds.IonPair) -> pd.DataFrame:
     # ions that part need a fresh start at every point
     energies = [energy(make_calculator(options.reference), atoms) for _, _, atoms in points]
     parts.append(ion_pair.relative(energies).assign(potential="reference"))
-    parts.append(pd.read_csv(ion_pair.TABLE, comment="#").assign(potential="wB97X"))
+    if ion_pair.TABLE.exists():
+        parts.append(pd.read_csv(ion_pair.TABLE).assign(potential="wB97X"))
     return pd.concat(parts, ignore_index=True)[["potential", "coordinate", "x_a", "energy_ev"]]
 
 
 def count_broken_bonds(sources: Sources, options: kinds.HotBonds) -> pd.DataFrame:
-    """Return the table of `hot.counted` of every potential, and the reference's own beside it."""
+    """Return the table of `hot.counted` of every potential, and the reference's own where there is."""
     from gnnip.models import load
 
     starts = hot.read_starts()
-    parts = [pd.read_csv(hot.TABLE)]
-    parts[0] = parts[0][parts[0]["time_fs"] <= options.duration]
+    parts = []
+    if hot.TABLE.exists():
+        known = pd.read_csv(hot.TABLE)
+        parts.append(known[known["time_fs"] <= options.duration])
     for training in sources.trainings:
         result = hot.run(load(training.model), starts, hot.HOT, options.duration)
         parts.append(hot.counted(training.name, result, starts))

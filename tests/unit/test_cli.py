@@ -217,7 +217,6 @@ def record(folder: Path, verdict: str) -> None:
 
 def test_readme_shows_the_largest_recorded_run(checkout, capsys):
     readme, page = Path("README.md"), Path("docs/verdicts.md")
-    page.parent.mkdir()
     readme.write_text(f"# gnnip\n{START}\nold\n{END}\nend\n", encoding="utf-8")
     assert main(["readme", "--update"]) == 0
     assert "No run has been recorded yet." in readme.read_text(encoding="utf-8")

@@ -198,7 +198,7 @@ def _sources(
         force = (known.get("force_rmse_ev_per_a"), known.get("force_mae_ev_per_a"))
         ours = _scores(rmse, np.nan, 1.0 - rmse**2 / spread if spread > 0 else np.nan, size, *force)
     found = {"ours": ours}
-    nothing = (size, none)
+    nothing = (size, none if "force_mae_ev_per_a" in ours else None)
     guesses = {name: said * 1000.0 / frames.n_atoms for name, said in trivial.items()}
     if ensemble:
         guesses["ensemble_mean"] = _of_ensemble(learned, frames, term, ensemble)

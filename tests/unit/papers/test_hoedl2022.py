@@ -31,7 +31,7 @@ def test_tables_and_figures(run, name):
     assert tuple(metrics.columns) == COLUMNS
     assert np.isfinite(metrics["value"]).all()
     assert not metrics[["quantity", "variant", "seed"]].duplicated().any()
-    check(run.draw(name), WIDTHS, tier="long")
+    check(run.draw(name), WIDTHS, CARD.references[name], "long")
 
 
 def test_every_published_number_is_measured_or_says_what_would_measure_it(run):
