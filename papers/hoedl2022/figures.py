@@ -65,7 +65,7 @@ def dissociation(tidy: pd.DataFrame, info: Info) -> Figure:
     """Energy along N-H and N...O, and the share of broken bonds against time."""
     labels, colours = _looks(info)
     fig = style.figure(style.DOUBLE, 76.0)
-    axes = [style.place(fig, 12.0 + 55.0 * k, 13.0, 42.0, 48.0) for k in range(3)]
+    axes = [style.place(fig, 15.0 + 55.0 * k, 15.0, 40.0, 47.0) for k in range(3)]
     arms = [arm for arm in (*labels, "wB97X") if arm in set(tidy["arm"])]
     arms = list(dict.fromkeys(arms))
     curves, hot = tidy[tidy["part"] == "curve"], tidy[tidy["part"] == "hot"]
@@ -200,12 +200,12 @@ def features(tidy: pd.DataFrame, info: Info) -> Figure:
     """Change of the energy by feature and network, on a logarithmic scale."""
     labels, _ = _looks(info)
     names = {
-        "permutation": "order of the atoms",
+        "permutation": "order of\nthe atoms",
         "rotation": "rotation",
         "translation": "translation",
-        "periodicity": "cell doubled",
-        "additivity": "two copies apart",
-        "ghost": "translation beside an\noxygen at the origin",
+        "periodicity": "cell\ndoubled",
+        "additivity": "two copies\napart",
+        "ghost": "translation\nbeside a ghost",
     }
     groups = list(dict.fromkeys(tidy["group"]))
     shown = [n for n in names if n in set(tidy["feature"])]
@@ -231,6 +231,7 @@ def features(tidy: pd.DataFrame, info: Info) -> Figure:
     for side in ax.spines.values():
         side.set_visible(False)
     note = "largest change of the energy (meV/atom), double precision; red: above 0.001"
+    note += "; ghost: an oxygen at the origin"
     style.footer(fig, info, tidy, note)
     return fig
 
@@ -254,7 +255,7 @@ def attention(tidy: pd.DataFrame, info: Info) -> Figure:
     fig = style.figure(style.DOUBLE, 76.0)
     top = 1.08 * tidy["attention"].max()
     for column, weights in enumerate(("trained", "untrained")):
-        ax = style.place(fig, 14.0 + 82.0 * column, 13.0, 68.0, 46.0)
+        ax = style.place(fig, 14.0 + 82.0 * column, 15.0, 68.0, 46.0)
         ax.axvspan(1.5, 2.4, color=style.PALE, alpha=0.5, lw=0)
         ax.text(1.95, 0.97, "hydrogen\nbonds", ha="center", va="top", fontsize=6.5,
                 transform=ax.get_xaxis_transform())  # fmt: skip
