@@ -230,8 +230,7 @@ def features(tidy: pd.DataFrame, info: Info) -> Figure:
     ax.tick_params(length=0)
     for side in ax.spines.values():
         side.set_visible(False)
-    note = "largest change of the energy (meV/atom), double precision; red: above 0.001"
-    note += "; ghost: an oxygen at the origin"
+    note = "largest change (meV/atom); red: above 0.001; ghost: an O at the origin"
     style.footer(fig, info, tidy, note)
     return fig
 
