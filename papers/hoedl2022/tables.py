@@ -179,7 +179,7 @@ def ani_scaling(inputs: Inputs) -> Result:
     tidy, rows = pd.DataFrame(parts), []
     for row in tidy.to_dict("records"):
         about = {"seed": row["seed"], "baseline": row["null_mae_mev_per_atom"]}
-        about |= {"training": row["group"], "variant": inputs.variant(row["group"])}
+        about |= {"training": row["group"]}
         value, new = row["energy_mae_mev_per_atom"], "new_" if row["molecules"] == "new" else ""
         size = sizes[row["group"]]
         if row["n_heavy"] == "all":

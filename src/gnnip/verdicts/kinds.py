@@ -41,7 +41,7 @@ class ClaimKind(Kind):
 
 
 def _means(metrics: Metrics) -> defaultdict[str, float]:
-    """Return the mean over seeds of every quantity; NaN for one not measured."""
+    """Return the mean over seeds of every quantity, see `mean`; NaN for one not measured."""
     from gnnip.verdicts.claims import mean
 
     found: defaultdict[str, float] = defaultdict(lambda: NAN)
