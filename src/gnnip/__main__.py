@@ -23,9 +23,12 @@ README = Path("README.md")
 START, END = "<!-- verdicts:start -->", "<!-- verdicts:end -->"
 #: those of gnnip.config.schema, whose import would take longer than most commands
 TIERS = ("smoke", "quick", "long", "paper")
-#: the recorded run that the README shows: the largest one there is
-SHOWN_TIERS = ("paper", "long", "quick")
-
+#: every recorded verdict
+VERDICTS = Path("docs/verdicts.md")
+VERDICTS_INTRODUCTION = (
+    "Every published number and claim against the largest recorded run of its card; "
+    "[metrics.md](metrics.md#verdicts) says what a verdict means. `make readme` writes this page."
+)
 
 Command = Callable[[argparse.Namespace], int]
 Argument = tuple[tuple[str, ...], dict[str, Any]]
@@ -400,58 +403,33 @@ def schema(options: argparse.Namespace) -> int:
 @command(
     "readme",
     argument("--update", action="store_true"),
-    argument("--check", action="store_true", help="fail if the README is out of date"),
+    argument("--check", action="store_true", help="fail if a page is out of date"),
 )
 def readme(options: argparse.Namespace) -> int:
-    """Put the recorded verdicts between the README's markers; with --check only compare."""
+    """Put the recorded verdicts between the README's markers and into docs/verdicts.md; with
+    --check only compare."""
+    from gnnip.config import papers
+    from gnnip.verdicts import pages
+
     text = README.read_text(encoding="utf-8")
     if START not in text or END not in text:
         raise ConfigError(f"{README} lacks the markers '{START}' and '{END}'.")
     head, rest = text.split(START, 1)
     tail = rest.split(END, 1)[1]
-    new = f"{head}{START}\n{recorded_verdicts()}\n{END}{tail}"
-    if options.check and new != text:
-        raise ConfigError(f"{README} is out of date; run 'python -m gnnip readme --update'.")
-    if options.update and new != text:
-        write_text(README, new)
+    recorded, places = RESULTS / "recorded", papers.folders(papers.load_config().cards)
+    order = [name for name in papers.load_config().papers if name in places]
+    summaries = {name: papers.load_card(places[name]).summary for name in order}
+    new = {
+        README: f"{head}{START}\n{pages.overview(recorded, summaries)}\n{END}{tail}",
+        VERDICTS: f"# Verdicts\n\n{VERDICTS_INTRODUCTION}\n\n{pages.tables(recorded)}\n",
+    }
+    for path, wanted in new.items():
+        same = path.exists() and path.read_text(encoding="utf-8") == wanted
+        if options.check and not same:
+            raise ConfigError(f"{path} is out of date; run 'python -m gnnip readme --update'.")
+        if options.update and not same:
+            write_text(path, wanted)
     return 0
-
-
-def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
-    """Return the verdicts of each card's largest recorded run as Markdown.
-
-    Of a larger run in which some artefacts only were made, their rows come first. A run without a
-    published number or a claim has none.
-    """
-    from gnnip.verdicts import judge, show
-    from gnnip.verdicts.verdict import NOT_RUN
-
-    parts = []
-    names = sorted({path.parent.name for path in root.glob("*/*/verdicts.json")})
-    for name in names:
-        for tier in SHOWN_TIERS:
-            path = root / tier / name / "verdicts.json"
-            if not path.exists():
-                continue
-            rows = judge.read_verdicts(path)
-            whole = path.with_name("provenance.json")
-            runs = [whole] if whole.exists() else sorted(path.parent.glob("*.provenance.json"))
-            hardware = {
-                ", ".join(run["trainings"]["devices"]) or run["cpu"] for run in map(read_json, runs)
-            }
-            amount = "recorded" if whole.exists() else "recorded in part"
-            if not whole.exists():
-                rows = [row for row in rows if row.verdict != NOT_RUN]
-            if not rows:
-                continue
-            parts.append(
-                f"**{name}**, {amount} at tier `{tier}` ({', '.join(sorted(hardware))}). Ours is "
-                "mean ± standard deviation (seeds); the baseline is the trivial predictor's "
-                "value.\n\n" + show.format_markdown(rows)
-            )
-            if whole.exists():
-                break
-    return "\n\n".join(parts) or "No run has been recorded yet."
 
 
 @command("judge")

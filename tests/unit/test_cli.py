@@ -216,7 +216,7 @@ def record(folder: Path, verdict: str) -> None:
 
 
 def test_readme_shows_the_largest_recorded_run(checkout, capsys):
-    readme = Path("README.md")
+    readme, page = Path("README.md"), Path("docs/verdicts.md")
     readme.write_text(f"# gnnip\n{START}\nold\n{END}\nend\n", encoding="utf-8")
     assert main(["readme", "--update"]) == 0
     assert "No run has been recorded yet." in readme.read_text(encoding="utf-8")
@@ -225,16 +225,18 @@ def test_readme_shows_the_largest_recorded_run(checkout, capsys):
     record(checkout / "results/recorded/paper/gijon2023", "reproduced")
     assert main(["readme", "--update"]) == 0
     assert main(["readme", "--check"]) == 0
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     assert "| reproduced |" in text
     assert "deviates" not in text
+    text = readme.read_text(encoding="utf-8")
     assert text.startswith("# gnnip\n")
     assert text.endswith("\nend\n")
+    assert "1 of 1 rows decided (tier `paper`)" in text
     # of a larger run of some artefacts the rows that were run, then the whole one below it
     paper = checkout / "results/recorded/paper/gijon2023"
     (paper / "provenance.json").rename(paper / "table1.provenance.json")
     assert main(["readme", "--update"]) == 0
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     assert "recorded in part at tier `paper` (a GPU)" in text
     assert text.index("| reproduced |") < text.index("recorded at tier `quick`")
     assert text.index("recorded at tier `quick`") < text.index("| deviates |")

@@ -17,6 +17,7 @@ from gnnip.artefacts.panels import mean_and_spread
 MEASURES = {
     "energy_rmse": ("energy_rmse_mev_per_atom", "energy RMSE (meV/atom)"),
     "energy_mae": ("energy_mae_mev_per_atom", "energy MAE (meV/atom)"),
+    "force_mae": ("force_mae_ev_per_a", "force MAE (eV/Å)"),
     "force_rmse": ("force_rmse_ev_per_a", "force RMSE (eV/Å)"),
 }
 #: columns of the table that belong to no matrix

@@ -199,7 +199,8 @@ class Errors(OfArms):
     """Errors of training groups in energies and forces, beside trivial predictors and the paper's.
 
     Metrics: {group}_{subset}_{measure}, of cells of a matrix {group}_{key}_{value}_{subset}_..., of
-    the measures energy_rmse, energy_mae (meV/atom), energy_r2, force_rmse (eV/A) and force_r2. The
+    the measures energy_rmse, energy_mae (meV/atom), energy_r2, force_mae, force_rmse (eV/A) and
+    force_r2. The
     baseline of the energies is the best null model that the division of the frames allows; that of
     the forces is no force at all. Published numbers of the artefact that have such names are drawn
     beside ours.
@@ -218,7 +219,7 @@ class Errors(OfArms):
     function: ClassVar[str] = "gnnip.artefacts.errors:errors"
     figure: ClassVar[str] = "gnnip.artefacts.errors_figure:errors"
 
-    measures: tuple[Literal["energy_rmse", "energy_mae", "force_rmse"], ...] = (
+    measures: tuple[Literal["energy_rmse", "energy_mae", "force_mae", "force_rmse"], ...] = (
         "energy_rmse",
         "force_rmse",
     )

@@ -297,6 +297,8 @@ class Card(Strict):
     """Journal or proceedings, year, pages."""
     doi: str
     """Digital object identifier."""
+    summary: str = ""
+    """What the paper claims, in one line."""
     datasets: dict[str, DatasetUse] = Field(min_length=1)
     """Data sets, by name."""
     training_defaults: TrainingGroup = TrainingGroup()

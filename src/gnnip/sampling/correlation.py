@@ -13,8 +13,8 @@ def correlation_time(series: ArrayLike, step: float) -> float:
     largest tau so far, so that vibrations do not end the sum at their first minimum. Rows are
     stretches of one ensemble, each with a mean of its own; their autocovariances are averaged. A
     mean over n steps is as good as one over n step / (2 tau) independent values. NaN for a series
-    that does not change; where it is too short for that lag, or drifts so that the sum is not positive
-    there, the largest tau so far, a lower bound.
+    that does not change; where it is too short for that lag, or drifts so that the sum is not
+    positive there, the largest tau so far, a lower bound.
     """
     values = np.atleast_2d(np.asarray(series, dtype=np.float64))
     moved = values - values.mean(axis=-1, keepdims=True)
