@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from gnnip.errors import ConfigError, StructureError
+from gnnip.geometry import FAR
 from gnnip.graphs import Adjacency, neighbour_list
 from gnnip.md.state import State
 from gnnip.models.elements import COVALENT_RADII
@@ -29,6 +30,9 @@ class Edges:
     edge_shift: torch.Tensor | None  #: (E, 3) float64, Angstrom
     squared: torch.Tensor  #: (E,) float64 squared distances
     adjacency: Adjacency
+    #: (E, 3) float64, from centre to neighbour, where atoms are so far from the origin that single
+    #: precision does not give them
+    vectors: torch.Tensor | None = None
 
 
 @dataclass
@@ -41,6 +45,7 @@ class _Group:
     target: torch.Tensor
     shift: torch.Tensor | None
     by_source: torch.Tensor
+    far: bool  # some atom is beyond `FAR`
     contact: torch.Tensor | None  # squared distance below which a pair is in contact
 
 
@@ -178,6 +183,7 @@ class SkinList:
             edge_shift=None if group.shift is None else group.shift[keep],
             squared=squared[keep],
             adjacency=adjacency,
+            vectors=vectors[keep] if group.far else None,
         )
         return edges, touching
 
@@ -213,6 +219,7 @@ class SkinList:
             target=joined[1].contiguous(),
             shift=torch.cat(shifts) if periodic else None,
             by_source=torch.argsort(joined[0], stable=True),
+            far=bool((state.positions[first : first + n_atoms].abs() > FAR).any()),
             contact=contact,
         )
 
