@@ -103,7 +103,7 @@ class Inputs:
 
     def summary(self, folder: Path) -> dict[str, Any]:
         """Return summary.json of the training in `folder`."""
-        summary: dict[str, Any] = read_json(folder / "summary.json")
+        summary: dict[str, Any] = read_json(folder / "summary.json", dict)
         return summary
 
     def training_frames(self, group: str, keys: dict[str, Any], seed: int) -> np.ndarray:

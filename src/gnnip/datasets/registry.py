@@ -4,7 +4,6 @@ checksum."""
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ import yaml
 
 from gnnip.datasets.store import read_frames
 from gnnip.errors import DataError, nearest
-from gnnip.files import read_yaml, sha256, write_text
+from gnnip.files import check_kind, parse_json, read_text, read_yaml, sha256, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +41,13 @@ RECORDED = (
     "motion",
 )
 #: what an entry must say
-REQUIRED = ("file", "sha256", "bytes", "n_frames", "reference", "licence", "made")
+REQUIRED = {
+    **dict.fromkeys(("file", "sha256", "reference", "licence"), str),
+    **dict.fromkeys(("bytes", "n_frames"), int),
+    "made": dict,
+}
+#: what a data set may be called: a file, a wildcard and a key of YAML are named by it
+NAME = r"[a-z][a-z0-9_]*"
 #: what an archive may hold, in words; frames where an entry says nothing
 KINDS = {"frames": "a set of labelled frames", "trajectory": "a trajectory"}
 
@@ -63,14 +68,24 @@ def registry_path() -> Path:
 def load_registry(path: str | os.PathLike[str] | None = None) -> dict[str, dict[str, Any]]:
     """Return the registry {name: entry}.
 
-    Raises DataError for invalid YAML or an entry without one of `REQUIRED`.
+    Raises DataError for invalid YAML, and for an entry without one of `REQUIRED` or with another
+    kind of value there.
     """
     path = registry_path() if path is None else Path(path)
     entries = read_yaml(path)
     for name, entry in entries.items():
-        missing = [key for key in REQUIRED if key not in (entry or {})]
+        where = f"{path}: the data set '{name}'"
+        missing = [key for key in REQUIRED if key not in check_kind(entry or {}, dict, where)]
         if missing:
-            raise DataError(f"{path}: the data set '{name}' lacks {', '.join(missing)}; add it.")
+            raise DataError(f"{where} lacks {', '.join(missing)}; add it.")
+        for key, wanted in REQUIRED.items():
+            if not isinstance(entry[key], wanted) or isinstance(entry[key], bool):
+                raise DataError(
+                    f"{where}: {key} is {entry[key]!r}, and a value of type {wanted.__name__} is "
+                    "expected; mend it or restore the file from git."
+                )
+        if Path(entry["file"]).name != entry["file"]:
+            raise DataError(f"{where}: file is '{entry['file']}', and only a name may stand there.")
         kind = kind_of(entry)
         if kind not in KINDS:
             raise DataError(f"{path}: '{name}' is of the kind '{kind}'{nearest(kind, KINDS)}")
@@ -180,7 +195,7 @@ def add_entry(
     archive = Path(archive)
     recorded = {key: facts[key] for key in RECORDED if key in facts}
     if "trajectories" in recorded:
-        recorded["trajectories"] = json.loads(recorded["trajectories"])
+        recorded["trajectories"] = parse_json(recorded["trajectories"], str(archive))
     entry = {
         "title": said["title"],
         "file": archive.name,
@@ -198,7 +213,7 @@ def add_entry(
 def put_entry(name: str, entry: Mapping[str, Any], registry: Path) -> None:
     """Write an entry, new or in place of the one of that name, into a registry."""
     entries = {**load_registry(registry), name: dict(entry)}
-    lines = registry.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = read_text(registry).splitlines(keepends=True)
     comment = "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
     write_text(registry, comment + yaml.safe_dump(entries, sort_keys=False, width=100))
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from gnnip.datasets.arrays import FrameArrays, in_project_units
 from gnnip.errors import DataError
-from gnnip.files import atomic_path
+from gnnip.files import atomic_path, read_hdf5
 
 FORMAT = "gnnip frames"
 VERSION = 1
@@ -198,18 +198,8 @@ def read_frames(path: str | os.PathLike[str]) -> FrameArrays:
     for labels that are not finite.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(
-            f"{path} does not exist; run the pipeline with source: generate to make it."
-        )
-    try:
-        with h5py.File(path, "r") as file:
-            frames = _read(file, path)
-    except (OSError, KeyError, RuntimeError) as error:
-        raise DataError(
-            f"{path} is truncated or not an HDF5 archive of gnnip; delete it, then fetch or make "
-            "it again."
-        ) from error
+    with read_hdf5(path, "fetch it or run the pipeline with source: generate to make it") as file:
+        frames = _read(file, path)
     frames.check()
     return frames
 

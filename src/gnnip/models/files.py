@@ -109,10 +109,10 @@ def model_files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
 def _read_record(json_file: Path) -> Mapping[str, Any]:
     """Return the content of a ModelFile of a known format and architecture."""
     try:
-        record = read_json(json_file)
+        record = read_json(json_file, dict)
     except GnnipError as error:
         raise CheckpointError(str(error)) from error
-    if not isinstance(record, Mapping) or record.get("format") != FORMAT:
+    if record.get("format") != FORMAT:
         raise CheckpointError(f"{json_file} does not describe a gnnip potential.")
     version = record.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 from gnnip.errors import ConfigError, nearest
 
 T = TypeVar("T")
+_LARGEST = 2**63 - 1  #: of whole numbers in arrays; no length or rate comes near it
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,8 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
                 optional = type(None) in typing.get_args(hint.__origin__)
                 raise ConfigError(f"{where} {limits}{' or null' * optional}, not {value!r}.")
         return value
+    if isinstance(value, int | float) and not -_LARGEST <= value <= _LARGEST:
+        raise ConfigError(f"{where} is {value!r:.40}, but a finite number is expected.")
     fits = isinstance(value, hint) and not (hint is not bool and isinstance(value, bool))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

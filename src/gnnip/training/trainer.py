@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.files import read_json
+from gnnip.files import make_folder, read_json
 from gnnip.models import build
 from gnnip.models.contract import choose_device
 from gnnip.training.loop import Loop
@@ -103,8 +103,7 @@ def train_rank(
     stores: Stores | None = None,
 ) -> dict[str, Any]:
     """Take part in a training as one of its processes; the first one writes. See `train`."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     problem = Problem.read(arrays, term, split, settings)
     seed_everything(settings.seed, -1)
     model = build(model_name, **hyperparameters)

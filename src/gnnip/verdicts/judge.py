@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from gnnip.artefacts.tables import REQUIRED
 from gnnip.errors import DataError
-from gnnip.files import write_json, write_text
+from gnnip.files import read_json, write_json, write_text
+from gnnip.strict import explain
 from gnnip.verdicts.claims import Metrics
 from gnnip.verdicts.numbers import judge_number
 from gnnip.verdicts.outcomes import COLUMNS as CLAIM_COLUMNS
@@ -101,10 +102,12 @@ def to_json(verdicts: list[Verdict]) -> list[dict[str, Any]]:
 
 
 def read_verdicts(path: str | Path) -> list[Verdict]:
-    """Read verdicts.json; DataError when it is missing or not one."""
+    """Read verdicts.json; DataError when it is missing or no list of verdicts."""
+    if not Path(path).exists():
+        raise DataError(f"{path} does not exist; run the workflow first.")
     try:
-        return [Verdict(**record) for record in json.loads(Path(path).read_text(encoding="utf-8"))]
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; run the workflow first.") from None
-    except (json.JSONDecodeError, TypeError) as error:
-        raise DataError(f"{path} is not a list of verdicts ({error}); run again.") from None
+        return TypeAdapter(list[Verdict]).validate_python(read_json(path, list), strict=True)
+    except ValidationError as error:
+        raise DataError(
+            f"{explain(error, f'{path} is no list of verdicts')} Run the workflow again."
+        ) from None
