@@ -6,13 +6,13 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnip import __version__
 from gnnip.errors import ConfigError, DataError, GnnipError
-from gnnip.files import read_json, write_json, write_text
+from gnnip.files import atomic_path, parse_yaml, read_json, write_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,30 +62,32 @@ DEVICE = argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
 def predict(options: argparse.Namespace) -> int:
     """Write energies and forces of structures, by a trained potential, as extended XYZ."""
     import ase.io
-    from ase.calculators.singlepoint import SinglePointCalculator
 
     from gnnip import load_calculator
+    from gnnip.models.structure_files import predicted
 
-    if not Path(options.structures).exists():
-        raise DataError(f"{options.structures} does not exist.")
-    try:
-        frames = ase.io.read(options.structures, index=":")
-    except Exception as error:
-        raise DataError(
-            f"{options.structures} cannot be read as structures ({type(error).__name__}: {error})."
-        ) from None
-    if not frames:
-        raise DataError(f"{options.structures} holds no structures.")
     calculator = load_calculator(options.model, device=options.device)
-    for atoms in frames:
-        atoms.calc = calculator
-        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
-        atoms.calc = SinglePointCalculator(atoms, **results)
+    frames, left_out = predicted(Path(options.structures), calculator)
     target = "-" if options.output is None else options.output
-    ase.io.write(target, frames, format="extxyz")
-    if options.output is not None:
+    if target == "-":
+        ase.io.write("-", frames, format="extxyz")
+    else:
+        with atomic_path(target) as temporary:
+            ase.io.write(temporary, frames, format="extxyz")
         print(f"{len(frames)} structures with energies (eV) and forces (eV/A) in {target}")
-    return 0
+    return _say_left_out(left_out, options.output)
+
+
+def _say_left_out(reasons: Mapping[int, str], output: str | None) -> int:
+    """Say which frames were left out and why, beside the output too; return the exit status."""
+    beside = None if output is None else Path(f"{output}.left_out.json")
+    for frame, reason in reasons.items():
+        print(f"gnnip: frame {frame} left out: {reason}", file=sys.stderr)
+    if beside is not None and reasons:
+        write_json(beside, {str(frame): reason for frame, reason in reasons.items()})
+    elif beside is not None and beside.is_file():
+        beside.unlink()  # of an earlier run
+    return int(bool(reasons))
 
 
 @command(
@@ -237,8 +239,6 @@ def import_frames(options: argparse.Namespace) -> int:
     """Read frames of your own and write them as an archive, or only report what is in them."""
     import tempfile
 
-    import yaml
-
     from gnnip.datasets.imports.folder import import_folder
     from gnnip.datasets.imports.settings import FolderSource
     from gnnip.strict import validate
@@ -255,12 +255,22 @@ def import_frames(options: argparse.Namespace) -> int:
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {item}: '{group}' is no group of settings.")
             place = inner
-        place[last] = yaml.safe_load(text)
+        place[last] = _value(text)
     source = validate(FolderSource, values, "import")
     with tempfile.TemporaryDirectory() as scratch:
         report = import_folder(source, options.output or Path(scratch) / "frames.h5")
     print("\n".join(report.sentences()))
+    if options.output:
+        write_json(f"{options.output}.import.json", report.to_json())
     return 0
+
+
+def _value(text: str) -> object:
+    """Return what a value on the command line says in YAML; text that is none is a text."""
+    try:
+        return parse_yaml(text, "--set")
+    except DataError:
+        return text
 
 
 @command(
@@ -274,7 +284,6 @@ def register(options: argparse.Namespace) -> int:
     """Copy a generated data set to data/ and write its registry entry: make it an archive."""
     from gnnip.datasets import registry
     from gnnip.datasets.store import read_frames
-    from gnnip.files import atomic_path
 
     facts = read_frames(options.file).attributes
     missing = [key for key in ("title", "reference") if key not in facts]

@@ -157,9 +157,7 @@ def into_cell(
     return positions - cells_away(positions, lattice, periodic) @ lattice
 
 
-def _bad_cells(
-    lattices: NDArray[np.float64], flags: NDArray[np.bool_]
-) -> list[tuple[int, str]]:
+def _bad_cells(lattices: NDArray[np.float64], flags: NDArray[np.bool_]) -> list[tuple[int, str]]:
     """Return (structure, sentence) of periodic cells that are not finite, flat, or too small."""
     found = []
     wrong = ~np.isfinite(lattices).all(axis=(1, 2)) & flags.any(axis=1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gnnip.errors import DataError, nearest
+from gnnip.geometry import faults
 from gnnip.units import GPA
 
 
@@ -119,7 +120,8 @@ class FrameArrays:
         )
 
     def check(self) -> None:
-        """Raise DataError for arrays that do not fit together or labels that are not finite."""
+        """Raise DataError for arrays that do not fit together, labels that are not finite, and
+        structures that `gnnip.geometry.faults` names."""
         n, frames = int(self.offsets[-1]), self.n_frames
         shapes = [("positions", self.positions, (n, 3)), ("numbers", self.numbers, (n,))]
         shapes += [(f"energies of '{k}'", v, (frames,)) for k, v in self.energies.items()]
@@ -139,6 +141,10 @@ class FrameArrays:
             self._finite(f"forces of '{term}'", values, owner)
         for term, values in self.stresses.items():
             self._finite(f"stresses of '{term}'", values, np.arange(frames))
+        for frame, sentence in faults(
+            self.positions, self.numbers, self.offsets, self.cells, self.pbc
+        ).items():
+            raise DataError(f"Frame {frame}: {sentence}")
 
     @staticmethod
     def _finite(name: str, values: np.ndarray, frame: np.ndarray) -> None:

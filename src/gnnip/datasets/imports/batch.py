@@ -16,10 +16,11 @@ class Batch:
     """n structures of the same a atoms, in the units of the file.
 
     numbers (a,); positions (n, a, 3); energies (n,); forces (n, a, 3) or None where the file has
-    none; stress (n, 6) or (n, 3, 3), as the file has it; charges (n, a), e; cells (n, 3, 3) or None for clusters; pbc (3,);
-    columns {name: (n,)}; frames (n,) numbers of the structures within the file; molecule: its name
-    where the file has one; remarks {finding of the report: why}; hint: the end of a sentence that
-    suggests a name for forces that are missing; free_energies (n,) beside energies of another name.
+    none; stress (n, 6) or (n, 3, 3), as the file has it; charges (n, a), e; cells (n, 3, 3) or None
+    for clusters; pbc (3,); columns {name: (n,)}; frames (n,) numbers of the structures within the
+    file; molecule: its name where the file has one; remarks {finding of the report: why}; hint: the
+    end of a sentence that suggests a name for forces that are missing; free_energies (n,) where
+    they stand beside energies of another name.
     """
 
     numbers: np.ndarray

@@ -159,7 +159,9 @@ class StressTest:
     def best(self, **known: str | None) -> StressConvention | None:
         """Return the only convention with the `known` kind or order that fits, if there is one."""
         left = {
-            c: x for c, x in self.left().items() if all(getattr(c, k) == v for k, v in known.items())
+            c: x
+            for c, x in self.left().items()
+            if all(getattr(c, k) == v for k, v in known.items())
         }
         if not left:
             return None
@@ -196,8 +198,6 @@ def decide_stress(
     Raises DataError where none of them does.
     """
     key = settings.stress or ""
-    if settings.format == "vasp":
-        return StressConvention("stress"), "as VASP's 'in kB' is read"
     named = "virial" if "virial" in key.lower() else None
     if named is None and "stress" in key.lower() and settings.units.stress != "kbar":
         named = "stress"

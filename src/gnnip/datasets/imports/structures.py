@@ -1,4 +1,4 @@
-"""Structure files as frames of ASE: extended XYZ with any key names, and whatever else ASE reads."""
+"""Structure files by ASE: extended XYZ with any key names, and what else ASE reads."""
 
 from __future__ import annotations
 
@@ -173,9 +173,7 @@ def _floats(value: Any, shape: tuple[int, ...], key: str, what: str, where: str)
 
 def _number(values: Mapping[str, Any], key: str, where: str, n_atoms: int) -> float:
     if key not in values:
-        raise DataError(
-            f"{where} has no energy '{key}'{likely('energy', key, values, n_atoms)}."
-        )
+        raise DataError(f"{where} has no energy '{key}'{likely('energy', key, values, n_atoms)}.")
     try:
         return float(values[key])
     except (TypeError, ValueError):

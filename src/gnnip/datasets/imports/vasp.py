@@ -47,7 +47,7 @@ class _Header:
         """Return the atomic numbers (n,); DataError where the header does not give them."""
         # without titles, each line is there twice
         titles = self.titles or self.potcars[: (len(self.potcars) + 1) // 2]
-        kinds = [re.split(r"[_.\s]", (t.split() + ["", ""])[1])[0] for t in titles]
+        kinds = [re.split(r"[_.\s]", [*t.split(), "", ""][1])[0] for t in titles]
         if not self.counts or len(kinds) < len(self.counts):
             raise DataError(
                 f"{where} cannot be read as a VASP OUTCAR: its head does not say which atoms there "
