@@ -33,6 +33,8 @@ _MANY_IMAGES = 10_000
 #: vesin divides space into at most so many boxes of the size of the cutoff, and fails where that
 #: leaves none along a direction
 _BOXES = 100_000
+#: Angstrom; with longer cutoffs it takes its time around small open structures
+_LONG = 50.0
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
@@ -173,7 +175,8 @@ def _vesin_is_able(
     boxes = np.maximum(1.0, extent / cutoff)
     total = boxes.prod()
     # twice as careful as need be
-    return bool(total < _BOXES / 2 or boxes.min() * np.cbrt(_BOXES / total) > 2.0)
+    grid = total < _BOXES / 2 or boxes.min() * np.cbrt(_BOXES / total) > 2.0
+    return bool(grid and cutoff < _LONG)
 
 
 def _pairs_vesin(
