@@ -131,8 +131,8 @@ class FrameArrays:
         for name, values, shape in shapes:
             if values.shape != shape:
                 raise DataError(f"The {name} have shape {values.shape} where {shape} is expected.")
-        if frames < 1 or (self.n_atoms < 1).any():
-            raise DataError("The data set has no frames, or a frame without atoms; make it again.")
+        if frames < 1:
+            raise DataError("The data set has no frames; make it again.")
         for name, values, _ in shapes[2 : 2 + len(self.energies)]:
             self._finite(name, values, np.arange(frames))
         owner = np.repeat(np.arange(frames), self.n_atoms)

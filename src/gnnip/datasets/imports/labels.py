@@ -218,11 +218,11 @@ def decide_stress(
         assumed = "ase" if kind != "pressure" and settings.units.stress != "kbar" else None
         order = measured.order if measured is not None else assumed
     if kind is None or (order is None and six):
-        what = "stress_is" if kind is None else "stress_order"
+        what = "the sign and kind" if kind is None else "the order of the six numbers"
         raise DataError(
-            f"Neither name nor energies tell what '{key}' is: its {what.removeprefix('stress_')} "
-            f"is open; set stress_is to {', '.join(STRESS_KINDS)} and, of six numbers, "
-            "stress_order to ase or vasp."
+            f"Neither the name '{key}' nor the energies of the frames tell {what} of the stress; "
+            f"set stress_is to {', '.join(STRESS_KINDS)} and, of six numbers, stress_order to ase "
+            "or vasp."
         )
     return StressConvention(kind, order or "ase"), how
 
