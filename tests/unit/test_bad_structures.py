@@ -95,7 +95,8 @@ def by_archive(model, folder, *bad):
     write_frames(folder / "a.h5", frames_of(*bad), attributes={})
     split = {"train": np.array([0]), "validation": np.array([1])}
     frames = load_arrays(folder / "a.h5").subset([0, 0])
-    train(model, frames, "total", split, Settings(max_epochs=1), folder / "training")
+    options = {"species": (1, 8), "cutoff": 2.0}
+    train("pair", options, frames, "total", split, Settings(epochs=1), folder / "training")
 
 
 def by_damaged_archive(model, folder, *bad):

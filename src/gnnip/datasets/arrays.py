@@ -148,7 +148,7 @@ class FrameArrays:
 
     @staticmethod
     def _finite(name: str, values: np.ndarray, frame: np.ndarray) -> None:
-        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
         if bad.any():
             raise DataError(
                 f"The {name} of frame {int(frame[np.argmax(bad)])} are not finite; remove the "

@@ -46,10 +46,12 @@ class ContractForceField:
         if state.layout is not self._checked:
             self._check(state)
         positions, shift = state.positions.to(self._dtype), edges.edge_shift
-        if edges.vectors is not None:
+        if edges.far is not None:
             # differences are taken in double precision, and what rounding took is added
+            vectors, outside = edges.far
+            positions = (state.positions - outside).to(self._dtype)
             (source, target), rounded = edges.edge_index, positions.double()
-            shift = edges.vectors - (rounded[source] - rounded[target])
+            shift = vectors - (rounded[source] - rounded[target])
         batch = GraphBatch(
             positions=positions,
             atomic_numbers=state.atomic_numbers,

@@ -215,7 +215,9 @@ def from_atoms(
     the atoms. Other options as for `make_state`. StructureError for atoms that are held by
     constraints: these dynamics move all.
     """
-    for row, held in enumerate(a.constraints for a in atoms):
+    for row, one in enumerate(atoms):
+        held = one.constraints
+        _check_structure(f"replica {row}", one.positions, one.numbers, one.cell.array, one.pbc)
         if held:
             raise StructureError(
                 f"replica {row} has atoms that are held ({type(held[0]).__name__}), and these "
@@ -328,13 +330,17 @@ def _check_atoms(
     """Return positions, atomic numbers, cell and periodicity of one replica, checked."""
     species, cell, pbc = given["atomic_numbers"], given["cells"], given["pbc"]
     flags = cell is not None if pbc is None else pbc
-    try:
-        points = check_structure(given["positions"], species, cell, flags, coinciding=True)
-    except StructureError as error:
-        raise StructureError(f"{label}: {error}") from None
+    points = _check_structure(label, given["positions"], species, cell, flags)
     periodic = np.array(np.broadcast_to(flags, (3,)), dtype=bool)
     lattice = np.zeros((3, 3)) if cell is None else np.array(cell, dtype=np.float64)
     return points, np.array(species, dtype=np.int64), lattice, periodic
+
+
+def _check_structure(label: str, *structure: Any) -> np.ndarray:
+    try:
+        return check_structure(*structure, coinciding=True)
+    except StructureError as error:
+        raise StructureError(f"{label}: {error}") from None
 
 
 def _check_masses(masses: Any, numbers: np.ndarray, label: str) -> np.ndarray:
