@@ -275,7 +275,7 @@ def test_frames_without_forces_where_forces_are_asked_for(tmp_path):
         match=r"3 of 7 frames have no forces, first frame 0 of b\.xyz, and forces are ask",
     ):
         read_files(files, settings())
-    with pytest.raises(DataError, match=r"b\.xyz, frame 0 has no forces 'forces'"):
+    with pytest.raises(DataError, match=r"3 of 7 frames have no forces, first frame 0 of b\.xyz"):
         read_files(files, settings(forces="forces"))
     frames, _ = read_files(files, settings(missing_forces="leave_out"))
     assert frames.n_frames == 4
@@ -358,7 +358,9 @@ def test_truncated_hdf5(tmp_path):
     path = write_ani(tmp_path / "a.h5", {"m": ("OHH", 400)})
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=r"a\.h5 is truncated or not an HDF5 file; fetch it again"):
+    with pytest.raises(
+        DataError, match=r"a\.h5 is damaged, cut off or not the HDF5.*; fetch it again"
+    ):
         read_files([path], settings("ani"))
 
 
@@ -400,7 +402,11 @@ def test_damaged_runner_files_name_the_line(tmp_path, change, message):
 def test_damaged_text_files(tmp_path):
     path = write_xyz(tmp_path / "a.xyz", dimers(3))
     path.write_text(path.read_text()[:-60])
-    with pytest.raises(DataError, match=r"a\.xyz cannot be read as extended XYZ after \d frames"):
+    with pytest.raises(DataError, match=r"1 of 3 frames are cut off, first frame 2 of a\.xyz"):
+        read_files([path], settings())
+    assert read_files([path], settings(cut_off="leave_out"))[0].n_frames == 2
+    path.write_text("H 0 0 0\n" + path.read_text())
+    with pytest.raises(DataError, match=r"a\.xyz cannot be read as extended XYZ after 0 frames"):
         read_files([path], settings())
     outcar = tmp_path / "OUTCAR"
     outcar.write_text(" vasp.6.3.2\n nothing else\n")
@@ -410,7 +416,7 @@ def test_damaged_text_files(tmp_path):
         read_files([outcar], settings("vasp"))
     lines = tmp_path / "a.json"
     lines.write_text('{"Energy": 1, "Posi')
-    with pytest.raises(DataError, match=r"line 1 is not a complete JSON object"):
+    with pytest.raises(DataError, match=r"line 1 is not valid JSON"):
         read_files([lines], settings("neuralil", species=[{"symbols": "N"}]))
     with pytest.raises(DataError, match=r"gone\.data cannot be read"):
         read_files([tmp_path / "gone.data"], settings("runner"))

@@ -27,7 +27,7 @@ def labelled(positions, cell):
     energy, forces, virial = -20.0, np.zeros((len(positions), 3)), np.zeros((3, 3))
     shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3) @ cell
     for i, here in enumerate(positions):
-        for j, there in enumerate(positions):
+        for there in positions:
             for d in there + shifts - here:
                 r = np.linalg.norm(d)
                 if 1e-9 < r < CUTOFF:
@@ -181,7 +181,7 @@ def test_energies_per_atom_are_known_by_their_work(tmp_path):
 
 def test_free_energy_beside_energy(tmp_path):
     path = write(tmp_path / "a.xyz", moving(), free_energy=lambda e: e - 0.2)
-    with pytest.raises(DataError, match="another 'free_energy', first frame 0 of a.xyz"):
+    with pytest.raises(DataError, match=r"another 'free_energy', first frame 0 of a\.xyz"):
         read_files([path], settings())
     for name, shift in (("energy", 0.0), ("free_energy", -0.2)):
         frames, _ = read_files([path], settings(energy=name))
@@ -238,7 +238,7 @@ def test_a_name_that_is_missing_is_answered_with_the_likely_one(tmp_path, values
 
 
 def test_forces_that_do_not_add_up_are_reported(tmp_path):
-    made = [(x, h, e, f + [0, 0, 4.0], s) for x, h, e, f, s in moving(4)]
+    made = [(x, h, e, f + np.array([0, 0, 4.0]), s) for x, h, e, f, s in moving(4)]
     _, report = read_files([write(tmp_path / "a.xyz", made)], settings(check_work=False))
     assert report.net_forces.count == 4
     _, report = read_files([write(tmp_path / "a.xyz", moving(4))], settings())
@@ -319,7 +319,7 @@ def test_an_outcar_is_read_with_its_labels(tmp_path):
             " POSITION    TOTAL-FORCE (eV/Angst)\n ---\n  0.0  0.0 0.0 0.1 0.1 0.1\n",
             "cut_off",
             [0],
-            "ends within its ionic step",
+            "ends within its table of forces",
         ),
     ],
 )

@@ -32,11 +32,14 @@ _FITS, _FAILS = 0.25, 0.5
 def likely(quantity: str, key: str, there: Mapping[str, Any], n_atoms: int) -> str:
     """Return the end of a sentence about a name that is missing: the likely one among those with
     the shape of an energy, forces or a stress, else the nearest one."""
+    foreign = [stem for other, stems in _STEMS.items() if other != quantity for stem in stems]
     shapes = {"energy": [()], "forces": [(n_atoms, 3)], "stress": [(6,), (9,), (3, 3)]}[quantity]
     fitting = [
         name
         for name, value in there.items()
-        if np.shape(value) in shapes and np.asarray(value).dtype.kind in "fiu"
+        if np.shape(value) in shapes
+        and np.asarray(value).dtype.kind in "fiu"
+        and not any(stem in name.lower() for stem in foreign)
     ]
     named = [n for n in fitting if any(stem in n.lower() for stem in _STEMS[quantity])]
     for names in (named, fitting):
@@ -210,6 +213,7 @@ def decide_stress(
     if kind is None:
         # the kind may be plain where the order is not
         kinds = {c.kind for c, x in test.left().items() if x < _FITS}
+        kinds = kinds if measured is None else {measured.kind}
         kind = kinds.pop() if len(kinds) == 1 else None
         how = "as the energies of strained frames show"
     order = settings.stress_order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -75,9 +76,9 @@ def extended_xyz(path: Path) -> Iterator[ase.Atoms | Skipped]:
         else:
             try:
                 text = "".join([f"{count}\n", comment, *body])
-                (atoms,) = read_xyz(io.StringIO(text), index=slice(None))
-                if atoms.calc is not None and "stress" in atoms.calc.results:
-                    atoms.calc.results["stress"] = _as_written(comment)
+                tensors = _Tensors()
+                (atoms,) = read_xyz(io.StringIO(text), slice(None), tensors)
+                atoms.info.update(tensors.found)
             # a last line without its end may be half a line
             except Exception as error:
                 if line or body[-1].endswith("\n"):
@@ -88,11 +89,23 @@ def extended_xyz(path: Path) -> Iterator[ase.Atoms | Skipped]:
         frame += 1
 
 
-def _as_written(comment: str) -> np.ndarray:
-    """Return the stress of a comment line, six or nine numbers; ASE's reader makes them six."""
-    from ase.io.extxyz import key_val_str_to_dict
+class _Tensors:
+    """A parser of comment lines that keeps stresses and virials as they are written: ASE's takes
+    nine numbers only, of which it makes six."""
 
-    return np.asarray(key_val_str_to_dict(comment)["stress"])
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+
+    def __call__(self, comment: str) -> dict[str, Any]:
+        from ase.io.extxyz import key_val_str_to_dict
+
+        # under other names no length is expected of them
+        renamed = re.sub(r"(?<!\S)(stress|virial)(?=\s*=)", r"\1_as_written", comment)
+        values = key_val_str_to_dict(renamed)
+        for key in ("stress", "virial"):
+            if f"{key}_as_written" in values:
+                self.found[key] = values.pop(f"{key}_as_written")
+        return values
 
 
 def _unreadable(path: Path, called: str, read: int, error: Exception) -> DataError:

@@ -124,7 +124,8 @@ def read(path: Path, settings: ImportSettings) -> Iterator[Batch | Skipped]:
             next(lines, None)
             step.atoms = _table(lines, len(numbers), 6, None)
             if step.atoms is None:
-                break
+                yield Skipped(frame, "cut_off", "the file ends within its table of forces")
+                return
         elif "free  energy" in line and "TOTEN" in line:
             step.machine_learned |= "ML" in line
             step.energies["free_energy"] = _stated(line)
