@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnip import __version__
-from gnnip.errors import ConfigError, DataError, GnnipError
+from gnnip.errors import ConfigError, DataError
 from gnnip.files import atomic_path, parse_yaml, read_json, write_json, write_text
+from gnnip.terminal import answer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,10 +69,10 @@ def predict(options: argparse.Namespace) -> int:
 
     calculator = load_calculator(options.model, device=options.device)
     frames, left_out = predicted(Path(options.structures), calculator)
-    target = "-" if options.output is None else options.output
-    if target == "-":
+    if options.output is None:
         ase.io.write("-", frames, format="extxyz")
     else:
+        target = options.output
         with atomic_path(target) as temporary:
             ase.io.write(temporary, frames, format="extxyz")
         print(f"{len(frames)} structures with energies (eV) and forces (eV/A) in {target}")
@@ -80,7 +81,8 @@ def predict(options: argparse.Namespace) -> int:
 
 def _say_left_out(reasons: Mapping[int, str], output: str | None) -> int:
     """Say which frames were left out and why, beside the output too; return the exit status."""
-    beside = None if output is None else Path(f"{output}.left_out.json")
+    # not beside /dev/stdout and the like
+    beside = Path(f"{output}.left_out.json") if output and Path(output).is_file() else None
     for frame, reason in reasons.items():
         print(f"gnnip: frame {frame} left out: {reason}", file=sys.stderr)
     if beside is not None and reasons:
@@ -278,6 +280,7 @@ def _value(text: str) -> object:
     argument("name", help="of the data set"),
     argument("file", help="what the workflow made: results/<tier>/generated/<name>.h5"),
     argument("--licence", default="CC0-1.0", help="CC0-1.0 if left out"),
+    argument("--replace", action="store_true", help="an archive that is registered already"),
     argument("--rules", default="generate_trajectory, assemble_dataset", help="that made the file"),
 )
 def register(options: argparse.Namespace) -> int:
@@ -285,6 +288,7 @@ def register(options: argparse.Namespace) -> int:
     from gnnip.datasets import registry
     from gnnip.datasets.store import read_frames
 
+    registry.check_name(options.name, options.replace)
     facts = read_frames(options.file).attributes
     missing = [key for key in ("title", "reference") if key not in facts]
     if missing:
@@ -498,15 +502,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
     options = _parser().parse_args(arguments)
-    try:
-        run: Command = options.run
-        return run(options)
-    except GnnipError as error:
-        print(f"gnnip: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # `| head` closed the pipe
-        sys.stderr.close()
-        return 0
+    run: Command = options.run
+    return answer(lambda: run(options), "gnnip")
 
 
 if __name__ == "__main__":

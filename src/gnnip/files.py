@@ -1,4 +1,4 @@
-"""One reader each for text, JSON, YAML and HDF5, and atomic writes.
+"""One reader each for text, JSON, YAML, CSV and HDF5, and atomic writes.
 
 Whatever a user's file holds, a reader returns what it says or raises a DataError that names the
 file and the cure. A file that is written is either the old one or the new one, never a half.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import csv
 import errno
 import functools
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -22,6 +24,7 @@ from gnnip.errors import DataError, GnnipError
 
 if TYPE_CHECKING:
     import h5py
+    import pandas as pd
 
 #: how deep lists and mappings may lie in each other, and how many values YAML may stand for when
 #: every alias is written out
@@ -175,8 +178,9 @@ def parse_json(text: str | bytes, where: str, kind: type = object) -> Any:
 def check_kind(value: Any, kind: type, where: str) -> Any:
     """Return `value`; DataError unless it is of the kind, a dict, a list or any object."""
     if not isinstance(value, kind):
-        words: dict[type, str] = {dict: "a mapping", list: "a list"}
-        found = words.get(type(value), f"{value!r:.40}")
+        words: dict[type, str] = {dict: "a mapping (key: value)", list: "a list", str: "a text"}
+        found = words.get(type(value)) if not isinstance(value, str) else None
+        found = found or f"{value!r:.40}"
         raise DataError(f"{where} must hold {words.get(kind, kind.__name__)}, found {found}.")
     return value
 
@@ -288,6 +292,38 @@ def read_hdf5(path: str | os.PathLike[str], cure: str) -> Iterator[h5py.File]:
         raise DataError(
             f"{path} is damaged, cut off or not the HDF5 file it should be ({reason}); {cure}."
         ) from error
+
+
+def count_rows(path: str | os.PathLike[str]) -> int:
+    """Return the rows of a CSV file below its header; -1 for one that is cut within a line."""
+    text = read_text(path)
+    return sum(1 for _ in csv.reader(io.StringIO(text))) - 1 if text.endswith("\n") else -1
+
+
+def read_csv(path: str | os.PathLike[str], rows: int | None = None) -> pd.DataFrame:
+    """Read a table of the pipeline.
+
+    Raises DataError for one that is missing, empty, cut off, no CSV, or has other than so many
+    `rows`.
+    """
+    import pandas as pd
+
+    if not Path(path).exists():
+        raise DataError(
+            f"{path} does not exist: run the workflow to the end before tabulating, no table is "
+            "made of a partial run."
+        )
+    again = "delete it and run the workflow again."
+    found = count_rows(path)
+    if found == -1 and not read_text(path):
+        raise DataError(f"{path} is empty: {again}")
+    if found == -1 or rows not in (None, found):
+        said = "" if rows is None else f" ({rows} rows expected, {found} found)" * (found >= 0)
+        raise DataError(f"{path} is cut off or not of this run{said}: {again}")
+    try:
+        return pd.read_csv(path)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{path} is no table ({str(error).strip()}): {again}") from None
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -45,7 +45,8 @@ def job(snakemake: Any) -> Iterator[None]:
                 print(message, file=sys.stderr)
             else:
                 message = f"{type(error).__name__}: {error} (traceback in {target})"
-                traceback.print_exc()
+                with contextlib.suppress(OSError):  # the log itself may be what is full
+                    traceback.print_exc()
             os.write(terminal[1], f"{message}\n".encode())
             raise SystemExit(1) from None
         finally:

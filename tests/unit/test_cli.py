@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -274,4 +275,28 @@ def test_a_generated_set_becomes_an_archive(tmp_path, capsys, monkeypatch):
 
     with h5py.File("made.h5", "r+") as archive:
         del archive.attrs["reference"]
-    assert "does not state its reference; only" in fails(capsys, "register", "sic", "made.h5")
+    again = ("register", "sic", "made.h5", "--replace")
+    assert "does not state its reference; only" in fails(capsys, *again)
+
+
+@pytest.mark.parametrize("output", ["folder", "full"])
+def test_an_output_that_cannot_be_written(checkout, output):
+    where = {"folder": checkout, "full": Path("/dev/full")}[output]
+    command = [sys.executable, "-m", "gnnip", "spec", "kang2024", "--tier", "smoke"]
+    done = subprocess.run([*command, "-o", where], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("gnnip: Could not write")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_plain_locale_and_a_full_terminal(root):
+    plain = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "gnnip", "datasets", "--width", "120"]
+    how = {"cwd": root, "env": os.environ | plain, "stderr": subprocess.PIPE, "text": True}
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False, **how)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "?" in done.stdout
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run(command, stdout=full, check=False, **how)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the output: No space left on device" in done.stderr

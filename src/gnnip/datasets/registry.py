@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,9 +42,13 @@ RECORDED = (
     "motion",
 )
 #: what an entry must say
-REQUIRED = {
-    **dict.fromkeys(("file", "sha256", "reference", "licence"), str),
-    **dict.fromkeys(("bytes", "n_frames"), int),
+REQUIRED: dict[str, type] = {
+    "file": str,
+    "sha256": str,
+    "bytes": int,
+    "n_frames": int,
+    "reference": str,
+    "licence": str,
     "made": dict,
 }
 #: what a data set may be called: a file, a wildcard and a key of YAML are named by it
@@ -100,6 +105,12 @@ def find_entry(name: str, path: str | os.PathLike[str] | None = None) -> dict[st
     return entries[name]
 
 
+def archive_path(name: str, path: str | os.PathLike[str] | None = None) -> Path:
+    """Return the file of a data set, which may be missing; DataError for an unknown name."""
+    registry = registry_path() if path is None else Path(path)
+    return registry.parent / find_entry(name, registry)["file"]
+
+
 def kind_of(entry: Mapping[str, Any]) -> str:
     """Return which of KINDS an entry is."""
     return str(entry.get("kind", "frames"))
@@ -123,7 +134,7 @@ def check_archive(
             else "read it with gnnip.datasets.load"
         )
         raise DataError(f"'{name}' is {KINDS[found]}, not {KINDS[kind]}; {advice}.")
-    archive = registry.parent / entry["file"]
+    archive = archive_path(name, registry)
     if not archive.is_file():
         raise DataError(
             f"The archive {archive} is missing; restore it with 'git checkout -- data', or make "
@@ -167,6 +178,22 @@ def register(
     frames = read_frames(archive)
     counts = {"n_frames": frames.n_frames, "n_atoms": int(frames.offsets[-1])}
     return add_entry(name, archive, said, counts, frames.attributes, path)
+
+
+def check_name(
+    name: str, replace: bool = False, path: str | os.PathLike[str] | None = None
+) -> None:
+    """Raise DataError for what no data set may be called, and, unless the user says `replace`, for
+    a name that is taken, by an entry or a file beside the registry."""
+    registry = registry_path() if path is None else Path(path)
+    if not re.fullmatch(NAME, name):
+        raise DataError(
+            f"A data set cannot be called '{name}'; take lower-case letters, digits and '_', the "
+            "first a letter."
+        )
+    taken = name in load_registry(registry) or registry.with_name(f"{name}.h5").exists()
+    if taken and not replace:
+        raise DataError(f"There is a data set '{name}' already; say --replace or another name.")
 
 
 def check_place(

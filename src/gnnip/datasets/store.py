@@ -15,6 +15,7 @@ Needs numpy and h5py only.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -189,6 +190,13 @@ def load_arrays(path: str | os.PathLike[str]) -> FrameArrays:
     Raises DataError as `read_frames` does.
     """
     return in_project_units(read_frames(path))
+
+
+@functools.cache
+def terms_and_columns(path: Path) -> tuple[list[str], list[str]]:
+    """Return the energy terms and the metadata columns of an archive, whose frames are not read."""
+    with read_hdf5(path, "fetch or make it again") as file:
+        return list(file["energies"]), list(file.get("metadata", {}))
 
 
 def read_frames(path: str | os.PathLike[str]) -> FrameArrays:

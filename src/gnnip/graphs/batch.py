@@ -311,7 +311,7 @@ class GraphStore:
             arrays["cell"] = cells
         arrays |= {"energy": energies, "forces": forces, "stress": stresses}
         tensors = _tensors(arrays, dtype, device)
-        crystals = np.zeros(len(names), bool) if pbc is None else np.asarray(pbc, bool).all(axis=1)
+        crystals: Any = np.zeros(len(names), bool) if pbc is None else np.asarray(pbc, bool).all(-1)
         return cls(tensors, np.diff(bounds), edge_counts, float(cutoff), crystals)
 
     def with_labels(

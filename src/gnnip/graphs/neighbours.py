@@ -71,10 +71,7 @@ def neighbour_list(
     if not (np.isfinite(cutoff) and cutoff > 0):
         raise StructureError(f"The cutoff is {cutoff} Angstrom, but it must be positive.")
     periodic = np.broadcast_to(np.asarray(False if pbc is None else pbc, dtype=bool), (3,))
-    points = np.asarray(positions, dtype=np.float64)
-    lattice, reach = None, np.zeros(3)
-    if periodic.any():
-        lattice, reach = _images(cell, cutoff, periodic)
+    lattice, reach = _images(cell, cutoff, periodic) if periodic.any() else (None, np.zeros(3))
     points = check_structure(points, None, cell, periodic)
     wrapped, wraps = points, np.zeros(points.shape, dtype=np.int64)
     if lattice is not None:

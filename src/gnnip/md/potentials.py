@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -93,7 +94,8 @@ class AseForceField:
         self._given = calculator
         self._made: dict[int, Any] = {}
 
-    def _calculator(self, identifier: int) -> Any:
+    def calculator(self, identifier: int) -> Any:
+        """Return the calculator of a replica."""
         if identifier not in self._made:
             if hasattr(self._given, "get_potential_energy"):
                 self._made[identifier] = self._given
@@ -120,7 +122,7 @@ class AseForceField:
                 masses=state.masses[state.layout.atom_slice(row)].cpu().numpy(),
                 cell=cell,
                 pbc=pbc,
-                calculator=self._calculator(identifier),
+                calculator=self.calculator(identifier),
             )
             energies.append(float(atoms.get_potential_energy()))
             forces.append(np.array(atoms.get_forces(), dtype=np.float64))
@@ -128,6 +130,29 @@ class AseForceField:
             torch.tensor(energies, dtype=torch.float64, device=state.device),
             torch.as_tensor(np.concatenate(forces), device=state.device),
         )
+
+
+def identity_of(force_field: ForceField, replica: int) -> list[Any]:
+    """Return what tells a potential from others: class, weights, and the plain parameters of the
+    calculator of a replica."""
+    moved: Any = force_field
+    if isinstance(force_field, ContractForceField):
+        moved = force_field.model
+    elif isinstance(force_field, AseForceField):
+        moved = force_field.calculator(replica)
+    digest = hashlib.sha256()
+    for part in [moved, *getattr(moved, "__dict__", {}).values()]:
+        if isinstance(part, torch.nn.Module):
+            for name, tensor in sorted(part.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    parameters = getattr(moved, "parameters", None)
+    plain = {
+        str(key): value
+        for key, value in (parameters.items() if isinstance(parameters, dict) else ())
+        if isinstance(value, str | int | float | bool)
+    }
+    return [type(moved).__qualname__, digest.hexdigest(), plain]
 
 
 def as_force_field(potential: Any) -> ForceField:

@@ -209,8 +209,7 @@ def evaluate(
 
     Raises
     ------
-    DataError : stress of structures that are not periodic in all directions, or a graph built for
-        another cutoff.
+    DataError : stress of structures that are not crystals, or a graph built for another cutoff.
     """
     share_cores(torch.get_num_threads())
     if batch.cutoff is not None and abs(model.cutoff / batch.cutoff - 1.0) > 1e-6:

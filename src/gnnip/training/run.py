@@ -32,6 +32,8 @@ from typing import Any
 
 from gnnip.errors import ConfigError, GnnipError, nearest
 from gnnip.files import check_kind, read_json
+from gnnip.machine import cpu_count
+from gnnip.terminal import answer
 
 KEYS = {
     **dict.fromkeys(("folder", "data", "model", "term"), str),
@@ -207,13 +209,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--dry-run", action="store_true", help="check the spec and stop")
     options = parser.parse_args(arguments)
-    try:
-        trainings = read_spec(options.spec)
-        if options.workers < 1:
-            raise ConfigError(f"--workers is {options.workers}, at least 1 is needed.")
-    except GnnipError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return answer(lambda: _main(options), "error")
+
+
+def _main(options: argparse.Namespace) -> int:
+    trainings = read_spec(options.spec)
+    if not 1 <= options.workers <= cpu_count():
+        raise ConfigError(
+            f"--workers is {options.workers}, and this machine has {cpu_count()} cores; take one "
+            "at least and all at most."
+        )
     if options.dry_run:
         print(json.dumps({"trainings": len(trainings)}))
         return 0

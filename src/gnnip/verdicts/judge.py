@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gnnip.artefacts.tables import REQUIRED
 from gnnip.errors import DataError
-from gnnip.files import read_json, write_json, write_text
+from gnnip.files import read_csv, read_json, write_json, write_text
 from gnnip.strict import explain
 from gnnip.verdicts.claims import Metrics
 from gnnip.verdicts.numbers import judge_number
@@ -45,7 +46,7 @@ def read_metrics(folder: str | Path, artefacts: list[str]) -> dict[str, pd.DataF
         path = Path(folder) / f"{name}.metrics.csv"
         if not path.exists():
             continue
-        table = pd.read_csv(path)
+        table = read_csv(path)
         missing = [column for column in REQUIRED if column not in table.columns]
         if missing:
             raise DataError(f"{path} lacks the column {missing[0]}; delete it and run again.")
@@ -106,7 +107,8 @@ def read_verdicts(path: str | Path) -> list[Verdict]:
     if not Path(path).exists():
         raise DataError(f"{path} does not exist; run the workflow first.")
     try:
-        return TypeAdapter(list[Verdict]).validate_python(read_json(path, list), strict=True)
+        content = json.dumps(read_json(path, list))
+        return TypeAdapter(list[Verdict]).validate_json(content, strict=True)
     except ValidationError as error:
         raise DataError(
             f"{explain(error, f'{path} is no list of verdicts')} Run the workflow again."

@@ -21,7 +21,7 @@ from gnnip.datasets.imports.checks import (
     geometry_keys,
     zero_force_atoms,
 )
-from gnnip.datasets.imports.labels import NetForces, StressConvention, StressTest, decide_stress
+from gnnip.datasets.imports.labels import StressConvention, StressTest, decide_stress, net_forces
 from gnnip.datasets.imports.readers import READERS
 from gnnip.datasets.imports.settings import ImportSettings
 from gnnip.datasets.store import frame_writer
@@ -350,8 +350,8 @@ def _numbered(
 
 def _near_the_origin(frames: FrameArrays) -> FrameArrays:
     """Put structures that single precision would blur into their cells, or around the origin."""
-    for i in np.unique(np.repeat(np.arange(frames.n_frames), frames.n_atoms)[_far(frames)]):
-        part = frames.atom_slice(int(i))
+    for i in _far(frames):
+        part = frames.atom_slice(i)
         points = frames.positions[part]
         if frames.cells is not None and frames.pbc is not None and frames.pbc[i].any():
             points = into_cell(points, frames.cells[i], frames.pbc[i])
@@ -361,8 +361,11 @@ def _near_the_origin(frames: FrameArrays) -> FrameArrays:
     return frames
 
 
-def _far(frames: FrameArrays) -> np.ndarray:
-    return (np.abs(frames.positions) > FAR).any(axis=1)
+def _far(frames: FrameArrays) -> list[int]:
+    """Return the frames with atoms beyond `FAR`."""
+    owner = np.repeat(np.arange(frames.n_frames), frames.n_atoms)
+    found: list[int] = np.unique(owner[(np.abs(frames.positions) > FAR).any(axis=1)]).tolist()
+    return found
 
 
 def _chunks(batches: Iterator[Batch | Skipped]) -> Iterator[list[Batch | Skipped]]:
@@ -491,13 +494,9 @@ def _judge(
     seen: SeenFrames,
 ) -> np.ndarray:
     """Write the peculiarities of a chunk into the report; return which frames (frames,) stay."""
-    term = settings.term
-
-    def place(i: int) -> str:
-        return f"frame {frames.metadata['source_frame'][i]} of {frames.metadata['source'][i]}"
 
     def add(name: str, i: int, reason: str) -> None:
-        words = f"{place(i)} ({reason})"
+        words = f"{_place(frames, i)} ({reason})"
         getattr(report, name).add(int(index[i]), words)
         if getattr(settings, name, "keep") != "keep":
             report.leave_out(int(index[i]), words)
@@ -514,36 +513,64 @@ def _judge(
             add(name, i, reason)
     _compare_free_energies(frames, batches, settings, add)
     finite &= np.array([int(k) not in report.reasons for k in index])
-    keep = finite.copy()
+    keep = finite
     if settings.forces_key is not None:
-        zero = np.where(has_forces, zero_force_atoms(frames, term), 0)
-        placeholders = (zero >= 2) & (zero >= ZERO_SHARE * frames.n_atoms)
-        for i in np.flatnonzero(placeholders).tolist():
-            words = f"{place(i)}, {zero[i]} of {frames.n_atoms[i]} atoms"
-            report.zero_forces.add(int(index[i]), words)
-        missing = ~has_forces | (placeholders & (settings.zero_forces == "missing"))
-        for i in np.flatnonzero(missing).tolist():
-            report.without_forces.add(int(index[i]), place(i))
-            if settings.missing_forces == "leave_out":
-                report.leave_out(int(index[i]), f"{place(i)} (it has no forces)")
-        hints = (b.hint for b in batches if b.forces is None and b.hint)
-        report.hint = report.hint or next(hints, "")
-        for i in np.flatnonzero(NetForces().of(frames, term) * ~missing):
-            report.net_forces.add(int(index[i]), place(i))
+        keep = keep & _with_forces(frames, batches, index, has_forces, settings, report)
+    return _without_duplicates(frames, keep, index, settings, report, seen)
+
+
+def _place(frames: FrameArrays, i: int) -> str:
+    return f"frame {frames.metadata['source_frame'][i]} of {frames.metadata['source'][i]}"
+
+
+def _with_forces(
+    frames: FrameArrays,
+    batches: list[Batch],
+    index: np.ndarray,
+    has_forces: np.ndarray,
+    settings: ImportSettings,
+    report: ImportReport,
+) -> np.ndarray:
+    """Note forces that are missing, placeholders or none; return which frames (frames,) stay."""
+    term = settings.term
+    zero = np.where(has_forces, zero_force_atoms(frames, term), 0)
+    placeholders = (zero >= 2) & (zero >= ZERO_SHARE * frames.n_atoms)
+    for i in np.flatnonzero(placeholders).tolist():
+        words = f"{_place(frames, i)}, {zero[i]} of {frames.n_atoms[i]} atoms"
+        report.zero_forces.add(int(index[i]), words)
+    missing = ~has_forces | (placeholders & (settings.zero_forces == "missing"))
+    for i in np.flatnonzero(missing).tolist():
+        report.without_forces.add(int(index[i]), _place(frames, i))
         if settings.missing_forces == "leave_out":
-            keep &= ~missing
-        elif settings.missing_forces == "energies_only":
-            report.energies_only |= bool(missing.any())
+            report.leave_out(int(index[i]), f"{_place(frames, i)} (it has no forces)")
+    hints = (b.hint for b in batches if b.forces is None and b.hint)
+    report.hint = report.hint or next(hints, "")
+    for i in np.flatnonzero(net_forces(frames, term) * ~missing).tolist():
+        report.net_forces.add(int(index[i]), _place(frames, i))
+    report.energies_only |= settings.missing_forces == "energies_only" and bool(missing.any())
+    return ~missing if settings.missing_forces == "leave_out" else np.ones_like(missing)
+
+
+def _without_duplicates(
+    frames: FrameArrays,
+    keep: np.ndarray,
+    index: np.ndarray,
+    settings: ImportSettings,
+    report: ImportReport,
+    seen: SeenFrames,
+) -> np.ndarray:
+    """Note frames of geometries that were seen; return which of those to `keep` (frames,) stay."""
     chosen = np.flatnonzero(keep)
-    energies = frames.energies[term]
+    energies = frames.energies[settings.term]
     first, energy = seen.add(geometry_keys(frames.subset(chosen)), index[chosen], energies[chosen])
     for j in np.flatnonzero(first >= 0).tolist():
         i = int(chosen[j])
-        words = f"{place(i)} equals frame {first[j]} of all"
+        words = f"{_place(frames, i)} equals frame {first[j]} of all"
         report.duplicates.add(int(index[i]), words)
         if abs(energies[i] - energy[j]) > 1e-4:
             report.relabelled.add(
-                int(index[i]), f"{place(i)}, by {energies[i] - energy[j]:.4g} eV from {first[j]}"
+                int(index[i]),
+                f"{_place(frames, i)}, by {energies[i] - energy[j]:.4g} eV from {first[j]}",
             )
         if settings.duplicates == "leave_out":
             keep[i] = False
@@ -561,11 +588,11 @@ def _faults(frames: FrameArrays) -> dict[int, str]:
         frames.pbc,
         coinciding=True,
     )
-    for i in np.unique(np.repeat(np.arange(frames.n_frames), frames.n_atoms)[_far(frames)]):
-        if int(i) not in found:
-            alone = _near_the_origin(frames.subset([int(i)]))
+    for i in _far(frames):
+        if i not in found:
+            alone = _near_the_origin(frames.subset([i]))
             if np.ptp(alone.positions, axis=0).max() > _WIDEST:
-                found[int(i)] = (
+                found[i] = (
                     f"It is more than {_WIDEST:g} Angstrom wide, and archives keep positions in "
                     "single precision."
                 )

@@ -33,11 +33,15 @@ def likely(quantity: str, key: str, there: Mapping[str, Any], n_atoms: int) -> s
     """Return the end of a sentence about a name that is missing: the likely one among those with
     the shape of an energy, forces or a stress, else the nearest one."""
     foreign = [stem for other, stems in _STEMS.items() if other != quantity for stem in stems]
-    shapes = {"energy": [()], "forces": [(n_atoms, 3)], "stress": [(6,), (9,), (3, 3)]}[quantity]
+    shapes: dict[str, list[tuple[int, ...]]] = {
+        "energy": [()],
+        "forces": [(n_atoms, 3)],
+        "stress": [(6,), (9,), (3, 3)],
+    }
     fitting = [
         name
         for name, value in there.items()
-        if np.shape(value) in shapes
+        if np.shape(value) in shapes[quantity]
         and np.asarray(value).dtype.kind in "fiu"
         and not any(stem in name.lower() for stem in foreign)
     ]
@@ -216,7 +220,7 @@ def decide_stress(
         kinds = kinds if measured is None else {measured.kind}
         kind = kinds.pop() if len(kinds) == 1 else None
         how = "as the energies of strained frames show"
-    order = settings.stress_order
+    order: str | None = settings.stress_order
     if order is None and six:
         # ASE's order is that of other signs than its own only where frames show it
         assumed = "ase" if kind != "pressure" and settings.units.stress != "kbar" else None
@@ -231,14 +235,11 @@ def decide_stress(
     return StressConvention(kind, order or "ase"), how
 
 
-@dataclass
-class NetForces:
-    """Forces that do not add up to nothing: of a field, or no forces at all."""
-
-    def of(self, frames: FrameArrays, term: str) -> np.ndarray:
-        """Return |sum of forces| (frames,), eV/Angstrom, 0 where it is as small as it should be."""
-        forces = frames.forces[term]
-        total = np.linalg.norm(np.add.reduceat(forces, frames.offsets[:-1]), axis=1)
-        square = np.add.reduceat((forces**2).sum(axis=1), frames.offsets[:-1])
-        # of n independent forces the sum would be the root of the sum of squares
-        return np.where((total > 0.3 * np.sqrt(square)) & (total > 0.05), total, 0.0)
+def net_forces(frames: FrameArrays, term: str) -> np.ndarray:
+    """Return |sum of forces| (frames,), eV/Angstrom, or 0 where it is as small as it should be:
+    without a field from outside, forces add up to nothing."""
+    forces = frames.forces[term]
+    total = np.linalg.norm(np.add.reduceat(forces, frames.offsets[:-1]), axis=1)
+    square = np.add.reduceat((forces**2).sum(axis=1), frames.offsets[:-1])
+    # of independent vectors the sum would be the root of the sum of squares
+    return np.where((total > 0.3 * np.sqrt(square)) & (total > 0.05), total, 0.0)

@@ -113,7 +113,8 @@ def read(path: Path, settings: ImportSettings) -> Iterator[Batch | Skipped]:
             step.converged = "EDIFF is reached" in line
             step.stopped = not step.converged
         elif "direct lattice vectors" in line:
-            cell = _table(lines, 3, 3, cell)
+            found_cell = _table(lines, 3, 3)
+            cell = cell if found_cell is None else found_cell
         elif line.lstrip().startswith("in kB"):
             xx, yy, zz, xy, yz, zx = _numbers(line, 6)
             tensor = np.array([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]])
@@ -122,7 +123,7 @@ def read(path: Path, settings: ImportSettings) -> Iterator[Batch | Skipped]:
             numbers = header.numbers(str(path)) if not len(numbers) else numbers
             step.machine_learned |= "(ML)" in line
             next(lines, None)
-            step.atoms = _table(lines, len(numbers), 6, None)
+            step.atoms = _table(lines, len(numbers), 6)
             if step.atoms is None:
                 yield Skipped(frame, "cut_off", "the file ends within its table of forces")
                 return
@@ -180,14 +181,12 @@ def _stated(line: str) -> float:
         return float("nan")
 
 
-def _table(
-    lines: Iterator[tuple[int, str]], rows: int, columns: int, otherwise: np.ndarray | None
-) -> np.ndarray | None:
-    """Return the next lines as an array (rows, columns), `otherwise` where the file ends before."""
+def _table(lines: Iterator[tuple[int, str]], rows: int, columns: int) -> np.ndarray | None:
+    """Return the next lines as an array (rows, columns), None where the file ends before."""
     read = []
     for _ in range(rows):
         _, line = next(lines, (0, ""))
         if len(_NUMBER.findall(line)) < columns:
-            return otherwise
+            return None
         read.append(_numbers(line, columns))
     return np.array(read)
