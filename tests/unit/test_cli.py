@@ -106,6 +106,26 @@ def test_predict_mistakes(water, model, tmp_path, capsys):
     assert "cannot be read" in fails(capsys, "predict", str(broken), "--model", str(model))
 
 
+@pytest.mark.parametrize(
+    ("setting", "status"),
+    [
+        ("pattern=*.xyz", 0),  # an alias, to YAML
+        ("energy=[a", 2),
+        ("energy=!!python/object/apply:os.system [id]", 2),
+        ("pattern=**x", 2),
+        ("block_frames=1000000000000000000000000", 2),
+        ("energy=2024-01-01", 2),
+    ],
+)
+def test_import_takes_a_value_that_is_no_yaml_as_text(water, tmp_path, capsys, setting, status):
+    (tmp_path / "f").mkdir()
+    text = water.read_text(encoding="utf-8").replace("Properties", "energy=-1.0 Properties")
+    (tmp_path / "f" / "a.xyz").write_text(text, encoding="utf-8")
+    command = ["import", str(tmp_path / "f"), "--format", "extxyz", "--set", "forces=false"]
+    assert main([*command, "--set", setting]) == status
+    assert len(capsys.readouterr().err.splitlines()) == (status > 0)
+
+
 def test_datasets(checkout, capsys):
     assert main(["datasets", "--width", "120"]) == 0
     out = capsys.readouterr().out

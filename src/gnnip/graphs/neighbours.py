@@ -72,7 +72,7 @@ def neighbour_list(
         raise StructureError(f"The cutoff is {cutoff} Angstrom, but it must be positive.")
     periodic = np.broadcast_to(np.asarray(False if pbc is None else pbc, dtype=bool), (3,))
     lattice, reach = _images(cell, cutoff, periodic) if periodic.any() else (None, np.zeros(3))
-    points = check_structure(points, None, cell, periodic)
+    points = check_structure(positions, None, cell, periodic)
     wrapped, wraps = points, np.zeros(points.shape, dtype=np.int64)
     if lattice is not None:
         # images then depend on the cell and the cutoff alone

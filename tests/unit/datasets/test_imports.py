@@ -457,8 +457,70 @@ def test_folders(tmp_path):
         (tmp_path / name).touch()
     found = folder_files(source(pattern="**/OUTCAR"))
     assert [str(p.relative_to(tmp_path)) for p in found] == ["a/OUTCAR", "b/OUTCAR"]
+    for pattern in ("**x", "/tmp/*"):
+        with pytest.raises(DataError, match="no pattern of file names"):
+            folder_files(source(pattern=pattern))
     with pytest.raises(DataError, match="neither a folder nor a file; correct path"):
         folder_files(source(path=str(tmp_path / "d")))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda g: g.create_dataset("energies", (10**9,), chunks=True), "claims 1000000000 rows"),
+        (lambda g: g.create_dataset("energies", data=1.0), "'energies' is no array"),
+        (lambda g: g.create_group("energies"), "'energies' is no array"),
+        (lambda g: g.create_dataset("energies", data=[b"a"] * 4), "holds no numbers"),
+        (lambda g: g.create_dataset("energies", data=np.zeros((4, 2))), "one number a conform"),
+        (lambda g: g.create_dataset("atomic_numbers", data=[-3, 1, 1]), "atomic number -3"),
+        (lambda g: g.create_dataset("atomic_numbers", data=[8.5, 1, 1]), "no whole numbers"),
+        (lambda g: g.create_dataset("species", data=[b"Xq", b"H", b"H"]), "not a chemical elem"),
+    ],
+)
+def test_damaged_ani_files(tmp_path, change, message):
+    path = write_ani(tmp_path / "a.h5", {"m": ("OHH", 4)})
+    with h5py.File(path, "r+") as file:
+        group = file["release/m"]
+        for name in ("energies", "species"):
+            kept = group[name][()]
+            del group[name]
+            if name == "species":
+                group["spare"] = kept
+        change(group)
+        if "energies" not in group:
+            group["energies"] = np.arange(4.0)
+        if "species" not in group:
+            group["species"] = group["spare"][()]
+    with pytest.raises(DataError, match=message) as caught:
+        read_files([path], settings("ani"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"Energy": [1, 2], "Positions": [[0, 0, 0]], "Cell-Size": [9]}', "'Energy' has 2 numb"),
+        ('{"Energy": 1, "Positions": [[0, 0, 0]], "Cell-Size": [9, 9]}', "'Cell-Size' has 2 num"),
+        ('{"Energy": %s, "Positions": [[0, 0, 0]], "Cell-Size": [9]}' % ("1" * 5000), "line 1"),
+        ("[" * 100_000, "line 1"),
+        ('{"Energy": 1, "Positions": [[0, 0, 0]], "Cell-Size": [0]}', "no volume"),
+        ('{"Energy": 1, "Positions": "far", "Cell-Size": [9]}', "not an array of numbers"),
+    ],
+)
+def test_damaged_json_lines(tmp_path, line, message):
+    path = tmp_path / "a.json"
+    path.write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read_files([path], settings("neuralil", species=[{"symbols": "N"}], forces=False))
+
+
+def test_a_count_of_atoms_is_no_reason_to_wait(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text("1000000000000\nProperties=species:S:1:pos:R:3 energy=1\nO 0 0 0\n")
+    with pytest.raises(DataError, match="1 of 1000000000000 atoms"):
+        read_files([path], settings(forces=False))
+    with pytest.raises(ConfigError, match=r"species.*more than 10000000 atoms|less than or equal"):
+        settings("neuralil", species=[{"times": 10**12, "symbols": "H O"}])
 
 
 # --- parts ----------------------------------------------------------------------------------------
