@@ -199,7 +199,7 @@ def _total_energy_errors(inputs: Inputs) -> pd.DataFrame:
     for group in ("forces", "forces_terms", "forces_pair"):
         entry = inputs.group(group)
         for keys, seed, folder in inputs.cells(group):
-            test = predicted_frames(folder / "predictions.csv", "eV").set_index("frame", drop=False)
+            test = predicted_frames(folder, "eV").set_index("frame", drop=False)
             guesses = {str(entry["model"]): test["predicted"]}
             if group == "forces":
                 guesses |= _who_know_less(inputs, test, inputs.training_frames(group, keys, seed))

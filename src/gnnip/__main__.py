@@ -6,13 +6,14 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnip import __version__
-from gnnip.errors import ConfigError, DataError, GnnipError
-from gnnip.files import read_json, write_json, write_text
+from gnnip.errors import ConfigError, DataError
+from gnnip.files import atomic_path, parse_yaml, read_json, write_json, write_text
+from gnnip.terminal import answer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,30 +66,33 @@ DEVICE = argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
 def predict(options: argparse.Namespace) -> int:
     """Write energies and forces of structures, by a trained potential, as extended XYZ."""
     import ase.io
-    from ase.calculators.singlepoint import SinglePointCalculator
 
     from gnnip import load_calculator
+    from gnnip.models.structure_files import predicted
 
-    if not Path(options.structures).exists():
-        raise DataError(f"{options.structures} does not exist.")
-    try:
-        frames = ase.io.read(options.structures, index=":")
-    except Exception as error:
-        raise DataError(
-            f"{options.structures} cannot be read as structures ({type(error).__name__}: {error})."
-        ) from None
-    if not frames:
-        raise DataError(f"{options.structures} holds no structures.")
     calculator = load_calculator(options.model, device=options.device)
-    for atoms in frames:
-        atoms.calc = calculator
-        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
-        atoms.calc = SinglePointCalculator(atoms, **results)
-    target = "-" if options.output is None else options.output
-    ase.io.write(target, frames, format="extxyz")
-    if options.output is not None:
+    frames, left_out = predicted(Path(options.structures), calculator)
+    if options.output is None:
+        ase.io.write("-", frames, format="extxyz")
+    else:
+        target = options.output
+        with atomic_path(target) as temporary:
+            ase.io.write(temporary, frames, format="extxyz")
         print(f"{len(frames)} structures with energies (eV) and forces (eV/A) in {target}")
-    return 0
+    return _say_left_out(left_out, options.output)
+
+
+def _say_left_out(reasons: Mapping[int, str], output: str | None) -> int:
+    """Say which frames were left out and why, beside the output too; return the exit status."""
+    # not beside /dev/stdout and the like
+    beside = Path(f"{output}.left_out.json") if output and Path(output).is_file() else None
+    for frame, reason in reasons.items():
+        print(f"gnnip: frame {frame} left out: {reason}", file=sys.stderr)
+    if beside is not None and reasons:
+        write_json(beside, {str(frame): reason for frame, reason in reasons.items()})
+    elif beside is not None and beside.is_file():
+        beside.unlink()  # of an earlier run
+    return int(bool(reasons))
 
 
 @command(
@@ -240,8 +244,6 @@ def import_frames(options: argparse.Namespace) -> int:
     """Read frames of your own and write them as an archive, or only report what is in them."""
     import tempfile
 
-    import yaml
-
     from gnnip.datasets.imports.folder import import_folder
     from gnnip.datasets.imports.settings import FolderSource
     from gnnip.strict import validate
@@ -258,12 +260,22 @@ def import_frames(options: argparse.Namespace) -> int:
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {item}: '{group}' is no group of settings.")
             place = inner
-        place[last] = yaml.safe_load(text)
+        place[last] = _value(text)
     source = validate(FolderSource, values, "import")
     with tempfile.TemporaryDirectory() as scratch:
         report = import_folder(source, options.output or Path(scratch) / "frames.h5")
     print("\n".join(report.sentences()))
+    if options.output:
+        write_json(f"{options.output}.import.json", report.to_json())
     return 0
+
+
+def _value(text: str) -> object:
+    """Return what a value on the command line says in YAML; text that is none is a text."""
+    try:
+        return parse_yaml(text, "--set")
+    except DataError:
+        return text
 
 
 @command(
@@ -275,6 +287,7 @@ def import_frames(options: argparse.Namespace) -> int:
         "a reference",
     ),
     argument("--licence", default="CC0-1.0", help="CC0-1.0 if left out"),
+    argument("--replace", action="store_true", help="an archive that is registered already"),
     argument("--rules", default="", help="that made the file, where not those of the workflow"),
 )
 def register(options: argparse.Namespace) -> int:
@@ -282,9 +295,9 @@ def register(options: argparse.Namespace) -> int:
     entry: make it an archive."""
     from gnnip.datasets import registry
     from gnnip.datasets.store import read_frames
-    from gnnip.files import atomic_path
     from gnnip.md import is_trajectory
 
+    registry.check_name(options.name, options.replace)
     if is_trajectory(options.file):
         return _register_trajectory(options)
     facts = read_frames(options.file).attributes
@@ -502,15 +515,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
     options = _parser().parse_args(arguments)
-    try:
-        run: Command = options.run
-        return run(options)
-    except GnnipError as error:
-        print(f"gnnip: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # `| head` closed the pipe
-        sys.stderr.close()
-        return 0
+    run: Command = options.run
+    return answer(lambda: run(options), "gnnip")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.tables import Result, metric_row, metric_table
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.measurements import metrics as measure
-from gnnip.measurements.sources import read_csv
+from gnnip.training.outputs import read_predictions
 
 #: measure in the metrics -> its name in tidy tables and summaries, and its unit
 MEASURES = {
@@ -127,7 +127,7 @@ def potential_errors(
         known = inputs.training_frames(group, keys, seed)
         learned = arrays.subset(known)
         term = str(keys.get("target", entry["target"]))
-        predictions = read_csv(folder / "predictions.csv").groupby("subset", sort=False)
+        predictions = read_predictions(folder).groupby("subset", sort=False)
         parts = {"train": _labels(learned, term)} if train else {}
         parts |= {str(subset): part for subset, part in predictions}
         for subset, part in parts.items():

@@ -113,9 +113,10 @@ def known_of(dataset: str) -> Known:
 
 def groups(frames: FrameArrays, columns: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the name of each group of frames (values of the columns that are there) and the frames,
-    in ascending order of the values."""
+    in ascending order of the values; without any column all frames are one group."""
     present = [name for name in columns if name in frames.metadata]
-    keys = list(zip(*(frames.column(name).tolist() for name in present), strict=True))
+    columns_of = [frames.column(name).tolist() for name in present]
+    keys = list(zip(*columns_of, strict=True)) or [()] * frames.n_frames
     for key in sorted(set(keys)):
         words = []
         for column, value in zip(present, key, strict=True):

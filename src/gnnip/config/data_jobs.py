@@ -58,10 +58,6 @@ class Cards:
         """Return the card of a job."""
         return self.card_at(wildcards.card, wildcards.tier)
 
-    def resolved_card(self, wildcards: Any) -> dict[str, Any]:
-        """Return the card of a job as plain values."""
-        return self.card(wildcards).model_dump(mode="json")
-
     def whole_card(self, wildcards: Any) -> dict[str, Any]:
         """Return the card with all of its artefacts, whichever were chosen for this run."""
         everything = self.config.model_copy(update={"artefacts": None})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,14 +25,20 @@ from gnnip.config.schema import (
     TrainingSettings,
 )
 from gnnip.config.trainings import Cell, TrainingSpec, earlier, expand, resolve_training
+from gnnip.datasets import registry
 from gnnip.datasets.imports.settings import FolderSource
 from gnnip.datasets.references import reference_of
-from gnnip.errors import ConfigError, nearest
+from gnnip.datasets.store import terms_and_columns
+from gnnip.errors import ConfigError, DataError, nearest
 from gnnip.measurements import kinds as measurements
 from gnnip.measurements.kinds import MeasurementKind
 from gnnip.strict import explain, full_stop, validate
 from gnnip.verdicts import kinds as claims
 
+#: ends the name of the table of a part of a measurement
+PART = ".part"
+#: of a training group or a data set
+MOST_JOBS = 10_000
 #: tiers that start from what another one changes
 _FOUNDATIONS = {"long": "quick"}
 
@@ -49,6 +57,8 @@ class ResolvedCard(Card):
     """Artefacts that the tier leaves out, and why."""
     references: dict[str, str] = {}
     """What labelled the data behind each artefact, those that are left out too."""
+    parts: list[str] = []
+    """Measurements of which the chosen artefacts read some training groups only."""
     reference_archives: list[str] = []
     """Trajectories of references that the measurements name, whether taken or made anew."""
 
@@ -132,6 +142,19 @@ class ResolvedCard(Card):
     def seeds(self, group: str) -> list[int]:
         """Return the seeds of a training group."""
         return list(range(self.trainings[group].seeds))
+
+    def measurement_file(self, name: str) -> str:
+        """Return the name of a measurement's table: one of a part does not replace the whole."""
+        return f"{name}{PART}" if name in self.parts else name
+
+    def summaries(self, folder: Path) -> list[Path]:
+        """Return where the summaries of all trainings are, below the folder of the card's run."""
+        return [
+            folder / "trainings" / group / cell.name / f"seed-{seed}" / "summary.json"
+            for group in self.trainings
+            for cell in self.cells(group)
+            for seed in self.seeds(group)
+        ]
 
     def seeds_of_artefact(self, artefact: str) -> int:
         """Return how many seeds a complete run of `artefact` has (1 when nothing is trained)."""
@@ -426,7 +449,9 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
         readers = [a.trainings for a in card.artefacts.values() if name in a.measurements]
         if all(readers):
             read = {group for groups in readers for group in groups}
-            measurement.trainings = [g for g in measurement.trainings if g in read]
+            if not read.issuperset(measurement.trainings):
+                measurement.trainings = [g for g in measurement.trainings if g in read]
+                card.parts.append(name)
     groups = {g for a in card.artefacts.values() for g in a.trainings}
     groups |= {g for m in card.measurements.values() for g in m.trainings}
     pending = [name for name in groups if name in card.trainings]
@@ -458,12 +483,14 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
     for kind, used, defined in _names_used(card):
         if used not in defined:
             raise ConfigError(f"{where}: {kind} '{used}' is not defined{nearest(used, defined)}.")
+    _refuse_too_many(card, where)
     for group_name, group in card.trainings.items():
         try:
             for cell in expand(group):
                 training = card.training(group_name, cell)
                 catalogue.check_hyperparameters(training.model, training.hyperparameters)
                 TrainingSettings.model_validate(training.settings)
+                _check_labels(card, training)
         except ValidationError as error:
             raise explain(error, f"{where}: trainings.{group_name}") from None
         except ConfigError as error:
@@ -485,6 +512,45 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
         if own and papers.module(place, part) is None:
             raise ConfigError(
                 f"{where}: artefacts.{own[0]} states no kind, and the paper has no {part}.py."
+            )
+
+
+def _refuse_too_many(card: ResolvedCard, where: str) -> None:
+    """Raise ConfigError for more jobs than a workflow can plan."""
+    jobs = {
+        f"trainings.{name}": group.seeds * math.prod(map(len, group.matrix.values()))
+        for name, group in card.trainings.items()
+    }
+    for name, use in card.datasets.items():
+        jobs[f"datasets.{name}"] = use.replicas * max(1, len(use.sizes))
+    for place, count in jobs.items():
+        if count > MOST_JOBS:
+            raise ConfigError(
+                f"{where}: {place} asks for {count} jobs, and at most {MOST_JOBS} can be planned; "
+                "lower its seeds, replicas or choices."
+            )
+
+
+def _check_labels(card: ResolvedCard, training: TrainingSpec) -> None:
+    """Raise ConfigError for a target or a column that the archive of a training does not have."""
+    if card.datasets[training.dataset].source != "archive":
+        return
+    try:
+        archive = registry.archive_path(training.dataset)
+        terms, columns = terms_and_columns(archive)
+    except DataError:  # whoever reads the frames says what is wrong with them
+        return
+    if training.term not in (*terms, "total"):
+        raise ConfigError(
+            f"the target '{training.term}' is no energy of {training.dataset}"
+            f"{nearest(training.term, [*terms, 'total'])}"
+        )
+    together = training.split.get("together")
+    used = [training.split.get(key) or {} for key in ("where", "train_where", "test_where")]
+    for column in itertools.chain(*used, [together] if together else []):
+        if column not in columns:
+            raise ConfigError(
+                f"split: {training.dataset} has no column '{column}'{nearest(column, columns)}"
             )
 
 

@@ -6,7 +6,9 @@ pydantic is needed here, so that a dry-run starts fast.
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +23,11 @@ from gnnip.verdicts.published import Claim, Published
 
 Tier = Literal["smoke", "quick", "long", "paper"]
 Source = Literal["archive", "generate", "download", "folder"]
-Scalar = bool | int | float | str
+# an infinite one is complained about by name, which a choice of types would hide
+Scalar = bool | int | Annotated[float, Field(allow_inf_nan=True)] | str
 TIERS: tuple[str, ...] = get_args(Tier)
+#: what names a folder or a file: the wildcards of the workflow have the same form
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 def _as_list(value: Any) -> Any:
@@ -105,6 +110,20 @@ class DatasetUse(Strict):
     starts: str | None = None
     """Data set of the card from whose frames the trajectories start (used by `generate` only)."""
 
+    @model_validator(mode="after")
+    def _finite_plan(self) -> DatasetUse:
+        _refuse_infinite(self.plan, "plan")
+        return self
+
+
+def _refuse_infinite(value: Any, where: str) -> None:
+    """Raise ValueError for a number in lists and mappings that is infinite or none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is {value}; only finite numbers have a place")
+    if isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            _refuse_infinite(part, f"{where}.{key}")
+
 
 class Split(Strict):
     """How frames are divided into train, validation and test sets."""
@@ -182,7 +201,7 @@ class TrainingGroup(Strict):
     """How it is trained."""
     split: Split = Split()
     """How the frames are divided."""
-    seeds: int = Field(default=1, ge=1)
+    seeds: int = Field(default=1, ge=1, le=100)
     """Trainings per cell, with different seeds for the split, the weights and the batches."""
     ship: bool = False
     """Whether a recorded run has its weights in git; those of other groups are kept outside."""
@@ -191,13 +210,19 @@ class TrainingGroup(Strict):
     def _positive_cutoffs(self) -> TrainingGroup:
         values = [self.hyperparameters.get("cutoff"), *self.matrix.get("cutoff", [])]
         for value in values:
-            if value is not None and not (isinstance(value, int | float) and value > 0):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and 0 < value < math.inf):
                 raise ValueError(f"cutoff is {value!r}; it must be a positive length")
         for key, choices in self.matrix.items():
             if not choices:
                 raise ValueError(
                     f"matrix.{key} is empty; list at least one value or remove the key"
                 )
+            twice = [b for a, b in itertools.combinations(choices, 2) if a == b]
+            if twice:
+                raise ValueError(f"matrix.{key} lists the value {twice[0]!r} twice; remove one")
+        _refuse_infinite(self.hyperparameters, "hyperparameters")
+        _refuse_infinite(self.matrix, "matrix")
         return self
 
 
@@ -299,15 +324,15 @@ class Card(Strict):
     """Digital object identifier."""
     summary: str = ""
     """What the paper claims, in one line."""
-    datasets: dict[str, DatasetUse] = Field(min_length=1)
+    datasets: dict[Name, DatasetUse] = Field(min_length=1)
     """Data sets, by name."""
     training_defaults: TrainingGroup = TrainingGroup()
     """What the training groups share; hyper-parameters only where a group states no other model."""
-    trainings: dict[str, TrainingGroup] = {}
+    trainings: dict[Name, TrainingGroup] = {}
     """Training groups, by name."""
-    measurements: dict[str, Measurement] = {}
+    measurements: dict[Name, Measurement] = {}
     """Measurements, by name."""
-    artefacts: dict[str, Artefact] = Field(min_length=1)
+    artefacts: dict[Name, Artefact] = Field(min_length=1)
     """Figures, tables and audits, by name."""
     published: list[Published] = []
     """Published numbers."""

@@ -226,7 +226,7 @@ def test_predictions_without_test_frames_are_refused(tmp_path):
     table = pd.DataFrame({"subset": ["validation"], "energy_reference_ev": [1.0]})
     table.to_csv(tmp_path / "predictions.csv")
     with pytest.raises(DataError, match="no test frames"):
-        predicted_frames(tmp_path / "predictions.csv", "eV")
+        predicted_frames(tmp_path, "eV")
 
 
 def test_learning_curve_follows_histories_and_tells_when_they_rest(run):

@@ -11,6 +11,7 @@ from gnnip.config.pipeline import TRAINED, Pipeline
 from gnnip.config.schema import Config
 from gnnip.errors import ConfigError
 from gnnip.strict import validate
+from gnnip.training.outputs import RESULTS
 
 ANION = {"tier": "smoke", "card": "gijon2023"}
 GAT = {"group": "table1", "cell": "layer-gat_target-electronic", "seed": "0"}
@@ -166,7 +167,7 @@ def test_all_that_lasts_is_asked_for(pipeline, make):
     assert "results/smoke/datasets/water_anion_ladder.verification.csv" in files
     assert "results/smoke/gijon2023/measurements/timing.csv" in files
     folder = pipeline.summaries(asked())[0].removesuffix("summary.json")
-    lost = [f"{folder}{name}" for name in TRAINED]
+    lost = [f"{folder}{name}" for name in RESULTS]
     assert not set(lost) & set(files)
     assert pipeline.final_files([*lost, "results/quick/other.csv"]) == [*files, *lost]
     few = make(papers=["kang2024"], artefacts=["fig1a"]).final_files()

@@ -442,6 +442,38 @@ def test_sigkill_in_the_middle(tmp_path, potential):
         same_records(resumed.trajectories[replica], through.trajectories[replica])
 
 
+class Weighted(LennardJones):
+    """A potential with a weight."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(weight, dtype=torch.float64))
+
+
+def test_dynamics_go_on_by_the_same_potential_and_limits_alone(tmp_path):
+    from ase.calculators.lj import LennardJones as Calculator
+
+    def begin(potential, folder, **limits):
+        criteria = md.Criteria(**limits) if limits else None
+        options = {"criteria": criteria, "folder": tmp_path / folder}
+        return md.Simulation(potential, argon(1), md.VelocityVerlet(2.0), **options)
+
+    begin(Weighted(1.0), "weights").run(2)
+    assert begin(Weighted(1.0), "weights").step == 2
+    for potential, limits in (
+        (Weighted(2.0), {}),
+        (LennardJones(), {}),
+        (Weighted(1.0), {"temperature_factor": 4.0}),
+        (Weighted(1.0), {"displacement": None}),
+    ):
+        with pytest.raises(CheckpointError, match="another start, potential or settings"):
+            begin(potential, "weights", **limits)
+    begin(Calculator(sigma=3.4, epsilon=0.01), "calculator").run(2)
+    assert begin(Calculator(sigma=3.4, epsilon=0.01), "calculator").step == 2
+    with pytest.raises(CheckpointError, match="another start, potential or settings"):
+        begin(Calculator(sigma=3.4, epsilon=0.02), "calculator")
+
+
 def test_checkpoints_that_do_not_belong_are_refused(tmp_path):
     state = argon(1)
     simulate(state, 2, folder=tmp_path)
@@ -450,7 +482,7 @@ def test_checkpoints_that_do_not_belong_are_refused(tmp_path):
         (state, md.VelocityVerlet(1.0)),
         (state, md.CSVR(2.0, 50.0)),
     ):
-        with pytest.raises(CheckpointError, match="another start or with other settings"):
+        with pytest.raises(CheckpointError, match="another start, potential or settings"):
             simulate(start, 2, integrator=integrator, folder=tmp_path)
     checkpoint = tmp_path / "checkpoint.npz"
     whole = checkpoint.read_bytes()
@@ -493,10 +525,10 @@ def test_trajectory_files(tmp_path):
     assert ends == ["stored", "stored", "last_good", "first_bad"]
     (end,) = md.last_frames(first)
     np.testing.assert_array_equal(end.positions, first.positions[-1])
-    with pytest.raises(DataError, match="no trajectory"):
+    with pytest.raises(DataError, match="does not exist"):
         md.read_trajectory(tmp_path / "none.h5")
     (tmp_path / "bad.h5").write_bytes(b"not hdf5")
-    with pytest.raises(DataError, match="not a readable HDF5"):
+    with pytest.raises(DataError, match="not the HDF5 file it should be"):
         md.read_trajectory(tmp_path / "bad.h5")
     unframed = simulate(argon(1), 1, frame_every=None)
     with pytest.raises(DataError, match="no frames"):
@@ -586,14 +618,14 @@ GOOD = {"temperature": 300.0, "seeds": [0]}
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"positions": [[[0, 0, np.nan]]]}, StructureError, "not finite .atom 0."),
-        ({"positions": [np.zeros((0, 3))], "atomic_numbers": [[]]}, StructureError, "n > 0"),
+        ({"positions": [[[0, 0, np.nan]]]}, StructureError, "position of atom 0 is not finite"),
+        ({"positions": [np.zeros((0, 3))], "atomic_numbers": [[]]}, StructureError, "no atoms"),
         ({"positions": [], "atomic_numbers": [], "seeds": []}, StructureError, "No replicas"),
-        ({"atomic_numbers": [[18, 18]]}, StructureError, "1 integers"),
-        ({"atomic_numbers": [[200]]}, StructureError, "below"),
-        ({"cells": [np.ones((3, 3))]}, StructureError, "zero volume"),
-        ({"cells": [np.eye(2)]}, StructureError, "three finite vectors"),
-        ({"pbc": [True]}, StructureError, "has no cell"),
+        ({"atomic_numbers": [[18, 18]]}, StructureError, "as many atomic numbers"),
+        ({"atomic_numbers": [[200]]}, StructureError, "from 1 to 118"),
+        ({"cells": [np.ones((3, 3))]}, StructureError, "no volume"),
+        ({"cells": [np.eye(2)]}, StructureError, "three vectors"),
+        ({"pbc": [True]}, StructureError, "no volume"),
         ({"masses": [[0.0]]}, StructureError, "masses of replica 0"),
         ({"masses": [[-1.0]]}, StructureError, "greater than zero"),
         ({"masses": [[np.nan]]}, StructureError, "greater than zero"),

@@ -366,7 +366,7 @@ def test_damaged_files(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         verdicts.read_verdicts(tmp_path / "none.json")
     (tmp_path / "bad.json").write_text('[{"x": 1}]', encoding="utf-8")
-    with pytest.raises(DataError, match="not a list of verdicts"):
+    with pytest.raises(DataError, match="no list of verdicts"):
         verdicts.read_verdicts(tmp_path / "bad.json")
     table([0.1]).drop(columns="unit").to_csv(tmp_path / "table1.metrics.csv")
     with pytest.raises(DataError, match="lacks the column unit"):

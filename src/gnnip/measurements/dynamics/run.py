@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnip.errors import ConfigError
-from gnnip.files import atomic_path, sha256
+from gnnip.files import atomic_path, make_folder, sha256
 from gnnip.measurements.dynamics.motion import Motion
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def run_dynamics(
         progress(f"continues at step {simulation.step} of {n_steps}")
     result = simulation.run(n_steps, progress=progress)
     if failures is not None:
-        Path(failures).mkdir(parents=True, exist_ok=True)
+        make_folder(failures)
         for replica, failure in result.failures.items():
             write_failure(failure, Path(failures) / failure_file(replica))
     assert result.path is not None
