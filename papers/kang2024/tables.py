@@ -177,7 +177,11 @@ def gold_on_mgo(inputs: Inputs) -> Result:
     ours, stand_in = inputs.datasets
     frames = inputs.arrays(ours)
     shown = frames.subset(np.flatnonzero(frames.column("purpose") == "train"))
-    again = [au_mgo.label(*shown.structure(i)[:3])["forces_total"] for i in range(shown.n_frames)]
+    again = []
+    for i in range(shown.n_frames):
+        positions, numbers, cell, _ = shown.structure(i)
+        assert cell is not None
+        again.append(au_mgo.label(positions, numbers, cell)["forces_total"])
     rows: list[tuple[Any, ...]] = []
     metrics = []
     own, other = shown.forces["total"], np.concatenate(again)
@@ -201,10 +205,10 @@ def gold_on_mgo(inputs: Inputs) -> Result:
             metric_row(inputs, f"{name}_force_correlation", "", np.corrcoef(x, y)[0, 1], **about),
         ]
     for support in au_mgo.SUPPORTS:
-        cost = _wetting(frames, support)
+        cost = _relaxed_wetting(frames, support)
         known = PUBLISHED_WETTING.get(support, np.nan)
         rows.append(("wetting", support, inputs.reference(ours), None, cost))
-        rows.append(("wetting", support, "stand-in", None, _wetting(drawn, support)))
+        rows.append(("wetting", support, "stand-in", None, _relaxed_wetting(drawn, support)))
         rows.append(("wetting", support, "published", None, known))
         metrics.append(
             metric_row(inputs, f"{support}_wetting", "meV", cost, baseline=known, **about)
@@ -220,7 +224,7 @@ def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values)))) if values.size else float("nan")
 
 
-def _wetting(frames: FrameArrays, support: str) -> float:
+def _relaxed_wetting(frames: FrameArrays, support: str) -> float:
     """Return E(wetting) - E(non-wetting) of the relaxed structures, meV; NaN where one is
     missing."""
     found = []
@@ -317,7 +321,7 @@ def fig2b(inputs: Inputs) -> Result:
             about: dict[str, Any] = {"seed": seed, "training": group}
             for row in part.itertuples():
                 quantity = f"{group}_{infix}{row.support}_difference"
-                value = float(row.difference_mev)
+                value = float(str(row.difference_mev))
                 rows.append(metric_row(inputs, quantity, "meV", value, baseline=0.0, **about))
             error = (part["difference_mev"] - part["reference_mev"]).abs().mean()
             trivial = part["reference_mev"].abs().mean()

@@ -210,8 +210,9 @@ class TrainingGroup(Strict):
     def _positive_cutoffs(self) -> TrainingGroup:
         values = [self.hyperparameters.get("cutoff"), *self.matrix.get("cutoff", [])]
         for value in values:
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and 0 < value < math.inf):
+            if value is None:
+                continue
+            if isinstance(value, bool | str | list | dict) or not 0 < value < math.inf:
                 raise ValueError(f"cutoff is {value!r}; it must be a positive length")
         for key, choices in self.matrix.items():
             if not choices:
