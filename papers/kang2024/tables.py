@@ -342,7 +342,7 @@ def fig2b(inputs: Inputs) -> Result:
 
 def _each(table: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
     for (group, seed), part in table.groupby(["group", "seed"], sort=False):
-        yield str(group), int(seed), part
+        yield str(group), int(str(seed)), part
 
 
 def fig2c(inputs: Inputs) -> Result:
@@ -440,7 +440,7 @@ def reach(inputs: Inputs) -> Result:
     law = "coulomb_force_ev_per_a"
     squares = toy.assign(felt=np.square(toy["force_difference_ev_per_a"]), exact=toy[law] ** 2)
     keys = ["group", "seed", "layers", "hops"]
-    toy = np.sqrt(squares.groupby(keys)[["felt", "exact"]].mean()).reset_index()
+    toy = squares.groupby(keys)[["felt", "exact"]].mean().pow(0.5).reset_index()
     toy = toy.rename(columns={"layers": "network_layers"})
     tidy = pd.concat([gold.assign(system="gold"), toy.assign(system="toy")], ignore_index=True)
     tidy["blind"] = tidy["hops"] > 2 * tidy["network_layers"]
