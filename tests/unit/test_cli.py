@@ -106,6 +106,26 @@ def test_predict_mistakes(water, model, tmp_path, capsys):
     assert "cannot be read" in fails(capsys, "predict", str(broken), "--model", str(model))
 
 
+@pytest.mark.parametrize(
+    ("setting", "status"),
+    [
+        ("pattern=*.xyz", 0),  # an alias, to YAML
+        ("energy=[a", 2),
+        ("energy=!!python/object/apply:os.system [id]", 2),
+        ("pattern=**x", 2),
+        ("block_frames=1000000000000000000000000", 2),
+        ("energy=2024-01-01", 2),
+    ],
+)
+def test_import_takes_a_value_that_is_no_yaml_as_text(water, tmp_path, capsys, setting, status):
+    (tmp_path / "f").mkdir()
+    text = water.read_text(encoding="utf-8").replace("Properties", "energy=-1.0 Properties")
+    (tmp_path / "f" / "a.xyz").write_text(text, encoding="utf-8")
+    command = ["import", str(tmp_path / "f"), "--format", "extxyz", "--set", "forces=false"]
+    assert main([*command, "--set", setting]) == status
+    assert len(capsys.readouterr().err.splitlines()) == (status > 0)
+
+
 def test_datasets(checkout, capsys):
     assert main(["datasets", "--width", "120"]) == 0
     out = capsys.readouterr().out
@@ -217,7 +237,7 @@ def record(folder: Path, verdict: str) -> None:
 
 
 def test_readme_shows_the_largest_recorded_run(checkout, capsys):
-    readme = Path("README.md")
+    readme, page = Path("README.md"), Path("docs/verdicts.md")
     readme.write_text(f"# gnnip\n{START}\nold\n{END}\nend\n", encoding="utf-8")
     assert main(["readme", "--update"]) == 0
     assert "No run has been recorded yet." in readme.read_text(encoding="utf-8")
@@ -226,16 +246,18 @@ def test_readme_shows_the_largest_recorded_run(checkout, capsys):
     record(checkout / "results/recorded/paper/gijon2023", "reproduced")
     assert main(["readme", "--update"]) == 0
     assert main(["readme", "--check"]) == 0
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     assert "| reproduced |" in text
     assert "deviates" not in text
+    text = readme.read_text(encoding="utf-8")
     assert text.startswith("# gnnip\n")
     assert text.endswith("\nend\n")
+    assert "1 of 1 rows decided (tier `paper`)" in text
     # of a larger run of some artefacts the rows that were run, then the whole one below it
     paper = checkout / "results/recorded/paper/gijon2023"
     (paper / "provenance.json").rename(paper / "table1.provenance.json")
     assert main(["readme", "--update"]) == 0
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     assert "recorded in part at tier `paper` (a GPU)" in text
     assert text.index("| reproduced |") < text.index("recorded at tier `quick`")
     assert text.index("recorded at tier `quick`") < text.index("| deviates |")

@@ -193,14 +193,20 @@ def resolve(
     raw = papers.read_yaml(path)
     override = _override(raw.get("tiers") or {}, tier)
     raw = {k: v for k, v in raw.items() if k != "tiers"}
-    own = {key: override.pop(key) for key in ("note", "judged", "comparable") if key in override}
+    apart = ("note", "judged", "comparable", "left_out")
+    own = {key: override.pop(key) for key in apart if key in override}
+    told = own.get("left_out", {})
+    override = merge(override, {"artefacts": dict.fromkeys(told)}, keep_null=True)
     merged = _with_defaults(merge(raw, override))
     defaults = merged.get("training_defaults") or {}
     extra = {
         "tier": tier,
         "note": own.get("note", ""),
         "judged": own.get("judged", True),
-        "skipped": {a: f"left out at tier {tier}" for a in _lost_artefacts(raw, merged)},
+        "skipped": {
+            a: "; ".join(filter(None, [f"left out at tier {tier}", told.get(a)]))
+            for a in _lost_artefacts(raw, merged)
+        },
     }
     merged["artefacts"] = {
         a: entry for a, entry in merged["artefacts"].items() if a not in extra["skipped"]
@@ -208,6 +214,7 @@ def resolve(
     where = f"{path} (tier {tier})"
     card = validate(ResolvedCard, merged | extra, where)
     _find_folders(card, place)
+    _leave_out_absent(card, config.sources if config else {})
     if config is not None:
         _work_in(card, config, where)
     check(card, place, where)
@@ -292,6 +299,41 @@ def _find_folders(card: ResolvedCard, place: Path) -> None:
         if use.folder is not None and (place / use.folder.path).exists():
             beside = str((place / use.folder.path).resolve())
             use.folder = use.folder.model_copy(update={"path": beside})
+
+
+def _leave_out_absent(card: ResolvedCard, sources: Mapping[str, Any]) -> None:
+    """Leave out optional data sets that are not there, with the trainings, measurements and
+    artefacts that need them; not those that the user gives a source."""
+    absent = {
+        name: f"not in {use.folder.path}; put its files there" if use.folder else "not shipped"
+        for name, use in card.datasets.items()
+        if use.optional and name not in sources
+        if not (use.source == "folder" and use.folder and Path(use.folder.path).exists())
+    }
+    if not absent:
+        return
+    lost = [g for g, group in card.trainings.items() if group.dataset in absent]
+    lost += [
+        m
+        for m, measurement in card.measurements.items()
+        if absent.keys() & set(card.datasets_measured(m)) or set(lost) & {*measurement.trainings}
+    ]
+    for name in list(card.artefacts):
+        made_of = card.artefacts[name]
+        if not {*made_of.measurements} <= {*card.measurements} | {*lost}:
+            continue  # a name that is none: said when the card is checked
+        needed = card.datasets_of(name)
+        if missing := [dataset for dataset in needed if dataset in absent]:
+            card.skipped[name] = (
+                f"the optional data set '{missing[0]}' is {absent[missing[0]]}"
+                f"{', or' if card.datasets[missing[0]].folder else ';'} "
+                f"run it once with --config 'sources={{{missing[0]}: download}}'"
+            )
+        if missing or set(lost) & {*made_of.trainings, *made_of.measurements}:
+            del card.artefacts[name]
+    card.trainings = {g: group for g, group in card.trainings.items() if g not in lost}
+    card.measurements = {m: made for m, made in card.measurements.items() if m not in lost}
+    card.datasets = {name: use for name, use in card.datasets.items() if name not in absent}
 
 
 def _label(dataset: str, use: DatasetUse) -> str:

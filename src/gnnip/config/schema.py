@@ -95,6 +95,9 @@ class DatasetUse(Strict):
     """Name of the published set (`download` only); null takes the data set's own name."""
     folder: FolderSource | None = None
     """Where the user's frames are and how they are read (`folder` only)."""
+    optional: bool = False
+    """Whether a run may lack it: unless the user chooses its source, the artefacts that need it are
+    left out where its folder is not there, or it would have to be downloaded."""
     verify_frames: int = Field(default=3, ge=1)
     """Frames whose labels are recomputed with the reference and compared, in every run."""
     plan: dict[str, Scalar | list[float] | list[int]] = {}
@@ -134,6 +137,8 @@ class Split(Strict):
     """Keep only these system sizes; null keeps all."""
     max_frames: int | None = Field(default=None, ge=10)
     """Keep at most so many frames, drawn evenly over the ensembles; null keeps all."""
+    train_frames: int | None = Field(default=None, ge=1)
+    """Learn from so many of the training frames, those held out stay the same; null takes all."""
     test_fraction: float | None = Field(default=None, gt=0, lt=1)
     """Scheme random: share of the frames in the test set."""
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
@@ -188,8 +193,8 @@ class TrainingGroup(Strict):
     target: str | None = None
     """The energy term that is learned, e.g. atomic or electronic."""
     matrix: dict[str, list[Scalar]] = {}
-    """Choices to combine: each key is target, model, split, a training setting, a column of
-    split.where (one value at a time) or a hyper-parameter."""
+    """Choices to combine: each key is target, model, split, train_frames, a training setting, a
+    column of split.where (one value at a time) or a hyper-parameter."""
     hyperparameters: dict[str, Scalar | list[Any] | dict[str, Any] | None] = {}
     """Hyper-parameters of the model, by the names it gives them."""
     settings: TrainingSettings = TrainingSettings()
@@ -288,6 +293,8 @@ class TierOverride(Strict):
     """In words what is reduced; ends up in every verdict's reason."""
     judged: bool = True
     """False when the tier is too small for anything to be judged."""
+    left_out: dict[str, str] = {}
+    """Artefacts that it leaves out, and what would make them, in words."""
     comparable: dict[str, str] = {}
     """Artefacts whose numbers compare with the paper's although the tier changes their data or
     trainings, and why."""
@@ -316,6 +323,8 @@ class Card(Strict):
     """Journal or proceedings, year, pages."""
     doi: str
     """Digital object identifier."""
+    summary: str = ""
+    """What the paper claims, in one line."""
     datasets: dict[Name, DatasetUse] = Field(min_length=1)
     """Data sets, by name."""
     training_defaults: TrainingGroup = TrainingGroup()

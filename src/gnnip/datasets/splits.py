@@ -130,7 +130,7 @@ def _columns(value: Any) -> bool:
 #: what an option of a split may be, besides null, and how that is said
 _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(
-        ("max_frames", "largest_train_size", "smallest_test_size"),
+        ("max_frames", "train_frames", "largest_train_size", "smallest_test_size"),
         (_whole, "a whole number of at least 1"),
     ),
     **dict.fromkeys(("test_fraction", "validation_fraction"), (_fraction, "between 0 and 1")),
@@ -152,7 +152,13 @@ def check_split(split: Mapping[str, Any]) -> None:
     scheme = split["scheme"]
     if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise ConfigError(f"Split scheme '{scheme}' is unknown{nearest(scheme, SCHEMES)}.")
-    known = [*(SCHEMES[scheme].__kwdefaults__ or {}), "sizes", "where", "max_frames"]
+    known = [
+        *(SCHEMES[scheme].__kwdefaults__ or {}),
+        "sizes",
+        "where",
+        "max_frames",
+        "train_frames",
+    ]
     for option, value in split.items():
         if option in ("scheme", "seed"):
             continue
@@ -186,17 +192,19 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
     seed.
 
     Options of every scheme: `sizes` (molecules where the set counts them, else atoms; other frames
-    are left out), `where` ({column: values}; other frames are left out) and `max_frames` (a subset
-    drawn evenly over the (size, temperature) ensembles, the same for every seed and scheme). The
-    rest are those of the scheme: random (test_fraction, validation_fraction), trajectory, size
-    (largest_train_size, smallest_test_size), columns (train_where, test_where,
-    validation_fraction, together).
+    are left out), `where` ({column: values}; other frames are left out), `max_frames` (a subset
+    drawn evenly over the (size, temperature) ensembles, the same for every seed and scheme) and
+    `train_frames` (so many of the training frames, each number of them holding the smaller ones;
+    those of validation and test stay). The rest are those of the scheme: random (test_fraction,
+    validation_fraction), trajectory, size (largest_train_size, smallest_test_size), columns
+    (train_where, test_where, validation_fraction, together).
 
     Raises ConfigError as `check_split` does, DataError when a part would be empty.
     """
     check_split({"scheme": scheme, **options})
     sizes: Sequence[int] | None = options.pop("sizes", None)
     max_frames: int | None = options.pop("max_frames", None)
+    train_frames: int | None = options.pop("train_frames", None)
     chosen = _matching(frames, np.arange(frames.n_frames), options.pop("where", None) or {})
     if sizes is not None:
         chosen = chosen[np.isin(_sizes(frames), list(sizes))]
@@ -209,6 +217,13 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
                 f"The {scheme} split leaves no {part} frames out of {len(chosen)}; give more "
                 "frames, trajectories or sizes, or take the random scheme."
             )
+    if train_frames is not None:
+        if train_frames > len(split["train"]):
+            raise DataError(
+                f"The {scheme} split gives {len(split['train'])} training frames and "
+                f"{train_frames} are asked for; lower train_frames or hold fewer frames out."
+            )
+        split["train"] = np.random.default_rng([seed, 1]).permutation(split["train"])[:train_frames]
     return {part: np.sort(split[part]) for part in ("train", "validation", "test")}
 
 

@@ -46,15 +46,22 @@ class ContractForceField:
         assert edges is not None
         if state.layout is not self._checked:
             self._check(state)
+        positions, shift = state.positions.to(self._dtype), edges.edge_shift
+        if edges.far is not None:
+            # differences are taken in double precision, and what rounding took is added
+            vectors, outside = edges.far
+            positions = (state.positions - outside).to(self._dtype)
+            (source, target), rounded = edges.edge_index, positions.double()
+            shift = vectors - (rounded[source] - rounded[target])
         batch = GraphBatch(
-            positions=state.positions.to(self._dtype),
+            positions=positions,
             atomic_numbers=state.atomic_numbers,
             edge_index=edges.edge_index,
             batch=state.replica,
             n_graphs=state.n_replicas,
             offsets=torch.as_tensor(state.layout.offsets, device=state.device),
             adjacency=edges.adjacency,
-            edge_shift=None if edges.edge_shift is None else edges.edge_shift.to(self._dtype),
+            edge_shift=None if shift is None else shift.to(self._dtype),
             cell=state.cell.to(self._dtype) if edges.edge_shift is not None else None,
         )
         output = evaluate(self.model, batch, forces=True)

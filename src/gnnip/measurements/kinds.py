@@ -97,6 +97,8 @@ class ForceAudit(MeasurementKind):
 
     term : the small term of the energy that has to be resolved; null for none.
     columns : metadata by whose values errors are given as well, e.g. [state].
+    close : Angstrom by pair of elements, e.g. {O-O: 1.6}: errors are given as well of the atoms
+        that have such a neighbour closer than that, and of those that have none.
     max_frames : test frames that are used, evenly spread; null for all.
     """
 
@@ -104,6 +106,7 @@ class ForceAudit(MeasurementKind):
 
     term: str | None = None
     columns: tuple[str, ...] = ()
+    close: dict[str, float] = field(default_factory=dict)
     max_frames: int | None = None
     batch_size: int = 16
 
@@ -203,6 +206,15 @@ class Dynamics(MeasurementKind):
             )
 
 
+@dataclass(frozen=True)
+class OtherFrames(MeasurementKind):
+    """Energies and forces of frames that no potential was trained on, of any reference."""
+
+    function: ClassVar[str] = "gnnip.measurements.other_frames:predict_other_frames"
+
+    batch_size: int = 8
+
+
 KINDS: Mapping[str, type[MeasurementKind]] = {
     "charge_probe": ChargeProbe,
     "conservation": Conservation,
@@ -210,6 +222,7 @@ KINDS: Mapping[str, type[MeasurementKind]] = {
     "electron_density": ElectronDensity,
     "force_audit": ForceAudit,
     "local_forces": LocalForces,
+    "other_frames": OtherFrames,
     "symmetry_audit": SymmetryAudit,
     "timing": Timing,
 }

@@ -89,9 +89,9 @@ class Plan:
                 raise ConfigError(f"Au on MgO: {name} is {list(ends)}; give two ends, lower first.")
 
 
-def slab(support: str, cells: int = CELLS, layers: int = LAYERS) -> Any:
-    """Return the ideal slab (`ase.Atoms`, periodic), its surface towards +z: 108 atoms, or so many
-    surface cells along each edge and layers."""
+def slab(support: str, layers: int = LAYERS, cells: int = CELLS) -> Any:
+    """Return the ideal slab (`ase.Atoms`, periodic), its surface towards +z: 18 atoms a layer, or
+    so many surface cells along each edge. A thicker one has its box as much higher."""
     from ase import Atoms
 
     side = LATTICE_CONSTANT / np.sqrt(2.0)
@@ -106,8 +106,8 @@ def slab(support: str, cells: int = CELLS, layers: int = LAYERS) -> Any:
                     corner = ALUMINIUM
                 numbers += [corner, middle]
                 positions += [[i * side, j * side, z], [(i + 0.5) * side, (j + 0.5) * side, z]]
-    edge = cells * side
-    return Atoms(numbers, positions=positions, cell=[edge, edge, HEIGHT], pbc=True)
+    edge, above = cells * side, 0.5 * LATTICE_CONSTANT * (layers - LAYERS)
+    return Atoms(numbers, positions=positions, cell=[edge, edge, HEIGHT + above], pbc=True)
 
 
 def with_dimer(
@@ -115,8 +115,8 @@ def with_dimer(
     configuration: str,
     height: float,
     length: float,
-    cells: int = CELLS,
     layers: int = LAYERS,
+    cells: int = CELLS,
 ) -> Any:
     """Return the slab with a gold dimer, its lowest atom `height` Angstrom above the last layer.
 
@@ -125,7 +125,7 @@ def with_dimer(
     """
     from ase import Atoms
 
-    support_atoms = slab(support, cells, layers)
+    support_atoms = slab(support, layers, cells)
     side = LATTICE_CONSTANT / np.sqrt(2.0)
     z = support_atoms.positions[:, 2].max() + height
     if configuration == "non_wetting":

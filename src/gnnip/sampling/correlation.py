@@ -13,7 +13,8 @@ def correlation_time(series: ArrayLike, step: float) -> float:
     largest tau so far, so that vibrations do not end the sum at their first minimum. Rows are
     stretches of one ensemble, each with a mean of its own; their autocovariances are averaged. A
     mean over n steps is as good as one over n step / (2 tau) independent values. NaN for a series
-    that does not change; where it is too short for that lag, the largest tau so far, a lower bound.
+    that does not change; where it is too short for that lag, or drifts so that the sum is not
+    positive there, the largest tau so far, a lower bound.
     """
     values = np.atleast_2d(np.asarray(series, dtype=np.float64))
     moved = values - values.mean(axis=-1, keepdims=True)
@@ -24,7 +25,9 @@ def correlation_time(series: ArrayLike, step: float) -> float:
         return float("nan")
     times = np.cumsum(covariance / covariance[0]) - 0.5
     enough = np.arange(n) >= 7.0 * np.maximum.accumulate(times)
-    return step * float(times[np.argmax(enough)] if enough.any() else times.max())
+    end = int(np.argmax(enough)) if enough.any() else n - 1
+    settled = enough.any() and times[end] > 0
+    return step * float(times[end] if settled else times[: end + 1].max())
 
 
 def drift(series: ArrayLike, step: float) -> tuple[float, float]:

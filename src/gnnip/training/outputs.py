@@ -56,4 +56,4 @@ def _known(folder: Path) -> dict[str, Any]:
 
 def _predictions(summary: dict[str, Any]) -> int | None:
     names = ("n_validation", "n_test")
-    return sum(summary[name] for name in names) if summary.keys() >= set(names) else None
+    return sum(summary[name] for name in names) if set(names) <= summary.keys() else None

@@ -41,12 +41,12 @@ class ClaimKind(Kind):
 
 
 def _means(metrics: Metrics) -> defaultdict[str, float]:
-    """Return the mean over seeds of every quantity, as described; NaN for one not measured."""
+    """Return the mean over seeds of every quantity, see `mean`; NaN for one not measured."""
+    from gnnip.verdicts.claims import mean
+
     found: defaultdict[str, float] = defaultdict(lambda: NAN)
     for table in metrics.values():
-        own = table[table["variant"] == "as_described"]
-        means = own.groupby("quantity")["value"].mean()
-        found.update({str(name): value for name, value in means.items()})
+        found.update({str(name): mean(table, str(name)) for name in table["quantity"].unique()})
     return found
 
 

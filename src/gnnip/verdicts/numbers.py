@@ -68,6 +68,7 @@ def judge_number(
     elif not measured:
         missing = f"{block.artefact} was run without this quantity"
     if missing:
+        missing = _join(missing, block.note)
         reference = card.references[block.artefact]
         measured = [Measured("as_described", block.unit, math.nan, None, 0, None, reference)]
     rows = []

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gnnip.config.pipeline import Pipeline
+from gnnip.config import papers
+from gnnip.config.pipeline import TRAINED, Pipeline
 from gnnip.config.schema import Config
 from gnnip.errors import ConfigError
 from gnnip.strict import validate
@@ -183,7 +184,8 @@ def test_a_record_has_what_its_card_trains_and_moves(pipeline, make):
     few = make(artefacts=["grid"]).lasting_files(asked())
     assert few
     assert all(f"{place}/trainings/grid/" in name for name in few)
-    assert pipeline.lasting_files(asked(card="cho2023")) == []
+    untrained = make(papers=["kang2024"], artefacts=["fig1a"])
+    assert untrained.lasting_files(asked(card="kang2024")) == []
 
 
 def test_shipping_a_group_redoes_nothing(pipeline, make):
@@ -208,7 +210,7 @@ def test_tables_of_artefacts_alone_are_redrawn(pipeline, tmp_path, monkeypatch):
     assert pipeline.recorded_figures() == [f"{drawn}.png", f"{drawn}.svg"]
 
 
-def test_code_is_hashed_by_what_runs(pipeline):
+def test_code_is_hashed_by_what_runs(pipeline, tmp_path):
     pair = asked(card="rajak2021", group="sic_nn2", cell="all", seed="0")
     hashes = {pipeline.training_code(asked(**GAT)), pipeline.training_code(pair)}
     assert len(hashes) == 2
@@ -216,4 +218,4 @@ def test_code_is_hashed_by_what_runs(pipeline):
         asked(artefact="table1")
     )
     assert pipeline.claims_module(asked()) == "gijon2023.claims"
-    assert pipeline.claims_module(asked(card="cho2023")) is None
+    assert papers.module(tmp_path, "claims") is None

@@ -42,6 +42,13 @@ def test_a_drift_has_a_lower_bound():
     assert 10.0 < correlation_time(steps, 1.0) < 50.0
 
 
+def test_a_sum_that_turns_negative_is_no_time():
+    # a slope and a vibration: the far lags are anticorrelated and few
+    steps = np.arange(400.0)
+    series = steps + 40.0 * np.cos(0.7 * steps) + np.where(steps > 300, -200.0, 0.0)
+    assert correlation_time(series, 2.0) > 0.0
+
+
 def test_drift_is_told_from_fluctuation():
     rng = np.random.default_rng(5)
     noise = np.empty(4000)
