@@ -22,6 +22,7 @@ from gnnip.verdicts.published import Claim, Published
 Tier = Literal["smoke", "quick", "long", "paper"]
 Source = Literal["archive", "generate", "download", "folder"]
 Scalar = bool | int | float | str
+Finding = Literal["accuracy", "splits", "symmetry", "conservation", "stability", "speed"]
 TIERS: tuple[str, ...] = get_args(Tier)
 
 
@@ -243,6 +244,8 @@ class Artefact(Strict):
     """Data sets that it reads, besides those of its trainings."""
     beyond: bool = False
     """True when the paper has no such artefact."""
+    about: Finding | None = None
+    """What it is about on the page of results; null takes what its kind is about."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Artefact:
@@ -275,6 +278,15 @@ class TierOverride(Strict):
     """Overrides of `artefacts`; null leaves one out."""
 
 
+class Summary(Strict):
+    """A paper in two sentences, for the reader of an overview."""
+
+    claims: str = ""
+    """What it claims."""
+    finding: str = ""
+    """What was found."""
+
+
 class Card(Strict):
     """One paper: what is trained and measured, what it published, and what counts as agreement."""
 
@@ -288,6 +300,8 @@ class Card(Strict):
     """Journal or proceedings, year, pages."""
     doi: str
     """Digital object identifier."""
+    summary: Summary = Summary()
+    """The paper in two sentences."""
     datasets: dict[str, DatasetUse] = Field(min_length=1)
     """Data sets, by name."""
     training_defaults: TrainingGroup = TrainingGroup()
