@@ -6,6 +6,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 # everything that is run comes from the project's own environment
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# caches of packages, where HOME is missing or cannot be written
+ifeq ($(shell test -w "$${XDG_CACHE_HOME:-$$HOME}" && echo yes),)
+export XDG_CACHE_HOME := $(CURDIR)/.venv/cache
+endif
 STAMP := .venv/installed
 TIER ?=
 CORES ?= all

@@ -199,7 +199,7 @@ def _total_energy_errors(inputs: Inputs) -> pd.DataFrame:
     for group in ("forces", "forces_terms", "forces_pair"):
         entry = inputs.group(group)
         for keys, seed, folder in inputs.cells(group):
-            test = predicted_frames(folder / "predictions.csv", "eV").set_index("frame", drop=False)
+            test = predicted_frames(folder, "eV").set_index("frame", drop=False)
             guesses = {str(entry["model"]): test["predicted"]}
             if group == "forces":
                 guesses |= _who_know_less(inputs, test, inputs.training_frames(group, keys, seed))
@@ -324,8 +324,8 @@ def anion_md(inputs: Inputs) -> Result:
                 part = "" if r["name"] == "total" else "_" + r["name"].replace("-", "").lower()
                 quantity = f"{name}_{r['record'].removesuffix('_error')}{part}_error"
                 unit = "%"
-            baseline = float(floor.get((r["record"], r["name"]), np.nan))
-            rows.append(metric_row(inputs, quantity, unit, r["value"], baseline=baseline))
+            noise = float(floor.get((r["record"], r["name"]), np.nan))
+            rows.append(metric_row(inputs, quantity, unit, r["value"], floor=noise))
         solver = ("reference", "alone_seconds_per_step")
         for how, quantity in (("alone", "speed_ratio"), ("batched", "batched_speed_ratio")):
             place = (name, f"{how}_seconds_per_step")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gnnip.units import COULOMB_CONSTANT
-from gnnip.verdicts.claims import ClaimResult, Metrics
+from gnnip.verdicts.claims import ClaimResult, Metrics, mean, reads
 
 #: the predicted force difference agrees with k/d^2: to a tenth of it, or to the force RMSE that the
 #: paper itself reports (eV/Angstrom), whichever is wider
@@ -22,6 +22,17 @@ SMALL_SPREAD = 0.10
 UNSEEN_BETWEEN, UNSEEN_BEYOND = (5.0, 7.0, 9.0, 11.0), (9.0, 10.0, 11.0, 12.0)
 #: a force that is no longer there: less than this share of k/d^2
 VANISHED_SHARE = 0.25
+#: meV, to which a local potential gives one energy of wetting for both supports, and what it must
+#: know of the two configurations for that to say anything
+EQUAL_MEV, KNOWN_MEV = 1.0, 100.0
+#: of the energy of wetting, as a share of what doping does to it in the reference
+WETTING_SHARE = 0.25
+#: of the force on the dimer, as a share of its root mean square along the curve
+CURVE_SHARE = 0.25
+#: by how much a longer cutoff has to lower an error that distances are the cause of
+LOWER_SHARE = 0.10
+#: that a blind network may feel: rounding of double (meV) and of single precision (eV/Angstrom)
+BLIND_MEV, BLIND_EV_PER_A = 1.0, 1e-3
 
 
 def _values(table: pd.DataFrame, prefix: str) -> dict[float, float]:
@@ -127,3 +138,98 @@ def reasonable_model_size(metrics: Metrics) -> ClaimResult:
     start = "all" if all(verdicts) else "not all"
     reason = f"{start} within a tenth or the paper's own force error"
     return ClaimResult(all(verdicts), measured, reason, margin)
+
+
+@reads("au_one_layer_.*")
+def local_gives_equal_values(metrics: Metrics) -> ClaimResult:
+    """One layer, on one dimer: equal to 1 meV, though it knows the configurations apart.
+
+    Who knows nothing gives equal values too, zero: the energy itself has to be there.
+    """
+    known, doping = (
+        mean(metrics["fig2b"], f"au_one_layer_{name}")
+        for name in ("same_undoped_difference", "doping")
+    )
+    if np.isnan(doping):
+        return ClaimResult(None, "", "the network of one layer was not measured")
+    measured = f"{doping:.3g} meV apart, at {known:.0f} meV undoped"
+    if abs(known) < KNOWN_MEV:
+        return ClaimResult(
+            False, measured, "it does not know the configurations apart either", -1.0
+        )
+    margin = 1.0 - abs(doping) / EQUAL_MEV
+    return ClaimResult(margin > 0.0, measured, "threshold: 1 meV, on identical slabs", margin)
+
+
+def _apart(metrics: Metrics, group: str) -> ClaimResult:
+    """Judge whether the energies of wetting on both supports are those of the reference."""
+    table = metrics["fig2b"]
+    known = {s: mean(table, f"reference_{s}_difference") for s in ("undoped", "doped")}
+    said = {s: mean(table, f"{group}_{s}_difference") for s in known}
+    if np.isnan([*said.values(), *known.values()]).any():
+        return ClaimResult(None, "", f"{group} was not measured on both supports")
+    worst = max(abs(said[s] - known[s]) for s in said)
+    allowed = WETTING_SHARE * abs(known["doped"] - known["undoped"])
+    told = ", ".join(f"{s} {said[s]:.0f} against {known[s]:.0f} meV" for s in said)
+    reason = f"threshold: {allowed:.0f} meV, a quarter of what doping does"
+    return ClaimResult(bool(worst < allowed), told, reason, 1.0 - worst / allowed)
+
+
+@reads("(au_gnn|reference)_.*difference")
+def network_tells_supports_apart(metrics: Metrics) -> ClaimResult:
+    """Both energies within a quarter of the effect of doping."""
+    return _apart(metrics, "au_gnn")
+
+
+def local_tells_supports_apart(metrics: Metrics) -> ClaimResult:
+    """Return the same of one layer, which cannot: the control."""
+    return _apart(metrics, "au_one_layer")
+
+
+@reads("au_gnn_.*")
+def network_follows_force(metrics: Metrics) -> ClaimResult:
+    """The error on either support is below a quarter of the force's root mean square."""
+    table = metrics["fig2c"]
+    rows = table[table["quantity"].str.fullmatch("au_gnn_(un)?doped_force_rmse")]
+    means = rows.groupby("quantity")[["value", "baseline"]].mean()
+    if len(means) < 2:
+        return ClaimResult(None, "", "the curve was not measured on both supports")
+    shares = means["value"] / means["baseline"]
+    measured = f"errors of {shares.min():.2f} and {shares.max():.2f} of the force"
+    margin = 1.0 - float(shares.max()) / CURVE_SHARE
+    return ClaimResult(margin > 0.0, measured, "threshold: a quarter", margin)
+
+
+@reads("rigid_cutoff_.*")
+def liquid_fails_by_distances(metrics: Metrics) -> ClaimResult:
+    """The error of forces on whole molecules falls by a tenth from the shortest cutoff on, and by
+    two standard errors: if distances are the cause, seeing further is the cure."""
+    table = metrics["p4_cause"]
+    rows = table[table["quantity"].str.fullmatch(r"rigid_cutoff_[0-9.]+_rmse")]
+    cutoffs = rows["quantity"].str.extract(r"cutoff_([0-9.]+)_")[0].astype(float)
+    seeds = rows.groupby(cutoffs)["value"]
+    if seeds.ngroups < 2:
+        return ClaimResult(None, "", "fewer than two cutoffs were run")
+    means = seeds.mean()
+    errors: pd.Series = (seeds.std(ddof=1) / np.sqrt(seeds.count())).fillna(0.0)
+    first, last = means.index.min(), means.index.max()
+    gained = 1.0 - means[last] / means[first]
+    noise = 2.0 * float(np.hypot(errors[first], errors[last])) / means[first]
+    measured = ", ".join(f"{value:.3f} eV/Å at {cutoff:g} Å" for cutoff, value in means.items())
+    margin = float(gained / max(LOWER_SHARE, noise) - 1.0)
+    return ClaimResult(margin > 0.0, measured, "threshold: a tenth, and two errors", margin)
+
+
+@reads("blind_felt_.*|(gold|toy)_.*_share")
+def reach_is_counted_in_edges(metrics: Metrics) -> ClaimResult:
+    """Nothing is felt beyond twice as many edges as layers, and something within them."""
+    table = metrics["reach"]
+    blind = {s: mean(table, f"blind_felt_{s}") for s in ("gold", "toy")}
+    if np.isnan([*blind.values()]).any():
+        return ClaimResult(None, "", "no two ends were out of reach of a network in this run")
+    within = table[table["quantity"].str.fullmatch("(gold|toy)_.*_share")]["value"].abs()
+    measured = f"beyond: at most {blind['gold']:.2g} meV and {blind['toy']:.2g} eV/Å"
+    if within.max() < VANISHED_SHARE:
+        return ClaimResult(False, measured, "nothing is felt within reach either", -1.0)
+    margin = 1.0 - max(blind["gold"] / BLIND_MEV, blind["toy"] / BLIND_EV_PER_A)
+    return ClaimResult(margin > 0.0, measured, "thresholds: 1 meV and 0.001 eV/Å", float(margin))

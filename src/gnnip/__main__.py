@@ -6,13 +6,14 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnip import __version__
-from gnnip.errors import ConfigError, DataError, GnnipError
-from gnnip.files import read_json, write_json, write_text
+from gnnip.errors import ConfigError, DataError
+from gnnip.files import atomic_path, parse_yaml, read_json, write_json, write_text
+from gnnip.terminal import answer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +24,12 @@ README = Path("README.md")
 START, END = "<!-- verdicts:start -->", "<!-- verdicts:end -->"
 #: those of gnnip.config.schema, whose import would take longer than most commands
 TIERS = ("smoke", "quick", "long", "paper")
-#: the recorded run that the README shows: the largest one there is
-SHOWN_TIERS = ("paper", "long", "quick")
-
+#: every recorded verdict
+VERDICTS = Path("docs/verdicts.md")
+VERDICTS_INTRODUCTION = (
+    "Every published number and claim against the largest recorded run of its card; "
+    "[metrics.md](metrics.md#verdicts) says what a verdict means. `make readme` writes this page."
+)
 
 Command = Callable[[argparse.Namespace], int]
 Argument = tuple[tuple[str, ...], dict[str, Any]]
@@ -62,30 +66,33 @@ DEVICE = argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
 def predict(options: argparse.Namespace) -> int:
     """Write energies and forces of structures, by a trained potential, as extended XYZ."""
     import ase.io
-    from ase.calculators.singlepoint import SinglePointCalculator
 
     from gnnip import load_calculator
+    from gnnip.models.structure_files import predicted
 
-    if not Path(options.structures).exists():
-        raise DataError(f"{options.structures} does not exist.")
-    try:
-        frames = ase.io.read(options.structures, index=":")
-    except Exception as error:
-        raise DataError(
-            f"{options.structures} cannot be read as structures ({type(error).__name__}: {error})."
-        ) from None
-    if not frames:
-        raise DataError(f"{options.structures} holds no structures.")
     calculator = load_calculator(options.model, device=options.device)
-    for atoms in frames:
-        atoms.calc = calculator
-        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
-        atoms.calc = SinglePointCalculator(atoms, **results)
-    target = "-" if options.output is None else options.output
-    ase.io.write(target, frames, format="extxyz")
-    if options.output is not None:
+    frames, left_out = predicted(Path(options.structures), calculator)
+    if options.output is None:
+        ase.io.write("-", frames, format="extxyz")
+    else:
+        target = options.output
+        with atomic_path(target) as temporary:
+            ase.io.write(temporary, frames, format="extxyz")
         print(f"{len(frames)} structures with energies (eV) and forces (eV/A) in {target}")
-    return 0
+    return _say_left_out(left_out, options.output)
+
+
+def _say_left_out(reasons: Mapping[int, str], output: str | None) -> int:
+    """Say which frames were left out and why, beside the output too; return the exit status."""
+    # not beside /dev/stdout and the like
+    beside = Path(f"{output}.left_out.json") if output and Path(output).is_file() else None
+    for frame, reason in reasons.items():
+        print(f"gnnip: frame {frame} left out: {reason}", file=sys.stderr)
+    if beside is not None and reasons:
+        write_json(beside, {str(frame): reason for frame, reason in reasons.items()})
+    elif beside is not None and beside.is_file():
+        beside.unlink()  # of an earlier run
+    return int(bool(reasons))
 
 
 @command(
@@ -237,8 +244,6 @@ def import_frames(options: argparse.Namespace) -> int:
     """Read frames of your own and write them as an archive, or only report what is in them."""
     import tempfile
 
-    import yaml
-
     from gnnip.datasets.imports.folder import import_folder
     from gnnip.datasets.imports.settings import FolderSource
     from gnnip.strict import validate
@@ -255,27 +260,46 @@ def import_frames(options: argparse.Namespace) -> int:
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {item}: '{group}' is no group of settings.")
             place = inner
-        place[last] = yaml.safe_load(text)
+        place[last] = _value(text)
     source = validate(FolderSource, values, "import")
     with tempfile.TemporaryDirectory() as scratch:
         report = import_folder(source, options.output or Path(scratch) / "frames.h5")
     print("\n".join(report.sentences()))
+    if options.output:
+        write_json(f"{options.output}.import.json", report.to_json())
     return 0
+
+
+def _value(text: str) -> object:
+    """Return what a value on the command line says in YAML; text that is none is a text."""
+    try:
+        return parse_yaml(text, "--set")
+    except DataError:
+        return text
 
 
 @command(
     "register",
-    argument("name", help="of the data set"),
-    argument("file", help="what the workflow made: results/<tier>/generated/<name>.h5"),
+    argument("name", help="of the data set, or of the reference's trajectory"),
+    argument(
+        "file",
+        help="what the workflow made: results/<tier>/generated/<name>.h5, or the trajectory.h5 of "
+        "a reference",
+    ),
     argument("--licence", default="CC0-1.0", help="CC0-1.0 if left out"),
-    argument("--rules", default="generate_trajectory, assemble_dataset", help="that made the file"),
+    argument("--replace", action="store_true", help="an archive that is registered already"),
+    argument("--rules", default="", help="that made the file, where not those of the workflow"),
 )
 def register(options: argparse.Namespace) -> int:
-    """Copy a generated data set to data/ and write its registry entry: make it an archive."""
+    """Copy a generated data set, or the dynamics of a reference, to data/ and write its registry
+    entry: make it an archive."""
     from gnnip.datasets import registry
     from gnnip.datasets.store import read_frames
-    from gnnip.files import atomic_path
+    from gnnip.md import is_trajectory
 
+    registry.check_name(options.name, options.replace)
+    if is_trajectory(options.file):
+        return _register_trajectory(options)
     facts = read_frames(options.file).attributes
     missing = [key for key in ("title", "reference") if key not in facts]
     if missing:
@@ -297,10 +321,37 @@ def register(options: argparse.Namespace) -> int:
         reference=str(facts["reference"]),
         licence=options.licence,
         made={
-            "rule": options.rules,
+            "rule": options.rules or "generate_trajectory, assemble_dataset",
             "command": f"snakemake --cores 2 --config tier=paper 'sources={{{options.name}: "
             f"generate}}' -- results/paper/datasets/{options.name}.h5",
             "cost": f"{sampling:.1f} core-hours of sampling, {labelling:.1f} of labelling",
+        },
+    )
+    print(f"{target}: {entry['n_frames']} frames, {entry['bytes'] / 1e6:.1f} MB")
+    return 0
+
+
+def _register_trajectory(options: argparse.Namespace) -> int:
+    from gnnip.datasets import registry
+    from gnnip.md import pack_trajectory, read_facts
+    from gnnip.measurements.dynamics import register_trajectory
+    from gnnip.reference.engines import make_engine
+
+    known, facts = registry.load_registry().get(options.name, {}), read_facts(options.file)
+    place = Path(options.file).parts  # results/<tier>/<card>/dynamics/...
+    run = f"tier={place[1]} papers={place[2]} " if place[0] == str(RESULTS) else ""
+    target = registry.registry_path().parent / f"{options.name}.h5"
+    pack_trajectory(options.file, target)
+    entry = register_trajectory(
+        options.name,
+        target,
+        title=known.get("title", f"Dynamics by {facts.get('potential', 'a potential')}"),
+        reference=make_engine(facts["engine"]).reference if "engine" in facts else "exact",
+        licence=options.licence,
+        made={
+            "rule": options.rules or "run_reference",
+            "command": f"snakemake --cores 1 --config {run}"
+            f"'sources={{{options.name}: generate}}' -- {options.file}",
         },
     )
     print(f"{target}: {entry['n_frames']} frames, {entry['bytes'] / 1e6:.1f} MB")
@@ -365,58 +416,33 @@ def schema(options: argparse.Namespace) -> int:
 @command(
     "readme",
     argument("--update", action="store_true"),
-    argument("--check", action="store_true", help="fail if the README is out of date"),
+    argument("--check", action="store_true", help="fail if a page is out of date"),
 )
 def readme(options: argparse.Namespace) -> int:
-    """Put the recorded verdicts between the README's markers; with --check only compare."""
+    """Put the recorded verdicts between the README's markers and into docs/verdicts.md; with
+    --check only compare."""
+    from gnnip.config import papers
+    from gnnip.verdicts import pages
+
     text = README.read_text(encoding="utf-8")
     if START not in text or END not in text:
         raise ConfigError(f"{README} lacks the markers '{START}' and '{END}'.")
     head, rest = text.split(START, 1)
     tail = rest.split(END, 1)[1]
-    new = f"{head}{START}\n{recorded_verdicts()}\n{END}{tail}"
-    if options.check and new != text:
-        raise ConfigError(f"{README} is out of date; run 'python -m gnnip readme --update'.")
-    if options.update and new != text:
-        write_text(README, new)
+    recorded, places = RESULTS / "recorded", papers.folders(papers.load_config().cards)
+    order = [name for name in papers.load_config().papers if name in places]
+    summaries = {name: papers.load_card(places[name]).summary for name in order}
+    new = {
+        README: f"{head}{START}\n{pages.overview(recorded, summaries)}\n{END}{tail}",
+        VERDICTS: f"# Verdicts\n\n{VERDICTS_INTRODUCTION}\n\n{pages.tables(recorded)}\n",
+    }
+    for path, wanted in new.items():
+        same = path.exists() and path.read_text(encoding="utf-8") == wanted
+        if options.check and not same:
+            raise ConfigError(f"{path} is out of date; run 'python -m gnnip readme --update'.")
+        if options.update and not same:
+            write_text(path, wanted)
     return 0
-
-
-def recorded_verdicts(root: Path = RESULTS / "recorded") -> str:
-    """Return the verdicts of each card's largest recorded run as Markdown.
-
-    Of a larger run in which some artefacts only were made, their rows come first. A run without a
-    published number or a claim has none.
-    """
-    from gnnip.verdicts import judge, show
-    from gnnip.verdicts.verdict import NOT_RUN
-
-    parts = []
-    names = sorted({path.parent.name for path in root.glob("*/*/verdicts.json")})
-    for name in names:
-        for tier in SHOWN_TIERS:
-            path = root / tier / name / "verdicts.json"
-            if not path.exists():
-                continue
-            rows = judge.read_verdicts(path)
-            whole = path.with_name("provenance.json")
-            runs = [whole] if whole.exists() else sorted(path.parent.glob("*.provenance.json"))
-            hardware = {
-                ", ".join(run["trainings"]["devices"]) or run["cpu"] for run in map(read_json, runs)
-            }
-            amount = "recorded" if whole.exists() else "recorded in part"
-            if not whole.exists():
-                rows = [row for row in rows if row.verdict != NOT_RUN]
-            if not rows:
-                continue
-            parts.append(
-                f"**{name}**, {amount} at tier `{tier}` ({', '.join(sorted(hardware))}). Ours is "
-                "mean ± standard deviation (seeds); the baseline is the trivial predictor's "
-                "value.\n\n" + show.format_markdown(rows)
-            )
-            if whole.exists():
-                break
-    return "\n\n".join(parts) or "No run has been recorded yet."
 
 
 @command("judge")
@@ -489,15 +515,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
     options = _parser().parse_args(arguments)
-    try:
-        run: Command = options.run
-        return run(options)
-    except GnnipError as error:
-        print(f"gnnip: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # `| head` closed the pipe
-        sys.stderr.close()
-        return 0
+    run: Command = options.run
+    return answer(lambda: run(options), "gnnip")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from gnnip.errors import ConfigError, nearest
+from gnnip.models.hyperparameters import Limits, fit_value, refuse_too_large
 
 _LIBRARY = Path(__file__).parent
 
@@ -91,6 +93,11 @@ def hyperparameters(name: str) -> dict[str, tuple[object, ...]]:
 
     Raises ConfigError for a missing module or class, or a class that is not derived from another.
     """
+    return {key: _choices(annotation) for key, annotation in _fields(name).items()}
+
+
+def _fields(name: str) -> dict[str, ast.expr]:
+    """Return the annotations of the hyper-parameters of a model."""
     module, cls = _place(name)
     path = module_file(module)
     classes = {node.name: node for node in _parse(path).body if isinstance(node, ast.ClassDef)}
@@ -99,7 +106,7 @@ def hyperparameters(name: str) -> dict[str, tuple[object, ...]]:
     if not classes[cls].bases:
         raise ConfigError(f"the class '{cls}' of {path.name} is not derived from Potential")
     return {
-        item.target.id: _choices(item.annotation)
+        item.target.id: item.annotation
         for item in _options_class(classes[cls], classes, path).body
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
     }
@@ -135,14 +142,28 @@ def _choices(annotation: ast.expr) -> tuple[object, ...]:
     return values if isinstance(values, tuple) else (values,)
 
 
+def _hint(annotation: ast.expr) -> Any:
+    """Return an annotation as a type; None where it takes more than Python's own types."""
+    known = {"Literal": Literal, "Annotated": Annotated, "Any": Any, "Limits": Limits}
+    try:
+        return eval(compile(ast.Expression(annotation), "", "eval"), dict(known))
+    except NameError:
+        return None
+
+
 def check_hyperparameters(name: str, values: Mapping[str, object]) -> None:
-    """Raise ConfigError for a hyper-parameter or a listed value that the model does not know."""
-    known = hyperparameters(name)
+    """Raise ConfigError for a hyper-parameter that the model does not know, and for a value that it
+    does not list, of another type, negative where numbers are counted, or too large."""
+    known = _fields(name)
     for key, value in values.items():
         if key not in known:
             raise ConfigError(f"the model '{name}' has no '{key}'{nearest(key, known)}")
-        if known[key] and value not in known[key]:
-            choices = map(str, known[key])
-            raise ConfigError(f"{key} is '{value}'{nearest(str(value), choices)}")
+        hint = _hint(known[key])
+        if hint is not None:
+            fit_value(value, hint, key)
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int) and number < 0:
+                raise ConfigError(f"{key} is {number}, and no size or number is below 0")
+    refuse_too_large(values, f"the model '{name}'")
     for term, options in _terms(values):
         check_hyperparameters(term, options)

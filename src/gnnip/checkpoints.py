@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
-from gnnip.files import read_json, write_json
+from gnnip.files import make_folder, read_json, write_json
 
 _IDENTITY = "checkpoint-of.json"
 
@@ -22,8 +21,7 @@ def keep_only_if_same(folder: str | os.PathLike[str], identity: dict[str, Any]) 
     Returns:
         True when there is a checkpoint to continue from.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     record = folder / _IDENTITY
     checkpoints = list(folder.glob("checkpoint.*"))
     same = record.exists() and read_json(record) == identity

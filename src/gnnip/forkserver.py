@@ -20,6 +20,7 @@ import json
 import os
 import runpy
 import selectors
+import shlex
 import signal
 import socket
 import subprocess
@@ -151,6 +152,19 @@ def install(script: Any, benchmarked: Any) -> None:
         return None
 
     script.execute_script = execute_script
+
+
+def quote_python(script: Any) -> None:
+    """Make the class `PythonScript` of Snakemake quote the path of Python, which may hold a space,
+    as it quotes that of the script."""
+    plain = script._execute_cmd
+
+    def execute(job: Any, command: str, **values: Any) -> Any:
+        if command.startswith("{py_exec} "):
+            values["py_exec"] = shlex.quote(values["py_exec"])
+        return plain(job, command, **values)
+
+    script._execute_cmd = execute
 
 
 _status = 0  # of this process, once it is a job

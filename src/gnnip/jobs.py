@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnip.errors import GnnipError
+from gnnip.files import make_folder
 from gnnip.receipts import write_receipt
 
 
@@ -27,13 +28,14 @@ def job(snakemake: Any) -> Iterator[None]:
         snakemake: the object that Snakemake gives to a script, for its log, input and output.
     """
     target = Path(snakemake.log[0])
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     _flush()
     terminal = [os.dup(1), os.dup(2)]
     with open(target, "w", encoding="utf-8", buffering=1) as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        for out in (sys.stdout, sys.stderr):  # whatever the locale says
+            out.reconfigure(encoding="utf-8", line_buffering=True)  # type: ignore[union-attr]
         try:
             yield
             write_receipt(snakemake.output, snakemake.input)
@@ -43,7 +45,8 @@ def job(snakemake: Any) -> Iterator[None]:
                 print(message, file=sys.stderr)
             else:
                 message = f"{type(error).__name__}: {error} (traceback in {target})"
-                traceback.print_exc()
+                with contextlib.suppress(OSError):  # the log itself may be what is full
+                    traceback.print_exc()
             os.write(terminal[1], f"{message}\n".encode())
             raise SystemExit(1) from None
         finally:

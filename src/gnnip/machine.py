@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import platform
 import time
@@ -51,6 +52,21 @@ def cpu_seconds(pid: int) -> float:
         total += ticks.get(number, 0)
         pending += children[number]
     return total / _TICKS
+
+
+@functools.cache
+def memory_bytes() -> int:
+    """Return the memory of this machine, or what its container may use of it."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # no limit is the word max
+            found.append(int(Path(path).read_text(encoding="ascii")))
+    return min(found)
+
+
+def cpu_count() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def runs_folder(root: Path) -> Path:

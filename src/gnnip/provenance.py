@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnip.errors import ConfigError
-from gnnip.files import atomic_path, read_json, sha256
+from gnnip.files import atomic_path, make_folder, read_json, sha256
 from gnnip.machine import cpu_model
 
 _LARGEST_RECORDED = 5_000_000  #: bytes
@@ -90,7 +90,7 @@ def _number(text: str | None) -> float:
 
 def summarise_trainings(summaries: Iterable[str | Path]) -> dict[str, Any]:
     """Sum the summary.json files of trainings: count, devices, wall_s, peak_memory_mb, resumed."""
-    found = [read_json(path) for path in summaries]
+    found = [read_json(path, dict) for path in summaries]
 
     def numbers(key: str) -> list[float]:
         return [summary.get(key) or 0 for summary in found]
@@ -153,8 +153,7 @@ def record_files(
     that a folder never mixes two runs, unless `keep_others`. ConfigError for a file above 5 MB,
     which is no small file.
     """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    target = make_folder(folder)
     manifest: dict[str, Any] = {}
     for source in files:
         size = source.stat().st_size

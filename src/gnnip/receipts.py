@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gnnip.errors import DataError
-from gnnip.files import read_json, sha256, write_json
+from gnnip.files import make_folder, read_json, sha256, write_json
 
 RECEIPTS = Path("results/.receipts")
 #: Snakemake's records of the params and inputs of every file
@@ -81,7 +81,7 @@ def settle(say: Callable[[str], object]) -> set[str]:
         they are asked for by name, so the final rule has to ask for them.
     """
     gone: set[str] = set()
-    _KEPT_RECORDS.mkdir(parents=True, exist_ok=True)
+    make_folder(_KEPT_RECORDS)
     if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
         return gone
     _keep_records()
@@ -124,7 +124,7 @@ def _read_receipts(say: Callable[[str], object]) -> dict[str, Record]:
         # a leading dot is a receipt whose writer was killed
         for place in (Path(folder, name) for name in names if not name.startswith(".")):
             try:
-                entries = read_json(place).items()
+                entries = read_json(place, dict).items()
                 records = {name: Record(**entry) for name, entry in entries}
             except (DataError, AttributeError, TypeError, ValueError):
                 place.unlink(missing_ok=True)
@@ -145,7 +145,7 @@ def _keep_records() -> None:
         shutil.copytree(_RECORDS, _KEPT_RECORDS, dirs_exist_ok=True)
         shutil.rmtree(_RECORDS)
     # without this folder Snakemake takes the records for those of an old version
-    _RECORDS.with_name("incomplete").mkdir(parents=True, exist_ok=True)
+    make_folder(_RECORDS.with_name("incomplete"))
     if not _RECORDS.is_symlink():
         _RECORDS.symlink_to(Path("..", _KEPT_RECORDS))
 
@@ -179,5 +179,5 @@ def _memory() -> Iterator[dict[str, Record]]:
 @functools.cache
 def _read_memory() -> dict[str, Record]:
     with contextlib.suppress(DataError, AttributeError, TypeError, ValueError):
-        return {name: Record(**entry) for name, entry in read_json(_MEMORY).items()}
+        return {name: Record(**entry) for name, entry in read_json(_MEMORY, dict).items()}
     return {}

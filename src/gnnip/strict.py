@@ -24,7 +24,10 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class Strict(BaseModel):
     """A model that names the nearest valid key when it meets an unknown one."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    # strict: true is no number; whole numbers are taken for others all the same
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, strict=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -1,6 +1,7 @@
 """Every potential of the library under the contract, in the variants that the cards use."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from gnnip.graphs import GraphBatch
 from gnnip.models import build, evaluate, names
 from gnnip.models.jat import attention
 from gnnip.testing import PotentialContract, variants
+from gnnip.testing.contract import water
 
 SPECIES = (1, 8)
 
@@ -81,11 +83,13 @@ class TestACENetwork(PotentialContract):
         "shift": "none",
         "scale": 0.1,
     }
-    later = {"graph_cutoff": 5.0, "activations": ("sigmoid", "sigmoid"), "head_bias": False}
+    later = {"graph_cutoff": 5.0, "head_bias": False}
+    later |= {"activation": "sigmoid", "last_activation": "sigmoid", "one_hot": True}
     options = variants(
         corrected={},
         as_coded=coded | {"graph_cutoff": 0.5, "self_loops": 2.0},
         as_described=coded | {"self_loops": 0.0},
+        not_normalised=coded | {"normalise": False},
         later=coded | later | {"self_loops": 2.0},
     )
 
@@ -224,6 +228,52 @@ class TestCoulomb(PotentialContract):
         ]
         assert np.allclose(found["energy"], [e for e, _ in exact], rtol=1e-12)
         assert np.allclose(found["forces"], np.concatenate([f for _, f in exact]), atol=1e-11)
+
+
+class TestPeriodicCoulomb(PotentialContract):
+    """The sum over images, of given and of learned charges."""
+
+    architecture = "coulomb"
+    hyperparameters = {"species": SPECIES, "charges": (0.4, -0.8), "cutoff": 4.0}
+    options = variants(learned={}, given={"trainable": False})
+    visible = 1e-8  # neutral molecules far apart feel their dipoles
+
+    @pytest.mark.parametrize("cutoff", [3.0, 7.0])
+    def test_madelung_of_rock_salt(self, cutoff):
+        corners = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]], dtype=float)
+        crystal = {
+            "positions": 2.0 * np.concatenate([corners, corners + np.array([1, 0, 0])]),
+            "numbers": np.repeat(self.species, 4),
+            "cell": 4.0 * np.eye(3),
+            "pbc": (True, True, True),
+        }
+        options = {"species": SPECIES, "charges": (1.0, -1.0), "cutoff": cutoff}
+        energy = self.values(self.make_model({**options, "trainable": False}), [crystal])["energy"]
+        assert float(energy) == pytest.approx(-4 * 1.747564595 * 14.399645 / 2.0, rel=3e-6)
+
+    def test_learned_charges_are_shifted_to_sum_to_zero(self, double_model):
+        if not double_model.hyperparameters.trainable:
+            pytest.skip("given charges stay as they are")
+        before = self.values(double_model, self.periodic_structures())
+        with torch.no_grad():
+            double_model.charges.add_(0.7)
+        after = self.values(double_model, self.periodic_structures())
+        assert torch.allclose(before["energy"], after["energy"], atol=1e-9)
+
+    @pytest.mark.parametrize(
+        ("charges", "cell", "said"),
+        [
+            ((0.4, -0.7), np.diag([6.2, 6.3, 6.4]), "charges of a periodic structure sum to 0.8 e"),
+            ((0.4, -0.8), np.diag([6.2, 6.3, 0.0]), "three independent lattice vectors"),
+        ],
+    )
+    def test_what_has_no_sum_is_refused(self, charges, cell, said):
+        options = {**self.hyperparameters, "charges": charges, "trainable": False}
+        model = build(self.architecture, **options)
+        batch = self.batch(model, [water(8, 3) | {"cell": np.eye(3) * 6.2, "pbc": (True,) * 3}])
+        batch = replace(batch, cell=torch.as_tensor(cell, dtype=batch.cell.dtype)[None])
+        with pytest.raises(DataError, match=said):
+            evaluate(model, batch)
 
 
 class TestSum(PotentialContract):

@@ -241,6 +241,7 @@ def _write_training(
             f"n_{subset}": len(chosen),
             f"{subset}_mae_ev": share * float(off.abs().mean()),
             f"{subset}_energy_rmse_mev_per_atom": share * float(np.sqrt((each**2).mean())),
+            f"{subset}_force_mae_ev_per_a": share * 0.8 * error.force,
             f"{subset}_force_rmse_ev_per_a": share * error.force,
         }
         tables.append(table.assign(subset=subset))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,26 @@ def test_predict_mistakes(water, model, tmp_path, capsys):
     broken = tmp_path / "broken.xyz"
     broken.write_text("three\natoms\n", encoding="utf-8")
     assert "cannot be read" in fails(capsys, "predict", str(broken), "--model", str(model))
+
+
+@pytest.mark.parametrize(
+    ("setting", "status"),
+    [
+        ("pattern=*.xyz", 0),  # an alias, to YAML
+        ("energy=[a", 2),
+        ("energy=!!python/object/apply:os.system [id]", 2),
+        ("pattern=**x", 2),
+        ("block_frames=1000000000000000000000000", 2),
+        ("energy=2024-01-01", 2),
+    ],
+)
+def test_import_takes_a_value_that_is_no_yaml_as_text(water, tmp_path, capsys, setting, status):
+    (tmp_path / "f").mkdir()
+    text = water.read_text(encoding="utf-8").replace("Properties", "energy=-1.0 Properties")
+    (tmp_path / "f" / "a.xyz").write_text(text, encoding="utf-8")
+    command = ["import", str(tmp_path / "f"), "--format", "extxyz", "--set", "forces=false"]
+    assert main([*command, "--set", setting]) == status
+    assert len(capsys.readouterr().err.splitlines()) == (status > 0)
 
 
 def test_datasets(checkout, capsys):
@@ -216,7 +237,7 @@ def record(folder: Path, verdict: str) -> None:
 
 
 def test_readme_shows_the_largest_recorded_run(checkout, capsys):
-    readme = Path("README.md")
+    readme, page = Path("README.md"), Path("docs/verdicts.md")
     readme.write_text(f"# gnnip\n{START}\nold\n{END}\nend\n", encoding="utf-8")
     assert main(["readme", "--update"]) == 0
     assert "No run has been recorded yet." in readme.read_text(encoding="utf-8")
@@ -225,16 +246,18 @@ def test_readme_shows_the_largest_recorded_run(checkout, capsys):
     record(checkout / "results/recorded/paper/gijon2023", "reproduced")
     assert main(["readme", "--update"]) == 0
     assert main(["readme", "--check"]) == 0
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     assert "| reproduced |" in text
     assert "deviates" not in text
+    text = readme.read_text(encoding="utf-8")
     assert text.startswith("# gnnip\n")
     assert text.endswith("\nend\n")
+    assert "1 of 1 rows decided (tier `paper`)" in text
     # of a larger run of some artefacts the rows that were run, then the whole one below it
     paper = checkout / "results/recorded/paper/gijon2023"
     (paper / "provenance.json").rename(paper / "table1.provenance.json")
     assert main(["readme", "--update"]) == 0
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     assert "recorded in part at tier `paper` (a GPU)" in text
     assert text.index("| reproduced |") < text.index("recorded at tier `quick`")
     assert text.index("recorded at tier `quick`") < text.index("| deviates |")
@@ -274,4 +297,28 @@ def test_a_generated_set_becomes_an_archive(tmp_path, capsys, monkeypatch):
 
     with h5py.File("made.h5", "r+") as archive:
         del archive.attrs["reference"]
-    assert "does not state its reference; only" in fails(capsys, "register", "sic", "made.h5")
+    again = ("register", "sic", "made.h5", "--replace")
+    assert "does not state its reference; only" in fails(capsys, *again)
+
+
+@pytest.mark.parametrize("output", ["folder", "full"])
+def test_an_output_that_cannot_be_written(checkout, output):
+    where = {"folder": checkout, "full": Path("/dev/full")}[output]
+    command = [sys.executable, "-m", "gnnip", "spec", "kang2024", "--tier", "smoke"]
+    done = subprocess.run([*command, "-o", where], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("gnnip: Could not write")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_plain_locale_and_a_full_terminal(root):
+    plain = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "gnnip", "datasets", "--width", "120"]
+    how = {"cwd": root, "env": os.environ | plain, "stderr": subprocess.PIPE, "text": True}
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False, **how)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "?" in done.stdout
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run(command, stdout=full, check=False, **how)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the output: No space left on device" in done.stderr

@@ -1,7 +1,10 @@
 """The prose stays true: links, commands, dependencies and the example of the README."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib import metadata
 
 import pytest
 
@@ -73,3 +76,24 @@ def test_verdicts_are_all_documented(pages, root):
     text = pages[root / "docs" / "metrics.md"]
     for verdict in VERDICTS:
         assert f"| `{verdict}` |" in text
+
+
+def test_benchmarks_import_what_the_requirements_have(root):
+    """A comparison with another program, imported where it is made, may lack it."""
+    locked = set()
+    for name in ("requirements.txt", "requirements-engines.txt"):
+        for line in (root / name).read_text(encoding="utf-8").splitlines():
+            locked.add(re.split(r"[=<>\[ ]", line)[0].lower().replace("_", "-"))
+    known = set(sys.stdlib_module_names) | {"gnnip"}
+    known |= {path.stem for path in (root / "benchmarks").glob("*.py")}
+    for module, packages in metadata.packages_distributions().items():
+        if {name.lower().replace("_", "-") for name in packages} & locked:
+            known.add(module)
+    for path in sorted((root / "benchmarks").glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [str(node.module)]
+            assert {name.split(".")[0] for name in names} <= known, path.name

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
+from gnnip import forkserver
 from gnnip.checkpoints import keep_only_if_same
 
 
@@ -50,3 +52,26 @@ def test_a_bug_leaves_its_traceback_in_the_log(tmp_path):
     assert done.stderr.count("\n") == 1
     assert "ZeroDivisionError" in done.stderr
     assert "Traceback" in log
+
+
+def test_a_python_whose_path_holds_a_space_is_quoted():
+    class Script:
+        def _execute_cmd(self, command, **values):
+            return command.format(**values)
+
+    forkserver.quote_python(Script)
+    call = "{py_exec} {fname}"
+    assert Script()._execute_cmd(call, py_exec="/a b/python", fname="x") == "'/a b/python' x"
+    assert Script()._execute_cmd(call, py_exec="python", fname="x") == "python x"
+    assert Script()._execute_cmd("bash {fname}", fname="x") == "bash x"
+
+
+def test_a_log_takes_what_the_locale_does_not_know(tmp_path):
+    code = (
+        "from types import SimpleNamespace\nfrom gnnip.jobs import job\n"
+        f"with job(SimpleNamespace(log=[{str(tmp_path / 'log')!r}], input=[], output=[])):\n"
+        "    print('3 \\u00c5')\n"
+    )
+    plain = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    subprocess.run([sys.executable, "-c", code], env=os.environ | plain, check=True)
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "3 \u00c5\n"

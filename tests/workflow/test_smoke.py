@@ -68,7 +68,7 @@ def test_every_artefact_and_verdict_is_there(run):
     assert measured["verdict"] == "not comparable"
     assert measured["ours_mean"] > 0
     assert measured["baseline"] > 0
-    for name in ("water_anion", "water_anion_ladder"):
+    for name in ("water_anion", "water_anion_ladder", "water_anion_pimd"):
         verified = pd.read_csv(run.folder / f"results/smoke/datasets/{name}.verification.csv")
         assert len(verified) > 0
 
@@ -371,3 +371,18 @@ def test_a_wrong_label_stops_the_run_with_one_sentence(run, tmp_path):
     text = done.stdout + done.stderr
     assert "labels differ from the reference" in text
     assert "Traceback" not in text
+
+
+def test_the_device_of_this_machine_redoes_no_training(run):
+    assert "train_model" not in run.todo(*TIER, "device=cpu")
+
+
+def test_one_figure_leaves_the_rest_of_the_run_as_it_is(run):
+    """Last: the artefact itself is tabulated from a part of its measurement then."""
+    place = run.folder / "results/smoke"
+    names = ("kang2024/verdicts.json", "kang2024/trainings.csv", "verdicts.csv")
+    files = [place / name for name in (*names, "kang2024/measurements/charge_probe.csv")]
+    before = [path.read_bytes() for path in files]
+    run.snakemake("--cores", "2", *TIER, "papers=kang2024", "artefacts=fig1b")
+    assert [path.read_bytes() for path in files] == before
+    assert (place / "kang2024/measurements/charge_probe.part.csv").exists()

@@ -279,3 +279,16 @@ def test_what_is_asked_of_slurm(project, tmp_path):
     submitted = (tmp_path / "sbatch.log").read_text(encoding="utf-8")
     for flag in ("--gpus=1", "--cpus-per-gpu=8", "--mem 16000", "-t 240"):
         assert flag in submitted, submitted
+
+
+def test_a_report_of_nothing_says_so(project):
+    done = project.run("snakemake", "--report", "report.zip", "--config", "tier=smoke")
+    assert done.returncode != 0
+    assert "There is nothing to report yet at tier smoke" in done.stdout + done.stderr
+    assert not (project.folder / "report.zip").exists()
+
+
+@pytest.mark.parametrize("home", ["/proc/nowhere", ""])
+def test_no_home_is_needed(project, home):
+    project.environment = {"HOME": home, "XDG_CACHE_HOME": ""}
+    assert project.todo("--config", "tier=smoke", "papers=cho2023")

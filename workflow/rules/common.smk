@@ -24,6 +24,7 @@ except GnnipError as error:
 # a profile that states GPUs, or this machine, has them
 HAS_GPU = "gpu" in workflow.resource_settings.resources or provenance.gpu_names()
 USES_GPU = int(CONFIG.device == "cuda" or (CONFIG.device == "auto" and bool(HAS_GPU)))
+DEVICE = "cuda" if USES_GPU else "cpu"
 # of this machine; a cluster's profile sets the threads of its jobs itself
 ALL_CORES = workflow.resource_settings.cores or 1
 # glibc otherwise returns the pages of every large tensor and takes them anew, cleared
@@ -35,6 +36,7 @@ for name, value in {
     os.environ.setdefault(name, str(value))
 
 
+forkserver.quote_python(PythonScript)
 # the jobs of a cluster, each a Snakemake of its own, have nobody to share with
 if workflow.is_main_process:
     forkserver.install(PythonScript, benchmarked)
@@ -43,7 +45,10 @@ if workflow.is_main_process:
 # what was damaged is out of the way before Snakemake looks at the files; what is gone is asked for
 GONE = set()
 if workflow.is_main_process and "--lint" not in sys.argv:
-    GONE = receipts.settle(say=logger.warning)
+    try:
+        GONE = receipts.settle(say=logger.warning)
+    except GnnipError as error:  # a folder of somebody else, say
+        raise WorkflowError(str(error)) from None
 
 
 def ask(method):

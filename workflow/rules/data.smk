@@ -2,6 +2,8 @@
 
 
 rule generate_trajectory:
+    input:
+        starts=ask(RUN.starts),
     output:
         frames="results/{tier}/trajectories/{dataset}/size-{size}_replica-{replica}/frames.npz",
     log:
@@ -35,7 +37,7 @@ rule assemble_dataset:
     threads: ALL_CORES
     resources:
         mem_mb=4000,
-        runtime=120,
+        runtime=1440,
     params:
         code=ask(RUN.data_code("assemble_dataset")),
     message:

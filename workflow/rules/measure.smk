@@ -22,7 +22,8 @@ rule measure:
     params:
         measurement=ask(RUN.measurement),
         code=ask(RUN.measurement_code),
-        device=CONFIG.device,
+        # of a clock alone: other results are free of where they were computed
+        device=ask(RUN.of_kind(lambda kind: DEVICE if kind.clock else None)),
     message:
         "Measuring {wildcards.card}/{wildcards.measurement}"
     script:
@@ -51,7 +52,6 @@ rule run_dynamics:
     params:
         motion=ask(RUN.of_kind(lambda kind: dict(kind.motion))),
         code=ask(RUN.moving_code),
-        device=CONFIG.device,
     message:
         "Moving atoms by {wildcards.potential} for {wildcards.card}/{wildcards.measurement}"
     script:

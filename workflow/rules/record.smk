@@ -16,7 +16,7 @@ rule collect_provenance:
         mem_mb=500,
         runtime=10,
     params:
-        card=ask(RUN.resolved_card),
+        card=ask(RUN.whole_card),
         config=CONFIG.model_dump(mode="json"),
         benchmarks="results/{tier}/{card}/benchmarks",
         data_benchmarks="results/{tier}/datasets/benchmarks",

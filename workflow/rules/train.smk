@@ -23,7 +23,6 @@ rule train_model:
     params:
         training=ask(RUN.training_entry),
         code=ask(RUN.training_code),
-        device=CONFIG.device,
     message:
         "Training {wildcards.card} {wildcards.group}/{wildcards.cell}, seed {wildcards.seed}"
     script:

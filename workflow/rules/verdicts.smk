@@ -19,7 +19,8 @@ rule judge_card:
         mem_mb=1000,
         runtime=10,
     params:
-        card=ask(RUN.resolved_card),
+        # whichever artefacts are chosen, all that is there is judged
+        card=ask(RUN.whole_card),
         claims=ask(RUN.claims_module),
         code=ask(RUN.judging_code),
     message:

@@ -11,7 +11,7 @@ from gnnip.verdicts.trainings import training_table
 with job(snakemake):
     card = ResolvedCard.model_validate(snakemake.params.card)
     folder = Path(snakemake.output.csv).parent
-    trainings = training_table(snakemake.input.summaries)
+    trainings = training_table(path for path in card.summaries(folder) if path.exists())
     write_text(snakemake.output.trainings, trainings.to_csv(index=False))
     found = judge.judge_folder(card, folder / "artefacts", snakemake.params.claims, trainings)
     found.write(folder)

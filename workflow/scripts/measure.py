@@ -8,5 +8,7 @@ if __name__ == "__main__":
     with job(snakemake):
         from gnnip.measurements.run import measure
 
-        table = measure(snakemake.params.measurement, snakemake.params.device, snakemake.threads)
+        table = measure(
+            snakemake.params.measurement, snakemake.config.get("device", "auto"), snakemake.threads
+        )
         write_text(snakemake.output.table, table.to_csv(index=False))

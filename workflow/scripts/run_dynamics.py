@@ -13,6 +13,6 @@ with job(snakemake):
         model=snakemake.input.model,
         failures=snakemake.output.failures,
         code=snakemake.params.code,
-        device=snakemake.params.device,
+        device=snakemake.config.get("device", "auto"),
         threads=snakemake.threads,
     )

@@ -11,5 +11,5 @@ with job(snakemake):
     training = dict(snakemake.params.training)
     folder = Path(snakemake.output.model).parent
     keep_only_if_same(folder, {"training": training, "code": snakemake.params.code})
-    free = {"device": snakemake.params.device, "threads": snakemake.threads}
+    free = {"device": snakemake.config.get("device", "auto"), "threads": snakemake.threads}
     run_one(training | {"folder": str(folder), "settings": training["settings"] | free})

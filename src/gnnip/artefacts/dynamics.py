@@ -87,7 +87,7 @@ def _structure(inputs: Inputs, one: Measured, trivial: str) -> list[dict[str, An
         for record, name, value in zip(part["record"], part["name"], part["value"], strict=True):
             which = "" if name == "total" else "_" + name.replace("-", "")
             quantity = f"{one.prefix(arm)}_{record.removesuffix('_error')}{which}_error"
-            baseline = float(floor.get((record, name), np.nan))
+            noise = float(floor.get((record, name), np.nan))
             about: dict[str, Any] = {"variant": one.variants[arm], "training": one.groups[arm]}
-            rows.append(metric_row(inputs, quantity, "%", value, baseline=baseline, **about))
+            rows.append(metric_row(inputs, quantity, "%", value, floor=noise, **about))
     return rows

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gnnip.artefacts.inputs import Inputs, read_csv
+from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.kinds import EnergyErrors
 from gnnip.artefacts.measures import ENERGY_MEASURES, UNITS, columns
 from gnnip.artefacts.tables import metric_row, metric_table
 from gnnip.errors import DataError
 from gnnip.measurements import metrics as measure
+from gnnip.training.outputs import read_predictions
 
 NETWORK = "network"
 PREDICTORS = ("constant", "n_linear", "ensemble_mean")
@@ -69,15 +70,15 @@ def _of_trajectories(
     return found
 
 
-def predicted_frames(file: Path, unit: str) -> pd.DataFrame:
-    """Return the test frames of a predictions.csv with `true` and `predicted` in a unit.
+def predicted_frames(folder: Path, unit: str) -> pd.DataFrame:
+    """Return the test frames of the training in `folder` with `true` and `predicted` in a unit.
 
     DataError for a table without test frames.
     """
-    table = read_csv(file)
+    table = read_predictions(folder)
     test = table[table["subset"] == "test"].reset_index(drop=True)
     if test.empty:
-        raise DataError(f"{file} holds no test frames; train again with a test set.")
+        raise DataError(f"{folder} has no test frames predicted; train again with a test set.")
     for name, column in (
         ("true", "energy_reference_ev"),
         ("predicted", "energy_predicted_ev"),
@@ -104,7 +105,7 @@ def scored(inputs: Inputs, group: str, how: EnergyErrors) -> tuple[pd.DataFrame,
     rows, kept = [], []
     for keys, seed, folder in inputs.cells(group):
         target = str(keys.get("target") or entry.get("target"))
-        test = predicted_frames(folder / "predictions.csv", how.unit)
+        test = predicted_frames(folder, how.unit)
         train = table.loc[inputs.training_frames(group, keys, seed)]
         leak = test["frame"].isin(train.index)
         if leak.any():

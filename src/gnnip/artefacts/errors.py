@@ -14,20 +14,21 @@ from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.tables import Result, metric_row, metric_table
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.measurements import metrics as measure
-from gnnip.measurements.sources import read_csv
+from gnnip.training.outputs import read_predictions
 
 #: measure in the metrics -> its name in tidy tables and summaries, and its unit
 MEASURES = {
     "energy_rmse": ("energy_rmse_mev_per_atom", "meV/atom"),
     "energy_mae": ("energy_mae_mev_per_atom", "meV/atom"),
     "energy_r2": ("energy_r2", ""),
+    "force_mae": ("force_mae_ev_per_a", "eV/A"),
     "force_rmse": ("force_rmse_ev_per_a", "eV/A"),
     "force_r2": ("force_r2", ""),
     "share_beyond_cutoff": ("share_beyond_cutoff", ""),
     "parameters": ("n_parameters", ""),
 }
 #: what every potential is measured by
-SCORED = ("energy_rmse", "energy_mae", "energy_r2", "force_rmse", "force_r2")
+SCORED = ("energy_rmse", "energy_mae", "energy_r2", "force_mae", "force_rmse", "force_r2")
 SUBSETS = ("train", "validation", "test")
 
 
@@ -93,8 +94,8 @@ def score_rows(
 
 def errors_of(summary: Mapping[str, float] | pd.Series, subset: str) -> dict[str, float]:
     """Return the errors of a training's summary on one subset, by the names of `MEASURES`."""
-    names = ("energy_rmse_mev_per_atom", "force_rmse_ev_per_a")
-    known = {name: summary[f"{subset}_{name}"] for name in names}
+    names = ("energy_rmse_mev_per_atom", "force_mae_ev_per_a", "force_rmse_ev_per_a")
+    known = {name: summary.get(f"{subset}_{name}") for name in names}
     return {name: float(value) for name, value in known.items() if value is not None}
 
 
@@ -105,7 +106,8 @@ def potential_errors(
 
     Columns: source, group, the keys of the group's matrix, subset, seed, n_frames, n_parameters,
     energy_rmse_mev_per_atom, energy_mae_mev_per_atom, energy_r2, and where forces are known
-    force_rmse_ev_per_a and force_r2. Energies are total energies divided by the number of atoms.
+    force_mae_ev_per_a, force_rmse_ev_per_a and force_r2. Energies are total energies divided by the
+    number of atoms.
 
     Sources: `ours`; `composition`, the least-squares fit of the training energies on the
     composition; with `ensemble` (columns of the data set) also `ensemble_mean`, the mean energy per
@@ -125,7 +127,7 @@ def potential_errors(
         known = inputs.training_frames(group, keys, seed)
         learned = arrays.subset(known)
         term = str(keys.get("target", entry["target"]))
-        predictions = read_csv(folder / "predictions.csv").groupby("subset", sort=False)
+        predictions = read_predictions(folder).groupby("subset", sort=False)
         parts = {"train": _labels(learned, term)} if train else {}
         parts |= {str(subset): part for subset, part in predictions}
         for subset, part in parts.items():
@@ -154,6 +156,11 @@ def _labels(frames: FrameArrays, term: str) -> pd.DataFrame:
     return part
 
 
+def _mean_force(frames: FrameArrays, term: str) -> float | None:
+    """Return the mean size of a component (eV/A), the mean absolute error of no force at all."""
+    return float(np.abs(frames.force(term)).mean()) if term in frames.forces else None
+
+
 def _sources(
     frames: FrameArrays,
     part: pd.DataFrame,
@@ -167,6 +174,7 @@ def _sources(
     `trivial` are energies (eV) by source."""
     weight = frames.n_atoms / frames.n_atoms.sum()
     true = part["energy_reference_ev"].to_numpy() * 1000.0 / frames.n_atoms
+    none = _mean_force(frames, term)
 
     def root_mean_square(column: str) -> float | None:
         # of root mean squares over a frame, which weighs as many atoms as it has
@@ -175,31 +183,42 @@ def _sources(
 
     size = root_mean_square("force_rms_reference_ev_per_a")
 
-    def scores(energy: np.ndarray, force: float | None) -> dict[str, float]:
+    def scores(energy: np.ndarray, *force: float | None) -> dict[str, float]:
         rmse, mae = measure.rmse(true, energy), measure.mae(true, energy)
-        return _scores(rmse, mae, measure.r2(true, energy), force, size)
+        return _scores(rmse, mae, measure.r2(true, energy), size, *force)
 
     if "energy_predicted_ev" in part:
         predicted = part["energy_predicted_ev"].to_numpy() * 1000.0 / frames.n_atoms
-        ours = scores(predicted, root_mean_square("force_rmse_ev_per_a"))
+        column = "force_mae_ev_per_a"
+        mae = float((weight * part[column]).sum()) if column in part else None
+        ours = scores(predicted, root_mean_square("force_rmse_ev_per_a"), mae)
     else:
         known, spread = errors_of(summary, "train"), float(np.var(true))
-        rmse, force = known["energy_rmse_mev_per_atom"], known.get("force_rmse_ev_per_a")
-        ours = _scores(rmse, np.nan, 1.0 - rmse**2 / spread if spread > 0 else np.nan, force, size)
+        rmse = known["energy_rmse_mev_per_atom"]
+        force = (known.get("force_rmse_ev_per_a"), known.get("force_mae_ev_per_a"))
+        ours = _scores(rmse, np.nan, 1.0 - rmse**2 / spread if spread > 0 else np.nan, size, *force)
     found = {"ours": ours}
-    found |= {name: scores(said * 1000.0 / frames.n_atoms, size) for name, said in trivial.items()}
+    nothing = (size, none if "force_mae_ev_per_a" in ours else None)
+    guesses = {name: said * 1000.0 / frames.n_atoms for name, said in trivial.items()}
     if ensemble:
-        found["ensemble_mean"] = scores(_of_ensemble(learned, frames, term, ensemble), size)
-    return found
+        guesses["ensemble_mean"] = _of_ensemble(learned, frames, term, ensemble)
+    return found | {name: scores(said, *nothing) for name, said in guesses.items()}
 
 
 def _scores(
-    rmse: float, mae: float, r2: float, force: float | None, size: float | None
+    rmse: float,
+    mae: float,
+    r2: float,
+    size: float | None,
+    force_rmse: float | None = None,
+    force_mae: float | None = None,
 ) -> dict[str, float]:
     """Return errors by the names of tidy columns; those of forces only where they are known."""
     found = {"energy_rmse_mev_per_atom": rmse, "energy_mae_mev_per_atom": mae, "energy_r2": r2}
-    if force is not None and size is not None:
-        found |= {"force_rmse_ev_per_a": force, "force_r2": 1.0 - (force / size) ** 2}
+    if force_mae is not None:
+        found["force_mae_ev_per_a"] = force_mae
+    if force_rmse is not None and size is not None:
+        found |= {"force_rmse_ev_per_a": force_rmse, "force_r2": 1.0 - (force_rmse / size) ** 2}
     return found
 
 

@@ -17,6 +17,7 @@ from gnnip.artefacts.panels import mean_and_spread
 MEASURES = {
     "energy_rmse": ("energy_rmse_mev_per_atom", "energy RMSE (meV/atom)"),
     "energy_mae": ("energy_mae_mev_per_atom", "energy MAE (meV/atom)"),
+    "force_mae": ("force_mae_ev_per_a", "force MAE (eV/Å)"),
     "force_rmse": ("force_rmse_ev_per_a", "force RMSE (eV/Å)"),
 }
 #: columns of the table that belong to no matrix
@@ -93,15 +94,19 @@ def _rows(tidy: pd.DataFrame, info: Mapping[str, Any], options: kinds.Errors) ->
         label, colour, place = look.labels[group], look.colours[group], places[group]
         if len(set(places.values())) > 1:
             label = f"{options.materials.get(place, place)}: {label}"
-        own = made[made["group"] == group].fillna(dict.fromkeys(keys, ""))
-        cells = own.groupby(keys, sort=False) if keys else [((), own)]
+        rows = made[made["group"] == group].fillna(dict.fromkeys(keys, ""))
+        cells = rows.groupby(keys, sort=False) if keys else [((), rows)]
         for number, (values, cell) in enumerate(cells):
             said = ", ".join(str(value) for value in values if value != "")
+            stated = [f"{k}_{v}" for k, v in zip(keys, values, strict=True) if v != ""]
+            own = "_".join([name, *stated])  # what numbers of this cell alone are called
             words = f"{label} ({said})" if said else label
             for subset in subsets:
                 part = cell[cell["subset"] == subset]
-                known = published[(published.get(who) == name) & (published["subset"] == subset)]
-                if number == 0 and len(known):
+                names_of = [own, name] if number == 0 else [own]
+                about = published.get(who, pd.Series(dtype=str)).isin(names_of)
+                known = published[about & (published["subset"] == subset)]
+                if len(known):
                     part = pd.concat([part, known])
                 hollow = by_group and subset != "test"
                 yield Row(

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from gnnip.errors import ConfigError, nearest
-from gnnip.files import read_json
+from gnnip.files import read_csv
 from gnnip.measurements.selection import frame_table
-from gnnip.measurements.sources import load_frames, read_csv
+from gnnip.measurements.sources import load_frames
+from gnnip.training.outputs import read_history, read_summary
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
@@ -87,7 +88,7 @@ class Inputs:
     def histories(self, group: str) -> pd.DataFrame:
         """Return history.csv of all cells and seeds; matrix keys and seed are columns; eV."""
         parts = [
-            read_csv(folder / "history.csv").assign(**keys, seed=seed)
+            read_history(folder).assign(**keys, seed=seed)
             for keys, seed, folder in self.cells(group)
         ]
         return pd.concat(parts, ignore_index=True)
@@ -103,8 +104,7 @@ class Inputs:
 
     def summary(self, folder: Path) -> dict[str, Any]:
         """Return summary.json of the training in `folder`."""
-        summary: dict[str, Any] = read_json(folder / "summary.json")
-        return summary
+        return read_summary(folder)
 
     def training_frames(self, group: str, keys: dict[str, Any], seed: int) -> np.ndarray:
         """Return the frames that a training learned from, by making its split again.
@@ -120,8 +120,9 @@ class Inputs:
         return np.asarray(make_split(arrays, options.pop("scheme"), seed, **options)["train"])
 
     def measurement(self, name: str) -> pd.DataFrame:
-        """Return measurements/{name}.csv."""
-        return read_csv(self.root / "measurements" / f"{name}.csv")
+        """Return the table of a measurement, or of the part of it that this run needs."""
+        file = self.card.get("parts", {}).get(name, name)
+        return read_csv(self.root / "measurements" / f"{file}.csv")
 
     def measurements(self) -> list[str]:
         """Return the measurements that the artefact states."""

@@ -169,7 +169,8 @@ class Dynamics(OfArms):
 
     Metrics of the first three: {arm}_replicas, _failed, _shortest_run, _longest_run,
     _first_failure, _median_failure and _failed_by_{pair}; of the last one {arm}_rdf_{pair}_error,
-    _adf_{triplet}_error and _vdos_error (%), beside the noise floor of the reference.
+    _adf_{triplet}_error and _vdos_error (%), beside the noise floor of the reference, below which
+    nothing is judged.
     """
 
     function: ClassVar[str] = "gnnip.artefacts.dynamics:dynamics"
@@ -198,7 +199,8 @@ class Errors(OfArms):
     """Errors of training groups in energies and forces, beside trivial predictors and the paper's.
 
     Metrics: {group}_{subset}_{measure}, of cells of a matrix {group}_{key}_{value}_{subset}_..., of
-    the measures energy_rmse, energy_mae (meV/atom), energy_r2, force_rmse (eV/A) and force_r2. The
+    the measures energy_rmse, energy_mae (meV/atom), energy_r2, force_mae, force_rmse (eV/A) and
+    force_r2. The
     baseline of the energies is the best null model that the division of the frames allows; that of
     the forces is no force at all. Published numbers of the artefact that have such names are drawn
     beside ours.
@@ -217,7 +219,7 @@ class Errors(OfArms):
     function: ClassVar[str] = "gnnip.artefacts.errors:errors"
     figure: ClassVar[str] = "gnnip.artefacts.errors_figure:errors"
 
-    measures: tuple[Literal["energy_rmse", "energy_mae", "force_rmse"], ...] = (
+    measures: tuple[Literal["energy_rmse", "energy_mae", "force_mae", "force_rmse"], ...] = (
         "energy_rmse",
         "force_rmse",
     )
@@ -285,11 +287,13 @@ class LearningCurve(EnergyErrors):
 
     Metrics of each training, from the smoothed validation error: {quantity}_converged_epoch, the
     first epoch within 10 % of the end of the run; _late_gain, by how much (%) it still fell after
-    two thirds of the run; _epochs, the length of the run.
+    two thirds of the run; _epochs, the length of the run; _share_of_baseline, its lowest one; and
+    with the measure mse _final_mse, the level at the end. Several groups have a panel each.
 
     quantity : what metrics are named by, with keys of the matrix in braces: {layer}_{target}.
-    series : key whose values have a curve each.
+    series : key whose values have a curve each; `group` where groups have no matrix.
     shaded : first and last epoch of a range that is shaded.
+    measure : mae, or mse for trainings whose loss is the mean square error of total energies in eV.
     """
 
     function: ClassVar[str] = "gnnip.artefacts.learning_curve:learning_curve"
@@ -298,11 +302,14 @@ class LearningCurve(EnergyErrors):
     quantity: str
     series: str
     shaded: tuple[float, ...] = ()
+    measure: Literal["mae", "mse"] = "mae"
 
     def check(self) -> None:
         """Raise ConfigError for errors per atom, which histories do not have, or half a range."""
         if self.unit == "meV/atom":
             raise ConfigError("a learning_curve is told in eV or Ha: histories have total energies")
+        if self.measure == "mse" and self.unit != "eV":
+            raise ConfigError("a learning_curve of mean squares is told in eV, as losses are")
         if len(self.shaded) not in (0, 2):
             raise ConfigError("learning_curve: shaded is the first and the last epoch of a range")
 
@@ -319,6 +326,23 @@ class LocalForces(OfArms):
 
     function: ClassVar[str] = "gnnip.artefacts.local_forces:local_forces"
     figure: ClassVar[str] = "gnnip.artefacts.local_forces_figure:local_forces"
+
+
+@dataclass(frozen=True)
+class OtherFrames(Errors):
+    """Errors on frames that no potential was trained on, from a measurement of the kind
+    other_frames.
+
+    Metrics: {group}_{data set}_energy_rmse (meV/atom), about the mean of the frames of each
+    composition, since zeros of energy differ between references, beside what that mean alone gets;
+    and {group}_{data set}_force_rmse (eV/A), beside no force. Each has the reference of its data
+    set. Options are those of the figure of the kind errors.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.other_frames:other_frames"
+
+    train: bool = False
+    rows: Literal["group", "subset"] = "subset"
 
 
 @dataclass(frozen=True)
@@ -383,6 +407,7 @@ KINDS: Mapping[str, type[ArtefactKind]] = {
     "force_against_distance": ForceAgainstDistance,
     "learning_curve": LearningCurve,
     "local_forces": LocalForces,
+    "other_frames": OtherFrames,
     "reference_data": ReferenceData,
     "scan": Scan,
 }

@@ -25,14 +25,16 @@ from gnnip.artefacts.panels import (
 @style.styled
 def learning_curve(tidy: pd.DataFrame, info: Mapping[str, Any], how: LearningCurve) -> Figure:
     """Return mean and range over seeds of every curve, named at its end, beside the baseline."""
-    measured = columns(how.unit)["mae"][0]
+    measured, unit = columns(how.unit)[how.measure]
     column, baseline = f"validation_{measured}", f"{BASELINE}_{measured}"
     # room for the names at the right, whose letters take some 1.3 mm
     baseline_name = predictor(how.words, BASELINE)
     names = [baseline_name, *map(how.words.label, tidy[how.series].unique())]
     right = max(22.0, 7.5 + 1.3 * max(len(name.replace("$", "")) for name in names))
     room = {"left": 17.0, "right": right, "bottom": 15.0, "top": 9.0, "gap": right + 11.0}
-    fig, panels = row_of_panels(tidy, 80.0, **room)
+    apart = "group" in tidy and how.series != "group"
+    drawn = tidy.assign(target=tidy["group"]) if apart else tidy
+    fig, panels = row_of_panels(drawn, 80.0, **room)
     for panel in panels:
         ax, rows = panel.ax, panel.rows
         last = int(rows["epoch"].max())
@@ -52,7 +54,8 @@ def learning_curve(tidy: pd.DataFrame, info: Mapping[str, Any], how: LearningCur
         level = float(rows[baseline].mean())
         baseline_line(ax, level, baseline_name)
         ends[baseline_name] = (level, style.GREY)
-        label = error_label(how.words, "validation", "mae", how.unit, panel.value)
+        term = "" if apart else panel.value
+        label = error_label(how.words, "validation", how.measure, unit.replace("2", "²"), term)
         ax.set(xlim=(0, last), xlabel="epoch", ylabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         style.plain_log(ax)

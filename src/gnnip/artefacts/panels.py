@@ -17,7 +17,7 @@ from gnnip.artefacts.kinds import Words
 #: what values without a colour of their own get, in turn
 TURNS = ("BLUE", "VERMILLION", "GREEN", "ORANGE", "PURPLE", "SKY")
 PREDICTORS = {"n_linear": "linear in size", "ensemble_mean": "ensemble mean"}
-MEASURES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "force_rmse": "force RMSE"}
+MEASURES = {"mae": "MAE", "mse": "MSE", "rmse": "RMSE", "mape": "MAPE", "force_rmse": "force RMSE"}
 UNITS = {"mape": "%", "force_rmse": "eV/Å"}
 
 

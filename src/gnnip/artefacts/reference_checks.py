@@ -3,6 +3,8 @@
     python -m gnnip.artefacts.reference_checks              # lattices, bonds and molecules
     python -m gnnip.artefacts.reference_checks data/sic.h5  # structure of the frames of archives
 
+Frames of others, made a file called e.g. hfo2.h5 by `python -m gnnip import`, are measured alike.
+
 Known values are measured ones: 3C-SiC a = 4.360 Angstrom and B = 225 GPa; cubic HfO2 a = 5.08
 Angstrom; bonds as in `gnnip.artefacts.reference_data`.
 """
@@ -20,7 +22,7 @@ from ase.build import bulk
 from ase.eos import EquationOfState
 from ase.optimize import BFGS
 
-from gnnip.artefacts.reference_data import bonds, groups, known_of
+from gnnip.artefacts.reference_data import bonds, density, groups, known_of, pairs
 from gnnip.datasets.store import read_frames
 from gnnip.errors import DataError
 from gnnip.reference.engines import evaluate, make_engine
@@ -154,7 +156,8 @@ def _ions() -> Iterator[Check]:
 
 def archive(path: str | Path) -> list[Check]:
     """Return for each ensemble of an archive the place of the first peak of the radial distribution
-    of its bonds, the neighbours within the bond's cutoff and the closest pair of atoms.
+    of its bonds, the neighbours within the bond's cutoff, the closest pair of atoms, pairs that are
+    nearer than they should be and the density.
 
     DataError for an archive whose bonds are not known.
     """
@@ -172,6 +175,12 @@ def archive(path: str | Path) -> list[Check]:
             checks.append(Check(where, peak, "Å", engine, found.first_peak, bond.length))
             checks.append(Check(where, what, "", engine, found.neighbours, bond.neighbours))
         checks.append(Check(where, "closest pair of atoms", "Å", engine, found.closest, np.nan))
+        for apart in known.apart:
+            what = f"pairs {apart.name} below {apart.distance:g} Å"
+            number, shortest = pairs(frames, chosen, apart)
+            checks.append(Check(where, what, "", engine, number, np.nan))
+            checks.append(Check(where, f"shortest {apart.name}", "Å", engine, shortest, np.nan))
+        checks.append(Check(where, "density", "g/cm³", engine, density(frames, chosen), np.nan))
     return checks
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("dataset", "record", "group", "name", "x", "value", "text")
 R_MAX, BINS = 6.0, 150  #: Angstrom and bins of the radial distributions
+AMU_PER_A3_IN_G_PER_CM3 = 1.66053907
 #: frames of a group that go into structure, spread over it
 MOST_FRAMES = 60
 
@@ -52,17 +53,35 @@ class Bond(NamedTuple):
         return f"{self.first}-{self.second}"
 
 
+class Apart(NamedTuple):
+    """Two elements that have no bond in the material, and the distance (Angstrom) below which they
+    would have one."""
+
+    first: str
+    second: str
+    distance: float
+
+    @property
+    def name(self) -> str:
+        """Both elements, e.g. O-O."""
+        return f"{self.first}-{self.second}"
+
+
 class Known(NamedTuple):
-    """What is known of a data set: its bonds, and the columns that tell ensembles apart."""
+    """What is known of a data set: its bonds, the columns that tell ensembles apart, and pairs of
+    elements that should stay apart."""
 
     bonds: tuple[Bond, ...]
     groups: tuple[str, ...] = ("phase", "temperature_k")
+    apart: tuple[Apart, ...] = ()
 
 
+_WATER = (Bond("O", "H", 1.3, 0.957, 2.0), Bond("O", "O", 3.3, 2.76, np.nan))
 KNOWN: dict[str, Known] = {
     "sic": Known((Bond("Si", "C", 2.5, 1.888, 4.0),)),
     "gese2": Known((Bond("Ge", "Se", 3.0, 2.36, 4.0),)),
-    "hfo2": Known((Bond("Hf", "O", 2.8, 2.13, 6.5),)),
+    # glass by glass; O-O of peroxides is 1.5 Angstrom
+    "hfo2": Known((Bond("Hf", "O", 2.8, 2.13, 6.5),), ("trajectory",), (Apart("O", "O", 1.6),)),
     "p4": Known((Bond("P", "P", 2.7, 2.21, 3.0),)),
     "ean": Known((Bond("N", "O", 1.6, 1.25, 1.5), Bond("C", "N", 1.8, 1.50, 0.5))),
     "ani": Known((Bond("C", "H", 1.4, 1.09, np.nan),), ("n_heavy",)),
@@ -70,10 +89,8 @@ KNOWN: dict[str, Known] = {
         (Bond("Mg", "O", 2.6, 2.106, np.nan), Bond("Au", "Au", 3.2, 2.47, 1.0)),
         ("support", "configuration"),
     ),
-    "water_anion": Known(
-        (Bond("O", "H", 1.3, 0.957, 2.0), Bond("O", "O", 3.3, 2.76, np.nan)),
-        ("state", "temperature_k"),
-    ),
+    "water_anion": Known(_WATER, ("state", "temperature_k")),
+    "water_anion_pimd": Known(_WATER, ("geometry", "temperature_k")),
 }
 
 
@@ -87,6 +104,8 @@ class Bonds(NamedTuple):
 
 def known_of(dataset: str) -> Known:
     """Return what is known of a data set; DataError for one whose bonds are not listed."""
+    # the same material, labelled by DFT
+    dataset = dataset.removesuffix("_dft")
     if dataset not in KNOWN:
         raise DataError(f"No bonds are known of '{dataset}'{nearest(dataset, KNOWN)}.")
     return KNOWN[dataset]
@@ -94,9 +113,10 @@ def known_of(dataset: str) -> Known:
 
 def groups(frames: FrameArrays, columns: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the name of each group of frames (values of the columns that are there) and the frames,
-    in ascending order of the values."""
+    in ascending order of the values; without any column all frames are one group."""
     present = [name for name in columns if name in frames.metadata]
-    keys = list(zip(*(frames.column(name).tolist() for name in present), strict=True))
+    columns_of = [frames.column(name).tolist() for name in present]
+    keys = list(zip(*columns_of, strict=True)) or [()] * frames.n_frames
     for key in sorted(set(keys)):
         words = []
         for column, value in zip(present, key, strict=True):
@@ -126,6 +146,34 @@ def bonds(frames: FrameArrays, chosen: np.ndarray, bond: Bond) -> Bonds:
     return Bonds(_peak(np.concatenate(lengths), bond.cutoff), found, closest)
 
 
+class Pairs(NamedTuple):
+    """What was found of two elements that should stay apart in the frames of one group."""
+
+    close_pairs: float  #: nearer than that, a mean over the frames
+    shortest: float  #: Angstrom; NaN where none is nearer than twice that
+
+
+def pairs(frames: FrameArrays, chosen: np.ndarray, apart: Apart) -> Pairs:
+    """Return how many pairs are closer than they should be, and the shortest distance of any."""
+    from ase.neighborlist import neighbor_list
+
+    limits = {(apart.first, apart.second): 2.0 * apart.distance}
+    found = [neighbor_list("d", atoms_of(frames, int(frame)), limits) for frame in chosen]
+    # a pair of one element is listed from both of its ends, as any other is
+    count = float(np.mean([(lengths < apart.distance).sum() for lengths in found])) / 2.0
+    return Pairs(count, float(min((d.min() for d in found if len(d)), default=np.nan)))
+
+
+def density(frames: FrameArrays, chosen: np.ndarray) -> float:
+    """Return the mean density of the frames, g/cm^3; NaN for open systems."""
+    found = []
+    for frame in chosen:
+        atoms = atoms_of(frames, int(frame))
+        open_system = not atoms.pbc.all()
+        found.append(np.nan if open_system else atoms.get_masses().sum() / atoms.get_volume())
+    return float(np.mean(found)) * AMU_PER_A3_IN_G_PER_CM3
+
+
 def relative_energies(frames: FrameArrays) -> np.ndarray:
     """Return the energy of each frame (n,) above the lowest of the same molecule, or of the same
     composition, meV/atom."""
@@ -148,7 +196,9 @@ def reference_data(inputs: Inputs, options: ReferenceData) -> Result:
     rdf : g(r) of the bond in `name`, x in Angstrom; of molecules the probability density of the
         distance, 1/Angstrom.
     bond : first_peak (Angstrom), neighbours, known_length and known_neighbours of the bond in
-        `text`, by `name`; closest, the shortest distance of any two atoms.
+        `text`, by `name`; closest, the shortest distance of any two atoms; close_pairs, how many
+        pairs of the elements in `text`, which should have no bond, are as near as one, and the
+        shortest distance of such a pair; x what counts as near.
     energy : per frame, x its place in the set, above the lowest of the composition or molecule,
         meV/atom.
     force : root mean square of the components, eV/Angstrom.
@@ -164,9 +214,14 @@ def reference_data(inputs: Inputs, options: ReferenceData) -> Result:
         # read backwards, so that those of the first ensemble stay
         peaks = {row[5]: row[4] for row in reversed(own) if row[2] == "first_peak"}
         for bond in known.bonds:
-            name, about = f"{dataset}_{bond.name}_first_peak", {"dataset": dataset}
+            name = f"{dataset}_{bond.name}_first_peak"
+            about: dict[str, Any] = {"dataset": dataset}
             row = metric_row(inputs, name, "A", peaks[bond.name], baseline=bond.length, **about)
             metrics.append(row)
+        for apart in known.apart:
+            close = [row[4] for row in own if row[2] == "close_pairs" and row[5] == apart.name]
+            name = f"{dataset}_{apart.name}_close_pairs"  # of the best ensemble
+            metrics.append(metric_row(inputs, name, "", min(close), dataset=dataset))
     return pd.DataFrame(rows, columns=list(COLUMNS)), metric_table(metrics)
 
 
@@ -198,6 +253,9 @@ def _ensembles(frames: FrameArrays, known: Known) -> Iterator[Row]:
                 yield "bond", group, name, None, value, bond.name
             yield "bond", group, "known_length", None, bond.length, bond.name
             yield "bond", group, "known_neighbours", None, bond.neighbours, bond.name
+        for apart in known.apart:
+            for name, value in pairs(frames, some, apart)._asdict().items():
+                yield "bond", group, name, apart.distance, value, apart.name
         for frame in chosen:
             yield "energy", group, "", int(frame), float(f"{energies[frame]:.6g}"), ""
         own = frames.subset(chosen)

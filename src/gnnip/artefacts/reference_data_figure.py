@@ -40,6 +40,10 @@ def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any], options: Referen
         about = f"{number} frames of up to {int(facts['value']['n_atoms'])} atoms"
         if "n_trajectories" in facts.index:
             about += f", {int(facts['value']['n_trajectories'])} trajectories"
+        close = part[part["name"] == "close_pairs"]
+        for pair, rows in close.groupby("text", sort=False):
+            counts = " and ".join(f"{value:.3g}" for value in sorted(set(rows["value"])))
+            about += f"; {counts} pairs {pair} below {rows['x'].iloc[0]:g} Å"
         x, top = 12.0 / style.DOUBLE, bottom + size[1]
         title, labels = facts["text"]["title"], f"{about}; labels: {facts['text']['engine']}"
         fig.text(x, (top + 6.5) / height, f"{dataset}: {title}", fontweight="bold")

@@ -1,4 +1,4 @@
-"""A picture of the atoms of one replica's frame, with a ring around a pair that is too close."""
+"""A picture of the atoms of a frame, with a ring around a pair that is too close."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from gnnip.artefacts import style
 from gnnip.artefacts.scene import Scene
 
 COLOURS = {"Si": "#4C78A8", "C": "#3A3A3A", "Ge": "#4C78A8", "Se": "#E1A33B"}
+COLOURS |= {"O": "#C8443C", "Mg": "#7FB685", "Al": "#2F4B9C", "Au": "#E8A317"}
 RADII = {"Si": 0.55, "C": 0.38, "Ge": 0.6, "Se": 0.55}  #: of the drawn atoms, Angstrom
+RADII |= {"O": 0.5, "Mg": 0.6, "Al": 0.75, "Au": 0.95}
 BOND = 2.75  #: Angstrom, below which a stick joins two atoms
 
 

@@ -15,6 +15,9 @@ from gnnip.datasets.references import modules_behind
 from gnnip.errors import ConfigError
 from gnnip.receipts import content_hash
 
+#: what reads the frames that trajectories start from; the rule loads it where there are any
+STARTS_READER = "gnnip.datasets.gathering"
+
 
 def archive(name: str) -> str:
     """Return the file of a registered archive."""
@@ -55,10 +58,6 @@ class Cards:
         """Return the card of a job."""
         return self.card_at(wildcards.card, wildcards.tier)
 
-    def resolved_card(self, wildcards: Any) -> dict[str, Any]:
-        """Return the card of a job as plain values."""
-        return self.card(wildcards).model_dump(mode="json")
-
     def whole_card(self, wildcards: Any) -> dict[str, Any]:
         """Return the card with all of its artefacts, whichever were chosen for this run."""
         everything = self.config.model_copy(update={"artefacts": None})
@@ -95,6 +94,11 @@ class DataJobs(Cards):
             for size in use.sizes
             for replica in range(use.replicas)
         ]
+
+    def starts(self, wildcards: Any) -> list[str]:
+        """Return the data set from whose frames the trajectories of another start, if they do."""
+        name = self.dataset(wildcards).starts
+        return [f"results/{wildcards.tier}/datasets/{name}.h5"] if name else []
 
     def dataset_made(self, wildcards: Any) -> list[str]:
         """Return the file that a data set is copied from where it is generated or imported here."""
@@ -148,7 +152,9 @@ class DataJobs(Cards):
         sampler and the engines are loaded by their names."""
 
         def code_behind(wildcards: Any) -> str:
-            modules = modules_behind(wildcards.dataset, dict(self.dataset(wildcards).plan))
-            return self.code_of(rule, *modules)
+            use = self.dataset(wildcards)
+            modules = modules_behind(wildcards.dataset, dict(use.plan))
+            reader = [STARTS_READER] if use.starts else []
+            return self.code_of(rule, *modules, *reader)
 
         return code_behind

@@ -8,11 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from gnnip import files
 from gnnip.config.schema import Card, Config
-from gnnip.errors import ConfigError
-from gnnip.files import parse_yaml
+from gnnip.errors import ConfigError, DataError
 from gnnip.strict import validate
 
 FOLDER = Path("papers")
@@ -83,16 +81,10 @@ def load_config(path: str | Path = "config.yaml") -> Config:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the keys of a YAML file; ConfigError names the line that cannot be read."""
+    """Return the keys of a YAML file; ConfigError for one that cannot be read as `read_yaml` of
+    `gnnip.files` does."""
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise ConfigError(f"{path}{line} is not valid YAML: {problem}.") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must be a list of 'key: value' lines, found {content!r}.")
+        content: dict[str, Any] = files.read_yaml(path)
+    except DataError as error:
+        raise ConfigError(str(error)) from None
     return content

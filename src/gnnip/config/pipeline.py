@@ -17,18 +17,17 @@ from typing import Any
 from gnnip import reference
 from gnnip.config import papers
 from gnnip.config.data_jobs import DataJobs, archive
-from gnnip.config.resolve import ResolvedCard
+from gnnip.config.resolve import PART, ResolvedCard
 from gnnip.config.schema import TIERS, Card
 from gnnip.config.trainings import Cell, TrainingSpec
 from gnnip.errors import ConfigError
 from gnnip.receipts import content_hash
+from gnnip.training.outputs import RESULTS
 
 #: name of the reference among the potentials of dynamics
 REFERENCE = "reference"
 RECORDED = Path("results/recorded")
 FIGURES = ("png", "svg")
-#: the files of a training, all of which are made again when one is lost
-TRAINED = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
 
 
 class Pipeline(DataJobs):
@@ -46,7 +45,7 @@ class Pipeline(DataJobs):
             "dataset": "[a-z][a-z0-9_]*",
             "group": "[a-z][a-z0-9_]*",
             "artefact": "[a-z][a-z0-9_]*",
-            "measurement": "[a-z][a-z0-9_]*",
+            "measurement": rf"[a-z][a-z0-9_]*(?:{re.escape(PART)})?",
             "cell": Cell.pattern,
             "seed": "[0-9]+",
             "size": "[0-9]+",
@@ -127,16 +126,16 @@ class Pipeline(DataJobs):
     # --- measurements -----------------------------------------------------------------------------
 
     def _measured(self, w: Any) -> list[tuple[str, Cell, int, str]]:
-        stated = self.card(w).measurements[w.measurement]
+        stated = self.card(w).measurements[_measurement(w)]
         first = stated.seeds == "first"
         return self.training_folders(w.card, w.tier, stated.trainings, stated.cells, first)
 
     def _kind(self, wildcards: Any) -> Any:
-        return self.card(wildcards).measurement_kind(wildcards.measurement)
+        return self.card(wildcards).measurement_kind(_measurement(wildcards))
 
     def measured_datasets(self, wildcards: Any) -> list[str]:
         """Return the data sets of a measurement."""
-        names = self.card(wildcards).datasets_measured(wildcards.measurement)
+        names = self.card(wildcards).datasets_measured(_measurement(wildcards))
         return [f"results/{wildcards.tier}/datasets/{name}.h5" for name in names]
 
     def measured_models(self, wildcards: Any) -> list[str]:
@@ -147,8 +146,8 @@ class Pipeline(DataJobs):
     def measurement(self, wildcards: Any) -> dict[str, Any]:
         """Return a measurement as `gnnip.measurements` reads it: kind, options and sources."""
         card = self.card(wildcards)
-        stated = card.measurements[wildcards.measurement]
-        names = card.datasets_measured(wildcards.measurement)
+        stated = card.measurements[_measurement(wildcards)]
+        names = card.datasets_measured(_measurement(wildcards))
         return {
             "kind": stated.kind,
             "options": asdict(self._kind(wildcards)),
@@ -195,9 +194,9 @@ class Pipeline(DataJobs):
 
     def _moved(self, wildcards: Any) -> dict[str, str]:
         """Return the trajectories of a measurement of dynamics by what moves the atoms."""
-        if self.card(wildcards).measurements[wildcards.measurement].kind != "dynamics":
+        if self.card(wildcards).measurements[_measurement(wildcards)].kind != "dynamics":
             return {}
-        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{wildcards.measurement}"
+        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{_measurement(wildcards)}"
         names = [f"{g}/{cell.name}/seed-{seed}" for g, cell, seed, _ in self._measured(wildcards)]
         names += [REFERENCE] if self._kind(wildcards).reference else []
         return {name: f"{place}/{name}/trajectory.h5" for name in names}
@@ -214,7 +213,7 @@ class Pipeline(DataJobs):
 
     def reference_options(self, wildcards: Any) -> dict[str, Any]:
         """Return those options that decide how the reference moves."""
-        options = self.card(wildcards).measurements[wildcards.measurement].options
+        options = self.card(wildcards).measurements[_measurement(wildcards)].options
         keys = ("reference", "reference_archive", "motion", "reference_motion")
         return {key: options[key] for key in keys if key in options}
 
@@ -251,7 +250,7 @@ class Pipeline(DataJobs):
         place = f"results/{tier}/{wildcards.card}/measurements"
         return [
             *(f"{folder}/{name}" for _, _, _, folder in folders for name in names),
-            *(f"{place}/{name}.csv" for name in made_of.measurements),
+            *(f"{place}/{card.measurement_file(name)}.csv" for name in made_of.measurements),
             *(f"results/{tier}/datasets/{name}.h5" for name in sorted(map(str, own))),
         ]
 
@@ -259,8 +258,10 @@ class Pipeline(DataJobs):
         """Return what an artefact may know of the card, so that other edits do not redo it."""
         card, name = self.card(wildcards), wildcards.artefact
         made_of = card.artefacts[name]
+        parts = {m: card.measurement_file(m) for m in made_of.measurements if m in card.parts}
         return {
             **_made_by(card, name),
+            **({"parts": parts} if parts else {}),
             "datasets": made_of.datasets,
             "references": {d: card.reference_of(d) for d in card.datasets_of(name)},
             "trainings": {g: self._group_facts(card, g) for g in made_of.trainings},
@@ -363,8 +364,10 @@ class Pipeline(DataJobs):
         for name, card in self.cards.items():
             root, groups = f"results/{tier}/{name}", list(card.trainings)
             folders = self.training_folders(name, tier, groups)
-            on_the_way += [f"{folder}/{file}" for _, _, _, folder in folders for file in TRAINED]
-            files += [f"{root}/measurements/{m}.csv" for m in card.measurements]
+            on_the_way += [f"{folder}/{file}" for _, _, _, folder in folders for file in RESULTS]
+            files += [
+                f"{root}/measurements/{card.measurement_file(m)}.csv" for m in card.measurements
+            ]
             files += [
                 f"{root}/artefacts/{artefact}.{suffix}"
                 for artefact in card.artefacts
@@ -385,7 +388,7 @@ class Pipeline(DataJobs):
         of its trainings, and the trajectories of its dynamics."""
         w, card = wildcards, self.card(wildcards)
         folders = self.training_folders(w.card, w.tier, list(card.trainings))
-        files = [f"{folder}/{file}" for _, _, _, folder in folders for file in TRAINED[:3]]
+        files = [f"{folder}/{file}" for _, _, _, folder in folders for file in RESULTS[:3]]
         for name in card.measurements:
             dynamics = SimpleNamespace(tier=w.tier, card=w.card, measurement=name)
             files += self.moved_trajectories(dynamics)
@@ -420,6 +423,11 @@ def _made_by(card: ResolvedCard, artefact: str) -> dict[str, Any]:
         "function": stated.function or artefact,
         "options": dict(stated.options) if kind is None else asdict(kind),
     }
+
+
+def _measurement(wildcards: Any) -> str:
+    """Return the measurement that a table, perhaps of a part of it, belongs to."""
+    return str(wildcards.measurement).removesuffix(PART)
 
 
 def _trainings_of(wildcards: Any) -> str:

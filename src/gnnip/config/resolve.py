@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,14 +25,20 @@ from gnnip.config.schema import (
     TrainingSettings,
 )
 from gnnip.config.trainings import Cell, TrainingSpec, earlier, expand, resolve_training
+from gnnip.datasets import registry
 from gnnip.datasets.imports.settings import FolderSource
 from gnnip.datasets.references import reference_of
-from gnnip.errors import ConfigError, nearest
+from gnnip.datasets.store import terms_and_columns
+from gnnip.errors import ConfigError, DataError, nearest
 from gnnip.measurements import kinds as measurements
 from gnnip.measurements.kinds import MeasurementKind
 from gnnip.strict import explain, full_stop, validate
 from gnnip.verdicts import kinds as claims
 
+#: ends the name of the table of a part of a measurement
+PART = ".part"
+#: of a training group or a data set
+MOST_JOBS = 10_000
 #: tiers that start from what another one changes
 _FOUNDATIONS = {"long": "quick"}
 
@@ -49,6 +57,8 @@ class ResolvedCard(Card):
     """Artefacts that the tier leaves out, and why."""
     references: dict[str, str] = {}
     """What labelled the data behind each artefact, those that are left out too."""
+    parts: list[str] = []
+    """Measurements of which the chosen artefacts read some training groups only."""
     reference_archives: list[str] = []
     """Trajectories of references that the measurements name, whether taken or made anew."""
 
@@ -133,6 +143,19 @@ class ResolvedCard(Card):
         """Return the seeds of a training group."""
         return list(range(self.trainings[group].seeds))
 
+    def measurement_file(self, name: str) -> str:
+        """Return the name of a measurement's table: one of a part does not replace the whole."""
+        return f"{name}{PART}" if name in self.parts else name
+
+    def summaries(self, folder: Path) -> list[Path]:
+        """Return where the summaries of all trainings are, below the folder of the card's run."""
+        return [
+            folder / "trainings" / group / cell.name / f"seed-{seed}" / "summary.json"
+            for group in self.trainings
+            for cell in self.cells(group)
+            for seed in self.seeds(group)
+        ]
+
     def seeds_of_artefact(self, artefact: str) -> int:
         """Return how many seeds a complete run of `artefact` has (1 when nothing is trained)."""
         groups = self.artefacts[artefact].trainings
@@ -170,14 +193,20 @@ def resolve(
     raw = papers.read_yaml(path)
     override = _override(raw.get("tiers") or {}, tier)
     raw = {k: v for k, v in raw.items() if k != "tiers"}
-    own = {key: override.pop(key) for key in ("note", "judged", "comparable") if key in override}
+    apart = ("note", "judged", "comparable", "left_out")
+    own = {key: override.pop(key) for key in apart if key in override}
+    told = own.get("left_out", {})
+    override = merge(override, {"artefacts": dict.fromkeys(told)}, keep_null=True)
     merged = _with_defaults(merge(raw, override))
     defaults = merged.get("training_defaults") or {}
     extra = {
         "tier": tier,
         "note": own.get("note", ""),
         "judged": own.get("judged", True),
-        "skipped": {a: f"left out at tier {tier}" for a in _lost_artefacts(raw, merged)},
+        "skipped": {
+            a: "; ".join(filter(None, [f"left out at tier {tier}", told.get(a)]))
+            for a in _lost_artefacts(raw, merged)
+        },
     }
     merged["artefacts"] = {
         a: entry for a, entry in merged["artefacts"].items() if a not in extra["skipped"]
@@ -185,6 +214,7 @@ def resolve(
     where = f"{path} (tier {tier})"
     card = validate(ResolvedCard, merged | extra, where)
     _find_folders(card, place)
+    _leave_out_absent(card, config.sources if config else {})
     if config is not None:
         _work_in(card, config, where)
     check(card, place, where)
@@ -269,6 +299,41 @@ def _find_folders(card: ResolvedCard, place: Path) -> None:
         if use.folder is not None and (place / use.folder.path).exists():
             beside = str((place / use.folder.path).resolve())
             use.folder = use.folder.model_copy(update={"path": beside})
+
+
+def _leave_out_absent(card: ResolvedCard, sources: Mapping[str, Any]) -> None:
+    """Leave out optional data sets that are not there, with the trainings, measurements and
+    artefacts that need them; not those that the user gives a source."""
+    absent = {
+        name: f"not in {use.folder.path}; put its files there" if use.folder else "not shipped"
+        for name, use in card.datasets.items()
+        if use.optional and name not in sources
+        if not (use.source == "folder" and use.folder and Path(use.folder.path).exists())
+    }
+    if not absent:
+        return
+    lost = [g for g, group in card.trainings.items() if group.dataset in absent]
+    lost += [
+        m
+        for m, measurement in card.measurements.items()
+        if absent.keys() & set(card.datasets_measured(m)) or set(lost) & {*measurement.trainings}
+    ]
+    for name in list(card.artefacts):
+        made_of = card.artefacts[name]
+        if not {*made_of.measurements} <= {*card.measurements} | {*lost}:
+            continue  # a name that is none: said when the card is checked
+        needed = card.datasets_of(name)
+        if missing := [dataset for dataset in needed if dataset in absent]:
+            card.skipped[name] = (
+                f"the optional data set '{missing[0]}' is {absent[missing[0]]}"
+                f"{', or' if card.datasets[missing[0]].folder else ';'} "
+                f"run it once with --config 'sources={{{missing[0]}: download}}'"
+            )
+        if missing or set(lost) & {*made_of.trainings, *made_of.measurements}:
+            del card.artefacts[name]
+    card.trainings = {g: group for g, group in card.trainings.items() if g not in lost}
+    card.measurements = {m: made for m, made in card.measurements.items() if m not in lost}
+    card.datasets = {name: use for name, use in card.datasets.items() if name not in absent}
 
 
 def _label(dataset: str, use: DatasetUse) -> str:
@@ -384,7 +449,9 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
         readers = [a.trainings for a in card.artefacts.values() if name in a.measurements]
         if all(readers):
             read = {group for groups in readers for group in groups}
-            measurement.trainings = [g for g in measurement.trainings if g in read]
+            if not read.issuperset(measurement.trainings):
+                measurement.trainings = [g for g in measurement.trainings if g in read]
+                card.parts.append(name)
     groups = {g for a in card.artefacts.values() for g in a.trainings}
     groups |= {g for m in card.measurements.values() for g in m.trainings}
     pending = [name for name in groups if name in card.trainings]
@@ -398,6 +465,7 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
     datasets = {g.dataset for g in card.trainings.values()}
     datasets |= {name for m in card.measurements.values() for name in m.datasets}
     datasets |= {name for artefact in card.artefacts.values() for name in artefact.datasets}
+    datasets |= {use.starts or "" for name, use in card.datasets.items() if name in datasets}
     card.datasets = {name: use for name, use in card.datasets.items() if name in datasets}
 
 
@@ -415,12 +483,14 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
     for kind, used, defined in _names_used(card):
         if used not in defined:
             raise ConfigError(f"{where}: {kind} '{used}' is not defined{nearest(used, defined)}.")
+    _refuse_too_many(card, where)
     for group_name, group in card.trainings.items():
         try:
             for cell in expand(group):
                 training = card.training(group_name, cell)
                 catalogue.check_hyperparameters(training.model, training.hyperparameters)
                 TrainingSettings.model_validate(training.settings)
+                _check_labels(card, training)
         except ValidationError as error:
             raise explain(error, f"{where}: trainings.{group_name}") from None
         except ConfigError as error:
@@ -445,9 +515,51 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
             )
 
 
+def _refuse_too_many(card: ResolvedCard, where: str) -> None:
+    """Raise ConfigError for more jobs than a workflow can plan."""
+    jobs = {
+        f"trainings.{name}": group.seeds * math.prod(map(len, group.matrix.values()))
+        for name, group in card.trainings.items()
+    }
+    for name, use in card.datasets.items():
+        jobs[f"datasets.{name}"] = use.replicas * max(1, len(use.sizes))
+    for place, count in jobs.items():
+        if count > MOST_JOBS:
+            raise ConfigError(
+                f"{where}: {place} asks for {count} jobs, and at most {MOST_JOBS} can be planned; "
+                "lower its seeds, replicas or choices."
+            )
+
+
+def _check_labels(card: ResolvedCard, training: TrainingSpec) -> None:
+    """Raise ConfigError for a target or a column that the archive of a training does not have."""
+    if card.datasets[training.dataset].source != "archive":
+        return
+    try:
+        archive = registry.archive_path(training.dataset)
+        terms, columns = terms_and_columns(archive)
+    except DataError:  # whoever reads the frames says what is wrong with them
+        return
+    if training.term not in (*terms, "total"):
+        raise ConfigError(
+            f"the target '{training.term}' is no energy of {training.dataset}"
+            f"{nearest(training.term, [*terms, 'total'])}"
+        )
+    together = training.split.get("together")
+    used = [training.split.get(key) or {} for key in ("where", "train_where", "test_where")]
+    for column in itertools.chain(*used, [together] if together else []):
+        if column not in columns:
+            raise ConfigError(
+                f"split: {training.dataset} has no column '{column}'{nearest(column, columns)}"
+            )
+
+
 def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
     datasets, groups = list(card.datasets), list(card.trainings)
     made = [*card.artefacts, *card.skipped]
+    for use in card.datasets.values():
+        if use.starts:
+            yield "data set", use.starts, datasets
     for group in card.trainings.values():
         if group.dataset:
             yield "data set", group.dataset, datasets

@@ -6,7 +6,9 @@ pydantic is needed here, so that a dry-run starts fast.
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +23,12 @@ from gnnip.verdicts.published import Claim, Published
 
 Tier = Literal["smoke", "quick", "long", "paper"]
 Source = Literal["archive", "generate", "download", "folder"]
-Scalar = bool | int | float | str
+# an infinite one is complained about by name, which a choice of types would hide
+Scalar = bool | int | Annotated[float, Field(allow_inf_nan=True)] | str
 Finding = Literal["accuracy", "splits", "symmetry", "conservation", "stability", "speed"]
 TIERS: tuple[str, ...] = get_args(Tier)
+#: what names a folder or a file: the wildcards of the workflow have the same form
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 def _as_list(value: Any) -> Any:
@@ -91,6 +96,9 @@ class DatasetUse(Strict):
     """Name of the published set (`download` only); null takes the data set's own name."""
     folder: FolderSource | None = None
     """Where the user's frames are and how they are read (`folder` only)."""
+    optional: bool = False
+    """Whether a run may lack it: unless the user chooses its source, the artefacts that need it are
+    left out where its folder is not there, or it would have to be downloaded."""
     verify_frames: int = Field(default=3, ge=1)
     """Frames whose labels are recomputed with the reference and compared, in every run."""
     plan: dict[str, Scalar | list[float] | list[int]] = {}
@@ -100,6 +108,22 @@ class DatasetUse(Strict):
     the structures are independent of each other and drawn in one job."""
     replicas: int = Field(default=1, ge=1)
     """Independent trajectories per size."""
+    starts: str | None = None
+    """Data set of the card from whose frames the trajectories start (used by `generate` only)."""
+
+    @model_validator(mode="after")
+    def _finite_plan(self) -> DatasetUse:
+        _refuse_infinite(self.plan, "plan")
+        return self
+
+
+def _refuse_infinite(value: Any, where: str) -> None:
+    """Raise ValueError for a number in lists and mappings that is infinite or none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is {value}; only finite numbers have a place")
+    if isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            _refuse_infinite(part, f"{where}.{key}")
 
 
 class Split(Strict):
@@ -114,6 +138,8 @@ class Split(Strict):
     """Keep only these system sizes; null keeps all."""
     max_frames: int | None = Field(default=None, ge=10)
     """Keep at most so many frames, drawn evenly over the ensembles; null keeps all."""
+    train_frames: int | None = Field(default=None, ge=1)
+    """Learn from so many of the training frames, those held out stay the same; null takes all."""
     test_fraction: float | None = Field(default=None, gt=0, lt=1)
     """Scheme random: share of the frames in the test set."""
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
@@ -168,15 +194,15 @@ class TrainingGroup(Strict):
     target: str | None = None
     """The energy term that is learned, e.g. atomic or electronic."""
     matrix: dict[str, list[Scalar]] = {}
-    """Choices to combine: each key is target, model, split, a training setting, a column of
-    split.where (one value at a time) or a hyper-parameter."""
+    """Choices to combine: each key is target, model, split, train_frames, a training setting, a
+    column of split.where (one value at a time) or a hyper-parameter."""
     hyperparameters: dict[str, Scalar | list[Any] | dict[str, Any] | None] = {}
     """Hyper-parameters of the model, by the names it gives them."""
     settings: TrainingSettings = TrainingSettings()
     """How it is trained."""
     split: Split = Split()
     """How the frames are divided."""
-    seeds: int = Field(default=1, ge=1)
+    seeds: int = Field(default=1, ge=1, le=100)
     """Trainings per cell, with different seeds for the split, the weights and the batches."""
     ship: bool = False
     """Whether a recorded run has its weights in git; those of other groups are kept outside."""
@@ -185,13 +211,20 @@ class TrainingGroup(Strict):
     def _positive_cutoffs(self) -> TrainingGroup:
         values = [self.hyperparameters.get("cutoff"), *self.matrix.get("cutoff", [])]
         for value in values:
-            if value is not None and not (isinstance(value, int | float) and value > 0):
+            if value is None:
+                continue
+            if isinstance(value, bool | str | list | dict) or not 0 < value < math.inf:
                 raise ValueError(f"cutoff is {value!r}; it must be a positive length")
         for key, choices in self.matrix.items():
             if not choices:
                 raise ValueError(
                     f"matrix.{key} is empty; list at least one value or remove the key"
                 )
+            twice = [b for a, b in itertools.combinations(choices, 2) if a == b]
+            if twice:
+                raise ValueError(f"matrix.{key} lists the value {twice[0]!r} twice; remove one")
+        _refuse_infinite(self.hyperparameters, "hyperparameters")
+        _refuse_infinite(self.matrix, "matrix")
         return self
 
 
@@ -263,6 +296,8 @@ class TierOverride(Strict):
     """In words what is reduced; ends up in every verdict's reason."""
     judged: bool = True
     """False when the tier is too small for anything to be judged."""
+    left_out: dict[str, str] = {}
+    """Artefacts that it leaves out, and what would make them, in words."""
     comparable: dict[str, str] = {}
     """Artefacts whose numbers compare with the paper's although the tier changes their data or
     trainings, and why."""
@@ -278,15 +313,6 @@ class TierOverride(Strict):
     """Overrides of `artefacts`; null leaves one out."""
 
 
-class Summary(Strict):
-    """A paper in two sentences, for the reader of an overview."""
-
-    claims: str = ""
-    """What it claims."""
-    finding: str = ""
-    """What was found."""
-
-
 class Card(Strict):
     """One paper: what is trained and measured, what it published, and what counts as agreement."""
 
@@ -300,17 +326,17 @@ class Card(Strict):
     """Journal or proceedings, year, pages."""
     doi: str
     """Digital object identifier."""
-    summary: Summary = Summary()
-    """The paper in two sentences."""
-    datasets: dict[str, DatasetUse] = Field(min_length=1)
+    summary: str = ""
+    """What the paper claims, in one line."""
+    datasets: dict[Name, DatasetUse] = Field(min_length=1)
     """Data sets, by name."""
     training_defaults: TrainingGroup = TrainingGroup()
     """What the training groups share; hyper-parameters only where a group states no other model."""
-    trainings: dict[str, TrainingGroup] = {}
+    trainings: dict[Name, TrainingGroup] = {}
     """Training groups, by name."""
-    measurements: dict[str, Measurement] = {}
+    measurements: dict[Name, Measurement] = {}
     """Measurements, by name."""
-    artefacts: dict[str, Artefact] = Field(min_length=1)
+    artefacts: dict[Name, Artefact] = Field(min_length=1)
     """Figures, tables and audits, by name."""
     published: list[Published] = []
     """Published numbers."""

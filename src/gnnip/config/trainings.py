@@ -102,6 +102,8 @@ def describe(group: TrainingGroup, cell: Cell) -> TrainingSpec:
     for key, value in cell.values:
         if key == "split":
             split = Split.model_validate(split.model_dump() | {"scheme": value})
+        elif key == "train_frames":
+            split = split.model_copy(update={key: value})
         elif key in split.where:
             split = split.model_copy(update={"where": split.where | {key: [value]}})
         elif key in _ROUTED:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gnnip.errors import DataError, nearest
+from gnnip.geometry import faults
 from gnnip.units import GPA
 
 
@@ -119,7 +120,8 @@ class FrameArrays:
         )
 
     def check(self) -> None:
-        """Raise DataError for arrays that do not fit together or labels that are not finite."""
+        """Raise DataError for arrays that do not fit together, labels that are not finite, and
+        structures that `gnnip.geometry.faults` names."""
         n, frames = int(self.offsets[-1]), self.n_frames
         shapes = [("positions", self.positions, (n, 3)), ("numbers", self.numbers, (n,))]
         shapes += [(f"energies of '{k}'", v, (frames,)) for k, v in self.energies.items()]
@@ -129,8 +131,8 @@ class FrameArrays:
         for name, values, shape in shapes:
             if values.shape != shape:
                 raise DataError(f"The {name} have shape {values.shape} where {shape} is expected.")
-        if frames < 1 or (self.n_atoms < 1).any():
-            raise DataError("The data set has no frames, or a frame without atoms; make it again.")
+        if frames < 1:
+            raise DataError("The data set has no frames; make it again.")
         for name, values, _ in shapes[2 : 2 + len(self.energies)]:
             self._finite(name, values, np.arange(frames))
         owner = np.repeat(np.arange(frames), self.n_atoms)
@@ -139,10 +141,14 @@ class FrameArrays:
             self._finite(f"forces of '{term}'", values, owner)
         for term, values in self.stresses.items():
             self._finite(f"stresses of '{term}'", values, np.arange(frames))
+        for frame, sentence in faults(
+            self.positions, self.numbers, self.offsets, self.cells, self.pbc
+        ).items():
+            raise DataError(f"Frame {frame}: {sentence}")
 
     @staticmethod
     def _finite(name: str, values: np.ndarray, frame: np.ndarray) -> None:
-        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
         if bad.any():
             raise DataError(
                 f"The {name} of frame {int(frame[np.argmax(bad)])} are not finite; remove the "

@@ -79,7 +79,8 @@ def assemble_water_anion(
     `accuracy` (Hartree), with forces. Labels of each trajectory are cached under `cache` (default:
     `out` with the suffix .labels) by content, so that an interrupted assembly continues; the cache
     is removed at the end. `provenance` becomes attributes of the file. The module
-    `gnnip.sampling.<dataset>` gives the TITLE.
+    `gnnip.sampling.<dataset>` gives the TITLE, the names of its SERIES, the units of COLUMNS
+    beside those of `water_anion`, and what is `told` of a trajectory.
 
     Raises DataError for a missing trajectory file, a frame that is not an intact cluster with a
     bound electron.
@@ -95,9 +96,11 @@ def assemble_water_anion(
     folder = Path(cache) if cache is not None else out.with_name(out.name + ".labels")
     labels = [folder / f"{_key(_positions(t), accuracy)}.npz" for t in content]
     _label_all(content, labels, accuracy, workers, progress)
-    arrays = _gather(content, labels)
+    sampler = import_module(f"gnnip.sampling.{dataset}")
+    arrays = _gather(content, labels, getattr(sampler, "COLUMNS", {}))
+    times = {t.name: correlation_times(t, sampler.SERIES) for t in content}
     attributes: dict[str, str | int | float] = {
-        "title": import_module(f"gnnip.sampling.{dataset}").TITLE,
+        "title": sampler.TITLE,
         "labeller": "water_anion",
         "reference": "exact",
         "label_accuracy_hartree": accuracy,
@@ -107,8 +110,10 @@ def assemble_water_anion(
         **story(content),
         # attempts that were abandoned: evaporated molecules, unbound electrons
         "lost": json.dumps({t.name: t.events for t in content}),
-        "trajectories": json.dumps({t.name: _told(t, arrays) for t in content}),
-        "correlation_times_fs": json.dumps({t.name: correlation_times(t) for t in content}),
+        "trajectories": json.dumps(
+            {t.name: _told(t, arrays, sampler.told(t), times[t.name]) for t in content}
+        ),
+        "correlation_times_fs": json.dumps(times),
         "electron_solves": sum(t.evaluations for t in content),
         **(provenance or {}),
     }
@@ -117,25 +122,27 @@ def assemble_water_anion(
     return out
 
 
-def correlation_times(trajectory: Trajectory) -> dict[str, float]:
+def correlation_times(trajectory: Trajectory, names: Sequence[str]) -> dict[str, float]:
     """Return the integrated autocorrelation times (fs) of what a trajectory of the anion recorded
-    after every impulse, by the names of `water_anion.SERIES`."""
-    rungs = len(trajectory.plan["temperatures"])
+    after every impulse, by its `names`."""
+    rungs = len(trajectory.plan.get("temperatures", "1"))
     step = trajectory.plan["electron_fs"]
     return {
         name: float(f"{correlation_time(values.reshape(rungs, -1), step):.3g}")
-        for name, values in zip(water_anion.SERIES, trajectory.series.T, strict=True)
+        for name, values in zip(names, trajectory.series.T, strict=True)
     }
 
 
-def _told(trajectory: Trajectory, frames: FrameArrays) -> str:
+def _told(
+    trajectory: Trajectory, frames: FrameArrays, more: str, times: Mapping[str, float]
+) -> str:
     """Return what became of a trajectory, in a line for the registry."""
     own = frames.column("state")[frames.column("trajectory") == trajectory.name]
-    times = [f"{name} {value:g}" for name, value in correlation_times(trajectory).items()]
+    took = [f"{name} {value:g}" for name, value in times.items()]
     return (
-        f"started {trajectory.plan['start']}, {np.sum(own == 'interior')} of {len(own)} frames "
+        f"{more}, {np.sum(own == 'interior')} of {len(own)} frames "
         f"interior, {len(trajectory.events)} attempts lost; frames every "
-        f"{trajectory.plan['stride_fs']:g} fs, correlation times (fs): {', '.join(times)}"
+        f"{trajectory.plan['stride_fs']:g} fs, correlation times (fs): {', '.join(took)}"
     )
 
 
@@ -229,7 +236,9 @@ def _label_trajectory(positions: np.ndarray, accuracy: float, path: Path) -> Non
         np.savez(temporary, allow_pickle=False, **columns)
 
 
-def _gather(content: Sequence[Trajectory], paths: Sequence[Path]) -> FrameArrays:
+def _gather(
+    content: Sequence[Trajectory], paths: Sequence[Path], more: Mapping[str, str]
+) -> FrameArrays:
     labels: dict[str, list[Any]] = {}
     for trajectory, path in zip(content, paths, strict=True):
         with np.load(path, allow_pickle=False) as found:
@@ -247,9 +256,10 @@ def _gather(content: Sequence[Trajectory], paths: Sequence[Path]) -> FrameArrays
             **{key: frame.columns[key] for key in ("temperature_k", "trajectory")},
             "replica": np.int32(frame.columns["replica"]),
             "time_fs": frame.columns["time_fs"],
+            **{key: frame.columns[key] for key in more},
             **{key: labels[key][i] for key in ("state", *_SCALARS)},
         }
         frames.append(replace(frame, positions=frame.positions.astype(np.float32), columns=columns))
     energies = {term: labels[f"energy_{term}"] for term in TERMS}
     forces = {term: labels[f"forces_{term}"] for term in TERMS}
-    return gather_frames(frames, energies, forces, UNITS)
+    return gather_frames(frames, energies, forces, UNITS | {k: u for k, u in more.items() if u})

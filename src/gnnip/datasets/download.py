@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from gnnip.errors import DataError, nearest
-from gnnip.files import atomic_path, read_json, sha256, write_json
+from gnnip.files import atomic_path, make_folder, read_json, sha256, write_json
 
 DOWNLOADS, MIRROR = "GNNIP_DOWNLOADS", "GNNIP_MIRROR"
 UNKNOWN = "unknown"  #: stands for a checksum that is not known
@@ -80,14 +80,14 @@ def fetch(
     import requests
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     pooch.get_logger().setLevel("ERROR")
     checksum = file.checksum
     if checksum == UNKNOWN:
         checksum = _confirmed(folder).get(file.name, UNKNOWN)
     known = checksum if checksum.startswith(("sha256:", "md5:")) else None
     target = folder / file.name
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with _alone(target, progress):
         if target.is_file() and not _matches(target, checksum):
             progress(f"{target} does not match its checksum; it is fetched again")
@@ -237,10 +237,10 @@ class _PassingError(Exception):
 
 def _read_note(path: Path) -> dict[str, Any]:
     try:
-        note = read_json(path)
-    except (DataError, OSError, UnicodeDecodeError):
+        note: dict[str, Any] = read_json(path, dict)
+    except DataError:
         return {}
-    return note if isinstance(note, dict) else {}
+    return note
 
 
 def _validator(headers: Any) -> str:
@@ -347,7 +347,7 @@ def _matches(path: Path, checksum: str) -> bool:
 
 def _confirmed(folder: Path) -> dict[str, str]:
     path = folder / CONFIRMED
-    return {str(k): str(v) for k, v in read_json(path).items()} if path.is_file() else {}
+    return {str(k): str(v) for k, v in read_json(path, dict).items()} if path.is_file() else {}
 
 
 def _ask(file: RemoteFile, target: Path, folder: Path, confirm: str | None) -> None:

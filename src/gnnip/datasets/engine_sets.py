@@ -21,7 +21,7 @@ from gnnip.datasets.gathering import gather_frames, read_trajectories, story, ve
 from gnnip.datasets.store import write_frames
 from gnnip.errors import DataError
 from gnnip.reference.engines import Engine, evaluate, make_engine, running
-from gnnip.reference.labelling import Labels, label_frames
+from gnnip.reference.labelling import PATIENCE_S, Labels, label_frames
 from gnnip.sampling.frames import Frame, Trajectory
 
 TERM = "total"  #: name of the one energy term
@@ -41,7 +41,7 @@ def assemble(
     *,
     engine: str | None = None,
     workers: int = 1,
-    time_limit_s: float = 1800.0,
+    time_limit_s: float = PATIENCE_S,
     cache: str | os.PathLike[str] | None = None,
     provenance: Mapping[str, str | int | float] | None = None,
     progress: Callable[[str], object] = print,
@@ -85,6 +85,7 @@ def assemble(
             [f"{frames[i].columns['trajectory']}: {r}" for i, r in labels.failures.items()]
         ),
         "labelling_seconds": labels.seconds,
+        "labelling_seconds_a_frame": labels.seconds / len(frames),
         **(provenance or {}),
     }
     write_frames(out, arrays, attributes=attributes)

@@ -13,6 +13,7 @@ import numpy as np
 
 import gnnip
 from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.store import read_frames
 from gnnip.errors import DataError
 from gnnip.sampling.frames import Frame, Trajectory, pack, read_trajectory
 
@@ -56,6 +57,21 @@ def read_trajectories(dataset: str, paths: Sequence[str | os.PathLike[str]]) -> 
         raise DataError(f"There are no trajectories of {dataset} to assemble; run some first.")
     found = [read_trajectory(path) for path in sorted(map(Path, paths))]
     return sorted(found, key=lambda t: (t.plan["size"], t.plan["replica"]))
+
+
+def read_starts(path: str | os.PathLike[str]) -> list[Frame]:
+    """Return the frames of an archive, in its units, to start trajectories from."""
+    arrays = read_frames(path)
+    structures = map(arrays.structure, range(arrays.n_frames))
+    return [
+        Frame(
+            numbers.astype(np.int64),
+            positions,
+            cell,
+            {name: values[i].item() for name, values in arrays.metadata.items()},
+        )
+        for i, (positions, numbers, cell, _) in enumerate(structures)
+    ]
 
 
 def story(trajectories: Sequence[Trajectory]) -> dict[str, str | int | float]:

@@ -85,7 +85,7 @@ def load_published(path: str | os.PathLike[str] | None = None) -> dict[str, Publ
     """
     path = registry_path().with_name(FILE) if path is None else Path(path)
     entries = read_yaml(path)
-    return {name: validate(PublishedSet, e, f"{path.name}: {name}") for name, e in entries.items()}
+    return {name: validate(PublishedSet, e, f"{path}: {name}") for name, e in entries.items()}
 
 
 def find_published(name: str, path: str | os.PathLike[str] | None = None) -> PublishedSet:

@@ -17,7 +17,7 @@ from gnnip.sampling.plans import make_plan
 
 SOURCES = ("archive", "generate", "download", "folder")
 #: data sets whose samplers (`gnnip.sampling.<name>`) label them too, by a model of their own
-OWN_MODELS = ("au_mgo", "point_charges", "water_anion", "water_anion_ladder")
+OWN_MODELS = ("au_mgo", "point_charges", "water_anion", "water_anion_ladder", "water_anion_pimd")
 
 
 def reference_of(

@@ -4,8 +4,8 @@ checksum."""
 from __future__ import annotations
 
 import itertools
-import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import yaml
 
 from gnnip.datasets.store import read_frames
 from gnnip.errors import DataError, nearest
-from gnnip.files import read_yaml, sha256, write_text
+from gnnip.files import check_kind, parse_json, read_text, read_yaml, sha256, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,7 @@ RECORDED = (
     "label_accuracy_ev",
     "sampling_seconds",
     "labelling_seconds",
+    "labelling_seconds_a_frame",
     "electron_solves",
     "trajectories",
     "torch",
@@ -42,7 +43,17 @@ RECORDED = (
     "motion",
 )
 #: what an entry must say
-REQUIRED = ("file", "sha256", "bytes", "n_frames", "reference", "licence", "made")
+REQUIRED: dict[str, type] = {
+    "file": str,
+    "sha256": str,
+    "bytes": int,
+    "n_frames": int,
+    "reference": str,
+    "licence": str,
+    "made": dict,
+}
+#: what a data set may be called: a file, a wildcard and a key of YAML are named by it
+NAME = r"[a-z][a-z0-9_]*"
 #: what an archive may hold, in words; frames where an entry says nothing
 KINDS = {"frames": "a set of labelled frames", "trajectory": "a trajectory"}
 
@@ -63,14 +74,24 @@ def registry_path() -> Path:
 def load_registry(path: str | os.PathLike[str] | None = None) -> dict[str, dict[str, Any]]:
     """Return the registry {name: entry}.
 
-    Raises DataError for invalid YAML or an entry without one of `REQUIRED`.
+    Raises DataError for invalid YAML, and for an entry without one of `REQUIRED` or with another
+    kind of value there.
     """
     path = registry_path() if path is None else Path(path)
     entries = read_yaml(path)
     for name, entry in entries.items():
-        missing = [key for key in REQUIRED if key not in (entry or {})]
+        where = f"{path}: the data set '{name}'"
+        missing = [key for key in REQUIRED if key not in check_kind(entry or {}, dict, where)]
         if missing:
-            raise DataError(f"{path}: the data set '{name}' lacks {', '.join(missing)}; add it.")
+            raise DataError(f"{where} lacks {', '.join(missing)}; add it.")
+        for key, wanted in REQUIRED.items():
+            if not isinstance(entry[key], wanted) or isinstance(entry[key], bool):
+                raise DataError(
+                    f"{where}: {key} is {entry[key]!r}, and a value of type {wanted.__name__} is "
+                    "expected; mend it or restore the file from git."
+                )
+        if Path(entry["file"]).name != entry["file"]:
+            raise DataError(f"{where}: file is '{entry['file']}', and only a name may stand there.")
         kind = kind_of(entry)
         if kind not in KINDS:
             raise DataError(f"{path}: '{name}' is of the kind '{kind}'{nearest(kind, KINDS)}")
@@ -83,6 +104,12 @@ def find_entry(name: str, path: str | os.PathLike[str] | None = None) -> dict[st
     if name not in entries:
         raise DataError(f"Data set '{name}' is not in the registry{nearest(name, entries)}.")
     return entries[name]
+
+
+def archive_path(name: str, path: str | os.PathLike[str] | None = None) -> Path:
+    """Return the file of a data set, which may be missing; DataError for an unknown name."""
+    registry = registry_path() if path is None else Path(path)
+    return registry.parent / find_entry(name, registry)["file"]
 
 
 def kind_of(entry: Mapping[str, Any]) -> str:
@@ -108,7 +135,7 @@ def check_archive(
             else "read it with gnnip.datasets.load"
         )
         raise DataError(f"'{name}' is {KINDS[found]}, not {KINDS[kind]}; {advice}.")
-    archive = registry.parent / entry["file"]
+    archive = archive_path(name, registry)
     if not archive.is_file():
         raise DataError(
             f"The archive {archive} is missing; restore it with 'git checkout -- data', or make "
@@ -154,6 +181,22 @@ def register(
     return add_entry(name, archive, said, counts, frames.attributes, path)
 
 
+def check_name(
+    name: str, replace: bool = False, path: str | os.PathLike[str] | None = None
+) -> None:
+    """Raise DataError for what no data set may be called, and, unless the user says `replace`, for
+    a name that is taken, by an entry or a file beside the registry."""
+    registry = registry_path() if path is None else Path(path)
+    if not re.fullmatch(NAME, name):
+        raise DataError(
+            f"A data set cannot be called '{name}'; take lower-case letters, digits and '_', the "
+            "first a letter."
+        )
+    taken = name in load_registry(registry) or registry.with_name(f"{name}.h5").exists()
+    if taken and not replace:
+        raise DataError(f"There is a data set '{name}' already; say --replace or another name.")
+
+
 def check_place(
     archive: str | os.PathLike[str], path: str | os.PathLike[str] | None = None
 ) -> None:
@@ -180,7 +223,7 @@ def add_entry(
     archive = Path(archive)
     recorded = {key: facts[key] for key in RECORDED if key in facts}
     if "trajectories" in recorded:
-        recorded["trajectories"] = json.loads(recorded["trajectories"])
+        recorded["trajectories"] = parse_json(recorded["trajectories"], str(archive))
     entry = {
         "title": said["title"],
         "file": archive.name,
@@ -198,7 +241,7 @@ def add_entry(
 def put_entry(name: str, entry: Mapping[str, Any], registry: Path) -> None:
     """Write an entry, new or in place of the one of that name, into a registry."""
     entries = {**load_registry(registry), name: dict(entry)}
-    lines = registry.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = read_text(registry).splitlines(keepends=True)
     comment = "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
     write_text(registry, comment + yaml.safe_dump(entries, sort_keys=False, width=100))
 

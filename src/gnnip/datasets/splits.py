@@ -112,35 +112,104 @@ SCHEMES: dict[str, Callable[..., Split]] = {
 }
 
 
+SUBSETS = ("train", "validation", "test")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _fraction(value: Any) -> bool:
+    return isinstance(value, float) and 0.0 < value < 1.0
+
+
+def _columns(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(v, list | tuple) for v in value.values())
+
+
+#: what an option of a split may be, besides null, and how that is said
+_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(
+        ("max_frames", "train_frames", "largest_train_size", "smallest_test_size"),
+        (_whole, "a whole number of at least 1"),
+    ),
+    **dict.fromkeys(("test_fraction", "validation_fraction"), (_fraction, "between 0 and 1")),
+    **dict.fromkeys(("where", "train_where", "test_where"), (_columns, "{column: [values]}")),
+    "sizes": (lambda v: isinstance(v, list | tuple) and all(map(_whole, v)), "a list of sizes"),
+    "together": (lambda v: isinstance(v, str), "the name of a column"),
+}
+
+
+def check_split(split: Mapping[str, Any]) -> None:
+    """Raise ConfigError for what describes no split: `scheme` with its options, or the frames of
+    the subsets."""
+    if "scheme" not in split:
+        for name, frames in split.items():
+            if name not in SUBSETS:
+                raise ConfigError(f"A split has the subsets {', '.join(SUBSETS)}, not '{name}'.")
+            frame_numbers(frames, name)
+        return
+    scheme = split["scheme"]
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
+        raise ConfigError(f"Split scheme '{scheme}' is unknown{nearest(scheme, SCHEMES)}.")
+    known = [
+        *(SCHEMES[scheme].__kwdefaults__ or {}),
+        "sizes",
+        "where",
+        "max_frames",
+        "train_frames",
+    ]
+    for option, value in split.items():
+        if option in ("scheme", "seed"):
+            continue
+        if option not in known:
+            raise ConfigError(
+                f"Split scheme '{scheme}' has no option '{option}'{nearest(option, known)}."
+            )
+        fits, words = _OPTIONS[option]
+        if value is not None and not fits(value):
+            raise ConfigError(f"Split: {option} is {value!r}, it must be {words}.")
+    seed = split.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"Split: seed is {seed!r}, it must be a whole number from 0 on.")
+
+
+def frame_numbers(values: Any, name: str) -> np.ndarray:
+    """Return the numbers of frames of a subset; ConfigError for anything but a list of them."""
+    try:
+        numbers = np.asarray(values)
+    except (ValueError, OverflowError):  # lists of several lengths
+        numbers = np.array([None])
+    if numbers.ndim != 1 or (len(numbers) and numbers.dtype.kind not in "iu"):
+        raise ConfigError(
+            f"The {name} frames of a split must be a list of whole numbers, found {values!r:.60}."
+        )
+    return numbers.astype(np.int64)
+
+
 def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> Split:
     """Return sorted frame indices {"train", "validation", "test"}, disjoint, the same for the same
     seed.
 
     Options of every scheme: `sizes` (molecules where the set counts them, else atoms; other frames
-    are left out), `where` ({column: values}; other frames are left out) and `max_frames` (a subset
-    drawn evenly over the (size, temperature) ensembles, the same for every seed and scheme). The
-    rest are those of the scheme: random (test_fraction, validation_fraction), trajectory, size
-    (largest_train_size, smallest_test_size), columns (train_where, test_where,
-    validation_fraction, together).
+    are left out), `where` ({column: values}; other frames are left out), `max_frames` (a subset
+    drawn evenly over the (size, temperature) ensembles, the same for every seed and scheme) and
+    `train_frames` (so many of the training frames, each number of them holding the smaller ones;
+    those of validation and test stay). The rest are those of the scheme: random (test_fraction,
+    validation_fraction), trajectory, size (largest_train_size, smallest_test_size), columns
+    (train_where, test_where, validation_fraction, together).
 
-    Raises ConfigError for an unknown scheme or option, DataError when a part would be empty.
+    Raises ConfigError as `check_split` does, DataError when a part would be empty.
     """
-    if scheme not in SCHEMES:
-        raise ConfigError(f"Split scheme '{scheme}' is unknown{nearest(scheme, SCHEMES)}.")
+    check_split({"scheme": scheme, **options})
     sizes: Sequence[int] | None = options.pop("sizes", None)
     max_frames: int | None = options.pop("max_frames", None)
+    train_frames: int | None = options.pop("train_frames", None)
     chosen = _matching(frames, np.arange(frames.n_frames), options.pop("where", None) or {})
     if sizes is not None:
         chosen = chosen[np.isin(_sizes(frames), list(sizes))]
     if max_frames is not None and max_frames < len(chosen):
         chosen = _even_subset(frames, chosen, max_frames)
-    known = SCHEMES[scheme].__kwdefaults__ or {}
-    for option in options:
-        if option not in known:
-            raise ConfigError(
-                f"Split scheme '{scheme}' has no option '{option}'"
-                f"{nearest(option, [*known, 'sizes', 'where', 'max_frames'])}."
-            )
     split = SCHEMES[scheme](frames, chosen, np.random.default_rng(seed), **options)
     for part in ("train", "validation", "test"):
         if not len(split[part]):
@@ -148,6 +217,13 @@ def make_split(frames: FrameArrays, scheme: str, seed: int, **options: Any) -> S
                 f"The {scheme} split leaves no {part} frames out of {len(chosen)}; give more "
                 "frames, trajectories or sizes, or take the random scheme."
             )
+    if train_frames is not None:
+        if train_frames > len(split["train"]):
+            raise DataError(
+                f"The {scheme} split gives {len(split['train'])} training frames and "
+                f"{train_frames} are asked for; lower train_frames or hold fewer frames out."
+            )
+        split["train"] = np.random.default_rng([seed, 1]).permutation(split["train"])[:train_frames]
     return {part: np.sort(split[part]) for part in ("train", "validation", "test")}
 
 

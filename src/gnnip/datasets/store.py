@@ -15,6 +15,7 @@ Needs numpy and h5py only.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ import numpy as np
 
 from gnnip.datasets.arrays import FrameArrays, in_project_units
 from gnnip.errors import DataError
-from gnnip.files import atomic_path
+from gnnip.files import atomic_path, read_hdf5
 
 FORMAT = "gnnip frames"
 VERSION = 1
@@ -191,6 +192,13 @@ def load_arrays(path: str | os.PathLike[str]) -> FrameArrays:
     return in_project_units(read_frames(path))
 
 
+@functools.cache
+def terms_and_columns(path: Path) -> tuple[list[str], list[str]]:
+    """Return the energy terms and the metadata columns of an archive, whose frames are not read."""
+    with read_hdf5(path, "fetch or make it again") as file:
+        return list(file["energies"]), list(file.get("metadata", {}))
+
+
 def read_frames(path: str | os.PathLike[str]) -> FrameArrays:
     """Return the frames of an archive in the units of the file.
 
@@ -198,18 +206,8 @@ def read_frames(path: str | os.PathLike[str]) -> FrameArrays:
     for labels that are not finite.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(
-            f"{path} does not exist; run the pipeline with source: generate to make it."
-        )
-    try:
-        with h5py.File(path, "r") as file:
-            frames = _read(file, path)
-    except (OSError, KeyError, RuntimeError) as error:
-        raise DataError(
-            f"{path} is truncated or not an HDF5 archive of gnnip; delete it, then fetch or make "
-            "it again."
-        ) from error
+    with read_hdf5(path, "fetch it or run the pipeline with source: generate to make it") as file:
+        frames = _read(file, path)
     frames.check()
     return frames
 

@@ -17,10 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gnnip.errors import DataError, StructureError
+from gnnip.geometry import FAR, faults, into_cell
 from gnnip.graphs.adjacency import Adjacency, spread_segments, sum_segments
 from gnnip.graphs.neighbours import neighbour_list
-
-LARGEST_NUMBER = 118  #: of an element
 
 
 @dataclass
@@ -43,6 +42,8 @@ class GraphBatch:
     energy : (g,) eV float64, or None.  forces : (n, 3) eV/Angstrom, or None.
     stress : (g, 3, 3) eV/Angstrom^3 with the sign of ASE, or None.
     frame : (g,) int64, the number of each structure in its data set.
+    crystals : whether all structures are periodic in three directions, so that they have a stress;
+        None where that is not known.
     cutoff : Angstrom; the edges are all pairs closer than this. None where that is not known, or
         where `extras` stand for edges that were left out.
     extras : tensors that a potential derived from the edges (`Potential.prepare`,
@@ -63,6 +64,7 @@ class GraphBatch:
     forces: Tensor | None = None
     stress: Tensor | None = None
     frame: Tensor | None = None
+    crystals: bool | None = None
     cutoff: float | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
 
@@ -176,9 +178,12 @@ class GraphStore:
         atom_counts: NDArray[np.int64],
         edge_counts: NDArray[np.int64],
         cutoff: float,
+        crystals: NDArray[np.bool_],
     ) -> None:
-        """Take flat tensors and the atoms and edges of each structure; see `from_flat`."""
+        """Take flat tensors, the atoms and edges of each structure, and which are periodic in all
+        directions; see `from_flat`."""
         self._tensors = tensors
+        self._crystals = torch.as_tensor(crystals)
         self._atom_counts = torch.as_tensor(atom_counts)
         self._edge_counts = torch.as_tensor(edge_counts)
         self.cutoff = cutoff
@@ -278,19 +283,21 @@ class GraphStore:
         frames : (g,) numbers of the structures in their data set; 0..g-1 when absent.
         progress : called with (structures done, structures in all).
 
-        Raises StructureError, naming the structure, for what `neighbour_list` refuses and for
-        atomic numbers outside 1..118.
+        Raises StructureError, naming the structure, for what `gnnip.geometry.faults` and
+        `neighbour_list` refuse.
         """
         points = np.asarray(positions, dtype=np.float64)
         bounds = np.asarray(offsets, dtype=np.int64)
         names = np.arange(len(bounds) - 1) if frames is None else np.asarray(frames)
-        _refuse_unknown_elements(np.asarray(numbers), bounds, names)
+        for k, sentence in faults(points, np.asarray(numbers), bounds).items():
+            raise _fault(sentence, names, k)
         graphs = _find_edges(points, bounds, cutoff, cells, pbc, names, progress)
+        moved = _near_the_origin(graphs, points, bounds, cells, pbc, dtype)
         edge_counts = np.array([g.edge_index.shape[1] for g in graphs], dtype=np.int64)
         edge_index = np.concatenate([g.edge_index for g in graphs], axis=1)
         targets = edge_index[1] + np.repeat(bounds[:-1], edge_counts)
         arrays = {
-            "positions": points,
+            "positions": moved,
             "atomic_numbers": numbers,
             "degree": np.bincount(targets, minlength=len(points)),
             "source": edge_index[0],
@@ -298,12 +305,14 @@ class GraphStore:
             "lengths": np.concatenate([g.lengths for g in graphs]),
             "frame": names,
         }
-        if pbc is not None:
+        if pbc is not None or moved is not points:
             arrays["edge_shift"] = np.concatenate([g.shift for g in graphs])
+        if pbc is not None:
             arrays["cell"] = cells
         arrays |= {"energy": energies, "forces": forces, "stress": stresses}
         tensors = _tensors(arrays, dtype, device)
-        return cls(tensors, np.diff(bounds), edge_counts, float(cutoff))
+        crystals: Any = np.zeros(len(names), bool) if pbc is None else np.asarray(pbc, bool).all(-1)
+        return cls(tensors, np.diff(bounds), edge_counts, float(cutoff), crystals)
 
     def with_labels(
         self,
@@ -318,7 +327,11 @@ class GraphStore:
         tensors = {k: v for k, v in self._tensors.items() if k not in labels}
         tensors |= _tensors(labels, self.dtype, self.device)
         return GraphStore(
-            tensors, self._atom_counts.numpy(), self._edge_counts.numpy(), self.cutoff
+            tensors,
+            self._atom_counts.numpy(),
+            self._edge_counts.numpy(),
+            self.cutoff,
+            self._crystals.numpy(),
         )
 
     def condensed(self, cutoff: float, **per_atom: Tensor) -> GraphStore:
@@ -337,7 +350,9 @@ class GraphStore:
         if "edge_shift" in old:
             tensors["edge_shift"] = old["edge_shift"][kept]
         counts = torch.bincount(structure[kept], minlength=len(self)).cpu()
-        found = GraphStore(tensors, self._atom_counts.numpy(), counts.numpy(), cutoff)
+        found = GraphStore(
+            tensors, self._atom_counts.numpy(), counts.numpy(), cutoff, self._crystals.numpy()
+        )
         found._per_atom = per_atom
         return found
 
@@ -403,6 +418,7 @@ class GraphStore:
             forces=optional("forces", atoms),
             stress=optional("stress", here),
             frame=take["frame"].index_select(0, here),
+            crystals=bool(self._crystals[chosen].all()),
             cutoff=None if self._per_atom else self.cutoff,
             extras={name: t.index_select(0, atoms) for name, t in self._per_atom.items()},
         )
@@ -457,9 +473,7 @@ def _find_edges(
         try:
             index, shift = neighbour_list(part, cutoff, cell, flags)
         except StructureError as error:
-            if n_graphs == 1:
-                raise
-            raise StructureError(f"{_which(names[k], n_graphs)}: {error}") from error
+            raise _fault(str(error), names, k) from error
         vectors = part[index[0]] - part[index[1]]
         if shift is None:
             shift = np.zeros_like(vectors)
@@ -472,17 +486,38 @@ def _find_edges(
     return found
 
 
-def _refuse_unknown_elements(
-    numbers: NDArray[np.int64], bounds: NDArray[np.int64], names: NDArray[Any]
-) -> None:
-    strange = (numbers < 1) | (numbers > LARGEST_NUMBER)
-    if strange.any():
-        atom = int(strange.argmax())
-        owner = int(np.searchsorted(bounds, atom, side="right") - 1)
-        raise StructureError(
-            f"{_which(names[owner], len(names))}: atom {atom - bounds[owner]} has the atomic "
-            f"number {numbers[atom]}, but those of the elements go from 1 to {LARGEST_NUMBER}."
-        )
+def _near_the_origin(
+    graphs: list[_Edges],
+    points: NDArray[np.float64],
+    bounds: NDArray[np.int64],
+    cells: ArrayLike | None,
+    pbc: ArrayLike | None,
+    dtype: torch.dtype,
+) -> NDArray[np.float64]:
+    """Return positions (n, 3) that `dtype` tells apart, and correct the shifts of far structures.
+
+    Structures with atoms beyond `FAR` are put into their cells, as far as they have any; what
+    rounding to `dtype` then takes from the vector of an edge is added to its shift.
+    """
+    far = (np.abs(points) > FAR).any(axis=1)
+    if not far.any():
+        return points
+    moved = points.copy()
+    for k in np.unique(np.searchsorted(bounds, np.flatnonzero(far), side="right") - 1).tolist():
+        part = slice(bounds[k], bounds[k + 1])
+        source, target = graphs[k].edge_index
+        vectors = points[part][source] - points[part][target] + graphs[k].shift
+        if cells is not None and pbc is not None:
+            moved[part] = into_cell(points[part], np.asarray(cells)[k], np.asarray(pbc)[k])
+        rounded = torch.as_tensor(moved[part]).to(dtype).double().numpy()
+        graphs[k] = graphs[k]._replace(shift=vectors - (rounded[source] - rounded[target]))
+    return moved
+
+
+def _fault(sentence: str, names: NDArray[Any], k: int) -> StructureError:
+    """Return the error about structure k of a set, which it names where there are several."""
+    where = "" if len(names) == 1 else f"Structure {names[k]}: "
+    return StructureError(where + sentence)
 
 
 def _which(name: int, n_graphs: int) -> str:

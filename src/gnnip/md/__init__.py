@@ -47,6 +47,7 @@ from gnnip.md.structures import Structure, closest_pair, shortest_distances
 from gnnip.md.trajectory import (
     Trajectory,
     add_facts,
+    is_trajectory,
     last_frames,
     pack_trajectory,
     read_facts,
@@ -79,6 +80,7 @@ __all__ = [
     "angular_distribution",
     "closest_pair",
     "from_atoms",
+    "is_trajectory",
     "kinetic_energy",
     "kinetic_temperature",
     "last_frames",

@@ -75,7 +75,8 @@ def state_from_arrays(prefix: str, arrays: dict[str, np.ndarray], device: torch.
 
 def fingerprint(state: State, settings: dict[str, Any]) -> str:
     """Return a hash of the start of a run and of its settings, by which a checkpoint is known."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    text = json.dumps(settings, sort_keys=True, default=lambda value: np.asarray(value).tolist())
+    digest = hashlib.sha256(text.encode())
     for name in _START:
         digest.update(np.ascontiguousarray(getattr(state, name).cpu().numpy()).tobytes())
     digest.update(json.dumps(dataclasses.asdict(state.layout)).encode())

@@ -13,9 +13,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from gnnip.errors import ConfigError, StructureError
+from gnnip.geometry import FAR, into_cell
 from gnnip.graphs import Adjacency, neighbour_list
 from gnnip.md.state import State
 from gnnip.models.elements import COVALENT_RADII
@@ -29,6 +31,9 @@ class Edges:
     edge_shift: torch.Tensor | None  #: (E, 3) float64, Angstrom
     squared: torch.Tensor  #: (E,) float64 squared distances
     adjacency: Adjacency
+    #: where atoms are so far from the origin that single precision blurs them: the vectors (E, 3)
+    #: from centre to neighbour, and lattice vectors (n, 3) that atoms lie outside their cell by
+    far: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
 @dataclass
@@ -41,6 +46,7 @@ class _Group:
     target: torch.Tensor
     shift: torch.Tensor | None
     by_source: torch.Tensor
+    outside: torch.Tensor | None  # of atoms, lattice vectors, where some atom is beyond `FAR`
     contact: torch.Tensor | None  # squared distance below which a pair is in contact
 
 
@@ -178,6 +184,7 @@ class SkinList:
             edge_shift=None if group.shift is None else group.shift[keep],
             squared=squared[keep],
             adjacency=adjacency,
+            far=None if group.outside is None else (vectors[keep], group.outside),
         )
         return edges, touching
 
@@ -213,8 +220,23 @@ class SkinList:
             target=joined[1].contiguous(),
             shift=torch.cat(shifts) if periodic else None,
             by_source=torch.argsort(joined[0], stable=True),
+            outside=_outside(state, rows),
             contact=contact,
         )
+
+
+def _outside(state: State, rows: range) -> torch.Tensor | None:
+    """Return the lattice vectors (n, 3) that the atoms of some replicas lie outside their cell by,
+    None where none is beyond `FAR`."""
+    first, last = state.layout.offsets[rows.start], state.layout.offsets[rows.stop]
+    if not bool((state.positions[first:last].abs() > FAR).any()):
+        return None
+    parts = []
+    for row in rows:
+        positions, _, cell, pbc = state.structure(row)
+        inside = positions if cell is None else into_cell(positions, cell, np.asarray(pbc))
+        parts.append(positions - inside)
+    return torch.as_tensor(np.concatenate(parts), device=state.device)
 
 
 def largest_square(vectors: torch.Tensor, state: State) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -45,15 +46,22 @@ class ContractForceField:
         assert edges is not None
         if state.layout is not self._checked:
             self._check(state)
+        positions, shift = state.positions.to(self._dtype), edges.edge_shift
+        if edges.far is not None:
+            # differences are taken in double precision, and what rounding took is added
+            vectors, outside = edges.far
+            positions = (state.positions - outside).to(self._dtype)
+            (source, target), rounded = edges.edge_index, positions.double()
+            shift = vectors - (rounded[source] - rounded[target])
         batch = GraphBatch(
-            positions=state.positions.to(self._dtype),
+            positions=positions,
             atomic_numbers=state.atomic_numbers,
             edge_index=edges.edge_index,
             batch=state.replica,
             n_graphs=state.n_replicas,
             offsets=torch.as_tensor(state.layout.offsets, device=state.device),
             adjacency=edges.adjacency,
-            edge_shift=None if edges.edge_shift is None else edges.edge_shift.to(self._dtype),
+            edge_shift=None if shift is None else shift.to(self._dtype),
             cell=state.cell.to(self._dtype) if edges.edge_shift is not None else None,
         )
         output = evaluate(self.model, batch, forces=True)
@@ -76,7 +84,8 @@ class AseForceField:
 
     A calculator that keeps something between calls (a wave function, say) needs one object per
     replica: give a function from the replica's identifier to its calculator. Such a memory is not
-    part of a checkpoint.
+    part of a checkpoint; what the function makes is made anew at each, so that a run that continues
+    there goes the same way.
     """
 
     cutoff: float | None = None
@@ -86,7 +95,8 @@ class AseForceField:
         self._given = calculator
         self._made: dict[int, Any] = {}
 
-    def _calculator(self, identifier: int) -> Any:
+    def calculator(self, identifier: int) -> Any:
+        """Return the calculator of a replica."""
         if identifier not in self._made:
             if hasattr(self._given, "get_potential_energy"):
                 self._made[identifier] = self._given
@@ -99,6 +109,11 @@ class AseForceField:
                     f"There are {len(self._given)} calculators, none for replica {identifier}."
                 )
         return self._made[identifier]
+
+    def forget(self) -> None:
+        """Drop the calculators that a function can make anew, and what they remember."""
+        if not hasattr(self._given, "get_potential_energy") and callable(self._given):
+            self._made.clear()
 
     def __call__(self, state: State, edges: Edges | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Evaluate each replica."""
@@ -113,7 +128,7 @@ class AseForceField:
                 masses=state.masses[state.layout.atom_slice(row)].cpu().numpy(),
                 cell=cell,
                 pbc=pbc,
-                calculator=self._calculator(identifier),
+                calculator=self.calculator(identifier),
             )
             energies.append(float(atoms.get_potential_energy()))
             forces.append(np.array(atoms.get_forces(), dtype=np.float64))
@@ -121,6 +136,29 @@ class AseForceField:
             torch.tensor(energies, dtype=torch.float64, device=state.device),
             torch.as_tensor(np.concatenate(forces), device=state.device),
         )
+
+
+def identity_of(force_field: ForceField, replica: int) -> list[Any]:
+    """Return what tells a potential from others: class, weights, and the plain parameters of the
+    calculator of a replica."""
+    moved: Any = force_field
+    if isinstance(force_field, ContractForceField):
+        moved = force_field.model
+    elif isinstance(force_field, AseForceField):
+        moved = force_field.calculator(replica)
+    digest = hashlib.sha256()
+    for part in [moved, *getattr(moved, "__dict__", {}).values()]:
+        if isinstance(part, torch.nn.Module):
+            for name, tensor in sorted(part.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    parameters = getattr(moved, "parameters", None)
+    plain = {
+        str(key): value
+        for key, value in (parameters.items() if isinstance(parameters, dict) else ())
+        if isinstance(value, str | int | float | bool)
+    }
+    return [type(moved).__qualname__, digest.hexdigest(), plain]
 
 
 def as_force_field(potential: Any) -> ForceField:

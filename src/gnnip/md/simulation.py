@@ -10,6 +10,8 @@ identity.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ from gnnip.md.checkpoint import (
 from gnnip.md.integrators import Integrator
 from gnnip.md.judge import Judge, Verdicts
 from gnnip.md.neighbours import SkinList, largest_square
-from gnnip.md.potentials import as_force_field
+from gnnip.md.potentials import AseForceField, as_force_field, identity_of
 from gnnip.md.stability import Criteria, Failure
 from gnnip.md.state import State, kinetic_energy, kinetic_temperature
 from gnnip.md.trajectory import (
@@ -137,6 +139,16 @@ class Simulation:
             **self.integrator.settings(),
             "cutoff_angstrom": self._force_field.cutoff,
             **self._intervals,
+        }
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, Any]:
+        """What decides the run besides its start: a checkpoint of anything else is refused."""
+        first = self._start.layout.identifiers[0]
+        return {
+            **self._settings,
+            "criteria": dataclasses.asdict(self.criteria),
+            "potential": identity_of(self._force_field, first),
         }
 
     @property
@@ -353,19 +365,21 @@ class Simulation:
         for replica, (_, summed) in self._judge.windows.items():
             arrays[f"window/{replica}"] = summed
         values = {
-            "fingerprint": fingerprint(self._start, self._settings),
+            "fingerprint": fingerprint(self._start, self._identity),
             "step": self.step,
             "segments": self._segments,
             "failures": records,
             "windows": {str(replica): count for replica, (count, _) in self._judge.windows.items()},
         }
         write_checkpoint(self._file(_CHECKPOINT), values, arrays)
+        if isinstance(self._force_field, AseForceField):
+            self._force_field.forget()
 
     def _restore(self) -> None:
         values, arrays = read_checkpoint(self._file(_CHECKPOINT))
-        if values["fingerprint"] != fingerprint(self._start, self._settings):
+        if values["fingerprint"] != fingerprint(self._start, self._identity):
             raise CheckpointError(
-                f"{self._folder} holds a run from another start or with other settings; "
+                f"{self._folder} holds a run from another start, potential or settings; "
                 "delete it or choose another folder."
             )
         device = self._start.device

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from gnnip.errors import ConfigError, StructureError
+from gnnip.geometry import check_structure
 from gnnip.md.randomness import START, generator
 from gnnip.md.structures import Structure
 from gnnip.models.elements import ATOMIC_MASSES
@@ -211,8 +212,18 @@ def from_atoms(
     """Build the batch from ``ase.Atoms``, one per replica (repeat one to run it several times).
 
     Masses come from the atoms; velocities are drawn, unless ``velocities="atoms"`` takes those of
-    the atoms. Other options as for `make_state`.
+    the atoms. Other options as for `make_state`. StructureError for atoms that are held by
+    constraints: these dynamics move all.
     """
+    for row, one in enumerate(atoms):
+        held = one.constraints
+        _check_structure(f"replica {row}", one.positions, one.numbers, one.cell.array, one.pbc)
+        if held:
+            raise StructureError(
+                f"replica {row} has atoms that are held ({type(held[0]).__name__}), and these "
+                "dynamics move all atoms; remove the constraints (atoms.set_constraint()), or run "
+                "ASE's dynamics with gnnip.load_calculator."
+            )
     if options.get("velocities") == "atoms":
         # ASE's velocities are in Angstrom per its own time unit, of which one fs is sqrt(1 /
         # AMU_A2_PER_FS2)
@@ -287,8 +298,7 @@ def _by_replica(given: Mapping[str, Any], n_replicas: int) -> list[dict[str, Any
 
 def _start(label: str, given: Mapping[str, Any], fixed_momentum: bool) -> dict[str, np.ndarray]:
     """Return the checked arrays of one replica, by the names of the tensors of `State`."""
-    points, numbers = _check_atoms(given["positions"], given["atomic_numbers"], label)
-    cell, periodic = _check_cell(given["cells"], given["pbc"], label)
+    points, numbers, cell, periodic = _check_atoms(given, label)
     masses = _check_masses(given["masses"], numbers, label)
     temperature = given["temperature"]
     if given["velocities"] is None:
@@ -314,27 +324,23 @@ def _start(label: str, given: Mapping[str, Any], fixed_momentum: bool) -> dict[s
     }
 
 
-def _check_atoms(positions: Any, numbers: Any, label: str) -> tuple[np.ndarray, np.ndarray]:
-    points = np.array(positions, dtype=np.float64)
-    species = np.array(numbers, dtype=np.int64)
-    if points.ndim != 2 or points.shape[1:] != (3,) or len(points) == 0:
-        raise StructureError(
-            f"positions of {label} must have shape (n, 3) with n > 0, found {points.shape}."
-        )
-    if not np.isfinite(points).all():
-        atom = int(np.argwhere(~np.isfinite(points))[0, 0])
-        raise StructureError(
-            f"positions of {label} are not finite (atom {atom}): give finite coordinates."
-        )
-    if (
-        species.shape != (len(points),)
-        or (species < 0).any()
-        or (species >= len(ATOMIC_MASSES)).any()
-    ):
-        raise StructureError(
-            f"atomic numbers of {label} must be {len(points)} integers below {len(ATOMIC_MASSES)}."
-        )
-    return points, species
+def _check_atoms(
+    given: Mapping[str, Any], label: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return positions, atomic numbers, cell and periodicity of one replica, checked."""
+    species, cell, pbc = given["atomic_numbers"], given["cells"], given["pbc"]
+    flags = cell is not None if pbc is None else pbc
+    points = _check_structure(label, given["positions"], species, cell, flags)
+    periodic = np.array(np.broadcast_to(flags, (3,)), dtype=bool)
+    lattice = np.zeros((3, 3)) if cell is None else np.array(cell, dtype=np.float64)
+    return points, np.array(species, dtype=np.int64), lattice, periodic
+
+
+def _check_structure(label: str, *structure: Any) -> np.ndarray:
+    try:
+        return check_structure(*structure, coinciding=True)
+    except StructureError as error:
+        raise StructureError(f"{label}: {error}") from None
 
 
 def _check_masses(masses: Any, numbers: np.ndarray, label: str) -> np.ndarray:
@@ -350,23 +356,3 @@ def _check_masses(masses: Any, numbers: np.ndarray, label: str) -> np.ndarray:
             f"masses of {label} must be finite and greater than zero (amu), found {values.min()}."
         )
     return values
-
-
-def _check_cell(cell: Any, pbc: Any, label: str) -> tuple[np.ndarray, np.ndarray]:
-    if cell is None:
-        if pbc is not None and np.any(pbc):
-            raise StructureError(f"{label} is periodic but has no cell: give its three vectors.")
-        return np.zeros((3, 3)), np.zeros(3, dtype=bool)
-    vectors = np.array(cell, dtype=np.float64)
-    periodic = np.array(np.broadcast_to(True if pbc is None else pbc, (3,)), dtype=bool)
-    if vectors.shape != (3, 3) or not np.isfinite(vectors).all():
-        raise StructureError(
-            f"the cell of {label} must be three finite vectors (3, 3), found {vectors.shape}."
-        )
-    volume = abs(np.linalg.det(vectors))
-    lengths = np.linalg.norm(vectors, axis=1)
-    if periodic.any() and volume <= 1e-9 * max(float(np.prod(lengths)), 1e-300):
-        raise StructureError(
-            f"the cell of {label} has zero volume: give three independent vectors."
-        )
-    return vectors, periodic

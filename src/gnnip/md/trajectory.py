@@ -6,8 +6,8 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from gnnip.errors import ConfigError, DataError
-from gnnip.files import atomic_path
+from gnnip.files import atomic_path, read_hdf5
 from gnnip.md.stability import Failure, Frame
 
 FORMAT = "gnnip trajectory"
@@ -146,7 +146,8 @@ def join_segments(
     """
     parts = ([target] if target.exists() else []) + list(segments)
     with ExitStack() as stack:
-        opened = [stack.enter_context(h5py.File(part, "r")) for part in parts]
+        cure = "delete its folder to start the run anew"
+        opened = [stack.enter_context(read_hdf5(part, cure)) for part in parts]
         temporary = stack.enter_context(atomic_path(target))
         file = stack.enter_context(h5py.File(temporary, "w"))
         file.attrs["format"], file.attrs["format_version"] = FORMAT, FORMAT_VERSION
@@ -180,6 +181,15 @@ def joined_segments(path: Path) -> int:
         return int(file.attrs["segments"])
 
 
+def is_trajectory(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file holds trajectories; what a data set holds are frames."""
+    try:
+        with _open(Path(path)):
+            return True
+    except DataError:
+        return False
+
+
 def read_trajectory(path: str | os.PathLike[str]) -> list[Trajectory]:
     """Read all replicas of a file; DataError if missing, damaged, of another kind or newer."""
     with _open(Path(path)) as file:
@@ -201,7 +211,8 @@ def read_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def add_facts(path: str | os.PathLike[str], facts: Mapping[str, Any]) -> None:
     """Write numbers, texts and JSON values into a trajectory file of one's own, as attributes."""
-    _open(Path(path)).close()
+    with _open(Path(path)):
+        pass
     with h5py.File(path, "r+") as file:
         for name, value in facts.items():
             plain = isinstance(value, str | int | float)
@@ -403,17 +414,13 @@ def _arrays(group: h5py.Group) -> dict[str, np.ndarray]:
     return found
 
 
-def _open(path: Path) -> h5py.File:
-    if not path.exists():
-        raise DataError(f"There is no trajectory at {path}.")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path} is not a readable HDF5 file; delete it and run again.") from error
-    if file.attrs.get("format") != FORMAT or file.attrs.get("format_version", 0) > FORMAT_VERSION:
-        found = f"{file.attrs.get('format')} {file.attrs.get('format_version')}"
-        file.close()
-        raise DataError(
-            f"{path} holds '{found}', expected '{FORMAT}' up to version {FORMAT_VERSION}."
-        )
-    return file
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    with read_hdf5(path, "delete it and run again") as file:
+        found = file.attrs.get("format"), file.attrs.get("format_version", 0)
+        if found[0] != FORMAT or not found[1] <= FORMAT_VERSION:
+            raise DataError(
+                f"{path} holds '{found[0]} {found[1]}', expected '{FORMAT}' up to version "
+                f"{FORMAT_VERSION}."
+            )
+        yield file

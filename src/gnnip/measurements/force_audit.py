@@ -13,7 +13,7 @@ on average, so that even no force at all, f = 0, has a slope of about 1 against 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,9 +36,9 @@ def audit_forces(sources: Sources, options: ForceAudit) -> pd.DataFrame:
     Columns group, (dataset,) model, target, other values of the group's matrix, seed, predictor,
     record, name, x, n_frames, n_atoms, and the errors. Predictor is network, zero (no force), or
     without_term (the exact forces without the term, where the target has it). Record `error`: over
-    the components of the atoms of `name`: all, an element's symbol, or column=value. Record
-    `curve`: atoms in ten groups of equal number by the size of the term's force x (eV/Angstrom, the
-    group's mean).
+    the components of the atoms of `name`: all, an element's symbol, column=value, or O-O<1.6 and
+    no O-O<1.6, where there are such atoms. Record `curve`: atoms in ten groups of equal number by
+    the size of the term's force x (eV/Angstrom, the group's mean).
 
     DataError for predictions without test frames and for frames without forces.
     """
@@ -55,7 +55,12 @@ def audit_forces(sources: Sources, options: ForceAudit) -> pd.DataFrame:
         about |= {"model": str(record["model"]), "target": str(record["term"])}
         about |= {**one.training.keys, "seed": one.training.seed}
         measured = measure(
-            one.test, about["target"], found["forces"], options.term, options.columns
+            one.test,
+            about["target"],
+            found["forces"],
+            options.term,
+            options.columns,
+            options.close,
         )
         rows += [{**about, **row} for row in measured]
     return pd.DataFrame(rows)
@@ -67,6 +72,7 @@ def measure(
     forces: np.ndarray,
     term: str | None = None,
     columns: Sequence[str] = (),
+    close: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the rows of one potential, from its forces (n, 3) in eV/Angstrom; see audit_forces."""
     terms = terms_of(frames, target)
@@ -75,9 +81,10 @@ def measure(
     predictors = {"network": forces, "zero": np.zeros_like(true)}
     if part is not None and len(terms) > 1:
         predictors["without_term"] = true - part
+    selections = [*_selections(frames, columns), *_close_pairs(frames, close or {})]
     rows = []
     for predictor, guess in predictors.items():
-        for name, chosen in _selections(frames, columns):
+        for name, chosen in selections:
             errors = force_errors(
                 true[chosen], guess[chosen], None if part is None else part[chosen]
             )
@@ -123,6 +130,34 @@ def _selections(frames: FrameArrays, columns: Sequence[str]) -> Iterator[tuple[s
         values = frames.column(column)
         for value in np.unique(values):
             yield f"{column}={value}", np.repeat(values == value, frames.n_atoms)
+
+
+def _close_pairs(
+    frames: FrameArrays, close: Mapping[str, float]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the atoms with a neighbour closer than each pair's distance, and those without."""
+    for pair, distance in close.items():
+        near = close_atoms(frames, pair, distance)
+        for name, chosen in ((f"{pair}<{distance:g}", near), (f"no {pair}<{distance:g}", ~near)):
+            if chosen.any():
+                yield name, chosen
+
+
+def close_atoms(frames: FrameArrays, pair: str, distance: float) -> np.ndarray:
+    """Return whether each atom (n,) has a neighbour closer than a distance (Angstrom) with which it
+    makes a pair of elements, e.g. O-O."""
+    from ase.data import atomic_numbers
+
+    from gnnip.graphs.neighbours import neighbour_list
+
+    wanted = sorted(atomic_numbers[symbol] for symbol in pair.split("-"))
+    found = np.zeros(len(frames.numbers), dtype=bool)
+    for frame in range(frames.n_frames):
+        positions, numbers, cell, pbc = frames.structure(frame)
+        edges = neighbour_list(positions, distance, cell, pbc)[0]
+        alike = (np.sort(numbers[edges], axis=0) == np.array(wanted)[:, None]).all(0)
+        found[frames.offsets[frame] + edges[1, alike]] = True
+    return found
 
 
 def _curve(true: np.ndarray, guess: np.ndarray, part: np.ndarray) -> Iterator[dict[str, Any]]:

@@ -97,6 +97,8 @@ class ForceAudit(MeasurementKind):
 
     term : the small term of the energy that has to be resolved; null for none.
     columns : metadata by whose values errors are given as well, e.g. [state].
+    close : Angstrom by pair of elements, e.g. {O-O: 1.6}: errors are given as well of the atoms
+        that have such a neighbour closer than that, and of those that have none.
     max_frames : test frames that are used, evenly spread; null for all.
     """
 
@@ -104,6 +106,7 @@ class ForceAudit(MeasurementKind):
 
     term: str | None = None
     columns: tuple[str, ...] = ()
+    close: dict[str, float] = field(default_factory=dict)
     max_frames: int | None = None
     batch_size: int = 16
 
@@ -167,9 +170,8 @@ class Dynamics(MeasurementKind):
     The replicas of each potential are a job of their own; this one compares them. The last good and
     the first bad frame of replica 3 are in `failures/replica-0003.xyz` under
     `results/<tier>/<card>/dynamics/<measurement>/<potential>/`. A reference is run in place of its
-    archive with `--config 'sources={gese2_md: generate}'`; such a run is packed with
-    `gnnip.md.pack_trajectory` and registered with
-    `gnnip.measurements.dynamics.register_trajectory`.
+    archive with `--config 'sources={gese2_md: generate}'`; such a run becomes the archive by
+    `python -m gnnip register gese2_md FILE`.
 
     motion : fields of `gnnip.measurements.dynamics.Motion`.
     reference : what labels the frames; without it frames of the data set stand in for it.
@@ -204,6 +206,15 @@ class Dynamics(MeasurementKind):
             )
 
 
+@dataclass(frozen=True)
+class OtherFrames(MeasurementKind):
+    """Energies and forces of frames that no potential was trained on, of any reference."""
+
+    function: ClassVar[str] = "gnnip.measurements.other_frames:predict_other_frames"
+
+    batch_size: int = 8
+
+
 KINDS: Mapping[str, type[MeasurementKind]] = {
     "charge_probe": ChargeProbe,
     "conservation": Conservation,
@@ -211,6 +222,7 @@ KINDS: Mapping[str, type[MeasurementKind]] = {
     "electron_density": ElectronDensity,
     "force_audit": ForceAudit,
     "local_forces": LocalForces,
+    "other_frames": OtherFrames,
     "symmetry_audit": SymmetryAudit,
     "timing": Timing,
 }

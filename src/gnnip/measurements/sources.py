@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from gnnip.errors import DataError
 from gnnip.measurements.selection import spread_evenly, terms_of
+from gnnip.training.outputs import read_predictions
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
@@ -52,7 +52,7 @@ class Training:
 
     def test_frames(self) -> np.ndarray:
         """Return the numbers of its test frames, ascending; DataError when it has none."""
-        table = read_csv(self.folder / "predictions.csv")
+        table = read_predictions(self.folder)
         frames = np.sort(table.loc[table["subset"] == "test", "frame"].to_numpy(dtype=int))
         if not len(frames):
             raise DataError(
@@ -169,16 +169,3 @@ def load_frames(path: Path) -> FrameArrays:
     from gnnip.datasets.store import load_arrays
 
     return load_arrays(path)
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a table of the pipeline; a missing or empty one is a DataError that names it."""
-    try:
-        return pd.read_csv(path)
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{path} does not exist: run the workflow to the end before tabulating, "
-            "no table is made of a partial run."
-        ) from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path} is empty: delete it and run the workflow again.") from error

@@ -42,7 +42,10 @@ class ACENetworkHyperparameters:
         of the atom listed first only itself and those moved by one lattice vector.
     self_loops : weight of an atom in the sum over its own neighbours. The paper's formula has none,
         its library adds one, and the published matrix has another on its diagonal.
-    widths, activations : of the convolutions.
+    normalise : by the degrees; without it the sum over the neighbours is taken as it is.
+    one_hot : add the kind of the atom to its descriptors.
+    widths : of the convolutions.
+    activation, last_activation : of all convolutions but the last, and of the last one.
     pooling : mean over the atoms, or sum.
     head_bias : of the last layer.
     standardise : subtract the means of the descriptors over the training frames, and divide by
@@ -60,8 +63,11 @@ class ACENetworkHyperparameters:
     edges: Literal["ones", "smooth"] = "smooth"
     images: Literal["all", "first"] = "all"
     self_loops: float = 1.0
+    normalise: bool = True
+    one_hot: bool = False
     widths: tuple[int, ...] = (32, 32)
-    activations: tuple[str, ...] = ("tanh", "linear")
+    activation: str = "tanh"
+    last_activation: str = "linear"
     pooling: Literal["mean", "sum"] = "sum"
     head_bias: bool = True
     standardise: bool = True
@@ -74,17 +80,12 @@ class ACENetworkHyperparameters:
         require_descriptors(name, self.species, self.cutoff, self.body_order, self.degree)
         require_cutoff(name, self.graph_cutoff)
         require_widths(name, widths=self.widths)
-        for kind in self.activations:
+        for kind in (self.activation, self.last_activation):
             activation(kind)
         require(
             self.graph_cutoff <= self.cutoff,
             f"The potential '{name}': graph_cutoff is {self.graph_cutoff:g}, it must not exceed "
             f"the cutoff of the descriptors, {self.cutoff:g}.",
-        )
-        require(
-            len(self.activations) == len(self.widths),
-            f"The potential '{name}': there are {len(self.widths)} widths and "
-            f"{len(self.activations)} activations; list one of each for every convolution.",
         )
         require(
             self.self_loops >= 0,
@@ -113,11 +114,12 @@ class ACENetwork(CalibratedPotential):
         super().__init__(hyperparameters)
         o, kinds = hyperparameters, len(hyperparameters.species)
         self.descriptors = Descriptors(kinds, o.cutoff, o.body_order, o.degree, o.radial)
-        n_descriptors = kinds * self.descriptors.functions
+        n_descriptors = kinds * (self.descriptors.functions + o.one_hot)
         self.convolutions = nn.ModuleList(
             nn.Linear(before, after) for before, after in pairwise((n_descriptors, *o.widths))
         )
-        self.activations = [activation(name) for name in o.activations]
+        names = [o.activation] * (len(o.widths) - 1) + [o.last_activation]
+        self.activations = [activation(name) for name in names]
         self.head = nn.Linear(o.widths[-1], 1, bias=o.head_bias)
         for layer in (*self.convolutions, self.head):
             assert isinstance(layer, nn.Linear)
@@ -159,7 +161,7 @@ class ACENetwork(CalibratedPotential):
             kinds.append(self.kinds(batch))
             found.append(self.inputs(batch, kinds[-1]).double())
         inputs, kind = torch.cat(found), torch.cat(kinds)
-        n = self.descriptors.functions
+        n = self.descriptors.functions + self.hyperparameters.one_hot
         for k in range(self.descriptors.kinds):
             own = slice(k * n, (k + 1) * n)
             deviation, mean = torch.std_mean(inputs[kind == k, own], dim=0, correction=0)
@@ -181,7 +183,10 @@ class ACENetwork(CalibratedPotential):
         condensed = batch.extras.get("inputs")
         if condensed is not None:
             return condensed
-        return self.descriptors.by_kind(self.descriptors(batch, kinds), kinds)
+        found = self.descriptors(batch, kinds)
+        if self.hyperparameters.one_hot:
+            found = torch.cat([found, torch.ones_like(found[:, :1])], dim=1)
+        return self.descriptors.by_kind(found, kinds)
 
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return the kinds and, unless the batch is condensed, the edges of the convolutions."""
@@ -199,12 +204,15 @@ class ACENetwork(CalibratedPotential):
         return batch.with_edges(chosen, cutoff)
 
     def weights(self, graph: GraphBatch) -> tuple[Tensor, Tensor]:
-        """Return the elements of D^-1/2 (A + s) D^-1/2: of the edges (E,) and the diagonal (n,)."""
+        """Return the elements of D^-1/2 (A + s) D^-1/2, or of A + s: of the edges (E,), and the
+        diagonal (n,)."""
         o = self.hyperparameters
         r = graph.edge_lengths()
         weight = polynomial_envelope(r, o.graph_cutoff) if o.edges == "smooth" else 1 + 0 * r
         if o.images == "first":
             weight = weight * _first_images(graph)
+        if not o.normalise:
+            return weight, o.self_loops * torch.ones_like(graph.positions[:, 0])
         degree = graph.adjacency.sum_messages(weight) + o.self_loops
         connected = degree > 0
         root = torch.where(connected, torch.where(connected, degree, 1.0).rsqrt(), 0.0)

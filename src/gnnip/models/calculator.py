@@ -20,11 +20,12 @@ from gnnip.models.files import load
 class PotentialCalculator(Calculator):
     """ASE calculator of one potential; forces and stress are derivatives of the energy by autograd.
 
-    Results: "energy" and "free_energy" (eV), "forces" (n, 3), "stress" (6,) for structures periodic
-    in all directions, "energies" (n,) where the model has atomic energies.
+    One evaluation gives all there is: "energy" and "free_energy" (eV), "forces" (n, 3), "stress"
+    (6,) of structures periodic in all directions, "energies" (n,) where the model has atomic
+    energies.
     """
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
 
     def __init__(self, model: Potential, **kwargs: Any) -> None:
         """Wrap `model`, which keeps its device and precision."""
@@ -37,34 +38,31 @@ class PotentialCalculator(Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
-        """Compute what was asked for.
+        """Compute all properties, whichever were asked for.
 
-        Raises DataError for elements that the potential was not trained on and StructureError for
-        empty structures, positions that are not finite, coinciding atoms, a cell without volume.
+        Raises DataError for elements that the potential was not trained on, and StructureError for
+        a stress that is not defined and what `gnnip.geometry.faults` and
+        `gnnip.graphs.neighbour_list` refuse.
         """
         super().calculate(atoms, properties, system_changes)
-        wanted = properties or ["energy"]
         atoms = self.atoms
-        if len(atoms) == 0:
-            raise StructureError("The structure has no atoms; at least one is needed.")
-        self.model.check_species(atoms.numbers)
-        structure = {"positions": atoms.positions, "numbers": atoms.numbers}
-        if atoms.pbc.any():
-            structure |= {"cell": atoms.cell.array, "pbc": atoms.pbc}
-        stress = "stress" in wanted
-        if stress and not atoms.pbc.all():
+        crystal = bool(atoms.pbc.all())
+        if "stress" in (properties or ()) and not crystal:
             raise StructureError(
                 "Stress needs a structure that is periodic in all three directions."
             )
+        structure = {"positions": atoms.positions, "numbers": atoms.numbers}
+        if atoms.pbc.any():
+            structure |= {"cell": atoms.cell.array, "pbc": atoms.pbc}
         batch = GraphBatch.from_structures(
             [structure], self.model.cutoff, device=str(self.model.device), dtype=self.model.dtype
         )
-        output = evaluate(self.model, batch, forces="forces" in wanted, stress=stress)
+        self.model.check_species(atoms.numbers)
+        output = evaluate(self.model, batch, forces=True, stress=crystal)
         energy = float(output["energy"][0])
         self.results = {"energy": energy, "free_energy": energy}
-        if "forces" in wanted:
-            self.results["forces"] = _numpy(output["forces"])
-        if stress:
+        self.results["forces"] = _numpy(output["forces"])
+        if crystal:
             self.results["stress"] = full_3x3_to_voigt_6_stress(_numpy(output["stress"])[0])
         if "atomic_energies" in output:
             self.results["energies"] = _numpy(output["atomic_energies"])

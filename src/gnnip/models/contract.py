@@ -209,7 +209,7 @@ def evaluate(
 
     Raises
     ------
-    DataError : stress of structures without a cell, or a graph built for another cutoff.
+    DataError : stress of structures that are not crystals, or a graph built for another cutoff.
     """
     share_cores(torch.get_num_threads())
     if batch.cutoff is not None and abs(model.cutoff / batch.cutoff - 1.0) > 1e-6:
@@ -220,8 +220,10 @@ def evaluate(
     if not (forces or stress):
         with torch.set_grad_enabled(create_graph and torch.is_grad_enabled()):
             return model(batch)
-    if stress and batch.cell is None:
-        raise DataError("Stress needs periodic structures, and these have no cell.")
+    if stress and (batch.cell is None or batch.crystals is False):
+        raise DataError(
+            "Stress needs structures that are periodic in all three directions, and some are not."
+        )
     positions = batch.positions.detach().requires_grad_(forces)
     varied = replace(batch, positions=positions, lengths=None)
     wanted = [positions] if forces else []
@@ -293,7 +295,7 @@ def predict(
     eV/Angstrom^3, in the order of `indices` (all structures when absent).
 
     Raises DataError for elements that the potential was not trained on, a store built for another
-    cutoff, or stress without cells.
+    cutoff, or stress of structures that are not periodic in all directions.
     """
     if indices is None:
         indices = torch.arange(len(store))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gnnip.errors import CheckpointError, ConfigError, GnnipError, nearest
-from gnnip.files import read_json, sha256, write_json
+from gnnip.files import check_kind, read_json, sha256, write_json
 from gnnip.models.contract import Potential, choose_device, name_of
 from gnnip.models.registry import architecture as find_class
 from gnnip.models.registry import build, names
@@ -19,6 +19,12 @@ from gnnip.models.weights import read_weights, write_weights
 
 FORMAT = "gnnip potential"
 FORMAT_VERSION = 1
+#: what the JSON must hold
+_KINDS = {
+    **dict.fromkeys(("architecture", "weights_sha256"), str),
+    **dict.fromkeys(("hyperparameters", "training"), dict),
+    "species": list,
+}
 
 
 @dataclass
@@ -88,7 +94,7 @@ def load(
         model = _restore(record, weights_file, json_file)
     except CheckpointError:
         raise
-    except (GnnipError, RuntimeError, KeyError, TypeError) as error:
+    except (GnnipError, RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"{json_file} and its weights do not fit together: {reason}"
@@ -109,10 +115,10 @@ def model_files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
 def _read_record(json_file: Path) -> Mapping[str, Any]:
     """Return the content of a ModelFile of a known format and architecture."""
     try:
-        record = read_json(json_file)
+        record = read_json(json_file, dict)
     except GnnipError as error:
         raise CheckpointError(str(error)) from error
-    if not isinstance(record, Mapping) or record.get("format") != FORMAT:
+    if record.get("format") != FORMAT:
         raise CheckpointError(f"{json_file} does not describe a gnnip potential.")
     version = record.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
@@ -120,7 +126,17 @@ def _read_record(json_file: Path) -> Mapping[str, Any]:
             f"{json_file} has format version {version}, this gnnip reads up to {FORMAT_VERSION}; "
             "update gnnip."
         )
-    kind = str(record.get("architecture"))
+    try:
+        for key, wanted in _KINDS.items():
+            check_kind(record.get(key), wanted, f"{json_file}: {key}")
+    except GnnipError as error:
+        raise CheckpointError(f"{error} Copy the potential again.") from error
+    if not all(type(z) is int and 0 < z <= 118 for z in record["species"]):
+        raise CheckpointError(
+            f"{json_file}: species is {record['species']!r:.60}, and a list of atomic numbers is "
+            "expected; copy the potential again."
+        )
+    kind = record["architecture"]
     if kind not in names() and ":" not in kind:
         raise CheckpointError(
             f"{json_file} holds the architecture '{kind}', which this gnnip lacks"
@@ -144,6 +160,6 @@ def _restore(record: Mapping[str, Any], weights_file: Path, json_file: Path) -> 
         )
     dtype = next((t.dtype for t in tensors.values() if t.is_floating_point()), torch.float32)
     model.to(dtype).load_state_dict(tensors)
-    model.species = tuple(int(z) for z in record["species"])
-    model.training_record = dict(record.get("training", {}))
+    model.species = tuple(record["species"])
+    model.training_record = dict(record["training"])
     return model

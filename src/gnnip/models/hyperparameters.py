@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from gnnip.errors import ConfigError, nearest
+from gnnip.machine import memory_bytes
 
 T = TypeVar("T")
+_LARGEST = 2**63 - 1  #: of whole numbers in arrays; no length or rate comes near it
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     for key, value in values.items():
         if key not in known:
             raise ConfigError(f"{what} has no option '{key}'{nearest(key, known)}")
-        filled[key] = _fit(value, hints[key], f"{what}: {key}")
+        filled[key] = fit_value(value, hints[key], f"{what}: {key}")
     for f in dataclasses.fields(cls):  # type: ignore[arg-type]
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and f.name not in filled:
@@ -73,7 +75,21 @@ def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
 def check_options(options: Any, what: str) -> None:
     """Raise ConfigError as `read_options` does for the values that a dataclass holds."""
     for name, hint in typing.get_type_hints(type(options), include_extras=True).items():
-        _fit(getattr(options, name), hint, f"{what}: {name}")
+        fit_value(getattr(options, name), hint, f"{what}: {name}")
+
+
+def refuse_too_large(values: Mapping[str, Any], what: str) -> None:
+    """Raise ConfigError for a whole number that no network of this machine can have as a size.
+
+    A layer, channel or neuron takes ten kilobytes at the very least.
+    """
+    most = memory_bytes() // 10_000
+    for key, value in values.items():
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, int) and number > most:
+                raise ConfigError(
+                    f"{what}: {key} is {number}, and this machine has memory for {most} at most."
+                )
 
 
 def require(condition: bool, message: str) -> None:
@@ -117,7 +133,9 @@ def require_denominator(potential: str, denominator: float | None) -> None:
     )
 
 
-def _fit(value: Any, hint: Any, where: str) -> Any:
+def fit_value(value: Any, hint: Any, where: str) -> Any:
+    """Return a value as the type `hint` wants it; ConfigError, naming `where`, for one that does
+    not fit."""
     origin = typing.get_origin(hint)
     if origin is typing.Literal:
         choices = typing.get_args(hint)
@@ -130,8 +148,8 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
             return None
         for option in options[:-1]:
             with contextlib.suppress(ConfigError):
-                return _fit(value, option, where)
-        return _fit(value, options[-1], where)
+                return fit_value(value, option, where)
+        return fit_value(value, options[-1], where)
     if dataclasses.is_dataclass(hint):
         if isinstance(value, hint):  # type: ignore[arg-type]
             return value
@@ -146,14 +164,16 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where} is {value!r}, but a list is expected.")
         item = typing.get_args(hint)[0]
-        return tuple(_fit(v, item, where) for v in value)
+        return tuple(fit_value(v, item, where) for v in value)
     if origin is Annotated:
-        value = _fit(value, hint.__origin__, where)
+        value = fit_value(value, hint.__origin__, where)
         for limits in hint.__metadata__:
             if value is not None and not limits.allow(value):
                 optional = type(None) in typing.get_args(hint.__origin__)
                 raise ConfigError(f"{where} {limits}{' or null' * optional}, not {value!r}.")
         return value
+    if isinstance(value, int | float) and not -_LARGEST <= value <= _LARGEST:
+        raise ConfigError(f"{where} is {value!r:.40}, but a finite number is expected.")
     fits = isinstance(value, hint) and not (hint is not bool and isinstance(value, bool))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

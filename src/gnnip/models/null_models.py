@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gnnip.geometry import LARGEST_NUMBER
 from gnnip.graphs import GraphBatch
-from gnnip.graphs.batch import LARGEST_NUMBER
 from gnnip.models.contract import Potential, TargetStatistics
 from gnnip.models.hyperparameters import require
 

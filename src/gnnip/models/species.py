@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gnnip.errors import DataError
+from gnnip.geometry import LARGEST_NUMBER
 from gnnip.graphs import Adjacency, GraphBatch
-from gnnip.graphs.batch import LARGEST_NUMBER
 from gnnip.models.contract import Potential, TargetStatistics
 from gnnip.models.hyperparameters import (
     require,

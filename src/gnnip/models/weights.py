@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gnnip.errors import CheckpointError
-from gnnip.files import atomic_path
+from gnnip.files import atomic_path, parse_json
 
 _DTYPES = {
     "F64": (torch.float64, "<f8"),
@@ -79,7 +79,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     body = memoryview(content)[8 + length :]
     tensors = {}
     try:
-        header = json.loads(content[8 : 8 + length])
+        header = parse_json(content[8 : 8 + length], str(path), dict)
         header.pop("__metadata__", None)
         for name, entry in header.items():
             dtype, code = _DTYPES[entry["dtype"]]

@@ -15,6 +15,7 @@ from gnnip.page.charts import ratio_axis, training_curves
 from gnnip.page.pictures import picture
 from gnnip.page.sources import Paper, Source
 from gnnip.verdicts.judge import judge_folder
+from gnnip.verdicts.pages import finding
 from gnnip.verdicts.published import Published
 from gnnip.verdicts.verdict import VERDICTS, Verdict
 
@@ -47,8 +48,8 @@ def facts(paper: Paper) -> dict[str, Any]:
         "authors": card.authors,
         "citation": card.citation,
         "doi": "" if card.doi == "none" else card.doi,
-        "claims_in_short": card.summary.claims,
-        "finding": card.summary.finding,
+        "claims_in_short": card.summary,
+        "finding": finding([verdict for _, verdict in paper.verdicts()]),
         "counts": counts(row["verdict"] for row in rows),
         "rows": rows,
         "axis": ratio_axis(),

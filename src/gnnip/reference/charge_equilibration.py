@@ -38,7 +38,7 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from gnnip.errors import DataError, StructureError
-from gnnip.files import sha256, write_text
+from gnnip.files import read_yaml, sha256, write_text
 from gnnip.units import COULOMB_CONSTANT
 
 Floats = NDArray[np.float64]
@@ -153,7 +153,7 @@ def read_parameters(path: str | os.PathLike[str]) -> Parameters:
     from ase.data import atomic_numbers
 
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = read_yaml(path)
         elements, pairs = content["elements"], content["pairs"]
         names, centres = list(elements), content["radial"]["centres"]
         columns: dict[str, Any] = {
@@ -174,7 +174,7 @@ def read_parameters(path: str | os.PathLike[str]) -> Parameters:
             made=content["made"],
             **columns,
         )
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"{path} holds no parameters of the charge equilibration "
             f"({type(error).__name__}: {error}); "

@@ -4,7 +4,9 @@ CP2K is no Python package: it is found on the PATH and talked to through its she
 calculator), which stays alive from frame to frame. The first frame costs ten times a later one of
 the same trajectory, whose wave function it starts from: label consecutive frames.
 
-Orbitals are found by orbital transformation, which needs a gap: no metals.
+Orbitals are found by diagonalisation and Broyden's mixing of densities, which takes a third of the
+steps of orbital transformation from nothing (docs/references.md) and needs no gap when levels are
+filled at an electronic temperature.
 """
 
 from __future__ import annotations
@@ -15,28 +17,37 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from gnnip.errors import ConfigError
 from gnnip.reference.engines import Engine, EngineError, check_positive, one_thread
 
 #: programs by preference; those named psmp and popt are started by mpirun
 PROGRAMS = ("cp2k.psmp", "cp2k.popt", "cp2k.ssmp", "cp2k.sopt")
 #: where packages put the basis sets, when CP2K_DATA_DIR does not say it
 _DATA = ("/usr/share/cp2k", "/usr/share/cp2k-data")
+#: levels above the filled ones, for electrons at a temperature
+_MORE_LEVELS = 60
 
 
 @dataclass(frozen=True)
 class Cp2k(Engine):
     """CP2K Quickstep with GTH pseudopotentials.
 
-    cutoff, relative_cutoff : of the grids, Rydberg.  convergence : of the orbitals' gradient.
-    ranks : MPI processes; they do not change the labels.
+    cutoff, relative_cutoff : of the grids, Rydberg.  convergence : of the density.  electronic
+    temperature : kelvin, 0 for whole levels; above it an odd number of electrons needs no spin, and
+    the energy is the free one, whose derivatives the forces are.  kpoints : so many along each
+    reciprocal axis.  valence : elements whose pseudopotential is not the usual one, with their
+    electrons, e.g. Mg2 (basis sets of BASIS_MOLOPT_UCL).  ranks : MPI processes; they do not change
+    the labels.
     """
 
     name: ClassVar[str] = "cp2k"
     reference: ClassVar[str] = "dft"
+    revision: ClassVar[int] = 2
     consecutive: ClassVar[bool] = True
     from_pip: ClassVar[bool] = False
     energy_tolerance: ClassVar[float] = 1e-5
@@ -48,9 +59,12 @@ class Cp2k(Engine):
     cutoff: float = 300.0
     relative_cutoff: float = 40.0
     convergence: float = 1e-6
-    max_iterations: int = 50
+    max_iterations: int = 60
     charge: int = 0
     multiplicity: int = 1
+    electronic_temperature: float = 0.0
+    kpoints: int = 1
+    valence: str = ""
     ranks: int = 1
 
     def __post_init__(self) -> None:
@@ -62,8 +76,27 @@ class Cp2k(Engine):
             "convergence",
             "max_iterations",
             "multiplicity",
+            "kpoints",
             "ranks",
         )
+        if not self.electronic_temperature >= 0:
+            raise ConfigError(
+                f"The engine 'cp2k' cannot use electronic_temperature="
+                f"{self.electronic_temperature}; give >= 0."
+            )
+        self.electrons()
+
+    def electrons(self) -> dict[str, int]:
+        """Return the electrons of the elements that `valence` names; ConfigError for another
+        text."""
+        words = self.valence.split(",") if self.valence else []
+        found = [re.fullmatch(r"([A-Z][a-z]?)(\d+)", word) for word in words]
+        if not all(found):
+            raise ConfigError(
+                f"The engine 'cp2k' cannot use valence={self.valence}; write elements and "
+                "electrons, e.g. Mg2,Au11."
+            )
+        return {match[1]: int(match[2]) for match in found if match}
 
     def version(self) -> str:
         """Return the version of the program on the PATH; EngineError when there is none."""
@@ -85,7 +118,7 @@ class Cp2k(Engine):
                 os.environ["CP2K_DATA_DIR"] = found
         folder = tempfile.mkdtemp(prefix="cp2k-")
         try:
-            return Cp2kCalculator(folder, self._command(program), self._input(), self)
+            return Cp2kCalculator(folder, self._command(program), self)
         except Exception as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise EngineError(
@@ -95,44 +128,63 @@ class Cp2k(Engine):
 
     def _command(self, program: str) -> str:
         parallel = program.endswith((".psmp", ".popt"))
+        if self.ranks == 1:
+            # mpirun hands long lines of a hundred atoms on too slowly, and one rank needs none
+            return f"{program} -s"
         launcher = shutil.which("mpirun") if parallel else None
         if launcher is None:
-            if self.ranks > 1:
-                raise EngineError(
-                    f"The engine 'cp2k' is to use {self.ranks} ranks, but mpirun is not on the "
-                    "PATH or the program is not parallel; install openmpi-bin or set ranks=1."
-                )
-            return f"{program} -s"
+            raise EngineError(
+                f"The engine 'cp2k' is to use {self.ranks} ranks, but mpirun is not on the "
+                "PATH or the program is not parallel; install openmpi-bin or set ranks=1."
+            )
         # the last two let root start it, as in a container; elsewhere they mean nothing
         environment = "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"
         return f"{environment} {launcher} --bind-to none -np {self.ranks} {program} -s"
 
-    def _input(self) -> str:
-        """Return the part of the input that ASE has no words for."""
+    def input(self, elements: Iterable[str]) -> str:
+        """Return the part of the input that ASE has no words for, for atoms of these elements."""
+        mesh = " ".join([str(self.kpoints)] * 3)
+        many = f"&KPOINTS\n SCHEME MONKHORST-PACK {mesh}\n&END KPOINTS" if self.kpoints > 1 else ""
+        # with k-points there is nothing to extrapolate
+        start = "USE_GUESS" if many else "ASPC\n EXTRAPOLATION_ORDER 3"
+        smearing = (
+            f"""
+      ADDED_MOS {_MORE_LEVELS}
+      &SMEAR ON
+        METHOD FERMI_DIRAC
+        ELECTRONIC_TEMPERATURE [K] {self.electronic_temperature:g}
+      &END SMEAR"""
+            if self.electronic_temperature
+            else ""
+        )
         return f"""
 &FORCE_EVAL
+  &SUBSYS
+{self._kinds(elements)}
+  &END SUBSYS
   &DFT
+    BASIS_SET_FILE_NAME BASIS_MOLOPT
+    BASIS_SET_FILE_NAME BASIS_MOLOPT_UCL
+    {many}
     &MGRID
       NGRIDS 4
       REL_CUTOFF {self.relative_cutoff:g}
     &END MGRID
     &QS
       EPS_DEFAULT 1.0E-10
-      EXTRAPOLATION ASPC
-      EXTRAPOLATION_ORDER 3
+      EXTRAPOLATION {start}
     &END QS
     &SCF
       SCF_GUESS ATOMIC
-      EPS_SCF {self.convergence:.1E}
-      &OT
-        MINIMIZER DIIS
-        PRECONDITIONER FULL_KINETIC
-        ENERGY_GAP 0.1
-      &END OT
-      &OUTER_SCF
-        EPS_SCF {self.convergence:.1E}
-        MAX_SCF 4
-      &END OUTER_SCF
+      EPS_SCF {self.convergence:.1E}{smearing}
+      &DIAGONALIZATION
+        ALGORITHM STANDARD
+      &END DIAGONALIZATION
+      &MIXING
+        METHOD BROYDEN_MIXING
+        ALPHA 0.4
+        NBROYDEN 8
+      &END MIXING
       &PRINT
         &RESTART OFF
         &END RESTART
@@ -141,6 +193,18 @@ class Cp2k(Engine):
   &END DFT
 &END FORCE_EVAL
 """
+
+    def _kinds(self, elements: Iterable[str]) -> str:
+        electrons, lines = self.electrons(), []
+        for element in sorted(elements):
+            suffix = f"-q{electrons[element]}" if element in electrons else ""
+            lines += [
+                f"    &KIND {element}",
+                f"      BASIS_SET {self.basis}{suffix}",
+                f"      POTENTIAL GTH-{self.functional.upper()}{suffix}",
+                "    &END KIND",
+            ]
+        return "\n".join(lines)
 
 
 def _program() -> str:

@@ -56,6 +56,10 @@ LEAST_MARGIN = (
     6.0  #: from the outermost atom to a wall, when a wall must not cut the cluster (Bohr)
 )
 LARGEST_MARGIN = 70.0  #: from the outermost atom to a wall (Bohr)
+#: a state bound by less (Hartree) lies mostly outside the cluster: where its tail does not fit into
+#: the largest margin, the box goes on to this one, with a coarser grid (Bohr), which then errs by
+#: less than 2e-6 Hartree where it would err by 5e-4 on a state inside
+WEAK, WEAK_MARGIN, WEAK_SPACING = 3e-3, 200.0, 2.0
 MOST_POINTS = 4_000_000  #: grid points, about 0.5 GB of workspace
 
 
@@ -277,11 +281,16 @@ class ElectronSolver:
             return self._finish(state, x, forces, confinement)
         state = self._search(x, guess, confinement)
         whole = gap or (guess is None and not (state.gap and state.gap > SAFE_GAP))
-        for _ in range(4):
+        margin, spacing = LARGEST_MARGIN, self.spacing
+        for attempt in range(8):
             if not state.bound and confinement is None:
                 return self._finish(state, x, forces, confinement)
-            low, high = self._walls(state, x, whole)
-            grid = _grid(low, high, self.spacing)
+            if attempt == 4:
+                if -state.energy > WEAK or self.accuracy < 1e-5:
+                    break
+                margin, spacing = WEAK_MARGIN, max(self.spacing, WEAK_SPACING)
+            low, high = self._walls(state, x, whole, margin)
+            grid = _grid(low, high, spacing)
             state = self._on_grid(x, grid, state, gap, confinement)
             if state.boundary_error <= 0.5 * self.accuracy:
                 return self._finish(state, x, forces, confinement)
@@ -326,10 +335,12 @@ class ElectronSolver:
         assert state is not None
         return state
 
-    def _walls(self, state: ElectronState, x: Floats, whole: bool) -> tuple[Floats, Floats]:
+    def _walls(
+        self, state: ElectronState, x: Floats, whole: bool, margin: float
+    ) -> tuple[Floats, Floats]:
         """Low and high walls (3,) that together raise E_0 by a fifth of the accuracy.
 
-        `whole`: they stay outside the cluster.
+        `whole`: they stay outside the cluster. `margin`: at most so far (Bohr).
         """
         h = _Hamiltonian(state.grid, Workspace(state.coefficients.dtype))
         walls = state.grid.walls
@@ -345,9 +356,7 @@ class ElectronSolver:
         if whole:
             walls[0] = np.minimum(walls[0], low - LEAST_MARGIN)
             walls[1] = np.maximum(walls[1], high + LEAST_MARGIN)
-        return np.maximum(walls[0], low - LARGEST_MARGIN), np.minimum(
-            walls[1], high + LARGEST_MARGIN
-        )
+        return np.maximum(walls[0], low - margin), np.minimum(walls[1], high + margin)
 
     def _on_grid(
         self,

@@ -30,7 +30,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from gnnip.errors import ConfigError, ConvergenceError, DataError, GnnipError, StructureError
-from gnnip.files import atomic_path
+from gnnip.files import atomic_path, make_folder
 from gnnip.reference.engines import (
     THREADS,
     Engine,
@@ -40,6 +40,9 @@ from gnnip.reference.engines import (
     evaluate,
     make_engine,
 )
+
+#: what a frame of DFT may take on a machine that others keep busy, seconds
+PATIENCE_S = 6 * 3600.0
 
 
 @dataclass
@@ -91,7 +94,7 @@ def label_frames(
         )
     engine.version()
     folder = Path(cache)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     keys = [engine.key(atoms) for atoms in frames]
     found = {key: read_label(folder, key) for key in set(keys)}
     # equal structures are computed once

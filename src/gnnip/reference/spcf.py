@@ -12,7 +12,7 @@ of the program that produced the published data, so that energies agree to round
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numba
 import numpy as np
@@ -215,6 +215,25 @@ def _intermolecular(positions: Floats, forces: Floats) -> float:
             forces[i, 1] += fy
             forces[i, 2] += fz
     return energy
+
+
+@numba.njit(cache=True)
+def _each(part: Any, positions: Floats, energies: Floats, forces: Floats) -> None:
+    for b in range(len(positions)):
+        energies[b] = part(positions[b], forces[b])
+
+
+def of_beads(
+    part: Literal["intramolecular", "intermolecular"], positions: Floats
+) -> tuple[Floats, Floats]:
+    """Energies (beads,) and forces (beads, 3N, 3) of one part of V_SPC/F at several geometries.
+
+    `positions` (beads, 3N, 3), units as of :func:`energy_and_forces`; not checked.
+    """
+    energies, forces = np.empty(len(positions)), np.zeros(positions.shape)
+    kernel = _intramolecular if part == "intramolecular" else _intermolecular
+    _each(kernel, np.ascontiguousarray(positions), energies, forces)
+    return energies, forces
 
 
 def energy_and_forces(positions: ArrayLike) -> tuple[float, Floats]:

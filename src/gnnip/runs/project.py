@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnip.errors import ConfigError, DataError
-from gnnip.files import read_json, write_json
+from gnnip.files import make_folder, read_json, write_json
 from gnnip.machine import long_run_is_on, runs_folder
 from gnnip.runs.entries import Run
 
@@ -75,7 +75,7 @@ class Project:
         if not path.exists():
             return None
         try:
-            return Status(**read_json(path))
+            return Status(**read_json(path, dict))
         except TypeError:
             raise DataError(f"{path} is no status of a run; delete it and run again.") from None
 
@@ -89,7 +89,7 @@ class Project:
 
         ConfigError when another process does.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with open(self.folder / "lock", "a+", encoding="utf-8") as stream:
             for _ in range(10):  # who only asks holds it for a moment
                 try:
@@ -112,7 +112,7 @@ class Project:
 
         A finished run counts for the command and the commit that it was made with alone.
         """
-        if self.record(name).exists() and _of(run, read_json(self.record(name))):
+        if self.record(name).exists() and _of(run, read_json(self.record(name), dict)):
             return DONE, ""
         if run.planned:
             return PLANNED, f"waits for {run.planned}"
@@ -126,7 +126,7 @@ class Project:
     def core_hours(self, name: str) -> float:
         """Return the core-hours that an entry has taken so far, 0 before its first start."""
         if self.record(name).exists():
-            return float(read_json(self.record(name))["core_hours"])
+            return float(read_json(self.record(name), dict)["core_hours"])
         status = self.status(name)
         return status.core_seconds / 3600.0 if status else 0.0
 

@@ -47,9 +47,12 @@ class Plan:
     another.  temperatures : the ladder.  frames : per temperature, every stride_fs.
     equilibration_fs : at the first temperature; settling_fs : at each of the later ones.  A
     melt_kelvin above zero keeps the start at this temperature for melt_fs and cools it evenly to
-    the first of the ladder in quench_fs.  boost : factor on the kinetic energy at the start (2
-    where the atoms start at rest in a crystal, which takes half of it).  hydrogen_mass : amu, 0 for
-    its own.  interval_steps : steps between checkpoints.
+    the first of the ladder in quench_fs.  wall_pair : elements, e.g. O-O, that until then repel
+    each other within wall_distance (Angstrom) by the energy wall_stiffness (eV/Angstrom^2) / 2
+    (wall_distance - r)^2, so that they form no bonds; no frame is recorded under it.  boost :
+    factor on the kinetic energy at the start (2 where the atoms start at rest in a crystal, which
+    takes half of it).  hydrogen_mass : amu, 0 for its own.  interval_steps : steps between
+    checkpoints.
 
     Raises ConfigError for a number out of its range.
     """
@@ -70,6 +73,9 @@ class Plan:
     melt_kelvin: float = 0.0
     melt_fs: float = 0.0
     quench_fs: float = 0.0
+    wall_pair: str = ""
+    wall_distance: float = 0.0
+    wall_stiffness: float = 20.0
     timestep_fs: float = 1.0
     friction_per_fs: float = 0.02
     boost: float = 1.0
@@ -88,11 +94,26 @@ class Plan:
             *positive,
             "interval_steps",
             "max_attempts",
-            not_negative=(*times, "lattice", "melt_kelvin", "hydrogen_mass"),
+            "wall_stiffness",
+            not_negative=(*times, "lattice", "melt_kelvin", "hydrogen_mass", "wall_distance"),
         )
         if self.melt_kelvin == 0 and self.melt_fs + self.quench_fs > 0:
             raise ConfigError(
                 "The plan melts for some time but states no melt_kelvin; give the temperature."
+            )
+        if self.wall_pair or self.wall_distance > 0:
+            self._check_wall()
+
+    def _check_wall(self) -> None:
+        from ase.data import atomic_numbers
+
+        pair = self.wall_pair.split("-")
+        known = len(pair) == 2 and all(symbol in atomic_numbers for symbol in pair)
+        if not (known and self.wall_distance > 0 and self.melt_kelvin > 0):
+            raise ConfigError(
+                f"The plan has wall_pair = '{self.wall_pair}', wall_distance = "
+                f"{self.wall_distance:g} and melt_kelvin = {self.melt_kelvin:g}; a wall takes two "
+                "elements such as O-O, a distance and a melt."
             )
 
     @property
@@ -255,11 +276,15 @@ def _run_interval(
         interval.temperature,
     )
     work = atoms.copy()
+    walled = plan.wall_distance > 0 and interval.stage in ("melt", "quench")
 
     def forces(positions: np.ndarray) -> np.ndarray:
         work.positions = positions[0] * BOHR
         _check_distances(work, interval)
-        return evaluate(calculator, work).forces[None] / HARTREE_PER_BOHR
+        found = evaluate(calculator, work).forces
+        if walled:
+            found = found + wall_forces(work, plan)
+        return found[None] / HARTREE_PER_BOHR
 
     x, p = state.positions[None], state.momenta[None]
     rng = np.random.default_rng()
@@ -292,6 +317,20 @@ def _run_interval(
     state.steps += interval.steps
     state.evaluations += interval.steps
     state.frames += recorded
+
+
+def wall_forces(atoms: Any, plan: Plan) -> np.ndarray:
+    """Return the forces (n, 3) (eV/Angstrom) of the plan's wall on `atoms`."""
+    from ase.neighborlist import neighbor_list
+
+    first, second = plan.wall_pair.split("-")
+    target, r, away = neighbor_list("jdD", atoms, {(first, second): plan.wall_distance})
+    forces = np.zeros((len(atoms), 3))
+    # every pair is listed from both of its ends
+    np.add.at(
+        forces, target, (plan.wall_stiffness * (plan.wall_distance / r - 1.0))[:, None] * away
+    )
+    return forces
 
 
 def _check_distances(atoms: Any, interval: _Interval) -> None:

@@ -15,9 +15,9 @@ Every pass has a random stream of its own, so that it does not depend on what el
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -89,27 +89,35 @@ class Plan:
                 raise ConfigError(f"Au on MgO: {name} is {list(ends)}; give two ends, lower first.")
 
 
-def slab(support: str) -> Any:
-    """Return the ideal slab (`ase.Atoms`, 108 atoms, periodic), its surface towards +z."""
+def slab(support: str, layers: int = LAYERS, cells: int = CELLS) -> Any:
+    """Return the ideal slab (`ase.Atoms`, periodic), its surface towards +z: 18 atoms a layer, or
+    so many surface cells along each edge. A thicker one has its box as much higher."""
     from ase import Atoms
 
     side = LATTICE_CONSTANT / np.sqrt(2.0)
     numbers, positions = [], []
-    for layer in range(LAYERS):  # the first one carries the dimer
-        z = BOTTOM + 0.5 * LATTICE_CONSTANT * (LAYERS - 1 - layer)
-        for i in range(CELLS):
-            for j in range(CELLS):
+    for layer in range(layers):  # the first one carries the dimer
+        z = BOTTOM + 0.5 * LATTICE_CONSTANT * (layers - 1 - layer)
+        for i in range(cells):
+            for j in range(cells):
                 # the elements alternate from layer to layer
                 corner, middle = (MAGNESIUM, OXYGEN) if layer % 2 == 0 else (OXYGEN, MAGNESIUM)
-                if support == "doped" and layer == LAYERS - 2 and i == j:
+                if support == "doped" and layer == layers - 2 and i == j:
                     corner = ALUMINIUM
                 numbers += [corner, middle]
                 positions += [[i * side, j * side, z], [(i + 0.5) * side, (j + 0.5) * side, z]]
-    edge = CELLS * side
-    return Atoms(numbers, positions=positions, cell=[edge, edge, HEIGHT], pbc=True)
+    edge, above = cells * side, 0.5 * LATTICE_CONSTANT * (layers - LAYERS)
+    return Atoms(numbers, positions=positions, cell=[edge, edge, HEIGHT + above], pbc=True)
 
 
-def with_dimer(support: str, configuration: str, height: float, length: float) -> Any:
+def with_dimer(
+    support: str,
+    configuration: str,
+    height: float,
+    length: float,
+    layers: int = LAYERS,
+    cells: int = CELLS,
+) -> Any:
     """Return the slab with a gold dimer, its lowest atom `height` Angstrom above the last layer.
 
     Non-wetting: upright on the O atom at (1/2, 1/2) of the surface cell. Wetting: flat, its middle
@@ -117,7 +125,7 @@ def with_dimer(support: str, configuration: str, height: float, length: float) -
     """
     from ase import Atoms
 
-    support_atoms = slab(support)
+    support_atoms = slab(support, layers, cells)
     side = LATTICE_CONSTANT / np.sqrt(2.0)
     z = support_atoms.positions[:, 2].max() + height
     if configuration == "non_wetting":
@@ -127,29 +135,52 @@ def with_dimer(support: str, configuration: str, height: float, length: float) -
     return support_atoms + Atoms([GOLD, GOLD], positions=places)
 
 
-@cache
-def relaxed(support: str, configuration: str) -> tuple[float, float]:
-    """Return height and length (Angstrom) of the dimer at its lowest energy on the ideal slab.
+def relax(
+    dimer: Callable[[float, float], Any],
+    forces: Callable[[Any], tuple[float, NDArray[np.float64]]],
+    configuration: str,
+    begin: tuple[float, float],
+    residual: float = 1e-4,
+    stiffness: float = 1.0,
+) -> tuple[float, float]:
+    """Return height and length (Angstrom) of the dimer at its lowest energy on a held slab.
 
-    Symmetry leaves these two free. Raises ConvergenceError when no minimum is found.
+    Symmetry leaves these two free. `dimer` makes the structure of a height and a length, `forces`
+    its energy (eV) and forces (n, 3) (eV/Angstrom), which end below `residual`. `stiffness`
+    (eV/Angstrom^2) sizes the first step. Raises ConvergenceError when no minimum is found.
     """
     from scipy.optimize import minimize
 
     def energy(variables: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        atoms = with_dimer(support, configuration, *variables)
-        found = _solve(atoms.positions, atoms.numbers, atoms.cell)
-        first, second = found.forces[-2:]
+        found, on_atoms = forces(dimer(*variables))
+        first, second = on_atoms[-2:]
         upright = configuration == "non_wetting"
         stretch = second[2] if upright else 0.5 * (second[0] - first[0])
-        return found.energy, -np.array([first[2] + second[2], stretch])
+        return found, -np.array([first[2] + second[2], stretch])
 
-    result = minimize(energy, START[configuration], jac=True, method="BFGS", options={"gtol": 1e-4})
-    if not np.abs(result.jac).max() < 1e-3:
+    options = {"gtol": residual, "hess_inv0": np.eye(2) / stiffness}
+    result = minimize(energy, begin, jac=True, method="BFGS", options=options)
+    if not np.abs(result.jac).max() < 10 * residual:
         raise ConvergenceError(
-            f"The {configuration} dimer on the {support} slab does not relax ({result.message}); "
-            "look at the parameters of the stand-in."
+            f"The {configuration} dimer does not relax ({result.message}); look at what gives its "
+            "energy."
         )
     return float(result.x[0]), float(result.x[1])
+
+
+@cache
+def relaxed(support: str, configuration: str) -> tuple[float, float]:
+    """Return height and length (Angstrom) of the dimer at its lowest energy in the stand-in.
+
+    Raises ConvergenceError when no minimum is found.
+    """
+
+    def forces(atoms: Any) -> tuple[float, NDArray[np.float64]]:
+        found = _solve(atoms.positions, atoms.numbers, atoms.cell)
+        return found.energy, found.forces
+
+    dimer = partial(with_dimer, support, configuration)
+    return relax(dimer, forces, configuration, START[configuration])
 
 
 def _solve(positions: Any, numbers: Any, cell: Any, accuracy: float | None = None) -> Solution:
@@ -177,23 +208,24 @@ def structures(plan: Plan) -> Iterator[Frame]:
                     name = f"{support}-{configuration}-{PURPOSES[p]}-{draw}"
                     for place, atoms in around_path(ends, plan.points, widths, rng):
                         along = plan.path[0] + place * (plan.path[1] - plan.path[0])
-                        yield _frame(atoms, support, configuration, PURPOSES[p], name, along)
+                        yield describe(atoms, support, configuration, PURPOSES[p], name, along)
     for support in SUPPORTS:
         for configuration in CONFIGURATIONS:
             atoms = with_dimer(support, configuration, *relaxed(support, configuration))
-            yield _frame(atoms, support, configuration, "fig2b", "relaxed", 0.0)
+            yield describe(atoms, support, configuration, "fig2b", "relaxed", 0.0)
     for support in SUPPORTS:
         height, length = relaxed(support, "non_wetting")
         for distance in np.linspace(*plan.curve, plan.curve_points):
             atoms = with_dimer(support, "non_wetting", distance, length)
-            yield _frame(
+            yield describe(
                 atoms, support, "non_wetting", "fig2c", f"{support}-curve", distance - height
             )
 
 
-def _frame(
+def describe(
     atoms: Any, support: str, configuration: str, purpose: str, trajectory: str, along: float
 ) -> Frame:
+    """Return a structure with the columns of `structures`."""
     gold, oxygen = (np.flatnonzero(atoms.numbers == z) for z in (GOLD, OXYGEN))
     shortest = min(atoms.get_distances(g, oxygen, mic=True).min() for g in gold)
     return Frame(

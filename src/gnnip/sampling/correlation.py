@@ -13,7 +13,8 @@ def correlation_time(series: ArrayLike, step: float) -> float:
     largest tau so far, so that vibrations do not end the sum at their first minimum. Rows are
     stretches of one ensemble, each with a mean of its own; their autocovariances are averaged. A
     mean over n steps is as good as one over n step / (2 tau) independent values. NaN for a series
-    that does not change; where it is too short for that lag, the largest tau so far, a lower bound.
+    that does not change; where it is too short for that lag, or drifts so that the sum is not
+    positive there, the largest tau so far, a lower bound.
     """
     values = np.atleast_2d(np.asarray(series, dtype=np.float64))
     moved = values - values.mean(axis=-1, keepdims=True)
@@ -24,4 +25,24 @@ def correlation_time(series: ArrayLike, step: float) -> float:
         return float("nan")
     times = np.cumsum(covariance / covariance[0]) - 0.5
     enough = np.arange(n) >= 7.0 * np.maximum.accumulate(times)
-    return step * float(times[np.argmax(enough)] if enough.any() else times.max())
+    end = int(np.argmax(enough)) if enough.any() else n - 1
+    settled = enough.any() and times[end] > 0
+    return step * float(times[end] if settled else times[: end + 1].max())
+
+
+def drift(series: ArrayLike, step: float) -> tuple[float, float]:
+    """Return by how much a series (steps,) moves from its first to its last value along the line
+    of least squares, and the standard error of that, from its correlation time.
+
+    The error is infinite for a series that is too short to have one.
+    """
+    values = np.asarray(series, dtype=np.float64)
+    n = len(values)
+    x = np.linspace(-0.5, 0.5, n)
+    slope = float(x @ values / (x @ x)) if n > 1 else 0.0
+    left = values - values.mean() - slope * x
+    tau = correlation_time(left, step)
+    independent = n * step / max(2.0 * tau, step)
+    if not independent > 2.0:
+        return slope, float("inf")
+    return slope, float(np.sqrt(12.0 * left.var() / (independent - 2.0)))

@@ -5,14 +5,14 @@ kick, half drift, exact Ornstein-Uhlenbeck on the momenta, half drift, half kick
 dear and slow acts as an impulse before and after every `n_inner` steps (RESPA; Tuckerman, Berne,
 Martyna, J. Chem. Phys. 97, 1990).
 
-A ring polymer of P beads samples (atomic units, hbar = 1, physical mass and temperature on every
-bead)
+A ring polymer of P beads samples (atomic units, hbar = 1, physical temperature)
 
-    H_P = sum p^2/2m + sum_i m P / (2 beta^2) |x_{i+1} - x_i|^2 + (1/P) sum_i V(x_i),
+    H_P = sum_i P p_i^2/2m + sum_i m P / (2 beta^2) |x_{i+1} - x_i|^2 + (1/P) sum_i V(x_i),
 
-the primitive path integral. Its drift is exact in the normal modes of the free ring, of frequency
-w_k = 2 sqrt(P)/beta sin(k pi/P); internal modes have friction 2 w_k, the optimum of the free ring,
-and the centroid has the friction asked for (as PILE; Ceriotti et al., J. Chem. Phys. 133, 124104
+the primitive path integral. Each bead has the mass m/P, so that the centroid moves as fast as the
+classical particle. The drift is exact in the normal modes of the free ring, of frequency
+w_k = 2 P/beta sin(k pi/P); internal modes have friction 2 w_k, the optimum of the free ring, and
+the centroid has the friction asked for (as PILE; Ceriotti et al., J. Chem. Phys. 133, 124104
 (2010)).
 
 Everything is in atomic units; arrays have the shape (beads, n, 3).
@@ -35,9 +35,9 @@ Forces = Callable[[np.ndarray], np.ndarray]
 def maxwell_momenta(
     masses: np.ndarray, temperature: float, beads: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return momenta (beads, n, 3) drawn from the Maxwell distribution at `temperature`
-    (kelvin)."""
-    width = np.sqrt(masses * temperature * KELVIN)
+    """Return momenta (beads, n, 3) drawn from the Maxwell distribution at `temperature` (kelvin),
+    each bead with its share of the masses."""
+    width = np.sqrt(masses / beads * temperature * KELVIN)
     return rng.normal(size=(beads, len(masses), 3)) * width[:, None]
 
 
@@ -60,7 +60,7 @@ def remove_rigid_motion(
 def kinetic_temperature(momenta: np.ndarray, masses: np.ndarray, *, constraints: int = 0) -> float:
     """Return the temperature (kelvin) of `momenta` (beads, n, 3) with 3 n beads - constraints
     freedoms."""
-    kinetic = 0.5 * float((momenta**2 / masses[:, None]).sum())
+    kinetic = 0.5 * len(momenta) * float((momenta**2 / masses[:, None]).sum())
     return 2.0 * kinetic / ((momenta.size - constraints) * KELVIN)
 
 
@@ -111,14 +111,14 @@ class Langevin:
         damp = np.exp(-gamma * dt)
         self._damp = damp[:, None, None]
         self._noise = (
-            np.sqrt(self.masses * self.temperature * KELVIN)[None, :, None]
+            np.sqrt(self.masses / P * self.temperature * KELVIN)[None, :, None]
             * np.sqrt(1.0 - damp**2)[:, None, None]
         )
 
     def _drift_thermostat_drift(
         self, x: np.ndarray, p: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        m = self.masses[None, :, None]
+        m = self.masses[None, :, None] / self.beads
         if self.beads == 1:
             x = x + 0.5 * self.timestep * p / m
             if self.friction > 0:
@@ -170,9 +170,9 @@ class Langevin:
 
 
 def ring_frequencies(beads: int, temperature: float) -> np.ndarray:
-    """Return the normal-mode frequencies (beads,) of the free ring, w_k = 2 sqrt(P)/beta sin(k
+    """Return the normal-mode frequencies (beads,) of the free ring, w_k = 2 P/beta sin(k
     pi/P)."""
-    return 2.0 * np.sqrt(beads) * temperature * KELVIN * np.sin(np.arange(beads) * np.pi / beads)
+    return 2.0 * beads * temperature * KELVIN * np.sin(np.arange(beads) * np.pi / beads)
 
 
 def normal_modes(beads: int) -> np.ndarray:

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +40,7 @@ from gnnip.reference import spcf
 from gnnip.reference.electron import ElectronSolver, ElectronState
 from gnnip.sampling import clusters, intervals
 from gnnip.sampling.atomic_units import FEMTOSECOND
-from gnnip.sampling.frames import Frame, Progress
+from gnnip.sampling.frames import Frame, Progress, Trajectory
 from gnnip.sampling.intervals import LostError, State
 from gnnip.sampling.langevin import Langevin, kinetic_temperature, maxwell_momenta
 from gnnip.sampling.plans import check_plan, check_temperatures
@@ -71,16 +72,13 @@ CONFINEMENT = (0.03, 4.0)  #: Hartree/Bohr and Bohr, for the electron
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Every number of a trajectory. Times in fs, temperatures in kelvin.
+class Dynamics:
+    """What every trajectory of the anion states. Times in fs.
 
-    size: molecules; start: "surface" or "interior"; frames: per temperature. Before the first of
-    the temperatures the new electron lives at those of joining, joining_fs at each. A surface
-    start holds the new electron for capture_fs in a box of margin
-    capture_box (Bohr): it would drift off a cluster that has not yet turned to it. electron_fs:
-    interval of the electron's impulse while sampling (4 fs at most: resonance with the O-H
-    stretch). spacing (Bohr), wall_accuracy and residual (Hartree), precision: the electron solver
-    while moving.
+    size: molecules; frames: per temperature. electron_fs: interval of the electron's impulse while
+    sampling (4 fs at most: resonance with the O-H stretch). An electron that is not bound for a
+    moment is held in a box of margin capture_box (Bohr). spacing (Bohr), wall_accuracy and residual
+    (Hartree), precision: the electron solver while moving.
 
     Raises ConfigError for a number out of its range.
     """
@@ -88,26 +86,13 @@ class Plan:
     size: int
     replica: int = 0
     seed: int = 1
-    start: str = "surface"
-    joining: tuple[float, ...] = ()
-    temperatures: tuple[float, ...] = (200.0, 150.0, 100.0, 50.0)
     frames: int = 10
     stride_fs: float = 300.0
-    quench_steps: int = 200
-    anneal_kelvin: float = 260.0
-    anneal_fs: float = 8000.0
-    neutral_fs: float = 4000.0
-    seeding_fs: float = 600.0
-    capture_fs: float = 4000.0
-    joining_fs: float = 4000.0
     equilibration_fs: float = 4000.0
-    cooling_fs: float = 1500.0
     checkpoint_fs: float = 500.0
     timestep_fs: float = 0.5
     electron_fs: float = 2.0
-    electron_equilibration_fs: float = 4.0
     friction_per_fs: float = 1.0 / 40.0
-    beads: int = 1
     capture_box: float = 14.0
     spacing: float = 2.0
     wall_accuracy: float = 3e-4
@@ -117,19 +102,59 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a number out of its range."""
+        times = ("stride_fs", "timestep_fs", "electron_fs")
+        check_plan(self, "size", "frames", *times, "max_attempts")
+        _check_impulse(self.electron_fs)
+
+    @property
+    def name(self) -> str:
+        """Return the trajectory's name."""
+        return f"n{self.size:03d}-r{self.replica}"
+
+
+def _check_impulse(interval_fs: float) -> None:
+    if interval_fs > 4.0:
+        raise ConfigError(
+            "The electron's impulse must come at least every 4 fs: longer intervals resonate "
+            "with the O-H stretch and the trajectory explodes."
+        )
+
+
+@dataclass(frozen=True)
+class Plan(Dynamics):
+    """Every number of a trajectory. Times in fs, temperatures in kelvin.
+
+    start: "surface" or "interior". Before the first of the temperatures the new electron lives at
+    those of joining, joining_fs at each. A surface start holds the new electron for capture_fs in a
+    box: it would drift off a cluster that has not yet turned to it.
+    electron_equilibration_fs is electron_fs while not sampling.
+
+    Raises ConfigError for a number out of its range.
+    """
+
+    start: str = "surface"
+    joining: tuple[float, ...] = ()
+    temperatures: tuple[float, ...] = (200.0, 150.0, 100.0, 50.0)
+    quench_steps: int = 200
+    anneal_kelvin: float = 260.0
+    anneal_fs: float = 8000.0
+    neutral_fs: float = 4000.0
+    seeding_fs: float = 600.0
+    capture_fs: float = 4000.0
+    joining_fs: float = 4000.0
+    cooling_fs: float = 1500.0
+    electron_equilibration_fs: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a number out of its range."""
+        super().__post_init__()
         for name in ("joining", "temperatures"):
             object.__setattr__(self, name, tuple(float(t) for t in getattr(self, name)))
         if self.start not in STATES:
             raise ConfigError(f"start = '{self.start}' is unknown; give 'surface' or 'interior'.")
-        times = ("stride_fs", "timestep_fs", "electron_fs")
-        check_plan(self, "size", "frames", *times, "beads", "max_attempts")
         check_temperatures(self.temperatures)
         check_temperatures((*self.joining, *self.temperatures))
-        if max(self.electron_fs, self.electron_equilibration_fs) > 4.0:
-            raise ConfigError(
-                "The electron's impulse must come at least every 4 fs: longer intervals resonate "
-                "with the O-H stretch and the trajectory explodes."
-            )
+        _check_impulse(self.electron_equilibration_fs)
 
     @property
     def joins_at(self) -> float:
@@ -139,8 +164,9 @@ class Plan:
     @property
     def name(self) -> str:
         """Return the trajectory's name, e.g. n020-t050-r0, without t where there are several."""
-        only = f"-t{self.temperatures[0]:03.0f}" if len(self.temperatures) == 1 else ""
-        return f"n{self.size:03d}{only}-r{self.replica}"
+        if len(self.temperatures) > 1:
+            return super().name
+        return f"n{self.size:03d}-t{self.temperatures[0]:03.0f}-r{self.replica}"
 
 
 def paper_plan(size: int = 20, replica: int = 0, seed: int = 2) -> Plan:
@@ -187,23 +213,44 @@ def smoke_plan(size: int = 20, replica: int = 0, seed: int = 2) -> Plan:
     return replace(paper_plan(size, replica, seed), **SMOKE)
 
 
+def told(trajectory: Trajectory) -> str:
+    """Return how a trajectory was started, for the registry."""
+    return f"started {trajectory.plan['start']}"
+
+
 @dataclass(frozen=True)
-class _Interval:
+class Interval:
+    """A stretch of a trajectory: impulses of the electron at one temperature (kelvin)."""
+
     stage: str  # neutral, seeding, capture, joining, equilibration, cooling, sampling
     temperature: float
     impulses: int
     electron_fs: float  # the neutral stage has impulses too, without an electron
 
 
-def schedule(plan: Plan) -> list[_Interval]:
-    """Return the intervals of a plan, in order."""
-    found: list[_Interval] = []
+def stretches(
+    plan: Dynamics, stage: str, temperature: float, length: float, step: float
+) -> list[Interval]:
+    """Return the intervals, of checkpoint_fs at most, of a stage of a length (fs)."""
+    left, chunk = round(length / step), max(1, round(plan.checkpoint_fs / step))
+    return [
+        Interval(stage, temperature, min(chunk, left - done), step)
+        for done in range(0, left, chunk)
+    ]
 
-    def add(stage: str, temperature: float, length: float, step: float) -> None:
-        left, chunk = round(length / step), max(1, round(plan.checkpoint_fs / step))
-        while left > 0:
-            found.append(_Interval(stage, temperature, min(left, chunk), step))
-            left -= chunk
+
+def sampling(plan: Dynamics, temperature: float) -> list[Interval]:
+    """Return the intervals at whose ends frames are taken."""
+    impulses = max(1, round(plan.stride_fs / plan.electron_fs))
+    return [Interval("sampling", temperature, impulses, plan.electron_fs)] * plan.frames
+
+
+def schedule(plan: Plan) -> list[Interval]:
+    """Return the intervals of a plan, in order."""
+    found: list[Interval] = []
+
+    def add(*stage: Any) -> None:
+        found.extend(stretches(plan, *stage))
 
     slow = plan.electron_equilibration_fs
     add("neutral", plan.anneal_kelvin, plan.anneal_fs, slow)
@@ -219,8 +266,7 @@ def schedule(plan: Plan) -> list[_Interval]:
             add("equilibration", temperature, plan.equilibration_fs, slow)
         else:
             add("cooling", temperature, plan.cooling_fs, slow)
-        impulses = max(1, round(plan.stride_fs / plan.electron_fs))
-        found += [_Interval("sampling", temperature, impulses, plan.electron_fs)] * plan.frames
+        found += sampling(plan, temperature)
     return found
 
 
@@ -268,22 +314,22 @@ def _begin(plan: Plan, attempt: int) -> State:
     positions = clusters.random_cluster(plan.size, rng)
     positions = clusters.quench(positions, spcf.energy_and_forces, plan.quench_steps)
     temperature = plan.anneal_kelvin if plan.anneal_fs > 0 else plan.joins_at
-    momenta = maxwell_momenta(clusters.masses(plan.size), temperature, plan.beads, rng)
-    return State(np.repeat(positions[None], plan.beads, axis=0), momenta, rng, attempt)
+    momenta = maxwell_momenta(clusters.masses(plan.size), temperature, 1, rng)
+    return State(positions[None], momenta, rng, attempt)
 
 
-class _AnionForces:
-    """Forces of all beads: SPC/F (with the seeding cavity) fast, the electron's slow,
-    warm-started."""
+class Electron:
+    """Forces of the electron on each of several geometries, warm-started; `states` of the last
+    ones."""
 
-    def __init__(self, plan: Plan, stage: str) -> None:
+    def __init__(self, plan: Dynamics, stage: str = "") -> None:
+        """Start without a guess; an interior state is seeded and a new electron held in a box."""
         self.plan = plan
         self.seeding = stage == "seeding"
         self.boxed = stage in ("seeding", "capture")
         self.solver = self._solver(None)
         self.box_solver = self._solver(plan.capture_box)
-        self.states: list[ElectronState | None] = [None] * plan.beads
-        self.atomic = 0.0
+        self.states: list[ElectronState] = []
         self.solves = 0
 
     def _solver(self, margin: float | None) -> ElectronSolver:
@@ -295,23 +341,18 @@ class _AnionForces:
             precision=self.plan.precision,
         )
 
-    def atoms(self, positions: np.ndarray) -> np.ndarray:
-        energies, each = zip(*(spcf.energy_and_forces(x) for x in positions), strict=True)
-        self.atomic, forces = float(np.mean(energies)), np.array(each)
-        if self.seeding:
-            forces += np.array([cavity_forces(x) for x in positions])
-        return forces
-
-    def electron(self, positions: np.ndarray) -> np.ndarray:
+    def forces(self, positions: np.ndarray) -> np.ndarray:
+        """Return the forces (geometries, 3N, 3) at `positions` of that shape."""
+        guesses: Sequence[ElectronState | None] = self.states or [None] * len(positions)
         try:
-            states = [self._solve(x, g) for x, g in zip(positions, self.states, strict=True)]
+            self.states = [self.solve(x, g) for x, g in zip(positions, guesses, strict=True)]
         except StructureError as error:
             raise LostError(f"no box holds the cluster ({error})") from error
-        self.states = list(states)
-        self.solves += len(states)
-        return np.array([state.forces for state in states])
+        return np.array([state.forces for state in self.states])
 
-    def _solve(self, x: np.ndarray, guess: ElectronState | None) -> ElectronState:
+    def solve(self, x: np.ndarray, guess: ElectronState | None) -> ElectronState:
+        """Return the state of one geometry, on the grid of the guess while that will do."""
+        self.solves += 1
         if not self.boxed:
             try:
                 state = self.solver.solve(x, guess=guess, fixed_grid=guess is not None)
@@ -328,15 +369,22 @@ class _AnionForces:
             confinement=CONFINEMENT if self.seeding else None,
         )
 
-    def observed(self, positions: np.ndarray) -> tuple[float, ...]:
-        """Return the values of SERIES, as means over the beads at `positions`."""
-        electronic = float(np.mean([state.energy for state in self.states if state is not None]))
-        return self.atomic, electronic, float(np.mean([clusters.radius(x) for x in positions]))
+    def check_bound(self, state: ElectronState) -> None:
+        """Raise LostError when the electron is not bound without the help of the walls."""
+        if not (state.bound and state.boundary_error <= self.plan.wall_accuracy):
+            raise LostError("the electron is not bound")
 
-    def bound(self, bead: int) -> bool:
-        """Whether the electron is bound without the help of the walls."""
-        state = self.states[bead]
-        return state is not None and state.bound and state.boundary_error <= self.plan.wall_accuracy
+
+class _AtomForces:
+    """Forces of V_SPC/F (with the seeding cavity) on the one geometry, and the last energy."""
+
+    def __init__(self, seeding: bool) -> None:
+        self.seeding = seeding
+        self.energy = 0.0
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        self.energy, forces = spcf.energy_and_forces(positions[0])
+        return (forces + cavity_forces(positions[0]) if self.seeding else forces)[None]
 
 
 def cavity_forces(positions: np.ndarray) -> np.ndarray:
@@ -353,54 +401,57 @@ def cavity_forces(positions: np.ndarray) -> np.ndarray:
     return (push / np.maximum(distance, 1e-6))[:, None] * away
 
 
-def _run_interval(plan: Plan, interval: _Interval, state: State) -> str:
+def _run_interval(plan: Plan, interval: Interval, state: State) -> str:
     """Advance `state` by one interval; return what to tell of it."""
     dynamics = Langevin(
         clusters.masses(plan.size),
         plan.timestep_fs * FEMTOSECOND,
         plan.friction_per_fs / FEMTOSECOND,
         interval.temperature,
-        plan.beads,
         rigid_motion=False,
     )
-    forces = _AnionForces(plan, interval.stage)
+    atoms, electron = _AtomForces(interval.stage == "seeding"), Electron(plan, interval.stage)
     n_inner = max(1, round(interval.electron_fs / plan.timestep_fs))
     charged = interval.stage != "neutral"
     x, p = state.positions, state.momenta
-    fast = forces.atoms(x)
-    slow = forces.electron(x) if charged else None
+    fast = atoms(x)
+    slow = electron.forces(x) if charged else None
     for _ in range(interval.impulses):
         x, p, fast, slow = dynamics.advance(
             x,
             p,
             fast,
-            forces.atoms,
+            atoms,
             state.rng,
             n_inner=n_inner,
             slow_forces=slow,
-            slow=forces.electron if charged else None,
+            slow=electron.forces if charged else None,
         )
         if interval.stage == "sampling":
-            state.series.append(forces.observed(x))
+            state.series.append((atoms.energy, electron.states[0].energy, clusters.radius(x[0])))
     state.positions, state.momenta = x, p
     state.time_fs += interval.impulses * n_inner * plan.timestep_fs if charged else 0.0
-    state.evaluations += forces.solves
-    bead = int(state.rng.integers(plan.beads))
-    electron = forces.states[bead]
-    pieces = clusters.fragments(x.mean(axis=0))
+    state.evaluations += electron.solves
+    check_whole(x[0])
+    if interval.stage == "sampling":
+        electron.check_bound(electron.states[0])
+        state.frames.append(
+            frame_of(plan, state, x[0], electron.states[0], temperature_k=interval.temperature)
+        )
+    return _told(plan, state, electron.states)
+
+
+def check_whole(positions: np.ndarray) -> None:
+    """Raise LostError for a cluster (3N, 3) that has lost a molecule."""
+    pieces = clusters.fragments(positions)
     if len(pieces) > 1:
         raise LostError(f"evaporation into pieces of {', '.join(map(str, pieces))} molecules")
-    if interval.stage == "sampling":
-        assert electron is not None
-        if not forces.bound(bead):
-            raise LostError("the electron is not bound")
-        state.frames.append(_frame(plan, interval, state, x[bead], electron))
-    return _told(plan, state, electron)
 
 
-def _frame(
-    plan: Plan, interval: _Interval, state: State, x: np.ndarray, electron: ElectronState
+def frame_of(
+    plan: Dynamics, state: State, x: np.ndarray, electron: ElectronState, **columns: Any
 ) -> Frame:
+    """Return the frame of a geometry `x` (3N, 3) with its electron; `columns` are joined."""
     where, offset = electron_state(x, electron.centre, electron.gyration_radius)
     return Frame(
         np.tile([8, 1, 1], plan.size),
@@ -409,26 +460,28 @@ def _frame(
         {
             "trajectory": plan.name,
             "replica": plan.replica,
-            "temperature_k": interval.temperature,
             "time_fs": state.time_fs,
             "state": where,
             "energy_atomic": spcf.energy_and_forces(x)[0],
             "energy_electronic": electron.energy,
             "electron_gyration_radius": electron.gyration_radius,
             "electron_offset": offset,
-            "kinetic_temperature_k": _kinetic_temperature(plan, state),
+            "kinetic_temperature_k": temperature_of(state),
+            **columns,
         },
     )
 
 
-def _kinetic_temperature(plan: Plan, state: State) -> float:
-    return kinetic_temperature(state.momenta, clusters.masses(plan.size), constraints=6)
+def temperature_of(state: State) -> float:
+    """Return the kinetic temperature (kelvin) of the momenta, rigid motion apart."""
+    masses = clusters.masses(state.momenta.shape[1] // 3)
+    return kinetic_temperature(state.momenta, masses, constraints=6)
 
 
-def _told(plan: Plan, state: State, electron: ElectronState | None) -> str:
+def _told(plan: Plan, state: State, electrons: Sequence[ElectronState]) -> str:
     x = state.positions[0]
-    line = f"T {_kinetic_temperature(plan, state):.0f} K, V {spcf.energy_and_forces(x)[0]:.4f} Ha"
-    if electron is not None:
+    line = f"T {temperature_of(state):.0f} K, V {spcf.energy_and_forces(x)[0]:.4f} Ha"
+    for electron in electrons:
         where, _ = electron_state(x, electron.centre, electron.gyration_radius)
         line += f", E0 {electron.energy:.4f} Ha, r_g {electron.gyration_radius:.1f} Bohr, {where}"
     return line
@@ -451,7 +504,7 @@ def run_trajectory(
     Raises as `intervals.run` does.
     """
 
-    def advance(interval: _Interval, state: State) -> str:
+    def advance(interval: Interval, state: State) -> str:
         return _run_interval(plan, interval, state)
 
     return intervals.run(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gnnip.sampling.water_anion import SMOKE, Plan, run_trajectory
+from gnnip.sampling.water_anion import SERIES, SMOKE, Plan, run_trajectory, told
 
-__all__ = ["TITLE", "paper_plan", "run_trajectory", "seeded_state", "smoke_plan"]
+__all__ = ["SERIES", "TITLE", "paper_plan", "run_trajectory", "seeded_state", "smoke_plan", "told"]
 
 TITLE = "Water cluster anions: V_SPC/F + E_0 of Langevin trajectories"
 

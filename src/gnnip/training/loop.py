@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -415,8 +416,10 @@ class Loop:
             "schedule": self.schedule.state(),
             "average": None if self.average is None else self.average.state_dict(),
         }
+        content = io.BytesIO()  # torch hides why a file cannot be written
+        torch.save(state, content)
         with atomic_path(self.path) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(content.getbuffer())
         self.saved = time.perf_counter()
 
     def restore(self) -> bool:

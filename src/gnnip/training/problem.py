@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.errors import ConfigError, DataError
+from gnnip.datasets.splits import SUBSETS, check_split, frame_numbers
+from gnnip.errors import DataError
 from gnnip.graphs import GraphStore
 from gnnip.models import Potential, predict
 from gnnip.models.contract import TargetStatistics
 from gnnip.training.settings import Settings
 
-SUBSETS = ("train", "validation", "test")
 _PREDICTION_BATCH = 16
 
 #: graphs by what they were built from, to share between trainings of one process
@@ -194,10 +194,8 @@ def _labels_left(problem: Problem, known: Potential, store: GraphStore) -> Label
 def _check_split(
     split: Mapping[str, NDArray[np.int64]], n_frames: int
 ) -> dict[str, NDArray[np.int64]]:
-    for name in split:
-        if name not in SUBSETS:
-            raise ConfigError(f"A split has the subsets {', '.join(SUBSETS)}, not '{name}'.")
-    parts = {n: np.asarray(split.get(n, ()), dtype=np.int64) for n in SUBSETS}
+    check_split(split)
+    parts = {n: frame_numbers(split.get(n, ()), n) for n in SUBSETS}
     for name in ("train", "validation"):
         if len(parts[name]) == 0:
             raise DataError(f"The split has no {name} frames, at least one is needed.")

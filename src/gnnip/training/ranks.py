@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import ConfigError, GnnipError
+from gnnip.machine import cpu_count
 from gnnip.training.settings import Settings
 
 #: another rank may be writing results or compiling meanwhile
@@ -112,8 +113,18 @@ def open_ranks(
             dist.init_process_group(_backend(settings), timeout=_PATIENCE)
         yield Ranks(dist.get_rank(), size)
     else:
+        refuse_too_many(settings)
         with _started(settings, training, part) as ranks:
             yield ranks
+
+
+def refuse_too_many(settings: Settings) -> None:
+    """Raise ConfigError for more processes than this machine has cores."""
+    if settings.processes > cpu_count():
+        raise ConfigError(
+            f"Settings: processes is {settings.processes} and this machine has {cpu_count()} "
+            "cores; lower it, or let torchrun start them on several machines."
+        )
 
 
 def local_device(settings: Settings, ranks: Ranks) -> str:

@@ -111,9 +111,10 @@ def _half_error(folder: Path, problem: Problem, task: Task, loop: Loop) -> float
     """Return the best validation error of the same with half the epochs, if it is there."""
     file = folder / HALF / "summary.json"
     shorter = replace(loop.settings, epochs=max(1, loop.settings.epochs // 2))
-    if not file.exists() or read_json(file)["identity"] != problem.identity(task.model, shorter):
+    summary = read_json(file, dict) if file.exists() else {}
+    if summary.get("identity") != problem.identity(task.model, shorter):
         return None
-    error: float | None = read_json(file)["validation_error"]
+    error: float | None = summary["validation_error"]
     return error
 
 

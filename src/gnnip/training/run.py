@@ -31,9 +31,14 @@ from pathlib import Path
 from typing import Any
 
 from gnnip.errors import ConfigError, GnnipError, nearest
-from gnnip.files import read_json
+from gnnip.files import check_kind, read_json
+from gnnip.machine import cpu_count
+from gnnip.terminal import answer
 
-KEYS = ("folder", "data", "model", "hyperparameters", "term", "split", "settings")
+KEYS = {
+    **dict.fromkeys(("folder", "data", "model", "term"), str),
+    **dict.fromkeys(("hyperparameters", "split", "settings"), dict),
+}
 _CACHE: dict[str, Any] = {}
 
 
@@ -43,11 +48,11 @@ def read_spec(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Raises ConfigError for a missing or unknown key, option or model in any of them, before anything
     is trained.
     """
+    from gnnip.datasets.splits import check_split
     from gnnip.models import build
     from gnnip.training.settings import Settings
 
-    spec = read_json(path)
-    entries = spec.get("trainings") if isinstance(spec, Mapping) else None
+    entries = read_json(path, dict).get("trainings")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{path} lists no 'trainings'.")
     base = Path(path).resolve().parent
@@ -55,11 +60,13 @@ def read_spec(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     earlier: dict[str, dict[str, Any]] = {}
     for number, entry in enumerate(entries):
         where = f"{path}, training {number}"
-        for key in entry:
+        for key in check_kind(entry, dict, where):
             if key not in KEYS:
                 raise ConfigError(f"{where}: there is no key '{key}'{nearest(key, KEYS)}")
-        for key in ("folder", "data", "model", "term", "split"):
-            if key not in entry:
+        for key, kind in KEYS.items():
+            if key in entry:
+                check_kind(entry[key], kind, f"{where}: {key}")
+            elif key not in ("hyperparameters", "settings"):
                 raise ConfigError(f"{where}: the key '{key}' is missing.")
         hyperparameters = copy.deepcopy(entry.get("hyperparameters", {}))
         for term in _terms_with_initial(hyperparameters):
@@ -67,7 +74,8 @@ def read_spec(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         try:
             build(entry["model"], **_with_models(hyperparameters, earlier))
             Settings.read(entry.get("settings", {}))
-        except ConfigError as error:
+            check_split(entry["split"])
+        except GnnipError as error:
             raise ConfigError(f"{where}: {error}") from error
         found = {
             "folder": os.path.normpath(base / entry["folder"]),
@@ -201,13 +209,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--dry-run", action="store_true", help="check the spec and stop")
     options = parser.parse_args(arguments)
-    try:
-        trainings = read_spec(options.spec)
-        if options.workers < 1:
-            raise ConfigError(f"--workers is {options.workers}, at least 1 is needed.")
-    except GnnipError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return answer(lambda: _main(options), "error")
+
+
+def _main(options: argparse.Namespace) -> int:
+    trainings = read_spec(options.spec)
+    if not 1 <= options.workers <= cpu_count():
+        raise ConfigError(
+            f"--workers is {options.workers}, and this machine has {cpu_count()} cores; take one "
+            "at least and all at most."
+        )
     if options.dry_run:
         print(json.dumps({"trainings": len(trainings)}))
         return 0

@@ -81,7 +81,7 @@ class Settings:
     saved; null for none."""
     clip: Annotated[float | None, _POSITIVE] = None
     """Largest norm of the gradient; null for no limit."""
-    seed: int = 0
+    seed: Annotated[int, _NOT_NEGATIVE] = 0
     """Decides the initial weights, the order of batches and the dropout."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu or cuda."""
@@ -90,7 +90,7 @@ class Settings:
     time_limit_s: Annotated[float | None, _POSITIVE] = None
     """Seconds of training after which, between two steps, the results of the best epoch so far are
     written; the same training with a larger limit continues. Null for no limit."""
-    checkpoint_interval_s: float = 10.0
+    checkpoint_interval_s: Annotated[float, _NOT_NEGATIVE] = 10.0
     """Seconds that are lost by a kill at most."""
     threads: Annotated[int | None, _POSITIVE] = None
     """CPU threads of torch; null leaves them as they are."""

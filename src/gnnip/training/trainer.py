@@ -19,18 +19,17 @@ import torch
 from numpy.typing import NDArray
 
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.files import read_json
+from gnnip.files import make_folder
 from gnnip.models import build
 from gnnip.models.contract import choose_device
 from gnnip.training.loop import Loop
+from gnnip.training.outputs import are_whole, read_summary
 from gnnip.training.problem import Problem, Stores, set_up
 from gnnip.training.progress import Progress
 from gnnip.training.randomness import seed_everything
 from gnnip.training.ranks import Ranks, check_parallel, local_device, open_ranks
 from gnnip.training.results import HALF, write_results
 from gnnip.training.settings import Settings
-
-RESULTS = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
 
 
 def train(
@@ -103,14 +102,13 @@ def train_rank(
     stores: Stores | None = None,
 ) -> dict[str, Any]:
     """Take part in a training as one of its processes; the first one writes. See `train`."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     problem = Problem.read(arrays, term, split, settings)
     seed_everything(settings.seed, -1)
     model = build(model_name, **hyperparameters)
     identity = problem.identity(model, settings)
     if ranks.agree(ranks.first and _finished(folder, identity, settings)):
-        return dict(read_json(folder / "summary.json"))
+        return read_summary(folder)
     check_parallel(model, model.architecture, ranks.size)
 
     if settings.threads is not None:
@@ -137,7 +135,7 @@ def train_rank(
         if stopped != "time limit":
             checkpoint.unlink(missing_ok=True)
     ranks.wait()  # until the files are written
-    return dict(read_json(folder / "summary.json"))
+    return read_summary(folder)
 
 
 def _silent(line: str) -> None:
@@ -146,9 +144,9 @@ def _silent(line: str) -> None:
 
 def _finished(folder: Path, identity: str, settings: Settings) -> bool:
     """Tell whether the folder holds the complete results of this training."""
-    if not all((folder / name).exists() for name in RESULTS):
+    if not are_whole(folder):
         return False
-    summary = read_json(folder / "summary.json")
+    summary = read_summary(folder)
     if summary.get("identity") != identity:
         return False
     limit = settings.time_limit_s

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from gnnip.artefacts.tables import FLOOR
+
 #: metrics of the artefacts that a claim is about, by artefact
 Metrics = Mapping[str, pd.DataFrame]
 
@@ -43,12 +45,14 @@ def reads(pattern: str) -> Callable[[ClaimTest], ClaimTest]:
 def of_trivial(metrics: Metrics, known: Mapping[str, float]) -> dict[str, pd.DataFrame]:
     """Return the metrics as the trivial predictors would have them: baselines in place of values.
 
-    Quantities without a baseline have what `known` says of them, by regular expressions that match
-    their names in full, or are left out.
+    Quantities without a baseline, or with a noise floor in its place, have what `known` says of
+    them, by regular expressions that match their names in full, or are left out.
     """
     found = {}
     for artefact, table in metrics.items():
         value = table["baseline"].astype(float)
+        if FLOOR in table:  # the reference's own noise: no predictor
+            value = value.mask(table[FLOOR].notna())
         for pattern, number in known.items():
             value = value.mask(value.isna() & table["quantity"].str.fullmatch(pattern), number)
         found[artefact] = table.assign(value=value).dropna(subset=["value"])
@@ -56,6 +60,11 @@ def of_trivial(metrics: Metrics, known: Mapping[str, float]) -> dict[str, pd.Dat
 
 
 def mean(metrics: pd.DataFrame, quantity: str) -> float:
-    """Return the mean over seeds of a quantity, as described; NaN when it was not measured."""
-    rows = metrics[(metrics["quantity"] == quantity) & (metrics["variant"] == "as_described")]
-    return float(rows["value"].mean()) if len(rows) else float("nan")
+    """Return the mean over seeds of a quantity as described, else as coded: both are the paper's
+    own; NaN when it was measured in neither variant."""
+    rows = metrics[metrics["quantity"] == quantity]
+    for variant in ("as_described", "as_coded"):
+        own = rows.loc[rows["variant"] == variant, "value"]
+        if len(own):
+            return float(own.mean())
+    return float("nan")

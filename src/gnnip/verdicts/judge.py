@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from gnnip.artefacts.tables import REQUIRED
 from gnnip.errors import DataError
-from gnnip.files import write_json, write_text
+from gnnip.files import read_csv, read_json, write_json, write_text
+from gnnip.strict import explain
 from gnnip.verdicts.claims import Metrics
 from gnnip.verdicts.numbers import judge_number
 from gnnip.verdicts.outcomes import COLUMNS as CLAIM_COLUMNS
@@ -44,7 +46,7 @@ def read_metrics(folder: str | Path, artefacts: list[str]) -> dict[str, pd.DataF
         path = Path(folder) / f"{name}.metrics.csv"
         if not path.exists():
             continue
-        table = pd.read_csv(path)
+        table = read_csv(path)
         missing = [column for column in REQUIRED if column not in table.columns]
         if missing:
             raise DataError(f"{path} lacks the column {missing[0]}; delete it and run again.")
@@ -101,10 +103,13 @@ def to_json(verdicts: list[Verdict]) -> list[dict[str, Any]]:
 
 
 def read_verdicts(path: str | Path) -> list[Verdict]:
-    """Read verdicts.json; DataError when it is missing or not one."""
+    """Read verdicts.json; DataError when it is missing or no list of verdicts."""
+    if not Path(path).exists():
+        raise DataError(f"{path} does not exist; run the workflow first.")
     try:
-        return [Verdict(**record) for record in json.loads(Path(path).read_text(encoding="utf-8"))]
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; run the workflow first.") from None
-    except (json.JSONDecodeError, TypeError) as error:
-        raise DataError(f"{path} is not a list of verdicts ({error}); run again.") from None
+        content = json.dumps(read_json(path, list))
+        return TypeAdapter(list[Verdict]).validate_json(content, strict=True)
+    except ValidationError as error:
+        raise DataError(
+            f"{explain(error, f'{path} is no list of verdicts')} Run the workflow again."
+        ) from None

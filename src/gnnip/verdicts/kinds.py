@@ -41,13 +41,34 @@ class ClaimKind(Kind):
 
 
 def _means(metrics: Metrics) -> defaultdict[str, float]:
-    """Return the mean over seeds of every quantity, as described; NaN for one not measured."""
+    """Return the mean over seeds of every quantity, see `mean`; NaN for one not measured."""
+    from gnnip.verdicts.claims import mean
+
     found: defaultdict[str, float] = defaultdict(lambda: NAN)
     for table in metrics.values():
-        own = table[table["variant"] == "as_described"]
-        means = own.groupby("quantity")["value"].mean()
-        found.update({str(name): value for name, value in means.items()})
+        found.update({str(name): mean(table, str(name)) for name in table["quantity"].unique()})
     return found
+
+
+def _floors(metrics: Metrics) -> dict[str, float]:
+    """Return the noise floor of every quantity that has one."""
+    from gnnip.artefacts.tables import FLOOR
+
+    found: dict[str, float] = {}
+    for table in metrics.values():
+        if FLOOR in table:
+            highest = table.groupby("quantity")[FLOOR].max().dropna()
+            found.update({str(name): float(value) for name, value in highest.items()})
+    return found
+
+
+def _below_noise(what: str, size: float, floors: Mapping[str, float], *names: str) -> str:
+    """Return why a bound on quantities, or a difference of theirs, of this size is not judged;
+    empty where none of them has a noise floor above it."""
+    floor = max((floors.get(name, -math.inf) for name in names), default=-math.inf)
+    if abs(size) >= floor:
+        return ""
+    return f"{what} {abs(size):.3g} is below the noise floor of the reference, {floor:.3g}"
 
 
 def _result(holds: bool | None, told: str, reason: str, margin: float = NAN) -> ClaimResult:
@@ -95,6 +116,11 @@ class Within(ClaimKind):
         if self.at_most is not None:
             margins.append(1.0 - max(values) / self.at_most if self.at_most else -max(values))
         told, reason = (text.format_map(means) for text in (self.told, self.reason))
+        floors = _floors(metrics)
+        names = [name for name, _ in found if re.fullmatch(self.quantity, name)]
+        for bound in (self.at_least, self.at_most):
+            if bound is not None and (noise := _below_noise("the bound", bound, floors, *names)):
+                return _result(None, told, noise)
         holds = (self.at_least is None or min(values) >= self.at_least) and (
             self.at_most is None or max(values) <= self.at_most
         )
@@ -127,8 +153,8 @@ class Lower(ClaimKind):
 
     def test(self, metrics: Metrics) -> ClaimResult:
         """Return whether all are lower; the margin is that of the worst pair."""
-        means, units = _means(metrics), _units(metrics)
-        told, margins = [], []
+        means, units, floors = _means(metrics), _units(metrics), _floors(metrics)
+        told, margins, noise = [], [], ""
         for low, high, label in zip(
             self.quantities, self.than, self.labels or self.quantities, strict=True
         ):
@@ -136,6 +162,10 @@ class Lower(ClaimKind):
                 return _result(None, "", self.missing)
             told.append(f"{label} {means[high]:.3g} to {means[low]:.3g} {units[low]}".strip())
             margins.append(1.0 - means[low] / means[high])
+            difference = means[high] - means[low]
+            noise = noise or _below_noise("a difference of", difference, floors, low, high)
+        if noise:
+            return _result(None, "; ".join(told), noise)
         return _result(min(margins) > 0.0, "; ".join(told), self.reason, min(margins))
 
     def reads(self) -> str:
@@ -166,6 +196,10 @@ class Ordering(ClaimKind):
         if any(math.isnan(value) for value in values):
             return _result(None, "", self.missing)
         told = ", ".join(f"{n} {v:.3g}" for n, v in zip(self.quantities, values, strict=True))
+        floors = _floors(metrics)
+        for a, b in itertools.pairwise(self.quantities):
+            if noise := _below_noise("a difference of", means[b] - means[a], floors, a, b):
+                return _result(None, told, noise)
         margin = min(1.0 - a / b for a, b in itertools.pairwise(values))
         return _result(margin > 0.0, told, self.reason, margin)
 

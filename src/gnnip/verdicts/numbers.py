@@ -21,6 +21,7 @@ from gnnip.verdicts.verdict import (
     REPRODUCED,
     JudgedCard,
     Verdict,
+    noise_floor,
     remark,
     trainings_behind,
     with_note,
@@ -31,7 +32,8 @@ from gnnip.verdicts.verdict import (
 class Measured:
     """One quantity of one variant over its seeds, in the metrics' unit.
 
-    `trained` tells whether a network is behind it, `unsound` why it judges nothing.
+    `trained` tells whether a network is behind it, `unsound` why it judges nothing, `floor` the
+    noise of the reference, which the baseline then is, too.
     """
 
     variant: str
@@ -43,6 +45,7 @@ class Measured:
     reference: str
     trained: bool = field(default=False, kw_only=True)
     unsound: str = field(default="", kw_only=True)
+    floor: float | None = field(default=None, kw_only=True)
 
     @property
     def error(self) -> float:
@@ -65,6 +68,7 @@ def judge_number(
     elif not measured:
         missing = f"{block.artefact} was run without this quantity"
     if missing:
+        missing = _join(missing, block.note)
         reference = card.references[block.artefact]
         measured = [Measured("as_described", block.unit, math.nan, None, 0, None, reference)]
     rows = []
@@ -122,6 +126,7 @@ def _aggregate(
                 reference=str(references.iloc[0]) if len(references) else "",
                 trained=bool(names),
                 unsound=remark(rows) or why_unsound(trainings, names, seeds),
+                floor=noise_floor(rows),
             )
         )
     return result
@@ -159,8 +164,10 @@ def _why_undecided(block: Published, ours: Measured, low: float, high: float) ->
         return "no better than the trivial predictor"
     if ours.unsound:
         return ours.unsound
+    if ours.floor is not None and ours.floor > high:
+        return f"the noise floor of the reference, {ours.floor:.3g}, is above the tolerance"
     place = _place(block, ours.mean, low, high)
-    trivial = ours.baseline
+    trivial = ours.baseline if ours.floor is None else None
     if trivial is not None and DEVIATES not in (place, _place(block, trivial, low, high)):
         return f"a trivial predictor gets it too ({trivial:.3g})"
     if ours.trained and ours.n_seeds < FEWEST_SEEDS:
@@ -181,7 +188,7 @@ def _place(block: Published, value: float, low: float, high: float) -> str:
 
 
 def _no_better_than_trivial(block: Published, ours: Measured) -> bool:
-    if ours.baseline is None or not ours.trained:
+    if ours.baseline is None or ours.floor is not None or not ours.trained:
         return False
     if block.better == "lower":
         return ours.mean > COLLAPSED * ours.baseline

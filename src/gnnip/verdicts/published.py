@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from gnnip.datasets.imports.settings import Reference
 from gnnip.strict import Strict
-
-Reference = Literal["exact", "published", "dft", "xtb"]
 
 
 class Tolerance(Strict):

@@ -40,7 +40,7 @@ class RecordedRun:
     def manifest(self) -> dict[str, dict[str, Any]]:
         """Return bytes and sha256 of the files that are kept outside git, by name."""
         path = self.folder / MANIFEST
-        found: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
+        found: dict[str, dict[str, Any]] = read_json(path, dict) if path.exists() else {}
         return found
 
     def has(self, name: str) -> bool:

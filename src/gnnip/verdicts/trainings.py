@@ -9,7 +9,7 @@ import pandas as pd
 
 from gnnip.artefacts.tables import NONE
 from gnnip.errors import DataError
-from gnnip.files import read_json
+from gnnip.files import read_csv, read_json
 from gnnip.training import soundness
 
 FILE = "trainings.csv"
@@ -27,7 +27,7 @@ def training_table(summaries: Iterable[str | Path]) -> pd.DataFrame:
     A training under a schedule that ends at zero is flat where one of its cell gained less than 5 %
     on the same with half the epochs.
     """
-    found = [(*_names(Path(path)), read_json(path)) for path in summaries]
+    found = [(*_names(Path(path)), read_json(path, dict)) for path in summaries]
     told: dict[tuple[str, str], list[str]] = {}
     for group, cell, _, summary in found:
         if summary.get("half_error") is not None:
@@ -56,7 +56,7 @@ def read_trainings(path: str | Path) -> pd.DataFrame | None:
     """Read trainings.csv; None where there is none. DataError for one without its columns."""
     if not Path(path).exists():
         return None
-    table = pd.read_csv(path, keep_default_na=True)
+    table = read_csv(path)
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise DataError(f"{path} lacks the column {missing[0]}; delete it and run again.")

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from gnnip.artefacts.tables import NONE, REMARK
+from gnnip.artefacts.tables import FLOOR, NONE, REMARK
 from gnnip.verdicts.published import Claim, Published
 
 REPRODUCED, BETTER, DEVIATES = "reproduced", "better", "deviates"
@@ -78,6 +78,12 @@ def trainings_behind(
 def remark(rows: pd.DataFrame) -> str:
     """Return why rows of metrics themselves say that they cannot be judged; empty where all can."""
     return next(iter(rows[REMARK].dropna()), "") if REMARK in rows else ""
+
+
+def noise_floor(rows: pd.DataFrame) -> float | None:
+    """Return the highest noise floor of rows of metrics; None where none has any."""
+    floors = rows[FLOOR].dropna() if FLOOR in rows else ()
+    return float(max(floors)) if len(floors) else None
 
 
 def with_note(reason: str, note: str) -> str:

@@ -113,3 +113,10 @@ def test_figure(folder):
     assert "6 frames of up to 64 atoms, 1 trajectories; labels: ase:lj" in words
     lines = [line for line in fig.axes[0].lines if line.get_linestyle() == ":"]
     assert lines[0].get_xdata()[0] == pytest.approx(1.888)
+
+
+def test_frames_that_name_no_ensemble_are_one(folder):
+    frames = replace(inputs_of(folder, "sic").arrays("sic"), metadata={})
+    ((name, chosen),) = data.groups(frames, data.KNOWN["sic"].groups)
+    assert name == ""
+    np.testing.assert_array_equal(chosen, np.arange(frames.n_frames))

@@ -12,9 +12,9 @@ from gnnip.training.settings import Settings
 SHARES = {
     "gijon2023": (5, 33, 1300),
     "rajak2021": (6, 18, 360),
-    "kang2024": (7, 19, 510),
-    "cho2023": (3, 20, 2000),
-    "hoedl2022": (5, 20, 500),
+    "kang2024": (7, 34, 560),
+    "cho2023": (3, 80, 2600),
+    "hoedl2022": (5, 30, 240),
 }
 REST = 4  #: minutes: the data sets, Snakemake, verdicts
 

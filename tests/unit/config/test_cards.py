@@ -125,6 +125,7 @@ def change(path: str, value):
         (change("trainings/table1/model", "spectral"), "did you mean 'spektral'?"),
         (change("trainings/table1/matrix/split", ["by_size"]), "trainings.table1"),
         (change("trainings/table1/dataset", "water"), "'water' is not defined"),
+        (change("datasets/water_anion_pimd/starts", "water"), "data set 'water' is not defined"),
         (change("artefacts/fig2/trainings", ["table2"]), "did you mean 'table1'?"),
         (change("artefacts/fig3/measurements", ["timings"]), "did you mean 'timing'?"),
         (change("published/0/artefact", "table2"), "did you mean 'table1'?"),

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from gnnip.config import papers
 from gnnip.config.pipeline import TRAINED, Pipeline
 from gnnip.config.schema import Config
 from gnnip.errors import ConfigError
 from gnnip.strict import validate
+from gnnip.training.outputs import RESULTS
 
 ANION = {"tier": "smoke", "card": "gijon2023"}
 GAT = {"group": "table1", "cell": "layer-gat_target-electronic", "seed": "0"}
@@ -40,6 +42,9 @@ def test_files_of_data_sets(pipeline, make):
     assert pipeline.dataset_made(asked(dataset="sic")) == ["results/smoke/generated/sic.h5"]
     assert pipeline.dataset_archive(asked(dataset="sic")) == []
     assert len(pipeline.trajectories(asked(dataset="sic"))) == 3
+    assert pipeline.starts(asked(dataset="sic")) == []
+    classical = ["results/smoke/datasets/water_anion.h5"]
+    assert pipeline.starts(asked(dataset="water_anion_pimd")) == classical
     quick = asked(dataset="sic", tier="quick")
     assert pipeline.dataset_archive(quick) == ["data/sic.h5"]
     assert pipeline.dataset_made(quick) == []
@@ -162,7 +167,7 @@ def test_all_that_lasts_is_asked_for(pipeline, make):
     assert "results/smoke/datasets/water_anion_ladder.verification.csv" in files
     assert "results/smoke/gijon2023/measurements/timing.csv" in files
     folder = pipeline.summaries(asked())[0].removesuffix("summary.json")
-    lost = [f"{folder}{name}" for name in TRAINED]
+    lost = [f"{folder}{name}" for name in RESULTS]
     assert not set(lost) & set(files)
     assert pipeline.final_files([*lost, "results/quick/other.csv"]) == [*files, *lost]
     few = make(papers=["kang2024"], artefacts=["fig1a"]).final_files()
@@ -179,7 +184,8 @@ def test_a_record_has_what_its_card_trains_and_moves(pipeline, make):
     few = make(artefacts=["grid"]).lasting_files(asked())
     assert few
     assert all(f"{place}/trainings/grid/" in name for name in few)
-    assert pipeline.lasting_files(asked(card="cho2023")) == []
+    untrained = make(papers=["kang2024"], artefacts=["fig1a"])
+    assert untrained.lasting_files(asked(card="kang2024")) == []
 
 
 def test_shipping_a_group_redoes_nothing(pipeline, make):
@@ -204,7 +210,7 @@ def test_tables_of_artefacts_alone_are_redrawn(pipeline, tmp_path, monkeypatch):
     assert pipeline.recorded_figures() == [f"{drawn}.png", f"{drawn}.svg"]
 
 
-def test_code_is_hashed_by_what_runs(pipeline):
+def test_code_is_hashed_by_what_runs(pipeline, tmp_path):
     pair = asked(card="rajak2021", group="sic_nn2", cell="all", seed="0")
     hashes = {pipeline.training_code(asked(**GAT)), pipeline.training_code(pair)}
     assert len(hashes) == 2
@@ -212,4 +218,4 @@ def test_code_is_hashed_by_what_runs(pipeline):
         asked(artefact="table1")
     )
     assert pipeline.claims_module(asked()) == "gijon2023.claims"
-    assert pipeline.claims_module(asked(card="cho2023")) is None
+    assert papers.module(tmp_path, "claims") is None

@@ -1,19 +1,32 @@
 """From plans to archives labelled by an engine, in miniature: every system, and what goes wrong."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from ase.build import bulk
 
-from gnnip.datasets import assembly, engine_sets, store, verification
+from gnnip.datasets import (
+    assembly,
+    engine_sets,
+    registry,
+    settings_errors,
+    store,
+    verification,
+)
 from gnnip.datasets.structures import load_structures
 from gnnip.errors import DataError
 from gnnip.reference import engines
 from gnnip.reference.engines import EngineError, evaluate, make_engine
-from gnnip.sampling import aimd, frames
+from gnnip.sampling import aimd, frames, sic_dft
 
 
 def silent(line):
@@ -62,6 +75,8 @@ def test_an_archive_holds_labels_columns_and_origin(trajectories, tmp_path):
     [
         ("sic", (8,)),
         ("gese2", (12,)),
+        ("sic_dft", (8,)),
+        ("gese2_dft", (12,)),
         ("hfo2", (12,)),
         ("p4", (16,)),
         ("ean", (30,)),
@@ -146,3 +161,67 @@ def test_what_cannot_be_assembled_is_named(trajectories, tmp_path):
         engine_sets.assemble("sic", mixed, tmp_path / "x.h5")
     out = engine_sets.assemble("sic", mixed, tmp_path / "x.h5", engine="ase:emt", progress=silent)
     assert store.read_frames(out).n_frames == 9
+
+
+JOB = """
+import sys
+from pathlib import Path
+from gnnip.datasets import engine_sets
+from gnnip.sampling import sic_dft
+folder = Path(sys.argv[1])
+path = sic_dft.run_trajectory(sic_dft.smoke_plan(8), folder)
+engine_sets.assemble("sic_dft", [path], folder / "x.h5")
+"""
+
+
+def test_a_set_for_dft_goes_on_after_a_kill_with_the_same_frames(tmp_path):
+    """The miniature by xTB, killed while it is labelled."""
+    killed = tmp_path / "killed"
+    environment = {**os.environ, "PYTHONPATH": str(Path(aimd.__file__).resolve().parents[2])}
+    job = subprocess.Popen([sys.executable, "-c", JOB, str(killed)], env=environment)
+    deadline = time.monotonic() + 120
+    while not list(killed.glob("x.h5.labels/*.npz")):
+        assert time.monotonic() < deadline
+        assert job.poll() is None
+        time.sleep(0.01)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    assert not (killed / "x.h5").exists()
+    content = []
+    for folder in (killed, tmp_path / "whole"):
+        lines = []
+        path = sic_dft.run_trajectory(sic_dft.smoke_plan(8), folder, silent)
+        out = engine_sets.assemble("sic_dft", [path], folder / "x.h5", progress=lines.append)
+        assert any("are labelled already" in line for line in lines) == (folder == killed)
+        content.append(store.read_frames(out))
+    first, second = content
+    np.testing.assert_array_equal(first.positions, second.positions)
+    np.testing.assert_allclose(first.energies["total"], second.energies["total"], atol=1e-6)
+    assert first.attributes["labelling_seconds_a_frame"] > 0
+
+
+def test_what_the_settings_of_an_engine_cost(trajectories, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    out = engine_sets.assemble("sic", trajectories, tmp_path / "data" / "x.h5", progress=silent)
+    place = tmp_path / "data" / "registry.yaml"
+    place.write_text("{}\n")
+    about = {"title": "t", "reference": "xtb", "licence": "CC0-1.0", "made": {"rule": "r"}}
+    registry.register("x", out, **about, path=place)
+    arguments = [str(out), "asap_cutoff=false", "asap_cutoff=true", "--frames", "3"]
+    assert settings_errors.main(arguments) == 0
+    assert "asap_cutoff=true" in capsys.readouterr().out
+    same, other = registry.find_entry("x", place)["made"]["settings_errors"]
+    # forces are stored to a millionth of an eV/Angstrom
+    assert same["frames"] == 3
+    assert same["energy_rmse_mev_per_atom"] < 1e-6
+    assert same["force_max_mev_per_a"] < 1e-3
+    assert other["change"] == "asap_cutoff=true"
+    assert other["force_max_mev_per_a"] >= other["force_rmse_mev_per_a"] > 0.005
+    assert other["stress_rmse_gpa"] > 0
+    registry.check_archive("x", place)
+    assert not list((tmp_path / "data").glob("*.settings"))
+    with h5py.File(out, "r+") as file:
+        del file.attrs["engine"]
+    with pytest.raises(DataError, match="was not labelled by an engine with settings"):
+        settings_errors.settings_errors(out, ["cutoff=1"])

@@ -275,7 +275,7 @@ def test_frames_without_forces_where_forces_are_asked_for(tmp_path):
         match=r"3 of 7 frames have no forces, first frame 0 of b\.xyz, and forces are ask",
     ):
         read_files(files, settings())
-    with pytest.raises(DataError, match=r"b\.xyz, frame 0 has no forces 'forces'"):
+    with pytest.raises(DataError, match=r"3 of 7 frames have no forces, first frame 0 of b\.xyz"):
         read_files(files, settings(forces="forces"))
     frames, _ = read_files(files, settings(missing_forces="leave_out"))
     assert frames.n_frames == 4
@@ -358,7 +358,9 @@ def test_truncated_hdf5(tmp_path):
     path = write_ani(tmp_path / "a.h5", {"m": ("OHH", 400)})
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=r"a\.h5 is truncated or not an HDF5 file; fetch it again"):
+    with pytest.raises(
+        DataError, match=r"a\.h5 is damaged, cut off or not the HDF5.*; fetch it again"
+    ):
         read_files([path], settings("ani"))
 
 
@@ -400,7 +402,11 @@ def test_damaged_runner_files_name_the_line(tmp_path, change, message):
 def test_damaged_text_files(tmp_path):
     path = write_xyz(tmp_path / "a.xyz", dimers(3))
     path.write_text(path.read_text()[:-60])
-    with pytest.raises(DataError, match=r"a\.xyz cannot be read as extended XYZ after \d frames"):
+    with pytest.raises(DataError, match=r"1 of 3 frames are cut off, first frame 2 of a\.xyz"):
+        read_files([path], settings())
+    assert read_files([path], settings(cut_off="leave_out"))[0].n_frames == 2
+    path.write_text("H 0 0 0\n" + path.read_text())
+    with pytest.raises(DataError, match=r"a\.xyz cannot be read as extended XYZ after 0 frames"):
         read_files([path], settings())
     outcar = tmp_path / "OUTCAR"
     outcar.write_text(" vasp.6.3.2\n nothing else\n")
@@ -410,7 +416,7 @@ def test_damaged_text_files(tmp_path):
         read_files([outcar], settings("vasp"))
     lines = tmp_path / "a.json"
     lines.write_text('{"Energy": 1, "Posi')
-    with pytest.raises(DataError, match=r"line 1 is not a complete JSON object"):
+    with pytest.raises(DataError, match=r"line 1 is not valid JSON"):
         read_files([lines], settings("neuralil", species=[{"symbols": "N"}]))
     with pytest.raises(DataError, match=r"gone\.data cannot be read"):
         read_files([tmp_path / "gone.data"], settings("runner"))
@@ -451,8 +457,70 @@ def test_folders(tmp_path):
         (tmp_path / name).touch()
     found = folder_files(source(pattern="**/OUTCAR"))
     assert [str(p.relative_to(tmp_path)) for p in found] == ["a/OUTCAR", "b/OUTCAR"]
+    for pattern in ("**x", "/tmp/*"):
+        with pytest.raises(DataError, match="no pattern of file names"):
+            folder_files(source(pattern=pattern))
     with pytest.raises(DataError, match="neither a folder nor a file; correct path"):
         folder_files(source(path=str(tmp_path / "d")))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda g: g.create_dataset("energies", (10**9,), chunks=True), "claims 1000000000 rows"),
+        (lambda g: g.create_dataset("energies", data=1.0), "'energies' is no array"),
+        (lambda g: g.create_group("energies"), "'energies' is no array"),
+        (lambda g: g.create_dataset("energies", data=[b"a"] * 4), "holds no numbers"),
+        (lambda g: g.create_dataset("energies", data=np.zeros((4, 2))), "one number a conform"),
+        (lambda g: g.create_dataset("atomic_numbers", data=[-3, 1, 1]), "atomic number -3"),
+        (lambda g: g.create_dataset("atomic_numbers", data=[8.5, 1, 1]), "no whole numbers"),
+        (lambda g: g.create_dataset("species", data=[b"Xq", b"H", b"H"]), "not a chemical elem"),
+    ],
+)
+def test_damaged_ani_files(tmp_path, change, message):
+    path = write_ani(tmp_path / "a.h5", {"m": ("OHH", 4)})
+    with h5py.File(path, "r+") as file:
+        group = file["release/m"]
+        for name in ("energies", "species"):
+            kept = group[name][()]
+            del group[name]
+            if name == "species":
+                group["spare"] = kept
+        change(group)
+        if "energies" not in group:
+            group["energies"] = np.arange(4.0)
+        if "species" not in group:
+            group["species"] = group["spare"][()]
+    with pytest.raises(DataError, match=message) as caught:
+        read_files([path], settings("ani"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"Energy": [1, 2], "Positions": [[0, 0, 0]], "Cell-Size": [9]}', "'Energy' has 2 numb"),
+        ('{"Energy": 1, "Positions": [[0, 0, 0]], "Cell-Size": [9, 9]}', "'Cell-Size' has 2 num"),
+        ('{"Energy": %s, "Positions": [[0, 0, 0]], "Cell-Size": [9]}' % ("1" * 5000), "line 1"),
+        ("[" * 100_000, "line 1"),
+        ('{"Energy": 1, "Positions": [[0, 0, 0]], "Cell-Size": [0]}', "no volume"),
+        ('{"Energy": 1, "Positions": "far", "Cell-Size": [9]}', "not an array of numbers"),
+    ],
+)
+def test_damaged_json_lines(tmp_path, line, message):
+    path = tmp_path / "a.json"
+    path.write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read_files([path], settings("neuralil", species=[{"symbols": "N"}], forces=False))
+
+
+def test_a_count_of_atoms_is_no_reason_to_wait(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text("1000000000000\nProperties=species:S:1:pos:R:3 energy=1\nO 0 0 0\n")
+    with pytest.raises(DataError, match="1 of 1000000000000 atoms"):
+        read_files([path], settings(forces=False))
+    with pytest.raises(ConfigError, match=r"species.*more than 10000000 atoms|less than or equal"):
+        settings("neuralil", species=[{"times": 10**12, "symbols": "H O"}])
 
 
 # --- parts ----------------------------------------------------------------------------------------

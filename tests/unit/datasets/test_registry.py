@@ -78,8 +78,58 @@ def test_damaged_registry(shelf):
     with pytest.raises(DataError, match="'drops' lacks sha256, bytes, n_frames"):
         datasets.names()
     path.write_text("drops: [")
-    with pytest.raises(DataError, match="cannot be read as YAML"):
+    with pytest.raises(DataError, match="is not valid YAML"):
         datasets.names()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"bytes": "ten"}, "bytes is 'ten'.*type int"),
+        ({"bytes": True}, "bytes is True"),
+        ({"n_frames": 4.0}, "n_frames is 4.0"),
+        ({"sha256": 12}, "sha256 is 12.*type str"),
+        ({"made": []}, "made is .*type dict"),
+        ({"reference": None}, "reference is None"),
+        ({"file": "../drops.h5"}, "only a name may stand there"),
+        ({"kind": "movie"}, "of the kind 'movie'"),
+    ],
+)
+def test_entries_of_another_type(shelf, change, said):
+    path = shelf.with_name("registry.yaml")
+    entries = yaml.safe_load(path.read_text())
+    entries["drops"] |= change
+    path.write_text(yaml.safe_dump(entries))
+    with pytest.raises(DataError, match=said) as caught:
+        registry.load_registry()
+    assert "drops" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("- a", "must hold a mapping"), ("a: 3", "'a' must hold a mapping"), ("a:", "lacks file")],
+)
+def test_a_registry_of_another_kind(shelf, text, said):
+    shelf.with_name("registry.yaml").write_text(text)
+    with pytest.raises(DataError, match=said):
+        registry.load_registry()
+
+
+@pytest.mark.parametrize(
+    "name", ["../victim", "a b", "a;b", "A", "", "1a", ".a", "a/b", "a.b", "ä", "a\n", "-a"]
+)
+def test_names_that_no_data_set_may_have(shelf, name):
+    with pytest.raises(DataError, match="cannot be called"):
+        registry.check_name(name, replace=True)
+
+
+def test_a_name_that_is_taken(shelf):
+    registry.check_name("new")
+    registry.check_name("drops", replace=True)
+    shelf.with_name("stray.h5").touch()
+    for name in ("drops", "stray"):
+        with pytest.raises(DataError, match="already; say --replace"):
+            registry.check_name(name)
 
 
 def test_register_writes_what_the_file_says(shelf, made_frames):

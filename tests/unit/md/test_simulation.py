@@ -13,7 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dynamics_systems import Bomb, Harmonic, LennardJones, StillingerWeber, argon, fcc, simulate
+from dynamics_systems import (
+    Bomb,
+    Harmonic,
+    LennardJones,
+    StillingerWeber,
+    argon,
+    fcc,
+    remembering,
+    simulate,
+)
 
 from gnnip import md
 from gnnip.errors import CheckpointError, ConfigError, DataError, StructureError
@@ -391,18 +400,21 @@ def test_restart_continues_bit_for_bit(tmp_path):
 KILLED = """
 import sys
 sys.path.insert(0, {tests!r})
-from dynamics_systems import argon, simulate
+import dynamics_systems as systems
 from gnnip import md
-simulate(
-    argon(2), 1_000_000, integrator=md.Langevin(2.0, 0.02), record_every=5, frame_every=10,
-    folder={folder!r}, checkpoint_every=10,
+systems.simulate(
+    systems.argon(2), 1_000_000, systems.{potential}, md.Langevin(2.0, 0.02), record_every=5,
+    frame_every=10, folder={folder!r}, checkpoint_every=10,
 )
 """
 
 
-def test_sigkill_in_the_middle(tmp_path):
+@pytest.mark.parametrize("potential", ["LennardJones()", "remembering"])
+def test_sigkill_in_the_middle(tmp_path, potential):
     folder = tmp_path / "run"
-    code = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parent), folder=str(folder))
+    code = textwrap.dedent(KILLED).format(
+        tests=str(Path(__file__).parent), folder=str(folder), potential=potential
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -418,16 +430,48 @@ def test_sigkill_in_the_middle(tmp_path):
     reached = read_checkpoint(folder / "checkpoint.npz")[0]["step"]
     assert reached >= 20
     target = reached + 15
-    options = {"record_every": 5, "frame_every": 10}
-    resumed = md.Simulation(
-        LennardJones(), argon(2), md.Langevin(2.0, 0.02), folder=folder, **options
-    )
+    moves = {"LennardJones()": LennardJones(), "remembering": remembering}[potential]
+    options = {"record_every": 5, "frame_every": 10, "checkpoint_every": 10}
+    resumed = md.Simulation(moves, argon(2), md.Langevin(2.0, 0.02), folder=folder, **options)
     assert resumed.step == reached
     resumed = resumed.run(target)
-    through = simulate(argon(2), target, integrator=md.Langevin(2.0, 0.02), **options)
+    options["folder"] = tmp_path / "through"
+    through = simulate(argon(2), target, moves, md.Langevin(2.0, 0.02), **options)
     for replica in range(2):
         same_bits(resumed.final[replica], through.final[replica])
         same_records(resumed.trajectories[replica], through.trajectories[replica])
+
+
+class Weighted(LennardJones):
+    """A potential with a weight."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(weight, dtype=torch.float64))
+
+
+def test_dynamics_go_on_by_the_same_potential_and_limits_alone(tmp_path):
+    from ase.calculators.lj import LennardJones as Calculator
+
+    def begin(potential, folder, **limits):
+        criteria = md.Criteria(**limits) if limits else None
+        options = {"criteria": criteria, "folder": tmp_path / folder}
+        return md.Simulation(potential, argon(1), md.VelocityVerlet(2.0), **options)
+
+    begin(Weighted(1.0), "weights").run(2)
+    assert begin(Weighted(1.0), "weights").step == 2
+    for potential, limits in (
+        (Weighted(2.0), {}),
+        (LennardJones(), {}),
+        (Weighted(1.0), {"temperature_factor": 4.0}),
+        (Weighted(1.0), {"displacement": None}),
+    ):
+        with pytest.raises(CheckpointError, match="another start, potential or settings"):
+            begin(potential, "weights", **limits)
+    begin(Calculator(sigma=3.4, epsilon=0.01), "calculator").run(2)
+    assert begin(Calculator(sigma=3.4, epsilon=0.01), "calculator").step == 2
+    with pytest.raises(CheckpointError, match="another start, potential or settings"):
+        begin(Calculator(sigma=3.4, epsilon=0.02), "calculator")
 
 
 def test_checkpoints_that_do_not_belong_are_refused(tmp_path):
@@ -438,7 +482,7 @@ def test_checkpoints_that_do_not_belong_are_refused(tmp_path):
         (state, md.VelocityVerlet(1.0)),
         (state, md.CSVR(2.0, 50.0)),
     ):
-        with pytest.raises(CheckpointError, match="another start or with other settings"):
+        with pytest.raises(CheckpointError, match="another start, potential or settings"):
             simulate(start, 2, integrator=integrator, folder=tmp_path)
     checkpoint = tmp_path / "checkpoint.npz"
     whole = checkpoint.read_bytes()
@@ -481,10 +525,10 @@ def test_trajectory_files(tmp_path):
     assert ends == ["stored", "stored", "last_good", "first_bad"]
     (end,) = md.last_frames(first)
     np.testing.assert_array_equal(end.positions, first.positions[-1])
-    with pytest.raises(DataError, match="no trajectory"):
+    with pytest.raises(DataError, match="does not exist"):
         md.read_trajectory(tmp_path / "none.h5")
     (tmp_path / "bad.h5").write_bytes(b"not hdf5")
-    with pytest.raises(DataError, match="not a readable HDF5"):
+    with pytest.raises(DataError, match="not the HDF5 file it should be"):
         md.read_trajectory(tmp_path / "bad.h5")
     unframed = simulate(argon(1), 1, frame_every=None)
     with pytest.raises(DataError, match="no frames"):
@@ -574,14 +618,14 @@ GOOD = {"temperature": 300.0, "seeds": [0]}
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"positions": [[[0, 0, np.nan]]]}, StructureError, "not finite .atom 0."),
-        ({"positions": [np.zeros((0, 3))], "atomic_numbers": [[]]}, StructureError, "n > 0"),
+        ({"positions": [[[0, 0, np.nan]]]}, StructureError, "position of atom 0 is not finite"),
+        ({"positions": [np.zeros((0, 3))], "atomic_numbers": [[]]}, StructureError, "no atoms"),
         ({"positions": [], "atomic_numbers": [], "seeds": []}, StructureError, "No replicas"),
-        ({"atomic_numbers": [[18, 18]]}, StructureError, "1 integers"),
-        ({"atomic_numbers": [[200]]}, StructureError, "below"),
-        ({"cells": [np.ones((3, 3))]}, StructureError, "zero volume"),
-        ({"cells": [np.eye(2)]}, StructureError, "three finite vectors"),
-        ({"pbc": [True]}, StructureError, "has no cell"),
+        ({"atomic_numbers": [[18, 18]]}, StructureError, "as many atomic numbers"),
+        ({"atomic_numbers": [[200]]}, StructureError, "from 1 to 118"),
+        ({"cells": [np.ones((3, 3))]}, StructureError, "no volume"),
+        ({"cells": [np.eye(2)]}, StructureError, "three vectors"),
+        ({"pbc": [True]}, StructureError, "no volume"),
         ({"masses": [[0.0]]}, StructureError, "masses of replica 0"),
         ({"masses": [[-1.0]]}, StructureError, "greater than zero"),
         ({"masses": [[np.nan]]}, StructureError, "greater than zero"),

@@ -7,8 +7,8 @@ from made_up_trainings import frames_of, sources, training, water_clusters
 
 from gnnip import kinds, models
 from gnnip.errors import DataError
+from gnnip.files import read_csv
 from gnnip.measurements.kinds import KINDS
-from gnnip.measurements.sources import read_csv
 from gnnip.units import HARTREE
 
 

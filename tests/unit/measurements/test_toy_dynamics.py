@@ -16,6 +16,7 @@ from made_up_trainings import compare, frames_of, moved_by, select
 
 from gnnip import datasets, md
 from gnnip import models as potentials
+from gnnip.__main__ import main
 from gnnip.datasets import registry
 from gnnip.datasets.store import load_arrays, write_frames
 from gnnip.errors import ConfigError, DataError
@@ -451,6 +452,23 @@ def test_a_packed_trajectory_is_the_same_but_smaller(runs, shelf):
         np.testing.assert_array_equal(one.cell, two.cell)
         assert one.seed == two.seed
     assert md.read_facts(packed) == md.read_facts(whole)
+
+
+def test_the_command_line_makes_a_run_an_archive(runs, shelf, capsys, monkeypatch):
+    place = "results/paper/toy/dynamics/all/reference/trajectory.h5"
+    (shelf.parent / place).parent.mkdir(parents=True)
+    shutil.copy(runs["reference"], shelf.parent / place)
+    before = registry.find_entry("toy_md")
+    assert main(["register", "toy_md", place]) == 0
+    assert "data/toy_md.h5: 50 frames" in capsys.readouterr().out
+    after = registry.find_entry("toy_md")
+    # the same file under the title that it had
+    for key in ("title", "sha256", "reference", "n_replicas"):
+        assert after[key] == before[key]
+    made = "--config tier=paper papers=toy 'sources={toy_md: generate}' -- " + place
+    assert made in after["made"]["command"]
+    assert main(["register", "new_md", str(runs["reference"])]) == 0
+    assert registry.find_entry("new_md")["title"] == f"Dynamics by {REFERENCE}"
 
 
 def test_failures_survive_packing(runs, tmp_path):

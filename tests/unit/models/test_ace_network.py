@@ -191,8 +191,7 @@ def test_from_zero_or_from_the_composition():
     [
         ({"degree": 1}, "'ace_network': degree 1 admits no function of body order 3"),
         ({"graph_cutoff": 6.0}, "graph_cutoff is 6, it must not exceed the cutoff"),
-        ({"activations": ("tanh",)}, "2 widths and 1 activations; list one of each"),
-        ({"activations": ("tanh", "tan")}, "no activation 'tan', did you mean 'tanh'"),
+        ({"last_activation": "tan"}, "no activation 'tan', did you mean 'tanh'"),
         ({"self_loops": -1.0}, "self_loops is -1.0, it must not be negative"),
         ({"scale": 0.0}, "scale is 0.0, it must be positive or null"),
         ({"widths": ()}, "widths"),

@@ -157,6 +157,19 @@ def test_with_one_head_as_coded_is_as_described():
     assert energies[0] == energies[1]
 
 
+@pytest.mark.parametrize("variant", ["as_described", "corrected"])
+def test_attention_weights_are_shares_of_what_an_atom_receives(variant):
+    batch, model = batch_of(cluster(26, cell=6.5)), small(variant=variant, heads=2)
+    layers = model.attention(batch)
+    assert [a.shape for a in layers] == [(batch.adjacency.n_edges, 2)] * 2
+    for alpha in layers:
+        received = torch.zeros(26, 2, dtype=alpha.dtype)
+        received.index_add_(0, batch.adjacency.target, alpha)
+        assert (alpha >= 0).all()
+        assert (received > 0).all()
+        assert (received < 1).all()  # the rest is the atom's own
+
+
 def test_corrected_it_stands_on_the_energies_of_the_elements():
     from gnnip.models.contract import TargetStatistics
 

@@ -79,6 +79,21 @@ def test_spherical_well_and_the_box_that_it_needs(monkeypatch) -> None:
         assert state.energy - exact == pytest.approx(state.boundary_error, rel=0.5, abs=1e-6)
 
 
+def test_a_state_whose_tail_passes_the_usual_margin_gets_a_box_that_holds_it(monkeypatch) -> None:
+    model(monkeypatch, lambda r: -0.067 * np.exp(-((r / 5.0) ** 2)))
+    dr = 0.05
+    r = dr * np.arange(1, 8000)
+    diagonal = 1 / dr**2 - 0.067 * np.exp(-((r / 5.0) ** 2))
+    exact = eigh_tridiagonal(
+        diagonal, np.full(len(r) - 1, -0.5 / dr**2), select="i", select_range=(0, 0)
+    )[0][0]
+    state = ElectronSolver(1e-5).solve(ONE, forces=False)
+    assert state.grid.lengths.max() > 2 * electron.LARGEST_MARGIN + 10.0
+    assert state.energy == pytest.approx(exact, abs=1e-5)
+    with pytest.raises(ConvergenceError, match="too weakly for an accuracy of 1e-06"):
+        ElectronSolver(1e-6).solve(ONE, forces=False)
+
+
 def test_finer_grid_and_larger_box_change_little(cavity_cluster, state) -> None:
     fine = ElectronSolver(1e-6, spacing=0.7, margin=None).solve(cavity_cluster)
     assert state.energy == pytest.approx(fine.energy, abs=1e-5)

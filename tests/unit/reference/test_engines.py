@@ -1,7 +1,6 @@
 """Engines: settings as text, what they are refused for, and numbers known from elsewhere."""
 
 import os
-import shutil
 import sys
 
 import numpy as np
@@ -12,7 +11,7 @@ from slopes import force_of_atoms
 
 from gnnip.errors import ConfigError, ConvergenceError, StructureError
 from gnnip.reference import calculator_module, cp2k, engines, make_calculator
-from gnnip.reference.engines import EngineError, evaluate, make_engine, running
+from gnnip.reference.engines import EngineError, evaluate, make_engine
 from gnnip.units import HARTREE
 
 
@@ -48,6 +47,8 @@ def test_settings_are_read_by_their_kind():
         ("pyscf grid=10", r"cannot use grid=10; give 0 to 9"),
         ("pyscf cartesian=maybe", r"cartesian=maybe; it must be true or false"),
         ("cp2k ranks=1.5", r"cannot use ranks=1\.5; it must be a whole number"),
+        ("cp2k electronic_temperature=-1", r"electronic_temperature=-1\.0; give >= 0"),
+        ("cp2k valence=Mg", r"valence=Mg; write elements and electrons, e\.g\. Mg2,Au11"),
         ("emt", r"There is no engine 'emt'"),
         ("ase", r"write ase:NAME"),
         ("xtb:gfn", r"write ase:NAME"),
@@ -238,20 +239,3 @@ def test_pyscf_atoms_and_what_it_refuses():
         evaluate(calculator, bulk("Si"))
     with pytest.raises(ConvergenceError, match="not self-consistent after 1 iterations"):
         evaluate(make_engine("pyscf max_iterations=1").calculator(), molecule("H2O"))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
-    not any(shutil.which(name) for name in cp2k.PROGRAMS), reason="CP2K is not on the PATH"
-)
-def test_cp2k_single_point():
-    engine = make_engine("cp2k basis=SZV-MOLOPT-SR-GTH cutoff=150 convergence=1e-5")
-    atoms = bulk("SiC", "zincblende", a=4.38, cubic=True)
-    atoms.rattle(0.05, seed=1)
-    with running(engine) as calculator:
-        energy, forces, stress = evaluate(calculator, atoms, stress=True)
-    # four formula units of SiC; -37.69 Hartree for a similar cell and grid
-    assert energy / HARTREE == pytest.approx(-37.7, abs=0.3)
-    np.testing.assert_allclose(forces.sum(axis=0), 0, atol=0.1)
-    assert 0.5 < np.abs(forces).max() < 10
-    assert stress.shape == (3, 3)

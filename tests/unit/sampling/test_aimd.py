@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
-from gnnip.errors import CheckpointError, ConvergenceError, DataError
+from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, DataError
 from gnnip.reference import engines
 from gnnip.reference.engines import EngineError
 from gnnip.sampling import aimd, frames
@@ -37,6 +38,18 @@ PLAN = aimd.Plan(
     settling_fs=10.0,
     timestep_fs=2.0,
     interval_steps=5,
+)
+
+
+#: copper atoms that a melt would bring nearer than 2.3 Angstrom are kept apart
+WALLED = replace(
+    PLAN,
+    temperatures=(300.0,),
+    melt_kelvin=4000.0,
+    melt_fs=60.0,
+    quench_fs=40.0,
+    wall_pair="Cu-Cu",
+    wall_distance=2.3,
 )
 
 
@@ -124,18 +137,23 @@ import sys
 sys.path.insert(0, sys.argv[2])
 import test_aimd as t
 import time
+plan = getattr(t, sys.argv[3])
 def slowly(line):
     time.sleep(0.2)
-t.run(t.PLAN, sys.argv[1], slowly)
+t.run(plan, sys.argv[1], slowly)
 """
 
 
-def test_a_killed_trajectory_goes_on(whole, tmp_path):
+@pytest.mark.parametrize("name", ["PLAN", "WALLED"])
+def test_a_killed_trajectory_goes_on(tmp_path, name):
+    plan = globals()[name]
+    whole = run(plan, tmp_path / "whole")
+    tmp_path = tmp_path / "killed"
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", JOB, str(tmp_path), here]
+    command = [sys.executable, "-c", JOB, str(tmp_path), here, name]
     job = subprocess.Popen(command, env=environment)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (tmp_path / "checkpoint.npz").exists():
         assert time.monotonic() < deadline
         assert job.poll() is None
@@ -143,7 +161,54 @@ def test_a_killed_trajectory_goes_on(whole, tmp_path):
     job.send_signal(signal.SIGKILL)
     job.wait()
     assert not (tmp_path / "frames.npz").exists()
-    np.testing.assert_array_equal(positions(run(PLAN, tmp_path)), positions(whole))
+    np.testing.assert_array_equal(positions(run(plan, tmp_path)), positions(whole))
+
+
+def test_a_wall_repels_within_its_distance():
+    plan = replace(WALLED, wall_pair="O-H", wall_distance=1.5, wall_stiffness=8.0)
+    atoms = Atoms("OHH", [[0, 0, 0], [1, 0, 0], [0, 5.5, 0]], cell=[6] * 3, pbc=True)
+    # 8 x (1.5 - 1) along x, and 8 x (1.5 - 0.5) from the hydrogen behind the boundary
+    forces = [[-4, 8, 0], [4, 0, 0], [0, -8, 0]]
+    np.testing.assert_allclose(aimd.wall_forces(atoms, plan), forces, atol=1e-12)
+    apart = replace(plan, wall_pair="O-O", wall_distance=2.5)
+    assert not aimd.wall_forces(atoms, apart).any()
+
+
+def test_a_wall_stands_while_the_melt_is_cooled_and_no_longer(tmp_path, monkeypatch):
+    def shortest(plan):
+        found, real = {}, aimd._check_distances
+
+        def look(atoms, interval):
+            distances = atoms.get_all_distances(mic=True)
+            np.fill_diagonal(distances, np.inf)
+            nearest = found.setdefault(interval.stage, [])
+            nearest.append(distances.min())
+            real(atoms, interval)
+
+        monkeypatch.setattr(aimd, "_check_distances", look)
+        run(plan, tmp_path / str(plan.wall_stiffness))
+        monkeypatch.setattr(aimd, "_check_distances", real)
+        return {stage: min(nearest) for stage, nearest in found.items()}
+
+    soft, hard = (shortest(replace(WALLED, wall_stiffness=k)) for k in (1e-9, 50.0))
+    for stage in ("melt", "quench"):
+        assert soft[stage] < hard[stage]
+    # a start without its melt feels nothing of it
+    cold = replace(WALLED, melt_fs=0.0, quench_fs=0.0, melt_kelvin=300.0, wall_distance=3.0)
+    none = replace(cold, wall_pair="", wall_distance=0.0)
+    np.testing.assert_array_equal(
+        positions(run(cold, tmp_path / "cold")), positions(run(none, tmp_path / "none"))
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"wall_pair": "CuCu"}, {"wall_pair": "Cu-X1"}, {"wall_distance": 0.0}, {"melt_kelvin": 0.0}],
+)
+def test_walls_that_cannot_be_are_refused(change):
+    still = {"melt_fs": 0.0, "quench_fs": 0.0}
+    with pytest.raises(ConfigError, match="a wall takes two elements such as O-O, a distance"):
+        replace(WALLED, **still, **change)
 
 
 def test_checkpoints_of_another_plan_and_damaged_ones_are_refused(tmp_path):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from gnnip.datasets.assembly import draw_structures
+from gnnip.datasets.assembly import assemble, draw_structures
 from gnnip.datasets.store import load_arrays
 from gnnip.datasets.verification import verify_labels
+from gnnip.errors import ConfigError
 from gnnip.reference.charge_equilibration import shipped_parameters
-from gnnip.sampling import au_mgo
+from gnnip.sampling import au_mgo, au_mgo_dft
 from gnnip.sampling.au_mgo import ALUMINIUM, GOLD, MAGNESIUM, OXYGEN
 from gnnip.sampling.plans import make_drawing_plan
 
@@ -155,3 +158,54 @@ def test_labels_are_verified(path):
     table = verify_labels(path, 2, seed=0)
     assert table["energy_error_ev"].abs().max() < au_mgo.LABEL_ACCURACY_EV
     assert set(table["term"]) == {"total"}
+
+
+# ------------------------------------------------------------------------------------- with engines
+
+
+def test_kinds_that_cannot_be_are_refused():
+    assert len({au_mgo_dft.paper_plan(replica=r).name for r in range(4)}) == 4
+    for changes, sentence in (
+        ({"size": 100}, "no slab of 100 atoms and kind 0; give one of 18, 110 atoms"),
+        ({"replica": 4}, "and kind 4; .* replicas 0 to 3"),
+        ({"frames": 1}, "1 frames between .* a path has two ends"),
+        ({"gold_deviation": -1.0}, "gold_deviation = -1"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            replace(au_mgo_dft.paper_plan(), **changes)
+
+
+def test_frames_for_dft_in_miniature_continue_where_they_were_stopped(tmp_path):
+    plan = replace(au_mgo_dft.smoke_plan(replica=2), residual=0.5)
+    told = []
+
+    def stop(line):
+        told.append(line)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        au_mgo_dft.run_trajectory(plan, folder, stop)
+    kept = {p.name: p.stat().st_mtime_ns for p in folder.glob("relaxation/*.npz")}
+    assert len(kept) == 1
+    path = au_mgo_dft.run_trajectory(plan, folder, stop)
+    assert len(told) > 2
+    assert all((folder / "relaxation" / k).stat().st_mtime_ns == v for k, v in kept.items())
+    # finished: nothing is done again
+    assert au_mgo_dft.run_trajectory(plan, folder, stop) == path
+    out = assemble("au_mgo_dft", [path], tmp_path / "au_mgo_dft.h5")
+    found = load_arrays(out)
+    assert list(found.column("purpose")) == ["fig2b", "train", "train"]
+    assert set(found.column("support")) == {"doped"}
+    assert (found.numbers == ALUMINIUM).sum() == 3 * 2
+    relaxed, *displaced = (found.structure(i)[0] for i in range(3))
+    along = found.column("path_a")[1:]
+    for positions, height in zip(displaced, along, strict=True):
+        moved = positions - relaxed
+        assert np.abs(moved[:-2]).max() < 0.02 * 5
+        assert np.abs(moved[-2:] - [0, 0, height]).max() < 0.1 * 5
+    # the dimer rests where it was left
+    pull = found.forces["total"][found.atom_slice(0)][-2:, 2]
+    assert max(abs(pull.sum()), abs(pull[1])) < 0.55
+    assert len(verify_labels(out, 1, seed=0)) == 1

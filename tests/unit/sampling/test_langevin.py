@@ -144,7 +144,7 @@ def test_normal_modes_diagonalise_the_springs():
         U = langevin.normal_modes(beads)
         np.testing.assert_allclose(U @ U.T, np.eye(beads), atol=1e-12)
         ring = 2 * np.eye(beads) - np.roll(np.eye(beads), 1, 0) - np.roll(np.eye(beads), -1, 0)
-        spring = U @ ring @ U.T * beads * (300.0 * KELVIN) ** 2
+        spring = U @ ring @ U.T * (beads * 300.0 * KELVIN) ** 2
         expected = np.diag(langevin.ring_frequencies(beads, 300.0) ** 2)
         np.testing.assert_allclose(spring, expected, atol=1e-9 * spring.max() + 1e-20)
 
@@ -155,10 +155,7 @@ def oscillator_energy(beads, seed=3):
     omega = 4.0 * temperature * KELVIN
     masses = np.full(n, 1837.0)
     k = masses[None, :, None] * omega**2
-    # the centroid of the scaled ring has the frequency w/sqrt(P)
-    dynamics = langevin.Langevin(
-        masses, 0.25 / omega, omega / np.sqrt(beads), temperature, beads=beads
-    )
+    dynamics = langevin.Langevin(masses, 0.25 / omega, omega, temperature, beads=beads)
     rng = np.random.default_rng(seed)
     p = langevin.maxwell_momenta(masses, temperature, beads, rng)
     x = rng.normal(size=p.shape) * np.sqrt(0.25 / (masses[0] * omega))
@@ -172,7 +169,7 @@ def oscillator_energy(beads, seed=3):
             energy = 1.5 * n * temperature * KELVIN + virial + potentials.mean()
             energies.append(energy / (3 * n))
     ring = langevin.ring_frequencies(beads, temperature) ** 2
-    finite = (temperature * KELVIN * (omega**2 / beads) / (ring + omega**2 / beads)).sum()
+    finite = (temperature * KELVIN * omega**2 / (ring + omega**2)).sum()
     return np.mean(energies) / omega, finite / omega
 
 
@@ -189,7 +186,7 @@ def test_analytic_energy_of_the_ring_converges_to_coth():
     temperature = 300.0
     omega = 4.0 * temperature * KELVIN
     ring = langevin.ring_frequencies(512, temperature) ** 2
-    energy = (temperature * KELVIN * (omega**2 / 512) / (ring + omega**2 / 512)).sum()
+    energy = (temperature * KELVIN * omega**2 / (ring + omega**2)).sum()
     assert energy == pytest.approx(0.5 * omega / np.tanh(2.0), rel=1e-4)
 
 
@@ -202,9 +199,8 @@ def test_free_ring_without_friction_conserves_its_energy():
     spring = masses[0] * beads * (temperature * KELVIN) ** 2
 
     def energy():
-        return (
-            0.5 * (p**2).sum() / masses[0] + 0.5 * spring * ((x - np.roll(x, 1, axis=0)) ** 2).sum()
-        )
+        kinetic = 0.5 * beads * (p**2).sum() / masses[0]
+        return kinetic + 0.5 * spring * ((x - np.roll(x, 1, axis=0)) ** 2).sum()
 
     before, f = energy(), np.zeros_like(x)
     for _ in range(50):

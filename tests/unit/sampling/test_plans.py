@@ -34,6 +34,9 @@ def test_cards_change_a_preset():
         ("water_anion", 20, {"frames": 0}, "frames = 0"),
         ("water_anion", 20, {"temperatures": ()}, "at least one temperature"),
         ("water_anion", 20, {"joining": [0]}, "all above 0 K"),
+        ("water_anion_pimd", 20, {"electron_beads": 4}, "give an odd number below 48, or 48"),
+        ("water_anion_pimd", 20, {"temperature": 0}, "all above 0 K"),
+        ("water_anion_pimd", 20, {"beads": 0}, "beads = 0"),
         ("ani", 4, {}, "no molecules of 4 heavy atoms; give"),
         ("ani", 2, {"molecules": ["CH4"]}, "'CH4' is not a molecule of 2 .*; known are C2H6"),
         ("ani", 1, {"conformations": 0}, r"conformations = 0; it must be > 0"),
@@ -41,7 +44,7 @@ def test_cards_change_a_preset():
 )
 def test_trajectories_that_cannot_be_run_are_refused(dataset, size, changes, message):
     with pytest.raises(ConfigError, match=message):
-        make_plan(dataset, size, 0, changes)
+        make_plan(dataset, size, 3, changes)
 
 
 @pytest.mark.parametrize(

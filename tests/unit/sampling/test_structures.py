@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.neighborlist import neighbor_list
 
 from gnnip.errors import CheckpointError, ConfigError, ConvergenceError, StructureError
 from gnnip.reference.engines import evaluate, make_engine
@@ -224,6 +225,14 @@ def test_starts_are_the_materials_they_are_named_after():
     assert set(neighbours(atoms, "Ge", "Se", 2.8)[0]) == {4}
     assert set(neighbours(atoms, "Se", "Ge", 2.8)[0]) == {2}
     assert len(begin(gese2, size=72)) == 72
+    # layers: of 16 tetrahedra half share an edge, two by two
+    atoms = begin(gese2, phase="layered_melt")
+    assert density(atoms) == pytest.approx(4.39, abs=0.01)
+    assert set(neighbours(atoms, "Ge", "Se", 2.8)[0]) == {4}
+    assert set(neighbours(atoms, "Se", "Ge", 2.8)[0]) == {2}
+    assert sorted(neighbours(atoms, "Ge", "Ge", 3.2)[0]) == [0] * 8 + [1] * 8
+    with pytest.raises(ConfigError, match=r"layered phase .* of 48 atoms .* says 12 atoms"):
+        begin(gese2, size=12, phase="layered")
 
     atoms = begin(hfo2)
     assert atoms.get_chemical_formula() == "Hf32O64"
@@ -268,19 +277,35 @@ def test_sizes_that_cannot_be_are_refused(system, size, sentence):
         begin(system, size=size)
 
 
-@pytest.mark.parametrize("name", ["sic", "gese2", "hfo2", "p4", "ean"])
+@pytest.mark.parametrize("name", ["sic", "gese2", "hfo2", "p4", "ean", "sic_dft", "gese2_dft"])
 def test_plans_give_enough_independent_frames(name):
     system = import_module(f"gnnip.sampling.{name}")
-    replicas = {"sic": 4, "gese2": 4, "p4": 3}.get(name, 2)
+    replicas = {"sic": 4, "sic_dft": 4, "gese2": 4, "gese2_dft": 5, "p4": 3}.get(name, 2)
     plans = [system.paper_plan(replica=r) for r in range(replicas)]
-    wanted = {"sic": 330, "gese2": 330, "hfo2": 300, "p4": 150, "ean": 200}[name]
+    wanted = {"hfo2": 300, "p4": 150, "ean": 200, "gese2_dft": 200}.get(name, 330)
     assert sum(len(plan.temperatures) * plan.frames for plan in plans) >= wanted
     assert len({plan.name for plan in plans}) == replicas
-    # one reference labels a set; frames of SiC alone are drawn by a cheaper one
-    (method,) = {make_engine(p.label_engine).method for p in plans}
-    assert (method == make_engine(plans[0].engine).method) == (name != "sic")
+    # one reference labels a set; frames of SiC and those for DFT are drawn by a cheaper one
+    (label,) = {make_engine(p.label_engine) for p in plans}
+    drawn = make_engine(plans[0].engine)
+    if name.endswith("_dft"):
+        assert (drawn.name, label.reference) == ("xtb", "dft")
+    else:
+        assert (label.method == drawn.method) == (name != "sic")
     for plan in plans:
         assert plan.system == name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wall", [True, False])
+def test_oxygens_that_are_kept_apart_form_no_peroxide(tmp_path, wall):
+    short = {"melt_fs": 200.0, "quench_fs": 250.0, "equilibration_fs": 100.0, "frames": 5}
+    plan = replace(hfo2.paper_plan(12), **short)
+    if not wall:
+        plan = replace(plan, wall_pair="", wall_distance=0.0)
+    found = frames.read_trajectory(hfo2.run_trajectory(plan, tmp_path, str)).frames
+    bonds = [len(neighbor_list("d", frame.atoms(), {("O", "O"): 1.6})) for frame in found]
+    assert max(bonds) == 0 if wall else min(bonds) > 0
 
 
 # ---------------------------------------------------------------------------------------- molecules

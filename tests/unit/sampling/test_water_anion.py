@@ -149,15 +149,6 @@ def test_cluster_that_always_falls_apart_is_an_error(tmp_path, monkeypatch):
         run_trajectory(plan, tmp_path, silent)
 
 
-def test_ring_polymer_of_the_anion_runs_and_resumes(tmp_path):
-    plan = replace(
-        smoke_plan(20), beads=2, frames=1, temperatures=(200.0,), stride_fs=4.0, capture_fs=100.0
-    )
-    content = frames_of(run_trajectory(plan, tmp_path, silent))
-    assert content["positions"].shape == (1, 60, 3)
-    assert content["energy_electronic"][0] < 0
-
-
 def test_dynamics_of_the_anion_conserve_energy(interior):
     # constant energy: V + E_0 + kinetic of a warm-started run; 2 fs impulses over 60 fs
     x = interior["positions"][-1]

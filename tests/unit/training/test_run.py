@@ -14,10 +14,12 @@ from tiny_trainings import entry, graphs, make_frames, write_spec
 
 from gnnip.datasets.splits import make_split
 from gnnip.datasets.store import load_arrays, write_frames
-from gnnip.errors import ConfigError
+from gnnip.errors import ConfigError, GnnipError
 from gnnip.models import contract, load, predict
 from gnnip.models.contract import TargetStatistics
+from gnnip.training.ranks import refuse_too_many
 from gnnip.training.run import main, read_spec, run_all, run_one
+from gnnip.training.settings import Settings
 
 BLOCKED = ("ase", "vesin", "pydantic", "snakemake", "safetensors", "numba", "matplotlib")
 
@@ -182,6 +184,47 @@ def test_a_failed_training_fails_those_that_start_from_it(folder, capsys):
 def test_bad_specs(tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
         read_spec(write_spec(tmp_path, [entry(**changes)]))
+
+
+RANDOM = {"scheme": "random"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": ["a.h5"]}, "data must hold a text, found a list"),
+        ({"model": None}, "model must hold a text, found None"),
+        ({"term": 1.5}, "term must hold a text, found 1.5"),
+        ({"settings": "fast"}, "settings must hold a mapping"),
+        ({"split": {"train": [True, False], "validation": [1]}}, "train frames of a split must be"),
+        ({"split": {"train": [[0], [1, 2]], "validation": [3]}}, "must be a list of whole numbers"),
+        ({"split": {"train": "012", "validation": [3]}}, "must be a list of whole numbers"),
+        ({"split": {"train": [0], "valid": [3]}}, "A split has the subsets train, validation"),
+        ({"split": {"scheme": ["random"]}}, "scheme .* is unknown"),
+        ({"split": RANDOM | {"test_fraction": float("nan")}}, "test_fraction is nan"),
+        ({"split": RANDOM | {"test_fraction": True}}, "must be between 0 and 1"),
+        ({"split": RANDOM | {"max_frames": 2.5}}, "a whole number of at least 1"),
+        ({"split": RANDOM | {"where": {"a": 1}}}, r"where is .*\{column: \[values\]\}"),
+        ({"split": RANDOM | {"together": "a"}}, "has no option 'together'"),
+        ({"split": RANDOM | {"seed": -1}}, "seed is -1"),
+        ({"settings": {"learning_rate": float("inf")}}, "learning_rate is inf.*finite"),
+        ({"settings": {"batch_size": True}}, "batch_size is True.*type int"),
+        ({"settings": {"epochs": 10**30}}, "epochs is 1000.*finite"),
+        ({"settings": {"time_limit_s": -1}}, "time_limit_s must be positive or null"),
+        ({"hyperparameters": {"channels": 10_000_000}}, "channels is 10000000, and this machine"),
+    ],
+)
+def test_values_that_no_training_can_have(tmp_path, changes, message):
+    with pytest.raises(GnnipError, match=f"training 0: .*{message}"):
+        read_spec(write_spec(tmp_path, [entry(**changes)]))
+
+
+def test_no_more_processes_than_cores(tmp_path, capsys):
+    spec = write_spec(tmp_path, [entry()])
+    assert main(["--spec", str(spec), "--workers", "1000"]) == 2
+    assert "--workers is 1000, and this machine has" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="processes is 1000 and this machine has"):
+        refuse_too_many(Settings(processes=1000))
 
 
 def test_exit_status(tmp_path, capsys):

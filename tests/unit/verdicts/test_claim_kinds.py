@@ -23,6 +23,46 @@ def judged(test: dict, values, **options):
     return kinds.read(test, "claims.x").test(metrics(values, **options))
 
 
+def beside_noise(floor, values):
+    """Metrics of errors, all with this noise floor of the reference."""
+    found = metrics(values, unit="%", baseline=floor)
+    return {name: table.assign(floor=floor) for name, table in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("test", "values", "floor", "holds", "reason"),
+    [
+        ("within", {"rdf": 6.0}, 4.0, True, ""),
+        ("within", {"rdf": 12.0}, 4.0, False, ""),
+        ("within", {"rdf": 12.0}, 11.0, None, "the bound 10 is below the noise floor of the"),
+        ("lower", {"rdf": 6.0, "other": 12.0}, 4.0, True, ""),
+        ("lower", {"rdf": 6.0, "other": 9.0}, 4.0, None, "a difference of 3 is below the noise"),
+        ("lower", {"rdf": 9.0, "other": 6.0}, 4.0, None, "a difference of 3 is below the noise"),
+        ("ordering", {"rdf": 6.0, "other": 12.0}, 4.0, True, ""),
+        ("ordering", {"rdf": 6.0, "other": 12.0}, 7.0, None, "difference of 6 is below the noise"),
+    ],
+)
+def test_nothing_is_judged_below_the_noise_floor(test, values, floor, holds, reason):
+    options = {
+        "within": {"quantity": "rdf", "at_most": 10},
+        "lower": {"quantities": ["rdf"], "than": ["other"]},
+        "ordering": {"quantities": ["rdf", "other"]},
+    }
+    claim = kinds.read({"kind": test, **options[test]}, "claims.x")
+    found = claim.test(beside_noise(floor, values))
+    assert found.holds is holds
+    assert reason in found.reason
+    # without a floor it is judged
+    assert claim.test(metrics(values)).holds is not None
+
+
+def test_the_noise_of_the_reference_is_no_predictor():
+    (table,) = of_trivial(beside_noise(4.0, {"rdf": 6.0}), {}).values()
+    assert table.empty
+    (table,) = of_trivial(beside_noise(4.0, {"rdf": 6.0}), {"rdf": 80.0}).values()
+    assert list(table["value"]) == [80.0]
+
+
 LOWER = {"kind": "lower", "quantities": ["a_rmse", "b_rmse"], "than": ["c_rmse", "d_rmse"]}
 ORDER = {"kind": "ordering", "quantities": ["a", "b", "c"]}
 SPEED = {

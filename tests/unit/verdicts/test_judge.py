@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from made_up_run import SOUND as SUMMARY
 
+from gnnip.artefacts.tables import metric_row, metric_table
 from gnnip.config.resolve import ResolvedCard
 from gnnip.errors import DataError
 from gnnip.verdicts import judge as verdicts
@@ -364,7 +366,7 @@ def test_damaged_files(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         verdicts.read_verdicts(tmp_path / "none.json")
     (tmp_path / "bad.json").write_text('[{"x": 1}]', encoding="utf-8")
-    with pytest.raises(DataError, match="not a list of verdicts"):
+    with pytest.raises(DataError, match="no list of verdicts"):
         verdicts.read_verdicts(tmp_path / "bad.json")
     table([0.1]).drop(columns="unit").to_csv(tmp_path / "table1.metrics.csv")
     with pytest.raises(DataError, match="lacks the column unit"):
@@ -390,6 +392,39 @@ def test_what_the_tests_found_is_written_down():
     (row,) = verdicts.judge(card(), metrics, tests, SOUND).claims.to_dict("records")
     assert row["trivial"] == "unknown"
     assert verdicts.judge(card(), {}, tests, SOUND).claims.empty
+
+
+@pytest.mark.parametrize(
+    ("floor", "expected", "told"),
+    [
+        (0.04, "reproduced", "allowed 0.05 to 0.2"),
+        (0.21, "cannot decide", "the noise floor of the reference, 0.21, is above the tolerance"),
+    ],
+)
+def test_a_tolerance_below_the_noise_floor_judges_nothing(floor, expected, told):
+    noisy = table([0.10, 0.12, 0.11], baseline=floor).assign(floor=floor)
+    row = judge({"table1": noisy})["a_mae"]
+    assert row.verdict == expected
+    assert told in row.reason
+
+
+def test_an_error_below_the_noise_floor_judges_nothing():
+    inputs = SimpleNamespace(artefact="table1", reference=lambda dataset: "exact")
+    rows = [
+        metric_row(inputs, "a_mae", "Ha", value, seed=seed, floor=0.115)
+        for seed, value in enumerate((0.10, 0.11, 0.12))
+    ]
+    noisy = metric_table(rows)
+    assert list(noisy["floor"]) == list(noisy["baseline"]) == [0.115] * 3
+    claim = CARD["claims"]["a_best"] | {"trivial": "none of structures"}
+    found = judge(
+        {"table1": noisy},
+        card(claims={"a_best": claim}),
+        claims={"a_best": lambda tables: ClaimResult(True, "0.11", "")},
+    )
+    for quantity in ("a_mae", "a_best"):
+        assert found[quantity].verdict == "cannot decide"
+        assert "below the noise floor of the reference, 0.115 Ha" in found[quantity].reason
 
 
 def test_times_that_were_measured_under_load_are_not_judged():

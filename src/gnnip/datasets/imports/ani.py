@@ -15,8 +15,10 @@ import numpy as np
 from gnnip.datasets.imports.batch import Batch, atomic_numbers
 from gnnip.datasets.imports.settings import ImportSettings
 from gnnip.errors import DataError, nearest
+from gnnip.files import read_hdf5
 
 ROWS = 20_000  #: conformations that are read at once
+_MOST_COMPRESSED = 1100  #: bytes that one byte of gzip can stand for
 
 
 def read(path: Path, settings: ImportSettings) -> Iterator[Batch]:
@@ -25,22 +27,18 @@ def read(path: Path, settings: ImportSettings) -> Iterator[Batch]:
     Raises DataError for a file that is truncated or no HDF5, has no molecules, lacks the named
     arrays, or states other units than the settings.
     """
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; give another file.")
-    try:
-        with h5py.File(path, "r") as file:
-            yield from _molecules(file, path, settings)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise DataError(f"{path} is truncated or not an HDF5 file; fetch it again.") from error
+    with read_hdf5(path, "fetch it again") as file:
+        yield from _molecules(file, path, settings)
 
 
 def _molecules(file: h5py.File, path: Path, settings: ImportSettings) -> Iterator[Batch]:
     found: list[str] = []
 
     def collect(name: str, item: object) -> None:
-        if isinstance(item, h5py.Group) and "coordinates" in item:
+        if isinstance(item, h5py.Group) and isinstance(item.get("coordinates"), h5py.Dataset):
             found.append(name)
 
+    collect("", file)
     file.visititems(collect)
     if not found:
         raise DataError(
@@ -55,10 +53,13 @@ def _molecules(file: h5py.File, path: Path, settings: ImportSettings) -> Iterato
         for suffix in parts:
             coordinates = _dataset(group, f"coordinates{suffix}", where)
             energies = _dataset(group, f"{settings.energy_key}{suffix}", where)
-            forces = None
+            forces, hint = None, ""
             # the frames that are high in energy never have forces
             if settings.forces_key is not None and not suffix:
-                forces = _dataset(group, settings.forces_key, where)
+                if settings.forces_key in group:
+                    forces = _dataset(group, settings.forces_key, where)
+                else:
+                    hint = nearest(settings.forces_key, group)
             _check_shapes(coordinates, energies, forces, len(numbers), where)
             for array, quantity in (
                 (coordinates, "length"),
@@ -76,6 +77,7 @@ def _molecules(file: h5py.File, path: Path, settings: ImportSettings) -> Iterato
                     frames=np.arange(frame, frame + count),
                     forces=None if forces is None else np.asarray(forces[rows], dtype=np.float64),
                     molecule=name.rsplit("/", 1)[-1],
+                    hint=hint,
                 )
                 frame += count
 
@@ -83,14 +85,29 @@ def _molecules(file: h5py.File, path: Path, settings: ImportSettings) -> Iterato
 def _dataset(group: h5py.Group, key: str, where: str) -> h5py.Dataset:
     if key not in group:
         raise DataError(f"{where} has no '{key}'{nearest(key, group)}.")
-    return group[key]
+    found = group[key]
+    if not isinstance(found, h5py.Dataset) or not found.shape:
+        raise DataError(f"{where}: '{key}' is no array; the file is damaged.")
+    kept = found.id.get_storage_size()
+    if found.nbytes > max(1, kept) * _MOST_COMPRESSED:
+        raise DataError(
+            f"{where}: '{key}' claims {found.shape[0]} rows of {found.nbytes:.1e} bytes, and the "
+            f"file holds {kept} bytes of them; it was never filled, or is damaged."
+        )
+    return found
 
 
 def _numbers(group: h5py.Group, where: str) -> np.ndarray:
     if "atomic_numbers" in group:
-        return np.asarray(group["atomic_numbers"], dtype=np.int64)
+        values = np.asarray(_dataset(group, "atomic_numbers", where))
+        if values.dtype.kind not in "iu" or values.ndim != 1:
+            raise DataError(f"{where}: 'atomic_numbers' are no whole numbers, one an atom.")
+        return values.astype(np.int64)
     symbols = _dataset(group, "species", where)[()]
-    return atomic_numbers([s.decode() if isinstance(s, bytes) else str(s) for s in symbols], where)
+    return atomic_numbers(
+        [s.decode(errors="replace") if isinstance(s, bytes) else str(s) for s in symbols.ravel()],
+        where,
+    )
 
 
 def _check_shapes(
@@ -100,6 +117,16 @@ def _check_shapes(
     n_atoms: int,
     where: str,
 ) -> None:
+    for array in (coordinates, energies, *([] if forces is None else [forces])):
+        if array.dtype.kind not in "fiu":
+            raise DataError(
+                f"{where}: '{array.name.rsplit('/', 1)[-1]}' holds no numbers; name another array."
+            )
+    if energies.ndim != 1:
+        raise DataError(
+            f"{where}: '{energies.name.rsplit('/', 1)[-1]}' has shape {energies.shape}, one number "
+            "a conformation is expected; name another array."
+        )
     expected = (len(energies), n_atoms, 3)
     for array in (coordinates, *([] if forces is None else [forces])):
         if array.shape != expected:

@@ -16,9 +16,11 @@ class Batch:
     """n structures of the same a atoms, in the units of the file.
 
     numbers (a,); positions (n, a, 3); energies (n,); forces (n, a, 3) or None where the file has
-    none; stress (n, 3, 3); charges (n, a), e; cells (n, 3, 3) or None for clusters; pbc (3,);
-    columns {name: (n,)}; frames (n,) numbers of the structures within the file; molecule: its name
-    where the file has one.
+    none; stress (n, 6) or (n, 3, 3), as the file has it; charges (n, a), e; cells (n, 3, 3) or None
+    for clusters; pbc (3,); columns {name: (n,)}; frames (n,) numbers of the structures within the
+    file; molecule: its name where the file has one; remarks {finding of the report: why}; hint: the
+    end of a sentence that suggests a name for forces that are missing; free_energies (n,) where
+    they stand beside energies of another name.
     """
 
     numbers: np.ndarray
@@ -32,6 +34,18 @@ class Batch:
     pbc: np.ndarray | None = None
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     molecule: str = ""
+    remarks: dict[str, str] = field(default_factory=dict)
+    hint: str = ""
+    free_energies: np.ndarray | None = None
+
+
+@dataclass
+class Skipped:
+    """A structure of a file that gives no frame: its number, a finding of the report, and why."""
+
+    frame: int
+    finding: str
+    reason: str
 
 
 def atomic_numbers(symbols: list[str], where: str) -> np.ndarray:
@@ -53,7 +67,9 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises DataError for a file that is missing or no text.
     """
     try:
-        with open(path, encoding="utf-8") as stream:
+        from ase.io.formats import open_with_compression
+
+        with open_with_compression(str(path), "r") as stream:
             yield from enumerate(stream, start=1)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); give another file.") from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from gnnip.datasets.arrays import FrameArrays
+from gnnip.datasets.imports.labels import neighbours
 from gnnip.datasets.imports.settings import ENERGIES, LENGTHS
 from gnnip.errors import DataError
 
@@ -16,7 +18,10 @@ POSITION_STEP = 1e-6  #: Angstrom; geometries equal after rounding to it are dup
 ZERO_SHARE = 0.2  #: so many atoms of a frame with a force of exactly zero look like placeholders
 PAIRS = 2000  #: pairs of neighbouring frames are looked at until there are so many
 MIN_PAIRS = 8
-_LARGEST_STEP = 0.3  #: Angstrom that any atom may move between neighbouring frames
+#: eV per atom: files of one composition whose means differ by more have different zeros, and
+#: ratios are those of units only where some energies are larger
+_ZEROS_DIFFER, _ABSOLUTE = 3.0, 1.0
+_NARROW = 0.05  #: range of total energies per atom of one composition, relative
 
 
 def geometry_keys(frames: FrameArrays) -> np.ndarray:
@@ -98,36 +103,27 @@ class WorkCheck:
 
     For frames i, i + 1 of one file with the same atoms and cell, dE = -1/2 sum (F_i + F_i+1) . dx
     up to third order. The ratio of both sides is 1; forces of the wrong sign give -1, wrong units a
-    ratio of units.
+    ratio of units, energies per atom one over the number of atoms.
     """
 
     ratios: list[float] = field(default_factory=list)
+    n_atoms: list[int] = field(default_factory=list)
 
     def add(self, frames: FrameArrays, term: str, source: np.ndarray) -> None:
         """Add the pairs of a piece; source (frames,) names the file of every frame."""
         if term not in frames.forces:
             return
         energies, forces = frames.energies[term], frames.forces[term]
-        for i in range(frames.n_frames - 1):
+        for i, j, step, strain in neighbours(frames, source):
             if len(self.ratios) >= PAIRS:
                 return
-            one, two = frames.atom_slice(i), frames.atom_slice(i + 1)
-            if source[i] != source[i + 1] or not np.array_equal(
-                frames.numbers[one], frames.numbers[two]
-            ):
-                continue
-            if frames.cells is not None and not np.array_equal(
-                frames.cells[i], frames.cells[i + 1]
-            ):
-                continue
-            step = frames.positions[two] - frames.positions[one]
-            if np.abs(step).max() > _LARGEST_STEP:
-                continue
+            one, two = frames.atom_slice(i), frames.atom_slice(j)
             work = -0.5 * float(((forces[one] + forces[two]) * step).sum())
-            change = float(energies[i + 1] - energies[i])
+            change = float(energies[j] - energies[i])
             # below that, rounding in the file decides
-            if min(abs(work), abs(change)) > 1e-4:
+            if strain is None and min(abs(work), abs(change)) > 1e-4:
                 self.ratios.append(change / work)
+                self.n_atoms.append(two.stop - two.start)
 
     def summary(self) -> dict[str, float]:
         """Return number of pairs, median and quartiles of dE / work."""
@@ -156,6 +152,12 @@ class WorkCheck:
                 f"{told} by {median:.2f} times the work of the forces: the array has the opposite "
                 f"sign, set forces_are: {turned}."
             )
+        per_atom = float(np.median(np.array(self.ratios) * self.n_atoms))
+        if abs(per_atom - 1.0) < 0.05:
+            raise DataError(
+                f"{told} by {median:.3g} times the work of the forces, one over the number of "
+                "atoms: they are energies per atom, set energy_per: atom."
+            )
         units = _closest_ratio(abs(median))
         hint = f", the ratio of {units}," if units else ""
         raise DataError(
@@ -176,35 +178,65 @@ def _closest_ratio(value: float) -> str:
 
 
 class EnergyScales:
-    """Mean energy per atom of every composition in every file: equal units give equal scales."""
+    """Energies per atom of every composition in every file: total energies have one scale.
+
+    Energies relative to atoms or to a formation may have any ratio: what differs is taken for a
+    ratio of units only where each file's are as close together as total energies are.
+    """
 
     def __init__(self) -> None:
         """Start without any."""
-        self._sums: dict[str, dict[str, list[float]]] = defaultdict(dict)
+        #: {composition: {file: [sum, frames, lowest, highest]}}
+        self._kept: dict[str, dict[str, list[float]]] = defaultdict(dict)
 
     def add(self, compositions: np.ndarray, files: np.ndarray, per_atom: np.ndarray) -> None:
         """Add frames: composition, file and energy per atom (frames,), eV."""
         for name in np.unique(compositions):
             for file in np.unique(files[compositions == name]):
-                chosen = (compositions == name) & (files == file)
-                entry = self._sums[str(name)].setdefault(str(file), [0.0, 0.0])
-                entry[0] += float(per_atom[chosen].sum())
-                entry[1] += float(chosen.sum())
+                values = per_atom[(compositions == name) & (files == file)]
+                entry = self._kept[str(name)].setdefault(str(file), [0.0, 0.0, np.inf, -np.inf])
+                entry[0] += float(values.sum())
+                entry[1] += float(len(values))
+                entry[2:] = min(entry[2], values.min()), max(entry[3], values.max())
 
-    def complain(self) -> None:
-        """Raise DataError when two files differ by a ratio of energy units."""
-        for composition, files in self._sums.items():
-            means = {file: total / count for file, (total, count) in files.items() if total}
-            if len(means) < 2:
-                continue
-            first, reference = next(iter(means.items()))
-            for file, mean in means.items():
-                for one, a in ENERGIES.items():
-                    for two, b in ENERGIES.items():
-                        # frames of one composition differ by far less than this
-                        if one != two and abs(mean / reference / (b / a) - 1.0) < 0.01:
-                            raise DataError(
-                                f"The energies per atom of {composition} are {reference:.4g} in "
-                                f"{first} and {mean:.4g} in {file}, the ratio of {two} to {one}: "
-                                "the files are in mixed units, import them apart."
-                            )
+    def range(self) -> tuple[float, float]:
+        """Return the lowest and the highest energy per atom, eV."""
+        entries = [entry for files in self._kept.values() for entry in files.values()]
+        return min(e[2] for e in entries), max(e[3] for e in entries)
+
+    def complain(self, energies_are: str | None) -> None:
+        """Raise DataError when two files differ by a ratio of energy units, or have another zero,
+        unless the energies are said to be relative."""
+        if energies_are == "relative":
+            return
+        for composition, files in self._kept.items():
+            first, reference = next(iter(files.items()))
+            for file, entry in files.items():
+                self._compare(composition, (first, reference), (file, entry), energies_are)
+
+    @staticmethod
+    def _compare(
+        composition: str,
+        one: tuple[str, list[float]],
+        two: tuple[str, list[float]],
+        energies_are: str | None,
+    ) -> None:
+        a, b = (entry[0] / entry[1] for _, entry in (one, two))
+        ranges = [entry[3] - entry[2] for _, entry in (one, two)]
+        narrow = ranges[0] <= _NARROW * abs(a) and ranges[1] <= _NARROW * abs(b)
+        told = (
+            f"The energies per atom of {composition} are {a:.4g} in {one[0]} and {b:.4g} in "
+            f"{two[0]}"
+        )
+        absolute = narrow and max(abs(a), abs(b)) > _ABSOLUTE
+        for (first, x), (second, y) in itertools.permutations(ENERGIES.items(), 2):
+            if a and b and abs(b / a / (y / x) - 1.0) < 0.01 and (absolute or energies_are):
+                raise DataError(
+                    f"{told}, the ratio of {second} to {first}: the files are in mixed units, "
+                    "import them apart, or set energies_are: relative."
+                )
+        if abs(a - b) > _ZEROS_DIFFER + 10.0 * max(ranges):
+            raise DataError(
+                f"{told}: their zeros differ, as those of total energies and of energies relative "
+                "to atoms do; import them apart, or set energies_are: relative."
+            )

@@ -21,9 +21,17 @@ def folder_files(source: FolderSource) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DataError(f"{path} is neither a folder nor a file; correct path.")
+    try:
+        matching = sorted(path.glob(source.pattern))
+    # NotImplementedError: a pattern that is not relative
+    except (ValueError, NotImplementedError) as error:
+        raise DataError(
+            f"'{source.pattern}' is no pattern of file names ({error}); write e.g. *.xyz or "
+            "**/OUTCAR."
+        ) from None
     found = [
         p
-        for p in sorted(path.glob(source.pattern))
+        for p in matching
         if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts)
     ]
     if not found:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gnnip.datasets.arrays import FrameArrays
-from gnnip.datasets.imports.batch import Batch
+from gnnip.datasets.imports.batch import Batch, Skipped
 from gnnip.datasets.imports.checks import (
     ZERO_SHARE,
     EnergyScales,
@@ -21,15 +21,37 @@ from gnnip.datasets.imports.checks import (
     geometry_keys,
     zero_force_atoms,
 )
+from gnnip.datasets.imports.labels import StressConvention, StressTest, decide_stress, net_forces
 from gnnip.datasets.imports.readers import READERS
 from gnnip.datasets.imports.settings import ImportSettings
 from gnnip.datasets.store import frame_writer
 from gnnip.errors import DataError
 from gnnip.files import sha256
+from gnnip.geometry import FAR, faults, into_cell
 
 CHUNK_ATOMS = 500_000  #: atoms that are held at once
 UNITS = {"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"}
 _LISTED = 50  #: frames that a report names before it only counts
+_SAMPLE = 2000  #: frames that are looked at to learn what their stress is
+#: Angstrom that a structure may be wide: an archive has single precision
+_WIDEST = 1e4
+#: findings that a setting of the same name decides on, and what the frames are
+_DECIDED = {
+    "faulty": "are no structures that a potential can treat",
+    "cut_off": "are cut off",
+    "unconverged": "have labels that are not converged",
+    "machine_learned": "have labels of a machine-learned force field (ML_LMLFF)",
+    "non_finite": "have numbers that are not finite",
+}
+_REPORTED = {
+    "duplicates": "have the geometry of an earlier frame",
+    "relabelled": "of these have another energy than that frame",
+    **_DECIDED,
+    "without_forces": "have no forces",
+    "zero_forces": "have forces of exactly zero on many atoms",
+    "net_forces": "have forces that do not add up to zero",
+    "other_free_energy": "have a 'free_energy' that is another number",
+}
 
 
 @dataclass
@@ -63,16 +85,30 @@ class ImportReport:
     n_atoms: int = 0
     duplicates: Finding = field(default_factory=Finding)
     relabelled: Finding = field(default_factory=Finding)
+    faulty: Finding = field(default_factory=Finding)
+    cut_off: Finding = field(default_factory=Finding)
+    unconverged: Finding = field(default_factory=Finding)
+    machine_learned: Finding = field(default_factory=Finding)
     non_finite: Finding = field(default_factory=Finding)
     without_forces: Finding = field(default_factory=Finding)
     zero_forces: Finding = field(default_factory=Finding)
+    net_forces: Finding = field(default_factory=Finding)
+    other_free_energy: Finding = field(default_factory=Finding)
     left_out: list[int] = field(default_factory=list)
+    reasons: dict[int, str] = field(default_factory=dict)
+    hint: str = ""  #: the end of a sentence about forces of another name
     energies_only: bool = False
+    assumed: list[str] = field(default_factory=list)
     work: dict[str, float] = field(default_factory=dict)
+
+    def leave_out(self, index: int, reason: str) -> None:
+        """Note that a frame, by its number among all, does not get into the set, and why."""
+        if index not in self.reasons:
+            self.left_out.append(index)
+            self.reasons[index] = reason
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
-        findings = ("duplicates", "relabelled", "non_finite", "without_forces", "zero_forces")
         return {
             "files": self.files,
             "n_read": self.n_read,
@@ -80,10 +116,12 @@ class ImportReport:
             "n_atoms": self.n_atoms,
             "energies_only": self.energies_only,
             "left_out": self.left_out,
+            "reasons": {str(frame): reason for frame, reason in self.reasons.items()},
+            "assumed": self.assumed,
             "energy_change_over_work": self.work,
             **{
                 name: {"count": found.count, "frames": found.frames, "first": found.first}
-                for name in findings
+                for name in _REPORTED
                 for found in [getattr(self, name)]
             },
             "settings": self.settings,
@@ -101,14 +139,8 @@ class ImportReport:
             f"Converted to eV and Angstrom from: length {units['length']}, energy "
             f"{units['energy']}, forces {units['forces']}, stress {units['stress']}."
         )
-        described = {
-            "duplicates": "have the geometry of an earlier frame",
-            "relabelled": "of these have another energy than that frame",
-            "non_finite": "have a number that is not finite",
-            "without_forces": "have no forces",
-            "zero_forces": "have forces of exactly zero on many atoms",
-        }
-        for name, words in described.items():
+        lines += [f"{words}." for words in self.assumed]
+        for name, words in _REPORTED.items():
             found: Finding = getattr(self, name)
             if found.count:
                 lines.append(f"{found.count} {words} ({found.listed()}); first: {found.first}.")
@@ -157,7 +189,7 @@ def import_files(
             writer.drop_forces()
         writer.attributes = {
             "labeller": "imported",
-            "import_report": json.dumps(_short(report.to_json())),
+            "import_report": json.dumps(_short(report.to_json() | {"reasons": {}})),
             **(attributes or {}),
         }
     return report
@@ -211,27 +243,39 @@ def _clean(
     paths = [Path(f) for f in files]
     if not paths:
         raise DataError("There are no files to import; give at least one.")
-    seen, work, scales = SeenFrames(), WorkCheck(), EnergyScales()
     base = Path(root) if root is not None else Path(os.path.commonpath([p.parent for p in paths]))
+    seen, work, scales, stress = SeenFrames(), WorkCheck(), EnergyScales(), StressTest()
+    taken = None
+    if settings.stress is not None:
+        taken, words = _stress_of(paths, settings)
+        report.assumed.append(f"'{settings.stress}' is {taken[0].in_words(taken[1])}, {words}")
+    report.assumed.append(settings.energy_in_words)
     for path in paths:
         label = Path(os.path.relpath(path, base)).as_posix()
         begun = report.n_read
-        for batches in _chunks(READERS[settings.format](path, settings)):
-            chunk, has_forces = _assemble(batches, settings, label)
-            keep = _judge(chunk, has_forces, settings, report, seen)
-            report.n_read += chunk.n_frames
-            chunk = chunk.subset(np.flatnonzero(keep))
+        for group in _chunks(READERS[settings.format](path, settings)):
+            index = _numbered(group, report, label, settings)
+            batches = [batch for batch in group if isinstance(batch, Batch)]
+            if not batches:
+                continue
+            chunk, has_forces = _assemble(batches, settings, label, taken and taken[0])
+            keep = _judge(chunk, batches, index, has_forces, settings, report, seen)
+            chosen = np.flatnonzero(keep)
+            chunk = chunk.subset(chosen)
             if report.energies_only:
                 chunk.forces = {}
             if chunk.n_frames == 0:
                 continue
-            per_atom = chunk.energies[settings.term] / chunk.n_atoms
-            scales.add(_compositions(chunk), chunk.metadata["source"], per_atom)
+            source = chunk.metadata["source"]
+            scales.add(_compositions(chunk), source, chunk.energies[settings.term] / chunk.n_atoms)
             if settings.check_work:
-                work.add(chunk, settings.term, chunk.metadata["source"])
+                work.add(chunk, settings.term, source)
+                if taken is not None and len(stress.expected) < _SAMPLE:
+                    raw = [v for batch in batches for v in _raw_stress(batch)]
+                    stress.add(chunk, [raw[i] for i in chosen], settings, source)
             report.n_kept += chunk.n_frames
             report.n_atoms += int(chunk.offsets[-1])
-            yield chunk
+            yield _near_the_origin(chunk)
         if report.n_read == begun:
             raise DataError(f"{path} holds no frames; give another file or format.")
         report.files.append(
@@ -241,17 +285,97 @@ def _clean(
             progress(f"{label}: {report.n_read - begun} frames")
     report.work = work.summary()
     _refuse(report, settings)
-    scales.complain()
+    if report.n_kept:
+        low, high = scales.range()
+        report.assumed[-1] += f"; per atom they lie between {low:.4g} and {high:.4g} eV"
+    scales.complain(settings.energies_are)
     work.complain(report.files[0]["file"], settings.forces_are)
+    if taken is not None:
+        stress.complain(taken[0])
 
 
-def _chunks(batches: Iterator[Batch]) -> Iterator[list[Batch]]:
+def _stress_of(
+    paths: list[Path], settings: ImportSettings
+) -> tuple[tuple[StressConvention, bool], str]:
+    """Return what the stress is, whether it has six numbers, and how that is known: from the first
+    frames of the files."""
+    test, raw = StressTest(), []
+    stated = StressConvention("stress")
+    if settings.format == "vasp":
+        return (stated, False), "as VASP's 'in kB' is read"
+    for path in paths:
+        for group in _chunks(READERS[settings.format](path, settings)):
+            batches = [batch for batch in group if isinstance(batch, Batch)]
+            if batches:
+                chunk, _ = _assemble(batches, settings, str(path), stated)
+                bad = faults(chunk.positions, chunk.numbers, chunk.offsets, chunk.cells, chunk.pbc)
+                kept = [i for i in range(chunk.n_frames) if i not in bad]
+                here = [v for batch in batches for v in _raw_stress(batch)]
+                raw += [here[i] for i in kept]
+                chunk = chunk.subset(kept)
+                test.add(chunk, raw[-len(kept) :], settings, chunk.metadata["source"])
+            if len(raw) >= _SAMPLE:
+                break
+        if len(raw) >= _SAMPLE:
+            break
+    if not settings.check_work:
+        test = StressTest()
+    convention, words = decide_stress(settings, test, raw)
+    return (convention, any(v.shape == (6,) for v in raw)), words
+
+
+def _raw_stress(batch: Batch) -> np.ndarray:
+    """Return the stress (n, 6) or (n, 3, 3) of a batch as the file has it."""
+    assert batch.stress is not None
+    return batch.stress
+
+
+def _numbered(
+    group: list[Batch | Skipped], report: ImportReport, label: str, settings: ImportSettings
+) -> np.ndarray:
+    """Return the numbers (frames,) of the frames of a group among all that were read; those that
+    could not be read are noted."""
+    index: list[int] = []
+    for part in group:
+        if isinstance(part, Skipped):
+            words = f"frame {part.frame} of {label} ({part.reason})"
+            getattr(report, part.finding).add(report.n_read, words)
+            report.leave_out(report.n_read, words)
+            report.n_read += 1
+        else:
+            index += range(report.n_read, report.n_read + len(part.energies))
+            report.n_read += len(part.energies)
+    return np.array(index, dtype=np.int64)
+
+
+def _near_the_origin(frames: FrameArrays) -> FrameArrays:
+    """Put structures that single precision would blur into their cells, or around the origin."""
+    for i in _far(frames):
+        part = frames.atom_slice(i)
+        points = frames.positions[part]
+        if frames.cells is not None and frames.pbc is not None and frames.pbc[i].any():
+            points = into_cell(points, frames.cells[i], frames.pbc[i])
+        else:
+            points = points - np.rint(points.mean(axis=0))
+        frames.positions[part] = points
+    return frames
+
+
+def _far(frames: FrameArrays) -> list[int]:
+    """Return the frames with atoms beyond `FAR`."""
+    owner = np.repeat(np.arange(frames.n_frames), frames.n_atoms)
+    found: list[int] = np.unique(owner[(np.abs(frames.positions) > FAR).any(axis=1)]).tolist()
+    return found
+
+
+def _chunks(batches: Iterator[Batch | Skipped]) -> Iterator[list[Batch | Skipped]]:
     """Group batches until they hold `CHUNK_ATOMS` atoms."""
-    group: list[Batch] = []
+    group: list[Batch | Skipped] = []
     atoms = 0
     for batch in batches:
         group.append(batch)
-        atoms += batch.positions.shape[0] * batch.positions.shape[1]
+        if isinstance(batch, Batch):
+            atoms += batch.positions.shape[0] * batch.positions.shape[1]
         if atoms >= CHUNK_ATOMS:
             yield group
             group, atoms = [], 0
@@ -260,7 +384,7 @@ def _chunks(batches: Iterator[Batch]) -> Iterator[list[Batch]]:
 
 
 def _assemble(
-    batches: list[Batch], settings: ImportSettings, label: str
+    batches: list[Batch], settings: ImportSettings, label: str, convention: StressConvention | None
 ) -> tuple[FrameArrays, np.ndarray]:
     """Return the frames of some batches in the project's units, and which of them have forces.
 
@@ -280,6 +404,8 @@ def _assemble(
         energies={term: joined([b.energies for b in batches], factors["energy"], ())},
         units=dict(UNITS),
     )
+    if settings.energy_per == "atom":
+        frames.energies[term] *= frames.n_atoms
     has_forces = np.repeat([b.forces is not None for b in batches], counts)
     if settings.forces_key is not None:
         given = [np.zeros_like(b.positions) if b.forces is None else b.forces for b in batches]
@@ -289,9 +415,17 @@ def _assemble(
         frames.cells = joined(cells, factors["length"], (3, 3))
         pbc = [np.zeros(3, dtype=bool) if b.pbc is None else b.pbc for b in batches]
         frames.pbc = np.repeat(np.array(pbc, dtype=bool), counts, axis=0)
-    if settings.stress is not None:
-        stress = joined([b.stress for b in batches if b.stress is not None], 1.0, (3, 3))
-        frames.stresses = {term: factors["stress"] * stress}
+    if convention is not None:
+        volumes = np.ones(frames.n_frames)
+        if frames.cells is not None:
+            volumes = np.abs(np.linalg.det(frames.cells))
+        bounds = np.cumsum([0, *counts])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts = [
+                convention.convert(_raw_stress(b), volumes[bounds[k] : bounds[k + 1]], factors)
+                for k, b in enumerate(batches)
+            ]
+        frames.stresses = {term: np.concatenate(parts)}
         frames.units["stresses"] = "eV/Angstrom^3"
     for column in dict.fromkeys(c for b in batches for c in b.columns):
         lacking = next((b for b in batches if column not in b.columns), None)
@@ -352,49 +486,131 @@ def _compositions(frames: FrameArrays) -> np.ndarray:
 
 def _judge(
     frames: FrameArrays,
+    batches: list[Batch],
+    index: np.ndarray,
     has_forces: np.ndarray,
     settings: ImportSettings,
     report: ImportReport,
     seen: SeenFrames,
 ) -> np.ndarray:
     """Write the peculiarities of a chunk into the report; return which frames (frames,) stay."""
-    index = report.n_read + np.arange(frames.n_frames)
-    term = settings.term
 
-    def place(i: int) -> str:
-        return f"frame {frames.metadata['source_frame'][i]} of {frames.metadata['source'][i]}"
+    def add(name: str, i: int, reason: str) -> None:
+        words = f"{_place(frames, i)} ({reason})"
+        getattr(report, name).add(int(index[i]), words)
+        if getattr(settings, name, "keep") != "keep":
+            report.leave_out(int(index[i]), words)
 
     finite = _finite(frames)
     for i in np.flatnonzero(~finite).tolist():
-        report.non_finite.add(int(index[i]), f"{place(i)} ({_what_is_not_finite(frames, i)})")
-    keep = finite.copy()
+        add("non_finite", i, _what_is_not_finite(frames, i))
+    for i, reason in _faults(frames).items():
+        if finite[i]:
+            add("faulty", i, reason)
+    owner = np.repeat(np.arange(len(batches)), [len(b.energies) for b in batches])
+    for i in range(frames.n_frames):
+        for name, reason in batches[owner[i]].remarks.items():
+            add(name, i, reason)
+    _compare_free_energies(frames, batches, settings, add)
+    finite &= np.array([int(k) not in report.reasons for k in index])
+    keep = finite
     if settings.forces_key is not None:
-        zero = np.where(has_forces, zero_force_atoms(frames, term), 0)
-        placeholders = (zero >= 2) & (zero >= ZERO_SHARE * frames.n_atoms)
-        for i in np.flatnonzero(placeholders).tolist():
-            words = f"{place(i)}, {zero[i]} of {frames.n_atoms[i]} atoms"
-            report.zero_forces.add(int(index[i]), words)
-        missing = ~has_forces | (placeholders & (settings.zero_forces == "missing"))
-        for i in np.flatnonzero(missing).tolist():
-            report.without_forces.add(int(index[i]), place(i))
+        keep = keep & _with_forces(frames, batches, index, has_forces, settings, report)
+    return _without_duplicates(frames, keep, index, settings, report, seen)
+
+
+def _place(frames: FrameArrays, i: int) -> str:
+    return f"frame {frames.metadata['source_frame'][i]} of {frames.metadata['source'][i]}"
+
+
+def _with_forces(
+    frames: FrameArrays,
+    batches: list[Batch],
+    index: np.ndarray,
+    has_forces: np.ndarray,
+    settings: ImportSettings,
+    report: ImportReport,
+) -> np.ndarray:
+    """Note forces that are missing, placeholders or none; return which frames (frames,) stay."""
+    term = settings.term
+    zero = np.where(has_forces, zero_force_atoms(frames, term), 0)
+    placeholders = (zero >= 2) & (zero >= ZERO_SHARE * frames.n_atoms)
+    for i in np.flatnonzero(placeholders).tolist():
+        words = f"{_place(frames, i)}, {zero[i]} of {frames.n_atoms[i]} atoms"
+        report.zero_forces.add(int(index[i]), words)
+    missing = ~has_forces | (placeholders & (settings.zero_forces == "missing"))
+    for i in np.flatnonzero(missing).tolist():
+        report.without_forces.add(int(index[i]), _place(frames, i))
         if settings.missing_forces == "leave_out":
-            keep &= ~missing
-        elif settings.missing_forces == "energies_only":
-            report.energies_only |= bool(missing.any())
+            report.leave_out(int(index[i]), f"{_place(frames, i)} (it has no forces)")
+    hints = (b.hint for b in batches if b.forces is None and b.hint)
+    report.hint = report.hint or next(hints, "")
+    for i in np.flatnonzero(net_forces(frames, term) * ~missing).tolist():
+        report.net_forces.add(int(index[i]), _place(frames, i))
+    report.energies_only |= settings.missing_forces == "energies_only" and bool(missing.any())
+    return ~missing if settings.missing_forces == "leave_out" else np.ones_like(missing)
+
+
+def _without_duplicates(
+    frames: FrameArrays,
+    keep: np.ndarray,
+    index: np.ndarray,
+    settings: ImportSettings,
+    report: ImportReport,
+    seen: SeenFrames,
+) -> np.ndarray:
+    """Note frames of geometries that were seen; return which of those to `keep` (frames,) stay."""
     chosen = np.flatnonzero(keep)
-    energies = frames.energies[term]
+    energies = frames.energies[settings.term]
     first, energy = seen.add(geometry_keys(frames.subset(chosen)), index[chosen], energies[chosen])
     for j in np.flatnonzero(first >= 0).tolist():
         i = int(chosen[j])
-        words = f"{place(i)} equals frame {first[j]} of all"
+        words = f"{_place(frames, i)} equals frame {first[j]} of all"
         report.duplicates.add(int(index[i]), words)
         if abs(energies[i] - energy[j]) > 1e-4:
             report.relabelled.add(
-                int(index[i]), f"{place(i)}, by {energies[i] - energy[j]:.4g} eV from {first[j]}"
+                int(index[i]),
+                f"{_place(frames, i)}, by {energies[i] - energy[j]:.4g} eV from {first[j]}",
             )
-        keep[i] &= settings.duplicates != "leave_out"
-    report.left_out += [int(i) for i in index[~keep]]
+        if settings.duplicates == "leave_out":
+            keep[i] = False
+            report.leave_out(int(index[i]), words)
     return keep
+
+
+def _faults(frames: FrameArrays) -> dict[int, str]:
+    """Return {frame: why it is no structure that a potential can treat, or an archive can keep}."""
+    found = faults(
+        frames.positions,
+        frames.numbers,
+        frames.offsets,
+        frames.cells,
+        frames.pbc,
+        coinciding=True,
+    )
+    for i in _far(frames):
+        if i not in found:
+            alone = _near_the_origin(frames.subset([i]))
+            if np.ptp(alone.positions, axis=0).max() > _WIDEST:
+                found[i] = (
+                    f"It is more than {_WIDEST:g} Angstrom wide, and archives keep positions in "
+                    "single precision."
+                )
+    return {i: sentence.removesuffix(".") for i, sentence in found.items()}
+
+
+def _compare_free_energies(
+    frames: FrameArrays,
+    batches: list[Batch],
+    settings: ImportSettings,
+    add: Callable[[str, int, str], None],
+) -> None:
+    """Note frames whose forces belong to a free energy that is another number than the energy."""
+    for i, batch in enumerate(batches):
+        if batch.free_energies is not None and batch.forces is not None:
+            (difference,) = batch.free_energies - batch.energies
+            if abs(difference) * settings.factors["energy"] > 1e-4 * len(batch.numbers):
+                add("other_free_energy", i, f"by {difference:.4g}")
 
 
 def _finite(frames: FrameArrays) -> np.ndarray:
@@ -425,16 +641,33 @@ def _what_is_not_finite(frames: FrameArrays, frame: int) -> str:
 def _refuse(report: ImportReport, settings: ImportSettings) -> None:
     """Raise DataError for frames that the settings do not allow."""
     total = report.n_read
-    if report.non_finite.count and settings.non_finite == "refuse":
+    for name, words in _DECIDED.items():
+        found: Finding = getattr(report, name)
+        if found.count and getattr(settings, name) == "refuse":
+            cures = (
+                "leave_out"
+                if name not in ("unconverged", "machine_learned")
+                else ("leave_out or keep")
+            )
+            raise DataError(
+                f"{found.count} of {total} frames {words}, first {found.first}; correct them or "
+                f"set {name}: {cures}."
+            )
+    if report.other_free_energy.count:
         raise DataError(
-            f"{report.non_finite.count} of {total} frames have numbers that are not finite, first "
-            f"{report.non_finite.first}; correct them or set non_finite: leave_out."
+            f"{report.other_free_energy.count} of {total} frames have an 'energy' and another "
+            f"'free_energy', first {report.other_free_energy.first}, and forces belong to one of "
+            "them, in VASP the free energy; set energy to the name that is meant."
         )
     if report.zero_forces.count and settings.zero_forces is None:
         raise DataError(
             f"{report.zero_forces.count} of {total} frames have forces of exactly zero on many "
             f"atoms, first {report.zero_forces.first}: set zero_forces to 'missing' if they are "
             "placeholders, to 'real' if symmetry makes them vanish, or forces to false."
+        )
+    if report.without_forces.count == total and report.hint:
+        raise DataError(
+            f"{total} of {total} frames have no forces '{settings.forces_key}'{report.hint}"
         )
     if report.without_forces.count and settings.missing_forces == "refuse":
         raise DataError(

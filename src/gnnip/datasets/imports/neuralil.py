@@ -5,7 +5,6 @@ The elements are not in the file: the settings name them. The cell is orthorhomb
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from gnnip.datasets.imports.batch import Batch, atomic_numbers, text_lines
 from gnnip.datasets.imports.settings import ImportSettings
 from gnnip.errors import DataError, nearest
+from gnnip.files import parse_json
 
 
 def read(path: Path, settings: ImportSettings) -> Iterator[Batch]:
@@ -30,40 +30,43 @@ def read(path: Path, settings: ImportSettings) -> Iterator[Batch]:
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{where} is not a complete JSON object; the file is truncated or damaged, "
-                "fetch it again."
-            ) from error
-        if not isinstance(entry, dict):
-            raise DataError(f"{where} is not a JSON object; one a line is expected.")
+        entry = parse_json(line, where, dict)
         positions = _array(entry, "Positions", where)
         if positions.shape != (len(numbers), 3):
             raise DataError(
                 f"{where}: the positions have shape {positions.shape} where the species name "
                 f"{len(numbers)} atoms; correct species."
             )
-        forces = None
-        if settings.forces_key is not None and (
-            settings.forces is not None or settings.forces_key in entry
-        ):
+        forces, hint = None, ""
+        if settings.forces_key is not None and settings.forces_key not in entry:
+            hint = nearest(settings.forces_key, entry)
+        elif settings.forces_key is not None:
             forces = _array(entry, settings.forces_key, where)
             if forces.shape != positions.shape:
                 raise DataError(
                     f"{where}: the forces have shape {forces.shape}, the positions "
                     f"{positions.shape}; the file is damaged."
                 )
-        sides = np.broadcast_to(_array(entry, "Cell-Size", where), (3,))
+        sides = _array(entry, "Cell-Size", where).reshape(-1)
+        energy = _array(entry, settings.energy_key, where)
+        for key, values, sizes in (
+            ("Cell-Size", sides, (1, 3)),
+            (settings.energy_key, energy, (1,)),
+        ):
+            if values.size not in sizes:
+                raise DataError(
+                    f"{where}: '{key}' has {values.size} numbers where {sizes[-1]} is expected; "
+                    "correct the file."
+                )
         yield Batch(
             numbers=numbers,
             positions=positions[None],
-            energies=_array(entry, settings.energy_key, where).reshape(1),
+            energies=energy.reshape(1),
             frames=np.array([frame]),
             forces=None if forces is None else forces[None],
-            cells=np.diag(sides)[None],
+            cells=np.diag(np.broadcast_to(sides, (3,)))[None],
             pbc=np.ones(3, dtype=bool),
+            hint=hint,
         )
         frame += 1
 
@@ -73,7 +76,7 @@ def _array(entry: dict[str, Any], key: str, where: str) -> np.ndarray:
         raise DataError(f"{where} has no '{key}'{nearest(key, entry)}.")
     try:
         return np.array(entry[key], dtype=np.float64)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(
             f"{where}: '{key}' is not an array of numbers; correct the file."
         ) from error

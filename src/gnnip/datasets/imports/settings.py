@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gnnip import units
 from gnnip.errors import nearest
@@ -53,6 +53,23 @@ KEYS: dict[str, tuple[str, str | None]] = {
 }
 
 
+#: what is done with frames that are not as they should be
+Bad = Literal["refuse", "leave_out"]
+#: the words for what labels frames that have a meaning of their own
+REFERENCES = ("exact", "published", "dft", "xtb")
+
+
+def _reference(value: str) -> str:
+    words = " ".join(value.split())
+    if not words:
+        raise ValueError("reference is empty; say what labels the frames, e.g. dft or CCSD(T)")
+    return words.lower() if words.lower() in REFERENCES else words
+
+
+#: what labels frames: exact, published, dft, xtb, or the user's own words
+Reference = Annotated[str, AfterValidator(_reference)]
+
+
 def _words(value: object) -> object:
     return value.split() if isinstance(value, str) else value
 
@@ -72,7 +89,7 @@ class UnitSettings(Strict):
     forces: str | None = None
     """Energy/length, e.g. Hartree/Bohr; null takes the units of energy and length."""
     stress: str | None = None
-    """eV/Angstrom^3, GPa, kbar or Hartree/Bohr^3."""
+    """eV/Angstrom^3, GPa, kbar or Hartree/Bohr^3; a virial is in the unit of energy."""
 
     @model_validator(mode="after")
     def _known(self) -> UnitSettings:
@@ -90,7 +107,7 @@ class SpeciesGroup(Strict):
 
     symbols: Annotated[list[str], BeforeValidator(_words)] = Field(min_length=1)
     """Elements of one molecule in the order of the file, e.g. `N O O O`."""
-    times: int = Field(default=1, ge=1)
+    times: int = Field(default=1, ge=1, le=10_000_000)
     """Molecules of this kind in a row."""
 
 
@@ -104,8 +121,19 @@ class ImportSettings(Strict):
     forces: Annotated[str | Literal[False] | None, BeforeValidator(_false)] = None
     """Name of the forces in the file; null takes the format's own, false imports energies only."""
     stress: str | None = None
-    """Name of the stress in the file, positive when stretched as in ASE; null leaves it
-    out."""
+    """Name of the stress or virial in the file; null leaves it out."""
+    stress_is: Literal["stress", "pressure", "virial", "strain_derivative"] | None = None
+    """stress: positive when stretched, as in ASE; pressure: positive when compressed, as VASP
+    prints it; virial: -V times the stress, an energy; strain_derivative: +V times it. null takes
+    what the name says, or the energies of strained frames."""
+    stress_order: Literal["ase", "vasp"] | None = None
+    """Of six numbers: ase, xx yy zz yz xz xy, or vasp, xx yy zz xy yz zx; null takes ASE's order
+    for a stress with ASE's sign, or what the energies of strained frames say."""
+    energy_per: Literal["structure", "atom"] = "structure"
+    """What the energies in the file are of."""
+    energies_are: Literal["total", "relative"] | None = None
+    """total: of the method, so that files of one composition have one scale; relative: to atoms, to
+    a formation or to any other zero, which only the user knows; null takes them as they are."""
     units: UnitSettings = UnitSettings()
     """Units in the file; every number is converted once, to eV and Angstrom."""
     forces_are: Literal["forces", "gradient"] = "forces"
@@ -115,8 +143,17 @@ class ImportSettings(Strict):
     atoms that were held); null refuses them until this is decided."""
     missing_forces: Literal["refuse", "leave_out", "energies_only"] = "refuse"
     """Frames without forces: an error, left out, or the whole set imported with energies only."""
-    non_finite: Literal["refuse", "leave_out"] = "refuse"
+    non_finite: Bad = "refuse"
     """Frames with a number that is not finite: an error, or left out."""
+    faulty: Bad = "refuse"
+    """Frames that no potential can treat (no atoms, no element, two atoms at one point, a periodic
+    cell without volume): an error, or left out."""
+    cut_off: Bad = "refuse"
+    """A last frame or ionic step that the file does not hold to its end: an error, or left out."""
+    unconverged: Bad | Literal["keep"] = "refuse"
+    """vasp: steps whose electronic loop stopped at NELM: an error, left out, or kept."""
+    machine_learned: Bad | Literal["keep"] = "refuse"
+    """vasp: steps of a machine-learned force field (ML_LMLFF): an error, left out, or kept."""
     duplicates: Literal["keep", "leave_out", "refuse"] = "keep"
     """Frames with the geometry of an earlier one (to 1e-6 Angstrom, same order of atoms): kept,
     left out after the first, or an error; they are reported in any case."""
@@ -130,7 +167,7 @@ class ImportSettings(Strict):
     of a composition, or every frame for itself."""
     trajectory_key: str | None = None
     """extxyz: the name in the comment line that tells the trajectories apart, instead."""
-    block_frames: int | None = Field(default=None, ge=1)
+    block_frames: int | None = Field(default=None, ge=1, le=2**31)
     """Cut every trajectory into blocks of so many consecutive frames: for a single long run."""
     columns: dict[str, str] = Field(default_factory=dict)
     """extxyz: further columns, {name in the archive: name in the comment line}."""
@@ -143,6 +180,8 @@ class ImportSettings(Strict):
     def _fits_the_format(self) -> ImportSettings:
         if self.format == "neuralil" and not self.species:
             raise ValueError("format neuralil needs species: its files do not name the elements")
+        if sum(group.times * len(group.symbols) for group in self.species) > 10_000_000:
+            raise ValueError("species stand for more than 10000000 atoms a frame; correct times")
         needs = {
             "trajectory_key": ("extxyz", self.trajectory_key),
             "columns": ("extxyz", self.columns),
@@ -154,6 +193,8 @@ class ImportSettings(Strict):
                 raise ValueError(f"{key} is for the format {format_} only, not for {self.format}")
         if self.stress is not None and self.format not in ("extxyz", "vasp"):
             raise ValueError(f"the format {self.format} has no stress; leave the key out")
+        if self.stress is None and (self.stress_is or self.stress_order):
+            raise ValueError("stress_is and stress_order need stress, the name in the file")
         if self.trajectory == "molecule" and self.format != "ani":
             raise ValueError(
                 "trajectory: molecule is for the format ani only; take file, composition or frame"
@@ -171,6 +212,22 @@ class ImportSettings(Strict):
         if self.forces is False:
             return None
         return self.forces or KEYS[self.format][1]
+
+    @property
+    def energy_in_words(self) -> str:
+        """Return what is assumed of the energies."""
+        per = " per atom, times the number of atoms" if self.energy_per == "atom" else ""
+        words = {
+            "total": "total energies of the method",
+            "relative": "relative to a zero of their own",
+            None: "taken as they are, total or relative (energies_are)",
+        }[self.energies_are]
+        free = (
+            ", the free energy TOTEN that the forces belong to"
+            if self.format == "vasp" and self.energy_key == "free_energy"
+            else ""
+        )
+        return f"Energies are '{self.energy_key}'{per}{free}, {words}"
 
     @property
     def unit_names(self) -> dict[str, str]:
@@ -204,8 +261,8 @@ class FolderSource(ImportSettings):
     """The folder or file, relative to the working directory."""
     pattern: str = "*"
     """Which files of the folder are read, e.g. `*.xyz` or `**/OUTCAR`."""
-    reference: Literal["exact", "published", "dft", "xtb"] = "published"
-    """What labels the frames."""
+    reference: Reference = "published"
+    """What labels the frames: exact, published, dft or xtb, or words of your own, e.g. CCSD(T)."""
     level: str = ""
     """Level of theory, in words."""
     licence: str = ""

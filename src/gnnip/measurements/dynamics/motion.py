@@ -18,7 +18,7 @@ import numpy as np
 
 from gnnip.errors import ConfigError, DataError
 from gnnip.measurements.selection import frames_with, spread_evenly
-from gnnip.models.hyperparameters import read_options, require
+from gnnip.models.hyperparameters import read_options, refuse_too_large, require
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
@@ -156,6 +156,7 @@ class Motion:
         """Raise ConfigError for numbers out of range."""
         for name in ("starts", "repeats"):
             require(getattr(self, name) >= 1, f"Motion: {name} must be at least 1.")
+        refuse_too_large({"starts x repeats": self.starts * self.repeats}, "Motion")
         require(
             len(self.supercell) == 3 and min(self.supercell) >= 1,
             f"Motion: supercell is {list(self.supercell)}; give three numbers, at least 1 each.",

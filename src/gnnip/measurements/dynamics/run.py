@@ -1,9 +1,8 @@
 """Run the replicas of one potential, or of a reference, and keep their trajectories.
 
 A replica that fails is a result, and is not run again. A run that was killed continues from its
-checkpoints, which are kept under a key of everything that decides the run. What a reference
-remembers from step to step, the electron say, is not in a checkpoint: a reference that continues
-agrees to its accuracy, not to the bit.
+checkpoints to the same frames. They are kept under a key of everything that decides the run. What a
+reference remembers from step to step, the electron say, it forgets at each of them.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnip.errors import ConfigError
-from gnnip.files import atomic_path, sha256
+from gnnip.files import atomic_path, make_folder, sha256
 from gnnip.measurements.dynamics.motion import Motion
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def run_dynamics(
         progress(f"continues at step {simulation.step} of {n_steps}")
     result = simulation.run(n_steps, progress=progress)
     if failures is not None:
-        Path(failures).mkdir(parents=True, exist_ok=True)
+        make_folder(failures)
         for replica, failure in result.failures.items():
             write_failure(failure, Path(failures) / failure_file(replica))
     assert result.path is not None

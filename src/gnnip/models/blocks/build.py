@@ -5,6 +5,7 @@ Without a compiler its dense form serves.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -25,7 +26,9 @@ FLAGS = ("-O3", "-march=native", "-std=gnu++17", "-fPIC", "-fopenmp", "-fno-math
 def cache_folder() -> Path:
     """Return the folder of compiled kernels: ``$GNNIP_CACHE``, else ``~/.cache/gnnip``."""
     given = os.environ.get("GNNIP_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "gnnip"
+    with contextlib.suppress(RuntimeError):  # nobody is at home
+        return Path(given) if given else Path.home() / ".cache" / "gnnip"
+    return Path(tempfile.gettempdir()) / f"gnnip-{os.getpid()}"
 
 
 def _processor() -> str:

@@ -93,11 +93,7 @@ class JATLayer(nn.Module):
         values : v of the edges (E, heads) and of the atoms with themselves (n, heads).
         envelope : factors on the powers of the softmax (E,).
         """
-        query, key = x @ self.query, x @ self.key
-        of_features, of_values = self.weights[:, :-1].flatten(0, 1), self.weights[:, -1]
-        of_edges = attention.logits(query, key, of_features, graph) + values[0] @ of_values
-        of_atoms = nn.functional.silu(query + key) @ of_features + values[1] @ of_values
-        alpha, own = attention.softmax(of_edges, of_atoms, envelope, graph)
+        query, alpha, own = self.attend(x, graph, values, envelope)
         sent = query.view(-1, self.heads, self.width)
         received = [
             graph.sum_neighbours(sent[:, head].contiguous(), alpha[:, head].contiguous())
@@ -106,6 +102,17 @@ class JATLayer(nn.Module):
         new = nn.functional.silu(torch.stack(received, dim=1) + own[:, :, None] * sent)
         new = new + x.view(x.shape[0], -1, self.width)
         return (new if self.norm is None else self.norm(new)).flatten(1)
+
+    def attend(
+        self, x: Tensor, graph: Adjacency, values: tuple[Tensor, Tensor], envelope: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q (n, heads * width) and alpha of the edges (E, heads) and of the atoms with
+        themselves (n, heads)."""
+        query, key = x @ self.query, x @ self.key
+        of_features, of_values = self.weights[:, :-1].flatten(0, 1), self.weights[:, -1]
+        of_edges = attention.logits(query, key, of_features, graph) + values[0] @ of_values
+        of_atoms = nn.functional.silu(query + key) @ of_features + values[1] @ of_values
+        return query, *attention.softmax(of_edges, of_atoms, envelope, graph)
 
 
 class JAT(CalibratedPotential):
@@ -191,20 +198,33 @@ class JAT(CalibratedPotential):
 
     def forward(self, batch: GraphBatch) -> dict[str, Tensor]:
         """Return "energy" (g,) and "atomic_energies" (n,), eV."""
-        o = self.hyperparameters
-        prepared = batch.extras if "kinds" in batch.extras else JAT.prepare(self, batch)
-        kinds, entries = prepared["kinds"], prepared.get("entries")
-        r = batch.edge_lengths()
-        envelope = None
-        if o.variant == "corrected":
-            envelope = polynomial_envelope(r, o.cutoff, o.envelope_power)
-        values = self.values(r.square(), kinds.shape[0], entries)
+        kinds, values, envelope = self._inputs(batch)
         x = self.embedding.index_select(0, kinds)
         for layer in self.layers:
             x = layer(x, batch.adjacency, values, envelope)
         energies = self.species_energies.index_select(0, kinds)
         atomic = self.scale * self.readout(x).squeeze(1) + energies
         return {"energy": batch.sum_atoms(atomic), "atomic_energies": atomic}
+
+    def attention(self, batch: GraphBatch) -> list[Tensor]:
+        """Return alpha of the edges (E, heads), layer by layer."""
+        kinds, values, envelope = self._inputs(batch)
+        x, found = self.embedding.index_select(0, kinds), []
+        for layer in self.layers:
+            assert isinstance(layer, JATLayer)
+            found.append(layer.attend(x, batch.adjacency, values, envelope)[1])
+            x = layer(x, batch.adjacency, values, envelope)
+        return found
+
+    def _inputs(self, batch: GraphBatch) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor | None]:
+        """Return the kinds of the atoms, and values and envelope of the layers."""
+        o = self.hyperparameters
+        prepared = batch.extras if "kinds" in batch.extras else JAT.prepare(self, batch)
+        kinds, r = prepared["kinds"], batch.edge_lengths()
+        envelope = None
+        if o.variant == "corrected":
+            envelope = polynomial_envelope(r, o.cutoff, o.envelope_power)
+        return kinds, self.values(r.square(), kinds.shape[0], prepared.get("entries")), envelope
 
     def values(self, s: Tensor, n: int, entries: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return v of the edges (E, heads) and of n atoms with themselves, from s = r^2 (E,).

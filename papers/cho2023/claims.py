@@ -1,0 +1,111 @@
+"""Claims of cho2023 that no kind of claim expresses; thresholds were fixed before any run."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from gnnip.verdicts.claims import ClaimResult, Metrics, mean, reads
+
+#: the paper calls 0.37 comparable to 0.10: errors within this factor of each other
+COMPARABLE = 4.0
+#: "not a large impact", "by much": means within this factor
+ALIKE = 1.5
+#: "a similar number of epochs": within this factor
+SIMILAR_EPOCHS = 2.0
+#: "exploded": the error at the end over that of predicting the mean
+EXPLODED = 10.0
+
+
+def _means(table: pd.DataFrame, pattern: str) -> dict[str, float]:
+    """Return the means over seeds of the quantities that a pattern matches, as described."""
+    own = table[(table["variant"] == "as_described") & table["quantity"].str.fullmatch(pattern)]
+    found = own.groupby("quantity", sort=False)["value"].mean()
+    return {re.fullmatch(pattern, str(k)).group(1): float(v) for k, v in found.items()}  # type: ignore[union-attr]
+
+
+def _alike(found: dict[str, float], factor: float, unit: str, what: str) -> ClaimResult:
+    if len(found) < 2:
+        return ClaimResult(None, "", f"fewer than two {what} were run")
+    told = ", ".join(f"{name}: {value:.3g} {unit}".strip() for name, value in found.items())
+    ratio = max(found.values()) / min(found.values())
+    reason = f"largest over smallest {ratio:.2f}, threshold {factor:g}"
+    return ClaimResult(ratio <= factor, told, reason, 1.0 - ratio / factor)
+
+
+@reads("mse|slow_final_mse")
+def comparable_to_linear(metrics: Metrics) -> ClaimResult:
+    """The network's error is within a factor of four of the linear fit's, as the paper's is."""
+    network = mean(metrics["fig3"], "slow_final_mse")
+    linear = mean(metrics["linear_fit"], "mse")
+    if pd.isna(network) or pd.isna(linear):
+        return ClaimResult(None, "", "not measured in this run")
+    ratio = network / linear
+    told = f"network {network:.3g} eV², linear {linear:.3g} eV²"
+    reason = f"{ratio:.2f} times as large, the paper's own are 3.7, threshold {COMPARABLE:g}"
+    return ClaimResult(ratio <= COMPARABLE, told, reason, 1.0 - ratio / COMPARABLE)
+
+
+@reads("frames_.*_final_mse")
+def training_size_matters_little(metrics: Metrics) -> ClaimResult:
+    """Errors at the end are alike for all numbers of training frames."""
+    found = _means(metrics["fig4"], "frames_(.*)_final_mse")
+    return _alike(found, ALIKE, "eV²", "numbers of frames")
+
+
+@reads("frames_.*_converged_epoch")
+def converges_in_similar_epochs(metrics: Metrics) -> ClaimResult:
+    """Trainings on different numbers of frames come to rest after a similar number of epochs."""
+    found = _means(metrics["fig4"], "frames_(.*)_converged_epoch")
+    return _alike(found, SIMILAR_EPOCHS, "epochs", "numbers of frames")
+
+
+@reads(".*_final_mse")
+def activation_matters_little(metrics: Metrics) -> ClaimResult:
+    """Errors at the end are alike for all activations."""
+    return _alike(_means(metrics["fig5"], "(.*)_final_mse"), ALIKE, "eV²", "activations")
+
+
+@reads(".*_converged_epoch")
+def tanh_has_longer_tail(metrics: Metrics) -> ClaimResult:
+    """tanh comes to rest later than both ReLU and leaky ReLU."""
+    found = _means(metrics["fig5"], "(.*)_converged_epoch")
+    others = [value for name, value in found.items() if name != "tanh"]
+    if "tanh" not in found or len(others) < 2:
+        return ClaimResult(None, "", "an activation was not run")
+    told = ", ".join(f"{name} after {value:.0f} epochs" for name, value in found.items())
+    margin = 1.0 - max(others) / found["tanh"]
+    return ClaimResult(margin > 0.0, told, "the first epoch within 10 % of the end", margin)
+
+
+@reads("one_hot_final_mse|slow_final_mse")
+def one_hot_matters_little(metrics: Metrics) -> ClaimResult:
+    """The kind of the atom as a one-hot vector changes little of the error."""
+    found = {
+        "with": mean(metrics["variants"], "one_hot_final_mse"),
+        "without": mean(metrics["fig3"], "slow_final_mse"),
+    }
+    if any(pd.isna(value) for value in found.values()):
+        return ClaimResult(None, "", "not measured in this run")
+    return _alike(found, ALIKE, "eV²", "descriptors")
+
+
+@reads("unnormalised_.*")
+def explodes_without_normalisation(metrics: Metrics) -> ClaimResult:
+    """Without the degrees and the periodic images the error ends far above the mean's."""
+    return _explodes(metrics["variants"], "unnormalised")
+
+
+def normalised_explodes(metrics: Metrics) -> ClaimResult:
+    """The control: the same with both."""
+    return _explodes(metrics["fig3"], "slow")
+
+
+def _explodes(table: pd.DataFrame, name: str) -> ClaimResult:
+    own = table[(table["quantity"] == f"{name}_final_mse") & (table["variant"] == "as_described")]
+    if own.empty or own["baseline"].isna().all():
+        return ClaimResult(None, "", "not measured in this run")
+    share = float((own["value"] / own["baseline"]).mean())
+    told = f"{share:.3g} times the error of the mean at the end"
+    return ClaimResult(share > EXPLODED, told, f"threshold: {EXPLODED:g}", share / EXPLODED - 1.0)
