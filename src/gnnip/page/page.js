@@ -31,7 +31,8 @@ for (const box of document.querySelectorAll("details.structures")) {
     box.dataset.loaded = true;
     const warnings = new Chemiscope.Warnings();
     warnings.addHandler((message) => console.warn(message));
-    const names = { structure: `${box.id}-structure`, info: `${box.id}-info` };
+    const parts = ["meta", "structure", "info"].map((part) => [part, `${box.id}-${part}`]);
+    const names = Object.fromEntries(parts);
     await Chemiscope.StructureVisualizer.load(names, structures[box.dataset.card], warnings);
   });
 }

@@ -92,10 +92,10 @@ def recorded(root: Path) -> list[Source]:
     return [Source(folder.parts[-2], folder.parts[-1], folder, folder) for folder in found]
 
 
-def finished(root: Path, tier: str, cards: list[str]) -> list[Source]:
-    """Return the cards of a run that has ended."""
-    places = ((name, root / tier / name) for name in cards)
-    return [Source(tier, name, place, place / "artefacts") for name, place in places]
+def finished(root: Path, tier: str) -> list[Source]:
+    """Return the cards that were run at a tier."""
+    places = [path.parent for path in sorted((root / tier).glob("*/verdicts.json"))]
+    return [Source(tier, place.name, place, place / "artefacts") for place in places]
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from gnnip.page.sources import Source, by_paper
 from gnnip.page.structures import viewer_data
 from gnnip.verdicts.verdict import VERDICTS
 
-#: what the page is called
-PAGE = "index.html"
+TITLE = "Papers on graph neural network potentials, reproduced and judged"
 #: bytes
 _LARGEST = 15_000_000
 #: what the page takes from installed packages, none of which is imported
@@ -29,7 +28,7 @@ _TABLE, _TABLE_STYLE = ("itables", "dt_bundle.js"), ("itables", "dt_bundle.css")
 _VIEWER = ("chemiscope", "chemiscope.min.js")
 
 
-def write_page(sources: Sequence[Source], path: str | Path, title: str) -> None:
+def write_page(sources: Sequence[Source], path: str | Path) -> None:
     """Write one page on the cards behind `sources`.
 
     Raises DataError where there is no card, and for a page of more than 15 MB; ConfigError where a
@@ -47,7 +46,7 @@ def write_page(sources: Sequence[Source], path: str | Path, title: str) -> None:
     )
     environment.filters["slug"] = lambda text: text.replace(" ", "-")
     page = environment.get_template("page.html.j2").render(
-        title=title,
+        title=TITLE,
         papers=[facts(paper) for paper in papers],
         structures={paper.best.card.id: _embedded(viewer_data(paper)) for paper in papers},
         findings=[*FINDINGS, BASELINE],
