@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Hashable
 
 import pandas as pd
 
@@ -40,7 +39,7 @@ def training_curves(histories: pd.DataFrame | None) -> str:
     loss = next((n for n in ("validation_loss", "validation_mae_ev") if n in histories), None)
     if loss is None:
         return ""
-    groups: list[tuple[Hashable, pd.DataFrame]] = list(histories.groupby("group"))[:_MOST_GROUPS]
+    groups = list(histories.groupby("group"))[:_MOST_GROUPS]
     columns = min(4, len(groups))
     rows = math.ceil(len(groups) / columns)
     with look():

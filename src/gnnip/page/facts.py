@@ -21,7 +21,7 @@ from gnnip.verdicts.published import Published
 from gnnip.verdicts.verdict import VERDICTS, Verdict
 
 #: what a finding is about, and the kinds of artefacts that are about it
-FINDINGS = {
+FINDINGS: dict[str, tuple[str, ...]] = {
     "accuracy": ("errors", "learning_curve", "scan", "local_forces", "force_against_distance"),
     "splits": (),
     "symmetry": (),
@@ -254,15 +254,15 @@ def _matrix(paper: Paper, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str,
     about: dict[str, list[str]] = {finding: [] for finding in FINDINGS}
     for source in paper.sources:
         for name, artefact in source.card.artefacts.items():
-            kinds = (f for f, names in FINDINGS.items() if artefact.kind in names)
-            finding = artefact.about or next(kinds, None)
+            kinds = [f for f, names in FINDINGS.items() if artefact.kind in names]
+            finding: str | None = artefact.about or next(iter(kinds), None)
             if finding and name not in about[finding]:
                 about[finding].append(name)
-    cells = {}
-    for finding, names in about.items():
+    cells: dict[str, dict[str, Any]] = {}
+    for kind, names in about.items():
         own = [row for row in rows if row["artefact"] in names]
         made = [name for name in names if paper.source_of(name)]
-        cells[finding] = {
+        cells[kind] = {
             "counts": counts(row["verdict"] for row in own),
             "link": made[0] if made else "",
             "text": "",

@@ -74,7 +74,11 @@ class Source:
         tables = []
         for path in sorted(self.folder.glob("trainings/*/*/*/history.csv")):
             group, cell, seed = path.parts[-4:-1]
-            place = {"group": group, "cell": cell, "seed": int(seed.removeprefix("seed-"))}
+            place: dict[str, Any] = {
+                "group": group,
+                "cell": cell,
+                "seed": int(seed.removeprefix("seed-")),
+            }
             tables.append(pd.read_csv(path).assign(**place))
         return pd.concat(tables) if tables else None
 
