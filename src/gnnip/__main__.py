@@ -445,6 +445,17 @@ def readme(options: argparse.Namespace) -> int:
     return 0
 
 
+@command("page", argument("--output", "-o", default=str(RESULTS / "recorded" / "index.html")))
+def page(options: argparse.Namespace) -> int:
+    """Write the page of the recorded results, which opens from the disk in any browser."""
+    from gnnip.page import write_page
+    from gnnip.page.sources import recorded
+
+    write_page(recorded(RESULTS / "recorded"), options.output)
+    print(f"Open {options.output} in a browser.")
+    return 0
+
+
 @command("judge")
 def judge_recorded(options: argparse.Namespace) -> int:
     """Judge all recorded runs again, from their tables alone and by the cards as they are now."""
