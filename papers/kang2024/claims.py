@@ -210,7 +210,8 @@ def liquid_fails_by_distances(metrics: Metrics) -> ClaimResult:
     seeds = rows.groupby(cutoffs)["value"]
     if seeds.ngroups < 2:
         return ClaimResult(None, "", "fewer than two cutoffs were run")
-    means, errors = seeds.mean(), (seeds.std(ddof=1) / np.sqrt(seeds.count())).fillna(0.0)
+    means = seeds.mean()
+    errors: pd.Series = (seeds.std(ddof=1) / np.sqrt(seeds.count())).fillna(0.0)
     first, last = means.index.min(), means.index.max()
     gained = 1.0 - means[last] / means[first]
     noise = 2.0 * float(np.hypot(errors[first], errors[last])) / means[first]

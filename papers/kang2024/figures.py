@@ -328,7 +328,7 @@ def fig2c(tidy: pd.DataFrame, info: Info) -> Figure:
             curve = own[own["group"] == group].groupby("gold_oxygen_a")["force_ev_per_a"]
             mean, spread = curve.mean(), curve.std().fillna(0.0)
             ax.plot(mean.index, mean, color=look.colours[group], label=look.labels[group])
-            band = {"color": look.colours[group], "alpha": 0.2, "lw": 0}
+            band: dict[str, Any] = {"color": look.colours[group], "alpha": 0.2, "lw": 0}
             ax.fill_between(mean.index, mean - spread, mean + spread, **band)
         ax.axhline(0.0, color=style.GREY, lw=0.6, zorder=1)
         ax.set(xlabel="Au–O distance (Å)", ylim=(low, top))
@@ -423,8 +423,8 @@ def p4_cause(tidy: pd.DataFrame, info: Info) -> Figure:
     ax.plot([], [], "--", color=style.INK, lw=0.9, label="size of the forces")
     ax.set(xlabel="cutoff (Å)", ylabel="force RMSE (eV/Å)")
     ax.set_xticks(sorted(tidy["cutoff"].unique()))
-    values = tidy[["rmse_ev_per_a", "rms_ev_per_a"]]
-    ax.set_ylim(values.min().min() / 1.6, values.max().max() * 8.0)  # room for the legend
+    drawn = tidy[["rmse_ev_per_a", "rms_ev_per_a"]]
+    ax.set_ylim(drawn.min().min() / 1.6, drawn.max().max() * 8.0)  # room for the legend
     style.plain_log(ax)
     ax.legend(loc="upper right")
     share = 100 * tidy["rigid_share"].mean()

@@ -52,7 +52,7 @@ def divide_forces(sources: Sources, options: Molecules) -> pd.DataFrame:
     for one in sources.potentials():
         said = predict(one.model, one.store, batch_size=4, forces=True)["forces"]
         true = np.sum([one.test.force(term) for term in one.terms], axis=0)
-        rigid = {"true": [], "error": []}
+        rigid: dict[str, list[np.ndarray]] = {"true": [], "error": []}
         for frame in range(one.test.n_frames):
             positions, _, cell, _ = one.test.structure(frame)
             part = slice(one.test.offsets[frame], one.test.offsets[frame + 1])

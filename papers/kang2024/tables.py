@@ -177,7 +177,11 @@ def gold_on_mgo(inputs: Inputs) -> Result:
     ours, stand_in = inputs.datasets
     frames = inputs.arrays(ours)
     shown = frames.subset(np.flatnonzero(frames.column("purpose") == "train"))
-    again = [au_mgo.label(*shown.structure(i)[:3])["forces_total"] for i in range(shown.n_frames)]
+    again = []
+    for i in range(shown.n_frames):
+        positions, numbers, cell, _ = shown.structure(i)
+        assert cell is not None
+        again.append(au_mgo.label(positions, numbers, cell)["forces_total"])
     rows: list[tuple[Any, ...]] = []
     metrics = []
     own, other = shown.forces["total"], np.concatenate(again)
@@ -201,10 +205,10 @@ def gold_on_mgo(inputs: Inputs) -> Result:
             metric_row(inputs, f"{name}_force_correlation", "", np.corrcoef(x, y)[0, 1], **about),
         ]
     for support in au_mgo.SUPPORTS:
-        cost = _wetting(frames, support)
+        cost = _relaxed_wetting(frames, support)
         known = PUBLISHED_WETTING.get(support, np.nan)
         rows.append(("wetting", support, inputs.reference(ours), None, cost))
-        rows.append(("wetting", support, "stand-in", None, _wetting(drawn, support)))
+        rows.append(("wetting", support, "stand-in", None, _relaxed_wetting(drawn, support)))
         rows.append(("wetting", support, "published", None, known))
         metrics.append(
             metric_row(inputs, f"{support}_wetting", "meV", cost, baseline=known, **about)
@@ -220,7 +224,7 @@ def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values)))) if values.size else float("nan")
 
 
-def _wetting(frames: FrameArrays, support: str) -> float:
+def _relaxed_wetting(frames: FrameArrays, support: str) -> float:
     """Return E(wetting) - E(non-wetting) of the relaxed structures, meV; NaN where one is
     missing."""
     found = []
@@ -317,7 +321,7 @@ def fig2b(inputs: Inputs) -> Result:
             about: dict[str, Any] = {"seed": seed, "training": group}
             for row in part.itertuples():
                 quantity = f"{group}_{infix}{row.support}_difference"
-                value = float(row.difference_mev)
+                value = float(str(row.difference_mev))
                 rows.append(metric_row(inputs, quantity, "meV", value, baseline=0.0, **about))
             error = (part["difference_mev"] - part["reference_mev"]).abs().mean()
             trivial = part["reference_mev"].abs().mean()
@@ -338,7 +342,7 @@ def fig2b(inputs: Inputs) -> Result:
 
 def _each(table: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
     for (group, seed), part in table.groupby(["group", "seed"], sort=False):
-        yield str(group), int(seed), part
+        yield str(group), int(str(seed)), part
 
 
 def fig2c(inputs: Inputs) -> Result:
@@ -436,11 +440,12 @@ def reach(inputs: Inputs) -> Result:
     law = "coulomb_force_ev_per_a"
     squares = toy.assign(felt=np.square(toy["force_difference_ev_per_a"]), exact=toy[law] ** 2)
     keys = ["group", "seed", "layers", "hops"]
-    toy = np.sqrt(squares.groupby(keys)[["felt", "exact"]].mean()).reset_index()
+    toy = squares.groupby(keys)[["felt", "exact"]].mean().pow(0.5).reset_index()
     toy = toy.rename(columns={"layers": "network_layers"})
     tidy = pd.concat([gold.assign(system="gold"), toy.assign(system="toy")], ignore_index=True)
     tidy["blind"] = tidy["hops"] > 2 * tidy["network_layers"]
     rows = []
+    row: Any
     for row in tidy.itertuples():
         layers, seed = int(row.network_layers), int(row.seed)
         about: dict[str, Any] = {"seed": seed, "training": row.group, "baseline": 0.0}

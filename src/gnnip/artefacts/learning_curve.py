@@ -32,12 +32,12 @@ def learning_curve(inputs: Inputs, how: LearningCurve) -> Result:
         if how.measure == "mse":
             _require_squares(inputs, group)
         for part in ("train", "validation"):
-            told = history[f"{part}_{'loss' if how.measure == 'mse' else 'mae_ev'}"]
-            history[f"{part}_{column}"] = told / UNITS[how.unit]
-        told = [*keys, "epoch", f"train_{column}", f"validation_{column}"]
+            errors = history[f"{part}_{'loss' if how.measure == 'mse' else 'mae_ev'}"]
+            history[f"{part}_{column}"] = errors / UNITS[how.unit]
+        shown = [*keys, "epoch", f"train_{column}", f"validation_{column}"]
         base = scores.loc[scores["predictor"] == BASELINE, [*keys, "training", column]]
         base = base.rename(columns={column: f"{BASELINE}_{column}"})
-        tidy = history[told].merge(base, on=keys)
+        tidy = history[shown].merge(base, on=keys)
         variant = inputs.variant(group)
         for _, run in tidy.groupby(keys, sort=False):
             name = how.quantity.format_map(run.iloc[0].to_dict() | {"group": group})

@@ -214,7 +214,8 @@ def reference_data(inputs: Inputs, options: ReferenceData) -> Result:
         # read backwards, so that those of the first ensemble stay
         peaks = {row[5]: row[4] for row in reversed(own) if row[2] == "first_peak"}
         for bond in known.bonds:
-            name, about = f"{dataset}_{bond.name}_first_peak", {"dataset": dataset}
+            name = f"{dataset}_{bond.name}_first_peak"
+            about: dict[str, Any] = {"dataset": dataset}
             row = metric_row(inputs, name, "A", peaks[bond.name], baseline=bond.length, **about)
             metrics.append(row)
         for apart in known.apart:

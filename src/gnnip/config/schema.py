@@ -25,6 +25,7 @@ Tier = Literal["smoke", "quick", "long", "paper"]
 Source = Literal["archive", "generate", "download", "folder"]
 # an infinite one is complained about by name, which a choice of types would hide
 Scalar = bool | int | Annotated[float, Field(allow_inf_nan=True)] | str
+Finding = Literal["accuracy", "splits", "symmetry", "conservation", "stability", "speed"]
 TIERS: tuple[str, ...] = get_args(Tier)
 #: what names a folder or a file: the wildcards of the workflow have the same form
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -210,8 +211,9 @@ class TrainingGroup(Strict):
     def _positive_cutoffs(self) -> TrainingGroup:
         values = [self.hyperparameters.get("cutoff"), *self.matrix.get("cutoff", [])]
         for value in values:
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and 0 < value < math.inf):
+            if value is None:
+                continue
+            if isinstance(value, bool | str | list | dict) or not 0 < value < math.inf:
                 raise ValueError(f"cutoff is {value!r}; it must be a positive length")
         for key, choices in self.matrix.items():
             if not choices:
@@ -275,6 +277,8 @@ class Artefact(Strict):
     """Data sets that it reads, besides those of its trainings."""
     beyond: bool = False
     """True when the paper has no such artefact."""
+    about: Finding | None = None
+    """What it is about on the page of results; null takes what its kind is about."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Artefact:

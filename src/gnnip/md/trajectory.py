@@ -184,10 +184,10 @@ def joined_segments(path: Path) -> int:
 def is_trajectory(path: str | os.PathLike[str]) -> bool:
     """Return whether a file holds trajectories; what a data set holds are frames."""
     try:
-        _open(Path(path)).close()
+        with _open(Path(path)):
+            return True
     except DataError:
         return False
-    return True
 
 
 def read_trajectory(path: str | os.PathLike[str]) -> list[Trajectory]:

@@ -54,7 +54,7 @@ def build(name: str, **hyperparameters: Any) -> Potential:
     and for a value that the potential does not accept.
     """
     cls, what = architecture(name), f"The potential '{name}'"
-    options = read_options(cls.Hyperparameters, hyperparameters, what)
+    options: Any = read_options(cls.Hyperparameters, hyperparameters, what)
     refuse_too_large(vars(options), what)
     _refuse_too_heavy(cls, options, what)
     return cls(options)

@@ -55,5 +55,5 @@ def _known(folder: Path) -> dict[str, Any]:
 
 
 def _predictions(summary: dict[str, Any]) -> int | None:
-    counts = [summary.get(f"n_{name}") for name in ("validation", "test")]
-    return None if None in counts else sum(counts)
+    names = ("n_validation", "n_test")
+    return sum(summary[name] for name in names) if set(names) <= summary.keys() else None
