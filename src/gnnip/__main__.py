@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnnip import __version__
 from gnnip.errors import ConfigError, DataError
-from gnnip.files import atomic_path, parse_yaml, read_json, write_json, write_text
+from gnnip.files import atomic_path, parse_yaml, write_json, write_text
 from gnnip.terminal import answer
 
 if TYPE_CHECKING:
