@@ -122,15 +122,27 @@ class FrameArrays:
     def check(self) -> None:
         """Raise DataError for arrays that do not fit together, labels that are not finite, and
         structures that `gnnip.geometry.faults` names."""
-        n, frames = int(self.offsets[-1]), self.n_frames
+        bounds = np.asarray(self.offsets)
+        if bounds.ndim != 1 or bounds.dtype.kind not in "iu" or not len(bounds) or bounds[0] != 0:
+            raise DataError("The offsets of the frames are no whole numbers from 0 on.")
+        if (np.diff(bounds.astype(np.int64)) < 0).any():
+            raise DataError("The offsets of the frames do not rise; make the data set again.")
+        n, frames = int(bounds[-1]), self.n_frames
         shapes = [("positions", self.positions, (n, 3)), ("numbers", self.numbers, (n,))]
         shapes += [(f"energies of '{k}'", v, (frames,)) for k, v in self.energies.items()]
         shapes += [(f"forces of '{k}'", v, (n, 3)) for k, v in self.forces.items()]
         shapes += [(f"stresses of '{k}'", v, (frames, 3, 3)) for k, v in self.stresses.items()]
         shapes += [(f"column '{k}'", v, (frames,)) for k, v in self.metadata.items()]
+        if self.cells is not None or self.pbc is not None:
+            shapes += [
+                ("cells", np.asarray(self.cells), (frames, 3, 3)),
+                ("flags of periodicity", np.asarray(self.pbc), (frames, 3)),
+            ]
         for name, values, shape in shapes:
             if values.shape != shape:
                 raise DataError(f"The {name} have shape {values.shape} where {shape} is expected.")
+            if values.dtype.kind not in "biuf" and not name.startswith("column"):
+                raise DataError(f"The {name} are no numbers; make the data set again.")
         if frames < 1:
             raise DataError("The data set has no frames; make it again.")
         for name, values, _ in shapes[2 : 2 + len(self.energies)]:

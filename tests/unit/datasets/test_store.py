@@ -177,7 +177,7 @@ def test_nan_label_in_a_file_is_found_when_it_is_read(tmp_path, made_frames):
 
 def test_damaged_files_are_named(tmp_path, made_frames):
     path = tmp_path / "a.h5"
-    with pytest.raises(DataError, match=r"a\.h5 does not exist; run the pipeline"):
+    with pytest.raises(DataError, match=r"a\.h5 does not exist; fetch it or run the pipeline"):
         store.read_frames(path)
     store.write_frames(path, made_frames(), attributes={})
     content = path.read_bytes()
