@@ -75,8 +75,8 @@ def connectivity(
     left.plot(curve["cutoff_a"], curve["value"], "o-", color=style.BLUE, ms=3)
     for x, name in ((published, "published"), (chemical, "as described here")):
         left.axvline(x, color=style.GREY, lw=0.9, ls=(0, (4, 2)), zorder=0)
-        look: dict[str, Any] = {"rotation": 90, "va": "top", "ha": "right", "fontsize": 6.5}
-        left.text(x - 0.04, curve["value"].max(), name, color=style.GREY, **look)
+        look: dict[str, Any] = {"rotation": 90, "va": "bottom", "fontsize": 6.5}
+        left.text(x + 0.04, 0.04 * curve["value"].max(), name, color=style.GREY, **look)
     left.set(xlabel="threshold (Å)", ylabel="neighbours per atom", xlim=(0, None), ylim=(0, None))
     closest = tidy.loc[tidy["record"] == "closest", "value"]
     right.hist(closest, bins=15, color=style.BLUE)
@@ -174,8 +174,8 @@ def speed(tidy: pd.DataFrame, info: Info, long_epochs: int = 35_000) -> Figure:
             part["batch_size"],
             part["seconds"],
             f"o{line}",
-            color=look.colours[group],
-            label=look.labels[group] + where,
+            color=look.colours[str(group)],
+            label=look.labels[str(group)] + where,
         )
     fits = tidy.loc[tidy["fitted"], "seconds"]
     if len(fits):
