@@ -75,11 +75,11 @@ def connectivity(
     left.plot(curve["cutoff_a"], curve["value"], "o-", color=style.BLUE, ms=3)
     for x, name in ((published, "published"), (chemical, "as described here")):
         left.axvline(x, color=style.GREY, lw=0.9, ls=(0, (4, 2)), zorder=0)
-        end = curve["value"].max()
-        left.text(x + 0.06, end, name, rotation=90, va="top", fontsize=6.5, color=style.GREY)
+        look: dict[str, Any] = {"rotation": 90, "va": "bottom", "fontsize": 6.5}
+        left.text(x + 0.04, 0.04 * curve["value"].max(), name, color=style.GREY, **look)
     left.set(xlabel="threshold (Å)", ylabel="neighbours per atom", xlim=(0, None), ylim=(0, None))
     closest = tidy.loc[tidy["record"] == "closest", "value"]
-    right.hist(closest, bins=30, color=style.BLUE)
+    right.hist(closest, bins=15, color=style.BLUE)
     right.axvline(published, color=style.GREY, lw=0.9, ls=(0, (4, 2)))
     right.set(xlabel="shortest distance of a frame (Å)", ylabel="frames")
     right.set_xlim(0, 1.1 * closest.max())
@@ -116,7 +116,12 @@ def angular(
     right.set(ylabel="largest difference, relative")
     style.panel(left, "a", "all, and dashed those with an angle")
     style.panel(right, "b", f"O-Hf-O of {first:g}° against {second:g}°")
-    style.footer(fig, info, tidy, "grey band: published degree; two elements")
+    style.footer(
+        fig,
+        info,
+        tidy,
+        "grey band: published degree; two elements; in (b) body orders 3 and 4 coincide",
+    )
     return fig
 
 
@@ -169,8 +174,8 @@ def speed(tidy: pd.DataFrame, info: Info, long_epochs: int = 35_000) -> Figure:
             part["batch_size"],
             part["seconds"],
             f"o{line}",
-            color=look.colours[group],
-            label=look.labels[group] + where,
+            color=look.colours[str(group)],
+            label=look.labels[str(group)] + where,
         )
     fits = tidy.loc[tidy["fitted"], "seconds"]
     if len(fits):

@@ -58,9 +58,9 @@ def measure_training_speed(sources: Sources, options: TrainingSpeed) -> pd.DataF
     found: list[list[dict[str, Any]]] = [[] for _ in jobs]
     with tempfile.TemporaryDirectory() as place, watched() as machine:
         for turn in range(options.repeats):
-            for number, (_, training) in enumerate(jobs):
+            for number, (_, job) in enumerate(jobs):
                 folder = Path(place) / f"{turn}-{number}"
-                found[number].append(train(*training, folder, stores=stores))
+                found[number].append(train(*job, folder, stores=stores))
     rows = []
     for (about, _), summaries in zip(jobs, found, strict=True):
         fitted = bool(summaries[0].get("fitted"))

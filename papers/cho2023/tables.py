@@ -38,7 +38,7 @@ def linear_fit(inputs: Inputs) -> Result:
     rows = []
     for seed, part in scores.groupby("seed"):
         by = part.set_index("predictor")
-        best = by.drop("network")["mse_ev2"].idxmin()
+        best = str(by.drop("network")["mse_ev2"].idxmin())
         for name, column, unit in (("mse", "mse_ev2", "eV2"), ("r2", "r2", "")):
             value, beside = by[column]["network"], by[column][best]
             rows.append(metric_row(inputs, name, unit, value, seed=seed, baseline=beside))

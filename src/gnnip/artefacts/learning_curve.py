@@ -44,15 +44,15 @@ def learning_curve(inputs: Inputs, how: LearningCurve) -> Result:
             first, gain, length, end = plateau(run["epoch"], run[f"validation_{column}"])
             lowest = run[f"validation_{column}"].min() / run[f"{BASELINE}_{column}"].iloc[0]
             # who has nothing to learn is at rest from the first epoch on
-            told = [
+            facts = [
                 ("converged_epoch", "", first, 1),
                 ("late_gain", "%", gain, 0),
                 ("epochs", "", length, length),
                 ("share_of_baseline", "", lowest, 1),
             ]
             if how.measure == "mse":
-                told.append(("final_mse", unit, end, run[f"{BASELINE}_{column}"].iloc[0]))
-            for short, sign, value, trivial in told:
+                facts.append(("final_mse", unit, end, run[f"{BASELINE}_{column}"].iloc[0]))
+            for short, sign, value, trivial in facts:
                 about = {"seed": run["seed"].iloc[0], "variant": variant, "baseline": trivial}
                 about["training"] = run["training"].iloc[0]
                 rows.append(metric_row(inputs, f"{name}_{short}", sign, value, **about))
