@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from gnnip.config import papers
-from gnnip.config.pipeline import TRAINED, Pipeline
+from gnnip.config.pipeline import Pipeline
 from gnnip.config.schema import Config
 from gnnip.errors import ConfigError
 from gnnip.strict import validate
