@@ -23,7 +23,7 @@ SNAKEMAKE := $(LOCKED) snakemake $(if $(LOCKED),--nolock) --cores $(CORES) $(FLA
 BUSY := || { test $$? -ne 75 || echo "Another make is running the workflow in this folder."; exit 1; }
 
 .DEFAULT_GOAL := run
-.PHONY: run install test test-slow figures lint smoke record report readme schema benchmark long-run \
+.PHONY: run install test test-slow figures lint smoke record page report readme schema benchmark long-run \
   bring-back runs clean help
 
 run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|long|paper, CORES=n)
@@ -67,6 +67,9 @@ smoke: $(STAMP) ## every rule and artefact on tiny inputs
 record: $(STAMP) ## copy the finished run (TIER=...) to results/recorded and results/kept, update the README
 	$(SNAKEMAKE) $(CHOICE) --forcerun record_results -- record $(BUSY)
 	python -m gnnip readme --update
+
+page: $(STAMP) ## write the page of the recorded results: results/recorded/index.html (no torch needed)
+	python -m gnnip page
 
 report: $(STAMP) ## write report.zip: verdicts, figures, tables, runtimes
 	$(SNAKEMAKE) $(CHOICE) --report report.zip $(BUSY)

@@ -57,7 +57,7 @@ def measure_ion_pair(sources: Sources, options: kinds.IonPair) -> pd.DataFrame:
 
 
 def count_broken_bonds(sources: Sources, options: kinds.HotBonds) -> pd.DataFrame:
-    """Return the table of `hot.counted` of every potential, and the reference's own where there is."""
+    """Return the table of `hot.counted` of every potential, and the reference's where there is."""
     from gnnip.models import load
 
     starts = hot.read_starts()

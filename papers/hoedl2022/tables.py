@@ -12,8 +12,8 @@ from gnnip.artefacts.arms import divide
 from gnnip.artefacts.errors import potential_errors
 from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.tables import NONE, Result, metric_row, metric_table
+from gnnip.files import read_csv
 from gnnip.machine import load_of
-from gnnip.measurements.sources import read_csv
 
 MATERIALS = ("ean", "ani")
 #: meV in a Hartree

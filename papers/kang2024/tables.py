@@ -445,6 +445,7 @@ def reach(inputs: Inputs) -> Result:
     tidy = pd.concat([gold.assign(system="gold"), toy.assign(system="toy")], ignore_index=True)
     tidy["blind"] = tidy["hops"] > 2 * tidy["network_layers"]
     rows = []
+    row: Any
     for row in tidy.itertuples():
         layers, seed = int(row.network_layers), int(row.seed)
         about: dict[str, Any] = {"seed": seed, "training": row.group, "baseline": 0.0}

@@ -297,7 +297,7 @@ def register(options: argparse.Namespace) -> int:
     from gnnip.datasets.store import read_frames
     from gnnip.md import is_trajectory
 
-    registry.check_name(options.name, options.replace)
+    registry.check_name(options.name, options.file, options.replace)
     if is_trajectory(options.file):
         return _register_trajectory(options)
     facts = read_frames(options.file).attributes
@@ -442,6 +442,17 @@ def readme(options: argparse.Namespace) -> int:
             raise ConfigError(f"{path} is out of date; run 'python -m gnnip readme --update'.")
         if options.update and not same:
             write_text(path, wanted)
+    return 0
+
+
+@command("page", argument("--output", "-o", default=str(RESULTS / "recorded" / "index.html")))
+def page(options: argparse.Namespace) -> int:
+    """Write the page of the recorded results, which opens from the disk in any browser."""
+    from gnnip.page import write_page
+    from gnnip.page.sources import recorded
+
+    write_page(recorded(RESULTS / "recorded"), options.output)
+    print(f"Open {options.output} in a browser.")
     return 0
 
 

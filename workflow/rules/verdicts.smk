@@ -60,3 +60,24 @@ rule collect_verdicts:
         "Collecting the verdicts of tier {wildcards.tier}"
     script:
         "../scripts/collect_verdicts.py"
+
+
+rule write_page:
+    input:
+        ask(RUN.page_inputs),
+    output:
+        html="results/{tier}/index.html",
+    log:
+        "logs/{tier}/write_page.log",
+    benchmark:
+        "results/{tier}/datasets/benchmarks/write_page.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=10,
+    params:
+        code=ask(RUN.code("write_page")),
+    message:
+        "Writing the page of results of tier {wildcards.tier}"
+    script:
+        "../scripts/write_page.py"

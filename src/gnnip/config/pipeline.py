@@ -344,6 +344,15 @@ class Pipeline(DataJobs):
         """Return the verdicts of the selected cards."""
         return [f"results/{wildcards.tier}/{name}/verdicts.json" for name in self.config.papers]
 
+    def page_inputs(self, wildcards: Any) -> list[str]:
+        """Return what the page of results shows of the selected cards."""
+        files = []
+        for name, card in self.cards.items():
+            root = f"results/{wildcards.tier}/{name}"
+            files += [f"{root}/{file}" for file in ("verdicts.json", "provenance.json")]
+            files += [f"{root}/artefacts/{artefact}.png" for artefact in card.artefacts]
+        return files
+
     def final_files(self, gone: Collection[str] = ()) -> list[str]:
         """Return everything that `snakemake` makes when nothing else is asked for.
 
@@ -359,7 +368,7 @@ class Pipeline(DataJobs):
             if card.datasets[name].source in ("archive", "generate")
         }
         files = [f"results/{tier}/datasets/{name}.verification.csv" for name in sorted(verified)]
-        files.append(f"results/{tier}/verdicts.csv")
+        files += [f"results/{tier}/{file}" for file in ("verdicts.csv", "index.html")]
         on_the_way = []
         for name, card in self.cards.items():
             root, groups = f"results/{tier}/{name}", list(card.trainings)

@@ -25,6 +25,7 @@ Tier = Literal["smoke", "quick", "long", "paper"]
 Source = Literal["archive", "generate", "download", "folder"]
 # an infinite one is complained about by name, which a choice of types would hide
 Scalar = bool | int | Annotated[float, Field(allow_inf_nan=True)] | str
+Finding = Literal["accuracy", "splits", "symmetry", "conservation", "stability", "speed"]
 TIERS: tuple[str, ...] = get_args(Tier)
 #: what names a folder or a file: the wildcards of the workflow have the same form
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -276,6 +277,8 @@ class Artefact(Strict):
     """Data sets that it reads, besides those of its trainings."""
     beyond: bool = False
     """True when the paper has no such artefact."""
+    about: Finding | None = None
+    """What it is about on the page of results; null takes what its kind is about."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Artefact:

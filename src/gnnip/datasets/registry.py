@@ -182,18 +182,23 @@ def register(
 
 
 def check_name(
-    name: str, replace: bool = False, path: str | os.PathLike[str] | None = None
+    name: str,
+    archive: str | os.PathLike[str],
+    replace: bool = False,
+    path: str | os.PathLike[str] | None = None,
 ) -> None:
     """Raise DataError for what no data set may be called, and, unless the user says `replace`, for
-    a name that is taken, by an entry or a file beside the registry."""
+    a name that is taken by anything but the same `archive`."""
     registry = registry_path() if path is None else Path(path)
     if not re.fullmatch(NAME, name):
         raise DataError(
             f"A data set cannot be called '{name}'; take lower-case letters, digits and '_', the "
             "first a letter."
         )
-    taken = name in load_registry(registry) or registry.with_name(f"{name}.h5").exists()
-    if taken and not replace:
+    there = registry.with_name(f"{name}.h5")
+    same = there.is_file() and Path(archive).is_file() and sha256(there) == sha256(archive)
+    taken = there.exists() or name in load_registry(registry)
+    if taken and not (replace or same):
         raise DataError(f"There is a data set '{name}' already; say --replace or another name.")
 
 

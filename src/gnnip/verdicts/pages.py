@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,13 +79,17 @@ def overview(root: Path, summaries: Mapping[str, str]) -> str:
 
 
 def _found(run: Recorded) -> str:
-    """Return in a line which claims of a run hold, which do not, and how many rows decide."""
-    claims = [row for row in run.rows if row.unit == "claim"]
+    return f"{finding(run.rows)} (tier `{run.tier}`)"
+
+
+def finding(rows: Sequence[Verdict]) -> str:
+    """Return in a line which claims hold, which do not, and how many rows decide."""
+    claims = [row for row in rows if row.unit == "claim"]
     parts = []
     for verdict, word in ((REPRODUCED, "holds"), (DEVIATES, "does not hold")):
         texts = [str(row.published) for row in claims if row.verdict == verdict]
         if texts:
             parts.append(f"{word}: {' / '.join(texts)}".replace("|", "/"))
-    decided = sum(row.verdict in (REPRODUCED, BETTER, DEVIATES) for row in run.rows)
-    parts.append(f"{decided} of {len(run.rows)} rows decided (tier `{run.tier}`)")
+    decided = sum(row.verdict in (REPRODUCED, BETTER, DEVIATES) for row in rows)
+    parts.append(f"{decided} of {len(rows)} rows decided")
     return "; ".join(parts)

@@ -37,6 +37,14 @@ class Tolerance(Strict):
             ends = (published - self.absolute, published + self.absolute)
         return min(ends), max(ends)
 
+    def times(self, multiple: float) -> Tolerance:
+        """Return one that is `multiple` times as wide, a factor in its logarithm."""
+        return Tolerance(
+            factor=None if self.factor is None else self.factor**multiple,
+            relative=None if self.relative is None else self.relative * multiple,
+            absolute=None if self.absolute is None else self.absolute * multiple,
+        )
+
     def __str__(self) -> str:
         """Return it as a table shows it, e.g. `factor 1.5` or `±0.3`."""
         if self.factor is not None:

@@ -120,16 +120,17 @@ def test_a_registry_of_another_kind(shelf, text, said):
 )
 def test_names_that_no_data_set_may_have(shelf, name):
     with pytest.raises(DataError, match="cannot be called"):
-        registry.check_name(name, replace=True)
+        registry.check_name(name, "made.h5", replace=True)
 
 
 def test_a_name_that_is_taken(shelf):
-    registry.check_name("new")
-    registry.check_name("drops", replace=True)
+    registry.check_name("new", "made.h5")
+    registry.check_name("drops", "made.h5", replace=True)
+    registry.check_name("drops", shelf)
     shelf.with_name("stray.h5").touch()
     for name in ("drops", "stray"):
         with pytest.raises(DataError, match="already; say --replace"):
-            registry.check_name(name)
+            registry.check_name(name, "made.h5")
 
 
 def test_register_writes_what_the_file_says(shelf, made_frames):

@@ -102,6 +102,18 @@ def test_subset_is_even_over_the_ensembles(scheme):
     assert set(other) == set(chosen), "the subset must not depend on seed or scheme"
 
 
+def test_fewer_training_frames_hold_out_the_same_ones():
+    frames = catalogue()
+    whole = make_split(frames, "random", 3)
+    few, more = (make_split(frames, "random", 3, train_frames=n) for n in (25, 100))
+    assert (len(few["train"]), len(more["train"])) == (25, 100)
+    assert set(few["train"]) < set(more["train"]) < set(whole["train"])
+    for part in ("validation", "test"):
+        np.testing.assert_array_equal(few[part], whole[part])
+    with pytest.raises(DataError, match="gives 922 training frames and 1000 are asked for"):
+        make_split(frames, "random", 3, train_frames=1000)
+
+
 def test_sizes_can_be_chosen():
     frames = catalogue()
     chosen = check_parts(make_split(frames, "random", 0, sizes=[20, 47]))

@@ -65,6 +65,20 @@ def test_rows_by_element_column_and_size_of_the_term(frames):
     np.testing.assert_allclose(curve["resolved"], 0.0, atol=1e-12)
 
 
+def test_atoms_of_close_pairs_are_told_from_the_others(frames):
+    # the bonds of a frame's four molecules, about 1 Angstrom
+    near = audit.close_atoms(frames, "H-O", 1.3)
+    assert near.all()
+    assert not audit.close_atoms(frames, "O-O", 1.3).any()
+    frames.positions[0] += 50.0  # the first oxygen leaves its hydrogens
+    near = audit.close_atoms(frames, "O-H", 1.3)
+    assert np.flatnonzero(~near).tolist() == [0, 1, 2]
+    rows = audit.measure(frames, "total", np.zeros((36, 3)), close={"O-H": 1.3, "O-O": 1.3})
+    counts = {r["name"]: r["n_atoms"] for r in rows if r["predictor"] == "network"}
+    assert (counts["O-H<1.3"], counts["no O-H<1.3"]) == (33, 3)
+    assert (counts.get("O-O<1.3"), counts["no O-O<1.3"]) == (None, 36)
+
+
 def test_a_term_that_is_no_part_of_the_target_is_not_asked_for(frames):
     rows = audit.measure(frames, "large", frames.forces["large"], term="small")
     assert {r["predictor"] for r in rows} == {"network", "zero"}

@@ -1,0 +1,143 @@
+"""Where the page finds a card's results: in a record, or in a run that has just ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from gnnip.config import papers
+from gnnip.config.resolve import ResolvedCard, resolve
+from gnnip.files import read_json
+from gnnip.verdicts.judge import read_verdicts
+from gnnip.verdicts.recorded import HISTORIES, RecordedRun
+from gnnip.verdicts.trainings import FILE, read_trainings
+from gnnip.verdicts.verdict import NOT_RUN, Verdict
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+#: tiers, the one whose results say most first
+TIERS = ("paper", "long", "quick", "smoke")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The results of one card at one tier: `folder` has its tables, `figures` its pictures."""
+
+    tier: str
+    name: str
+    folder: Path
+    figures: Path
+
+    @cached_property
+    def card(self) -> ResolvedCard:
+        """The card at this tier."""
+        return resolve(self.name, self.tier)
+
+    @cached_property
+    def place(self) -> Path:
+        """The folder of the paper."""
+        return papers.find(self.name)
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """All verdicts of the card at this tier."""
+        return read_verdicts(self.folder / "verdicts.json")
+
+    @cached_property
+    def trainings(self) -> pd.DataFrame | None:
+        """What is known of the run's trainings; None where nothing was kept."""
+        return read_trainings(self.folder / FILE)
+
+    def has(self, artefact: str) -> bool:
+        """Tell whether an artefact was made."""
+        return (self.figures / f"{artefact}.csv").exists()
+
+    def provenance(self, artefact: str) -> dict[str, Any]:
+        """Return where an artefact comes from; empty where nothing tells."""
+        whole = self.folder / "provenance.json"
+        parts = (p for p in self.folder.glob("*.provenance.json"))
+        part = next((p for p in parts if artefact in p.name.split(".")[0].split("+")), whole)
+        found: dict[str, Any] = read_json(part) if part.exists() else {}
+        return found
+
+    def histories(self) -> pd.DataFrame | None:
+        """Return a row for each epoch of each training: group, cell, seed and its history."""
+        record = RecordedRun(self.folder, self.folder)
+        if any(map(record.has, HISTORIES)):
+            return record.histories()
+        tables = []
+        for path in sorted(self.folder.glob("trainings/*/*/*/history.csv")):
+            group, cell, seed = path.parts[-4:-1]
+            place: dict[str, Any] = {
+                "group": group,
+                "cell": cell,
+                "seed": int(seed.removeprefix("seed-")),
+            }
+            tables.append(pd.read_csv(path).assign(**place))
+        return pd.concat(tables) if tables else None
+
+    def last_frames(self) -> Iterator[tuple[str, list[Atoms]]]:
+        """Yield how the dynamics ended, by measurement."""
+        record = RecordedRun(self.folder, self.folder)
+        for path in sorted(self.folder.glob("last_frames/*.xyz.gz")):
+            measurement = path.name.removesuffix(".xyz.gz")
+            yield measurement, record.last_frames(measurement)
+
+
+def recorded(root: Path) -> list[Source]:
+    """Return the records below a folder that hold a verdict or a figure."""
+    found = (path.parent for path in sorted(root.glob("*/*/verdicts.json")))
+    return [Source(folder.parts[-2], folder.parts[-1], folder, folder) for folder in found]
+
+
+def finished(root: Path, tier: str) -> list[Source]:
+    """Return the cards that were run at a tier."""
+    places = [path.parent for path in sorted((root / tier).glob("*/verdicts.json"))]
+    return [Source(tier, place.name, place, place / "artefacts") for place in places]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """All that is known of one card, the tier first that says most."""
+
+    sources: list[Source]
+
+    @property
+    def best(self) -> Source:
+        """The results that say most."""
+        return self.sources[0]
+
+    def source_of(self, artefact: str) -> Source | None:
+        """Return the tier that says most of an artefact; None where it was never made."""
+        return next((source for source in self.sources if source.has(artefact)), None)
+
+    def verdicts(self) -> list[tuple[Source, Verdict]]:
+        """Return every number and claim once, from the first tier that has more than `not run`."""
+        chosen: dict[tuple[str, str], list[tuple[Source, Verdict]]] = {}
+        for source in self.sources:
+            rows: dict[tuple[str, str], list[tuple[Source, Verdict]]] = {}
+            for verdict in source.verdicts:
+                key = (verdict.artefact, verdict.quantity)
+                rows.setdefault(key, []).append((source, verdict))
+            for key, own in rows.items():
+                known = chosen.get(key)
+                if known is None or all(v.verdict == NOT_RUN for _, v in known):
+                    chosen[key] = own if known is None or _any_run(own) else known
+        return [row for own in chosen.values() for row in own]
+
+
+def _any_run(rows: list[tuple[Source, Verdict]]) -> bool:
+    return any(verdict.verdict != NOT_RUN for _, verdict in rows)
+
+
+def by_paper(sources: list[Source]) -> list[Paper]:
+    """Join the tiers of each card."""
+    ordered = sorted(sources, key=lambda source: TIERS.index(source.tier))
+    names = sorted({source.name for source in sources})
+    return [Paper([source for source in ordered if source.name == name]) for name in names]
