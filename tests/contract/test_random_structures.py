@@ -38,10 +38,11 @@ class Drawn:
 
 
 @st.composite
-def drawn(draw, open_only=False):
+def drawn(draw, open_only=False, crystals_only=False):
     """Choices are hypothesis's, coordinates those of a generator: no distance is a round number."""
     seed = draw(st.integers(0, 2**32 - 1))
-    periodic = () if open_only else draw(st.sampled_from([(), (2,), (0, 1), (0, 2), (0, 1, 2)]))
+    possible = [()] if open_only else [(), (2,), (0, 1), (0, 2), (0, 1, 2)]
+    periodic = draw(st.sampled_from(possible[-1:] if crystals_only else possible))
     tiny = draw(st.booleans()) and bool(periodic)
     n_atoms = draw(st.integers(1, 2 if tiny else 5))
     skew = draw(st.sampled_from([0, 1, 40]))
@@ -164,7 +165,7 @@ def run(cls, examples):
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(drawn(open_only=bool(cls.open_only)))
+    @given(drawn(bool(cls.open_only), getattr(cls, "crystals_only", False)))
     def holds(case):
         check(cls, case)
 

@@ -19,7 +19,7 @@ ENERGY = {"ani_small": 30.0, "ani_medium": 12.0, "ani_corrected": 6.0}
 
 def hoedl_run(root: Path, *, dissociates: bool = True, permutation: float = 1e-9) -> Run:
     """Write a run of the card at tier long; with `dissociates` potentials are right about it,
-    `permutation` is how the order of atoms changes the energy of the network as coded (meV/atom)."""
+    `permutation` is how far the order of atoms moves the energy of the network as coded."""
 
     def error(training):
         return Error(

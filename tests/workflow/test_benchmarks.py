@@ -15,6 +15,8 @@ SMALLEST = {
     "md_batch.py": "--model pair --replicas 2 --burst 1 --rounds 1",
     "md_scaling.py": "--largest 100",
     "nequip_step.py": "--repeats 1 --layers 1 --lmax 1 --channels 4 --forms fused",
+    "path_integrals.py": "--temperatures 200 --rings 1 --output {folder}/figures.json "
+    "--change frames=1 stride_fs=2 equilibration_fs=2 checkpoint_fs=2",
     "nequip_threads.py": "--busy 0 --channels 8 --repeats 1",
 }
 

@@ -215,7 +215,7 @@ def _scores(
 ) -> dict[str, float]:
     """Return errors by the names of tidy columns; those of forces only where they are known."""
     found = {"energy_rmse_mev_per_atom": rmse, "energy_mae_mev_per_atom": mae, "energy_r2": r2}
-    if force_mae is not None:
+    if force_mae is not None and size is not None:
         found["force_mae_ev_per_a"] = force_mae
     if force_rmse is not None and size is not None:
         found |= {"force_rmse_ev_per_a": force_rmse, "force_r2": 1.0 - (force_rmse / size) ** 2}

@@ -288,7 +288,12 @@ def _references(card: ResolvedCard, written: Card, defaults: Mapping[str, Any]) 
         groups = [*artefact.trainings, *(g for m in readers for g in m.trainings if not m.datasets)]
         trained = [written.trainings[g].dataset or defaults.get("dataset") for g in groups]
         used = {*artefact.datasets, *(d for m in readers for d in m.datasets), *trained}
-        words = [_label(d, use) for d, use in datasets.items() if d in used]
+        # optional sets that are left out are others', whoever has them says more
+        words = [
+            "published" if use.optional and d not in card.datasets else _label(d, use)
+            for d, use in datasets.items()
+            if d in used
+        ]
         found[name] = "+".join(dict.fromkeys(words))
     return found
 

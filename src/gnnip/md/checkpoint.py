@@ -73,9 +73,17 @@ def state_from_arrays(prefix: str, arrays: dict[str, np.ndarray], device: torch.
     return State(layout=Layout(**layout), **tensors)
 
 
+def _with_names(value: Any) -> Any:
+    """Return settings whose keys are texts, as JSON has them: limits are by pairs of elements."""
+    if isinstance(value, dict):
+        return {str(key): _with_names(part) for key, part in value.items()}
+    return [_with_names(part) for part in value] if isinstance(value, list | tuple) else value
+
+
 def fingerprint(state: State, settings: dict[str, Any]) -> str:
     """Return a hash of the start of a run and of its settings, by which a checkpoint is known."""
-    text = json.dumps(settings, sort_keys=True, default=lambda value: np.asarray(value).tolist())
+    plain = _with_names(settings)
+    text = json.dumps(plain, sort_keys=True, default=lambda value: np.asarray(value).tolist())
     digest = hashlib.sha256(text.encode())
     for name in _START:
         digest.update(np.ascontiguousarray(getattr(state, name).cpu().numpy()).tobytes())

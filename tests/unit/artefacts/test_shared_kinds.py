@@ -62,7 +62,8 @@ def values(run, name):
 def test_errors_need_no_options(run_of):
     run = run_of(ERRORS)
     metrics = run.table("errors")[1].set_index("quantity")
-    measures = ("energy_rmse", "energy_mae", "energy_r2", "force_rmse", "force_r2")
+    forces = ("force_mae", "force_rmse", "force_r2")
+    measures = ("energy_rmse", "energy_mae", "energy_r2", *forces)
     known = {f"small_{subset}_{m}" for subset in ("train", "validation", "test") for m in measures}
     assert set(metrics.index) == known - {"small_train_energy_mae"}
     assert metrics.loc["small_test_force_rmse", "value"] == pytest.approx(0.1)

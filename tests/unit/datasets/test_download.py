@@ -465,7 +465,7 @@ def test_mistakes_in_the_registry_are_named(tmp_path):
             published.load_published(registry(tmp_path / "published.yaml", **entry))
     with pytest.raises(DataError, match="No published data set is called 'h3', did you mean 'h2'"):
         published.find_published("h3", registry(tmp_path / "published.yaml"))
-    with pytest.raises(DataError, match="is not valid YAML"):
+    with pytest.raises(DataError, match=r"gone\.yaml does not exist"):
         published.load_published(tmp_path / "gone.yaml")
 
 

@@ -36,7 +36,8 @@ def uses_in_cards():
     for path in (registry.registry_path().parents[1] / "papers").rglob("*.yaml"):
         card = yaml.safe_load(path.read_text(encoding="utf-8"))
         sets = card.get("datasets", {})
-        uses += list(sets.items())
+        own = {name: use for name, use in sets.items() if not use.get("optional")}
+        uses += list(own.items())
         for tier in card.get("tiers", {}).values():
             uses += [(n, {**sets[n], **c}) for n, c in tier.get("datasets", {}).items() if c]
     return uses

@@ -182,10 +182,10 @@ def test_damaged_files_are_named(tmp_path, made_frames):
     store.write_frames(path, made_frames(), attributes={})
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match="is damaged, cut off or not the HDF5 file"):
+    with pytest.raises(DataError, match="is damaged, cut off or not the HDF5 file it should be"):
         store.read_frames(path)
     path.write_text("not HDF5")
-    with pytest.raises(DataError, match="is damaged, cut off or not the HDF5 file"):
+    with pytest.raises(DataError, match="is damaged, cut off or not the HDF5 file it should be"):
         store.read_frames(path)
 
 

@@ -459,7 +459,7 @@ def test_the_command_line_makes_a_run_an_archive(runs, shelf, capsys, monkeypatc
     (shelf.parent / place).parent.mkdir(parents=True)
     shutil.copy(runs["reference"], shelf.parent / place)
     before = registry.find_entry("toy_md")
-    assert main(["register", "toy_md", place]) == 0
+    assert main(["register", "toy_md", place, "--replace"]) == 0
     assert "data/toy_md.h5: 50 frames" in capsys.readouterr().out
     after = registry.find_entry("toy_md")
     # the same file under the title that it had

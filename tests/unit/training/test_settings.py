@@ -79,7 +79,7 @@ def test_what_is_stated():
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"epochs": 1.5}, "epochs is 1.5, but a value of type int is expected"),
         ({"learning_rate": -1.0}, "learning_rate must be positive"),
-        ({"learning_rate": float("nan")}, "learning_rate must be positive, not nan"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan, but a finite number is expected"),
         ({"clip": 0.0}, "clip must be positive or null"),
         ({"energy_weight": 0.0}, "nothing to learn"),
         ({"ema": 1.5}, "between 0 and 1"),
