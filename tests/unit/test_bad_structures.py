@@ -88,7 +88,8 @@ def by_calculator(model, _, *bad):
 
 
 def by_dynamics(model, _, *bad):
-    md.from_atoms([atoms_of(*bad)], temperature=300.0, seeds=[0])
+    state = md.from_atoms([atoms_of(*bad)], temperature=300.0, seeds=[0])
+    md.Simulation(model, state, md.VelocityVerlet(1.0)).run(1)
 
 
 def by_archive(model, folder, *bad):

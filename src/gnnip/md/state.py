@@ -338,7 +338,8 @@ def _check_atoms(
 
 def _check_structure(label: str, *structure: Any) -> np.ndarray:
     try:
-        return check_structure(*structure, coinciding=True)
+        # atoms at one point are for the neighbour list of a potential to refuse
+        return check_structure(*structure)
     except StructureError as error:
         raise StructureError(f"{label}: {error}") from None
 

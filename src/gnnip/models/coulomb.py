@@ -133,10 +133,11 @@ class CoulombPotential(SpeciesPotential):
                 "The potential 'coulomb' sums over open structures and these are periodic; give it "
                 "a cutoff, for the sum over images, or remove the cells."
             )
-        if not (torch.linalg.det(batch.cell).abs() > 0).all():
+        if batch.crystals is False or not (torch.linalg.det(batch.cell).abs() > 0).all():
             raise DataError(
-                "The potential 'coulomb' sums over images in three directions and a cell has no "
-                "volume; give three independent lattice vectors."
+                "The potential 'coulomb' sums over images in three directions and a structure is "
+                "not periodic in all of them, or its cell has no volume; give three independent "
+                "lattice vectors, all of them periodic."
             )
         if self.hyperparameters.trainable:
             return
