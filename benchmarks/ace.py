@@ -28,13 +28,9 @@ CUTOFF = 5.0
 
 def own(frames: Any, degree: int, body_order: int, batch: int) -> dict[str, Callable[[], object]]:
     """Return what is timed of this library; graphs are built before."""
-    store = GraphStore.from_flat(
-        frames.positions,
-        frames.numbers,
-        frames.offsets,
+    store = GraphStore.from_frames(
+        frames,
         CUTOFF,
-        cells=frames.cells,
-        pbc=frames.pbc,
         energies=frames.energy("total"),
         forces=frames.force("total"),
         dtype=torch.float64,

@@ -132,16 +132,7 @@ def _calls(
     chosen = training.test_frames()
     chosen = np.resize(chosen, options.batch_size)
     frames = arrays.subset(chosen)
-    store = GraphStore.from_flat(
-        frames.positions,
-        frames.numbers,
-        frames.offsets,
-        model.cutoff,
-        cells=frames.cells,
-        pbc=frames.pbc,
-        device=device,
-        dtype=model.dtype,
-    )
+    store = GraphStore.from_frames(frames, model.cutoff, device=device, dtype=model.dtype)
     batch, one = store.batch(torch.arange(len(chosen))), store.batch(torch.arange(1))
     labels = torch.as_tensor(np.asarray(frames.force("total")), dtype=model.dtype).to(device)
 
@@ -187,15 +178,7 @@ def measure_authors_network(sources: Sources, options: kinds.AuthorsNetwork) -> 
         print(f"{options.weights} is not there: nothing is measured")
         return pd.DataFrame(columns=columns)
     model, frames = read_published(options.weights), sources.arrays()
-    store = GraphStore.from_flat(
-        frames.positions,
-        frames.numbers,
-        frames.offsets,
-        model.cutoff,
-        cells=frames.cells,
-        pbc=frames.pbc,
-        dtype=model.dtype,
-    )
+    store = GraphStore.from_frames(frames, model.cutoff, dtype=model.dtype)
     found = predict(model, store, batch_size=4, forces=True)
     true = frames.force("total")
     off = found["energy"] - frames.energy("total")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from gnnip.errors import DataError, StructureError
 from gnnip.geometry import FAR, faults, into_cell
 from gnnip.graphs.adjacency import Adjacency, spread_segments, sum_segments
 from gnnip.graphs.neighbours import neighbour_list
+
+if TYPE_CHECKING:
+    from gnnip.datasets.arrays import FrameArrays
 
 
 @dataclass
@@ -169,7 +172,7 @@ class GraphBatch:
 class GraphStore:
     """All structures of a data set as graphs on one device.
 
-    Build with `from_flat` or `from_structures`; cut with `batch`.
+    Build with `from_frames`, `from_flat` or `from_structures`; cut with `batch`.
     """
 
     def __init__(
@@ -215,6 +218,19 @@ class GraphStore:
     def mean_neighbours(self) -> float:
         """Edges per atom over the whole store."""
         return float(self._edge_counts.sum() / self._atom_counts.sum())
+
+    @classmethod
+    def from_frames(cls, frames: FrameArrays, cutoff: float, /, **options: Any) -> GraphStore:
+        """Build from the structures of a data set; labels and the rest as for `from_flat`."""
+        return cls.from_flat(
+            frames.positions,
+            frames.numbers,
+            frames.offsets,
+            cutoff,
+            cells=frames.cells,
+            pbc=frames.pbc,
+            **options,
+        )
 
     @classmethod
     def from_structures(

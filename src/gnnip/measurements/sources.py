@@ -151,16 +151,7 @@ class Sources:
 def _graphs(frames: FrameArrays, model: Potential) -> GraphStore:
     from gnnip.graphs import GraphStore
 
-    return GraphStore.from_flat(
-        frames.positions,
-        frames.numbers,
-        frames.offsets,
-        model.cutoff,
-        cells=frames.cells,
-        pbc=frames.pbc,
-        device=str(model.device),
-        dtype=model.dtype,
-    )
+    return GraphStore.from_frames(frames, model.cutoff, device=str(model.device), dtype=model.dtype)
 
 
 @functools.lru_cache(maxsize=2)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from gnnip.config import papers
 from gnnip.datasets.registry import load_registry
 from gnnip.page.charts import ratio_axis, training_curves
 from gnnip.page.pictures import picture
@@ -38,7 +38,8 @@ MULTIPLES = (0.5, 1.0, 2.0)
 def facts(paper: Paper) -> dict[str, Any]:
     """Return all that the page says of a paper."""
     card = paper.best.card
-    rows = [_row(source, verdict) for source, verdict in paper.verdicts()]
+    chosen = paper.verdicts()
+    rows = [_row(source, verdict) for source, verdict in chosen]
     artefacts = [
         _artefact(paper, name, rows)
         for name in dict.fromkeys(n for source in paper.sources for n in source.card.artefacts)
@@ -50,13 +51,14 @@ def facts(paper: Paper) -> dict[str, Any]:
         "citation": card.citation,
         "doi": "" if card.doi == "none" else card.doi,
         "claims_in_short": card.summary,
-        "finding": finding([verdict for _, verdict in paper.verdicts()]),
+        "finding": finding([verdict for _, verdict in chosen]),
         "counts": counts(row["verdict"] for row in rows),
         "rows": rows,
         "axis": ratio_axis(),
         "tiers": [_tier(source) for source in paper.sources],
         "datasets": _datasets(paper),
         "artefacts": [artefact for artefact in artefacts if artefact],
+        "thumbnail": _thumbnail(paper),
         "matrix": _matrix(paper, rows),
         "sensitivity": _sensitivity(paper.best),
         "curves": training_curves(paper.best.histories()),
@@ -100,12 +102,8 @@ def _row(source: Source, verdict: Verdict) -> dict[str, Any]:
 
 def _claim(source: Source, verdict: Verdict) -> dict[str, Any]:
     """Return what the test of a claim measured, and what a trivial predictor got."""
-    path = source.folder / "claims.csv"
-    table = pd.read_csv(path) if path.exists() else None
-    if table is None or verdict.quantity not in set(table["claim"]):
-        return {"measured": "", "trivial": ""}
-    found = table.set_index("claim").loc[verdict.quantity].fillna("")
-    return {"measured": found["measured"], "trivial": found["trivial"]}
+    found = source.claims.get(verdict.quantity, {})
+    return {name: found.get(name, "") for name in ("measured", "trivial")}
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -196,7 +194,6 @@ def _artefact(paper: Paper, name: str, rows: Sequence[dict[str, Any]]) -> dict[s
         "beyond": artefact.beyond,
         "tier": source.tier,
         "picture": picture(path) if path.exists() else "",
-        "thumbnail": picture(path, 220) if path.exists() else "",
         "published": _published_sentence(own, artefact.beyond),
         "outcome": _outcome_sentence(own),
         "counts": counts(row["verdict"] for row in own),
@@ -214,6 +211,15 @@ def _artefact(paper: Paper, name: str, rows: Sequence[dict[str, Any]]) -> dict[s
             "redraw": f"snakemake --cores 1 results/figures/{source.tier}/{card.id}/{name}.png",
         },
     }
+
+
+def _thumbnail(paper: Paper) -> str:
+    """Return the first figure that there is, small."""
+    names = (name for source in paper.sources for name in source.card.artefacts)
+    found = ((name, paper.source_of(name)) for name in names)
+    paths = (source.figures / f"{name}.png" for name, source in found if source)
+    first = next((path for path in paths if path.exists()), None)
+    return picture(first, 220) if first else ""
 
 
 def _line(place: Path, artefact: str) -> int:
@@ -286,7 +292,7 @@ def _beats(row: dict[str, Any]) -> bool:
 
 def _sensitivity(source: Source) -> list[tuple[str, list[tuple[str, int]]]]:
     """Return the counts of verdicts with all tolerances at multiples of what they are."""
-    module = papers_module(source)
+    module = papers.module(source.place, "claims")
     result = []
     for multiple in MULTIPLES:
         card = source.card.model_copy(
@@ -303,19 +309,11 @@ def _sensitivity(source: Source) -> list[tuple[str, list[tuple[str, int]]]]:
     return result
 
 
-def papers_module(source: Source) -> str | None:
-    """Return the module of a paper's claims, importable."""
-    from gnnip.config import papers
-
-    papers.make_importable(source.place)
-    return papers.module(source.place, "claims")
-
-
 def _dynamics(paper: Paper) -> list[dict[str, Any]]:
     """Return how far the replicas of each potential got, and why they ended."""
     rows = []
     for source in paper.sources:
-        for measurement, frames in source.last_frames():
+        for measurement, frames in source.last_frames.items():
             ends: dict[str, dict[int, dict[str, Any]]] = {}
             for atoms in frames:  # a replica's last stored frame has the time, a bad one the reason
                 replicas = ends.setdefault(str(atoms.info["potential"]), {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +12,9 @@ import pandas as pd
 from gnnip.config import papers
 from gnnip.config.resolve import ResolvedCard, resolve
 from gnnip.files import read_json
+from gnnip.verdicts import pages
 from gnnip.verdicts.judge import read_verdicts
-from gnnip.verdicts.recorded import HISTORIES, RecordedRun
+from gnnip.verdicts.recorded import HISTORIES, RecordedRun, join_histories
 from gnnip.verdicts.trainings import FILE, read_trainings
 from gnnip.verdicts.verdict import NOT_RUN, Verdict
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 #: tiers, the one whose results say most first
-TIERS = ("paper", "long", "quick", "smoke")
+TIERS = (*pages.TIERS, "smoke")
 
 
 @dataclass(frozen=True)
@@ -71,23 +71,22 @@ class Source:
         record = RecordedRun(self.folder, self.folder)
         if any(map(record.has, HISTORIES)):
             return record.histories()
-        tables = []
-        for path in sorted(self.folder.glob("trainings/*/*/*/history.csv")):
-            group, cell, seed = path.parts[-4:-1]
-            place: dict[str, Any] = {
-                "group": group,
-                "cell": cell,
-                "seed": int(seed.removeprefix("seed-")),
-            }
-            tables.append(pd.read_csv(path).assign(**place))
-        return pd.concat(tables) if tables else None
+        return join_histories(sorted(self.folder.glob("trainings/*/*/*/history.csv")))
 
-    def last_frames(self) -> Iterator[tuple[str, list[Atoms]]]:
-        """Yield how the dynamics ended, by measurement."""
+    @cached_property
+    def last_frames(self) -> dict[str, list[Atoms]]:
+        """How the dynamics ended, by measurement."""
         record = RecordedRun(self.folder, self.folder)
-        for path in sorted(self.folder.glob("last_frames/*.xyz.gz")):
-            measurement = path.name.removesuffix(".xyz.gz")
-            yield measurement, record.last_frames(measurement)
+        paths = sorted(self.folder.glob("last_frames/*.xyz.gz"))
+        names = (path.name.removesuffix(".xyz.gz") for path in paths)
+        return {name: record.last_frames(name) for name in names}
+
+    @cached_property
+    def claims(self) -> dict[str, dict[str, Any]]:
+        """What the test of each claim found, by claim; what is not known is an empty text."""
+        path = self.folder / "claims.csv"
+        table = pd.read_csv(path).fillna("") if path.exists() else pd.DataFrame({"claim": []})
+        return {row["claim"]: {**row} for _, row in table.iterrows()}
 
 
 def recorded(root: Path) -> list[Source]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from ase import Atoms
 
-from gnnip.datasets import load
 from gnnip.datasets.registry import load_registry, registry_path
-from gnnip.errors import GnnipError
+from gnnip.datasets.store import load_arrays
 from gnnip.page.sources import Paper
 
 _DECIMALS = 3
@@ -47,19 +47,17 @@ def _of_datasets(paper: Paper) -> Iterator[tuple[str, Atoms]]:
     names = (n for source in paper.sources for n in source.card.used_datasets())
     for name in dict.fromkeys(names):
         if name in registry and (folder / registry[name]["file"]).exists():
-            yield f"{name}: first frame", load(name)[0]
+            frames = load_arrays(folder / registry[name]["file"])
+            positions, numbers, cell, pbc = frames.structure(0)
+            yield f"{name}: first frame", Atoms(numbers, positions, cell=cell, pbc=pbc)
 
 
 def _of_failures(paper: Paper) -> Iterable[tuple[str, Atoms]]:
     """Return the first bad frame of one replica of each potential whose dynamics failed."""
     found: dict[str, Atoms] = {}
     for source in paper.sources:
-        try:
-            for _, frames in source.last_frames():
-                for atoms in frames:
-                    if atoms.info["frame"] == "first_bad":
-                        found.setdefault(str(atoms.info["potential"]), atoms)
-        except GnnipError:  # kept outside git, and not here
-            continue
+        for atoms in chain.from_iterable(source.last_frames.values()):
+            if atoms.info["frame"] == "first_bad":
+                found.setdefault(str(atoms.info["potential"]), atoms)
     for potential, atoms in found.items():
         yield f"{potential}: failed at step {atoms.info['step']} ({atoms.info['reason']})", atoms

@@ -101,16 +101,8 @@ class Problem:
         subset = self.subset
         key = (_hash(subset.positions, subset.numbers, self.frames), cutoff, str(device), dtype)
         if key not in stores:
-            stores[key] = GraphStore.from_flat(
-                subset.positions,
-                subset.numbers,
-                subset.offsets,
-                cutoff,
-                cells=subset.cells,
-                pbc=subset.pbc,
-                frames=self.frames,
-                device=device,
-                dtype=dtype,
+            stores[key] = GraphStore.from_frames(
+                subset, cutoff, frames=self.frames, device=device, dtype=dtype
             )
         return stores[key]
 

@@ -18,7 +18,15 @@ from gnnip.errors import ConfigError, DataError
 from gnnip.files import atomic_path, write_json, write_text
 from gnnip.provenance import fingerprint, record_files
 from gnnip.verdicts.judge import judge_folder
-from gnnip.verdicts.recorded import HISTORIES, LAST_FRAMES, MANIFEST, WEIGHTS, RecordedRun
+from gnnip.verdicts.recorded import (
+    HISTORIES,
+    LAST_FRAMES,
+    MANIFEST,
+    TRAINING,
+    WEIGHTS,
+    RecordedRun,
+    join_histories,
+)
 from gnnip.verdicts.trainings import FILE, join_trainings, read_trainings
 from gnnip.verdicts.verdict import JudgedCard
 
@@ -169,16 +177,9 @@ def _record_histories(files: Sequence[Path], store: _Store) -> None:
     """Join the histories to one table, and to those of other trainings that were recorded."""
     import pandas as pd
 
-    place, tables = ["group", "cell", "seed"], []
-    for path in files:
-        if path.name == "history.csv":
-            group, cell, seed = path.parts[-4:-1]
-            own = pd.read_csv(path)
-            own[place] = group, cell, int(seed.removeprefix("seed-"))
-            tables.append(own)
-    if not tables:
+    new, place = join_histories(p for p in files if p.name == "history.csv"), list(TRAINING)
+    if new is None:
         return
-    new = pd.concat(tables)
     if any(map(store.record.has, HISTORIES)):
         old = store.record.histories()
         known = pd.MultiIndex.from_frame(new[place])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,24 @@ MANIFEST = "kept.json"
 #: plain, or compressed where they are many
 HISTORIES = ("histories.csv", "histories.csv.gz")
 LAST_FRAMES = "last_frames/{}.xyz.gz"
+#: the columns that name a training
+TRAINING = ("group", "cell", "seed")
 #: the files of a saved potential
 WEIGHTS = ("model.safetensors", "model.json")
+
+
+def join_histories(paths: Iterable[Path]) -> pd.DataFrame | None:
+    """Return the history.csv of trainings, .../{group}/{cell}/seed-{seed}/history.csv, as one table
+    with these columns too; None without any."""
+    import pandas as pd
+
+    tables = []
+    for path in paths:
+        group, cell, seed = path.parts[-4:-1]
+        own = pd.read_csv(path)
+        own[list(TRAINING)] = group, cell, int(seed.removeprefix("seed-"))
+        tables.append(own)
+    return pd.concat(tables) if tables else None
 
 
 @dataclass(frozen=True)

@@ -44,16 +44,8 @@ def crystals(n_frames):
 
 
 def store_of(frames, cutoff=5.0):
-    return GraphStore.from_flat(
-        frames.positions,
-        frames.numbers,
-        frames.offsets,
-        cutoff,
-        cells=frames.cells,
-        pbc=frames.pbc,
-        energies=frames.energies["total"],
-        dtype=torch.float64,
-    )
+    energies = frames.energies["total"]
+    return GraphStore.from_frames(frames, cutoff, energies=energies, dtype=torch.float64)
 
 
 def network(**options):

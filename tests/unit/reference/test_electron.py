@@ -62,15 +62,21 @@ def test_harmonic_oscillator(monkeypatch) -> None:
     np.testing.assert_allclose(state.centre, ONE.mean(axis=0), atol=1e-5)
 
 
+def gaussian_well(monkeypatch, depth, dr, n):
+    """Take a Gaussian well as the potential and return its lowest level, from the radial equation
+    on a fine grid of its own."""
+
+    def well(r):
+        return -depth * np.exp(-((r / 5.0) ** 2))
+
+    model(monkeypatch, well)
+    off = np.full(n - 2, -0.5 / dr**2)
+    diagonal = 1 / dr**2 + well(dr * np.arange(1, n))
+    return eigh_tridiagonal(diagonal, off, select="i", select_range=(0, 0))[0][0]
+
+
 def test_spherical_well_and_the_box_that_it_needs(monkeypatch) -> None:
-    # Gaussian well, radial equation solved here on a fine grid of its own
-    model(monkeypatch, lambda r: -0.12 * np.exp(-((r / 5.0) ** 2)))
-    dr = 0.02
-    r = dr * np.arange(1, 4000)
-    diagonal = 1 / dr**2 - 0.12 * np.exp(-((r / 5.0) ** 2))
-    exact = eigh_tridiagonal(
-        diagonal, np.full(len(r) - 1, -0.5 / dr**2), select="i", select_range=(0, 0)
-    )[0][0]
+    exact = gaussian_well(monkeypatch, 0.12, dr=0.02, n=4000)
     assert -0.02 < exact < -0.005  # weakly bound: the tail is long
     for accuracy in (1e-4, 1e-5):
         state = ElectronSolver(accuracy).solve(ONE, forces=False)
@@ -80,13 +86,7 @@ def test_spherical_well_and_the_box_that_it_needs(monkeypatch) -> None:
 
 
 def test_a_state_whose_tail_passes_the_usual_margin_gets_a_box_that_holds_it(monkeypatch) -> None:
-    model(monkeypatch, lambda r: -0.067 * np.exp(-((r / 5.0) ** 2)))
-    dr = 0.05
-    r = dr * np.arange(1, 8000)
-    diagonal = 1 / dr**2 - 0.067 * np.exp(-((r / 5.0) ** 2))
-    exact = eigh_tridiagonal(
-        diagonal, np.full(len(r) - 1, -0.5 / dr**2), select="i", select_range=(0, 0)
-    )[0][0]
+    exact = gaussian_well(monkeypatch, 0.067, dr=0.05, n=8000)
     state = ElectronSolver(1e-5).solve(ONE, forces=False)
     assert state.grid.lengths.max() > 2 * electron.LARGEST_MARGIN + 10.0
     assert state.energy == pytest.approx(exact, abs=1e-5)

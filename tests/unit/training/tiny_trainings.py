@@ -95,15 +95,7 @@ def taught_by_pairs(frames, hyperparameters, seed=0, stress=False):
 
 def graphs(frames, cutoff, dtype=torch.float64):
     """Return the frames as graphs."""
-    return GraphStore.from_flat(
-        frames.positions,
-        frames.numbers,
-        frames.offsets,
-        cutoff,
-        cells=frames.cells,
-        pbc=frames.pbc,
-        dtype=dtype,
-    )
+    return GraphStore.from_frames(frames, cutoff, dtype=dtype)
 
 
 def settings(**changes):
