@@ -2,9 +2,11 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from stopped_runs import run_in_pieces
 
 from gnnip.errors import DataError
 from gnnip.reference import spcf
@@ -96,25 +98,11 @@ def test_state_compares_the_electron_with_the_clusters_sphere(interior):
 @pytest.mark.parametrize("sampler", [water_anion, water_anion_ladder])
 def test_run_stopped_at_every_interval_equals_an_uninterrupted_one(sampler, tmp_path):
     # a deadline in the past stops before each interval; each call then does exactly one
-    plan, stops = sampler.smoke_plan(20), 0
+    plan = sampler.smoke_plan(20)
     whole = frames_of(run_trajectory(plan, tmp_path / "whole", silent))
     intervals = water_anion.schedule(plan)
-    real = water_anion._run_interval
-    while stops < 3 * len(intervals):
-        budget = iter([1])
-
-        def once(*arguments, budget=budget):
-            if next(budget, None) is None:
-                raise KeyboardInterrupt
-            return real(*arguments)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(water_anion, "_run_interval", once)
-            try:
-                result = run_trajectory(plan, tmp_path / "stopped", silent)
-                break
-            except KeyboardInterrupt:
-                stops += 1
+    run = partial(run_trajectory, plan, tmp_path / "stopped", silent)
+    result, stops = run_in_pieces(water_anion, "_run_interval", run, 3 * len(intervals))
     assert stops >= len(intervals) - 1
     again = frames_of(result)
     for key in SCIENCE:

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from stopped_runs import run_in_pieces
 
 from gnnip.datasets import assembly, registry, store, verification
 from gnnip.errors import DataError
@@ -78,23 +80,9 @@ def test_the_series_follows_both_estimators(finished):
 
 
 def test_run_stopped_at_every_interval_equals_an_uninterrupted_one(finished, classical, tmp_path):
-    plan, stops = smoke_plan(47, 3), 0
-    real = water_anion_pimd.run_interval
-    while stops < 10:
-        budget = iter([1])
-
-        def once(*arguments, budget=budget):
-            if next(budget, None) is None:
-                raise KeyboardInterrupt
-            return real(*arguments)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(water_anion_pimd, "run_interval", once)
-            try:
-                result = run_trajectory(plan, tmp_path, silent, starts=classical)
-                break
-            except KeyboardInterrupt:
-                stops += 1
+    plan = smoke_plan(47, 3)
+    run = partial(run_trajectory, plan, tmp_path, silent, starts=classical)
+    result, stops = run_in_pieces(water_anion_pimd, "run_interval", run, 10)
     assert stops == len(water_anion_pimd.schedule(plan)) - 1
     one, two = read_trajectory(result), read_trajectory(finished)
     np.testing.assert_array_equal(one.series, two.series)
