@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from gnnip.errors import StructureError
 
 LARGEST_NUMBER = 118  #: of an element
-COINCIDENT = 2e-3  #: Angstrom; two atoms closer than this are one atom written twice
+COINCIDENT = 1e-2  #: Angstrom; two atoms closer than this are one atom written twice
 #: Angstrom; beyond, double precision no longer gives distances to 1e-7 Angstrom
 FARTHEST = 1e8
 #: Angstrom; beyond, single precision no longer gives distances to 1e-5 Angstrom
