@@ -77,6 +77,7 @@ rule write_page:
         runtime=10,
     params:
         code=ask(RUN.code("write_page")),
+        cards=CONFIG.cards,
     message:
         "Writing the page of results of tier {wildcards.tier}"
     script:

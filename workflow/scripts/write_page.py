@@ -8,4 +8,5 @@ from gnnip.page.sources import finished
 
 with job(snakemake):
     root = Path(snakemake.output.html).parents[1]
-    write_page(finished(root, snakemake.wildcards.tier), snakemake.output.html)
+    found = finished(root, snakemake.wildcards.tier, snakemake.params.cards)
+    write_page(found, snakemake.output.html)

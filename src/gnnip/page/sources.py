@@ -11,6 +11,7 @@ import pandas as pd
 
 from gnnip.config import papers
 from gnnip.config.resolve import ResolvedCard, resolve
+from gnnip.config.schema import Config
 from gnnip.files import read_json
 from gnnip.verdicts import pages
 from gnnip.verdicts.judge import read_verdicts
@@ -27,22 +28,26 @@ TIERS = (*pages.TIERS, "smoke")
 
 @dataclass(frozen=True)
 class Source:
-    """The results of one card at one tier: `folder` has its tables, `figures` its pictures."""
+    """The results of one card at one tier: `folder` has its tables, `figures` its pictures.
+
+    `cards` is a folder of papers beside those of the project, None where there is none.
+    """
 
     tier: str
     name: str
     folder: Path
     figures: Path
+    cards: str | None = None
 
     @cached_property
     def card(self) -> ResolvedCard:
         """The card at this tier."""
-        return resolve(self.name, self.tier)
+        return resolve(self.name, self.tier, Config(cards=self.cards))
 
     @cached_property
     def place(self) -> Path:
         """The folder of the paper."""
-        return papers.find(self.name)
+        return papers.find(self.name, self.cards)
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
@@ -95,10 +100,15 @@ def recorded(root: Path) -> list[Source]:
     return [Source(folder.parts[-2], folder.parts[-1], folder, folder) for folder in found]
 
 
-def finished(root: Path, tier: str) -> list[Source]:
-    """Return the cards that were run at a tier."""
+def finished(root: Path, tier: str, cards: str | None = None) -> list[Source]:
+    """Return the known cards that were run at a tier; `cards` is a folder of a user's own."""
+    known = papers.folders(cards)
     places = [path.parent for path in sorted((root / tier).glob("*/verdicts.json"))]
-    return [Source(tier, place.name, place, place / "artefacts") for place in places]
+    return [
+        Source(tier, place.name, place, place / "artefacts", cards)
+        for place in places
+        if place.name in known
+    ]
 
 
 @dataclass(frozen=True)
