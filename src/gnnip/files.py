@@ -229,6 +229,15 @@ def _parsed(text: str, where: str) -> Any:
         raise DataError(f"{where} holds a value that YAML does not know ({error}).") from None
 
 
+def yaml_lines(path: str | Path, key: str) -> dict[str, int]:
+    """Return the line of each key of the mapping that stands under `key` of a valid YAML file."""
+    import yaml
+
+    tree: Any = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=_loader())
+    (part,) = (value for name, value in tree.value if name.value == key)
+    return {name.value: name.start_mark.line + 1 for name, _ in part.value}
+
+
 @functools.cache
 def _loader() -> Any:
     """Return the safe loader of YAML that refuses a key that stands twice."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from gnnip.config import papers
 from gnnip.datasets.registry import load_registry
+from gnnip.files import yaml_lines
 from gnnip.page.charts import ratio_axis, training_curves
 from gnnip.page.pictures import picture
 from gnnip.page.sources import Paper, Source
@@ -183,7 +185,7 @@ def _artefact(paper: Paper, name: str, rows: Sequence[dict[str, Any]]) -> dict[s
         return None
     card, own = source.card, [row for row in rows if row["artefact"] == name]
     artefact, run = card.artefacts[name], source.provenance(name)
-    kind = card.artefact_kind(name)
+    kind, written = card.artefact_kind(name), source.place / papers.CARD
     function = kind.function if kind else f"{card.id}.tables:{artefact.function or name}"
     figure = kind.figure if kind else f"{card.id}.figures:{artefact.function or name}"
     path = source.figures / f"{name}.png"
@@ -201,7 +203,7 @@ def _artefact(paper: Paper, name: str, rows: Sequence[dict[str, Any]]) -> dict[s
             "table": function,
             "figure": figure,
             "rules": "tabulate_artefact, plot_artefact (workflow/rules/artefacts.smk)",
-            "card": f"{source.place.as_posix()}/card.yaml:{_line(source.place, name)}",
+            "card": f"{written.as_posix()}:{_lines(written).get(name, 1)}",
             "datasets": card.datasets_of(name),
             "trainings": card.groups_behind(name),
             "commit": str(run.get("git_commit", ""))[:7],
@@ -222,11 +224,10 @@ def _thumbnail(paper: Paper) -> str:
     return picture(first, 220) if first else ""
 
 
-def _line(place: Path, artefact: str) -> int:
-    """Return the line of the card on which an artefact begins."""
-    lines = (place / "card.yaml").read_text(encoding="utf-8").splitlines()
-    start = lines.index("artefacts:")
-    return next(i for i, line in enumerate(lines, 1) if i > start and line == f"  {artefact}:")
+@cache
+def _lines(card: Path) -> dict[str, int]:
+    """Return the line of the card on which each artefact begins."""
+    return yaml_lines(card, "artefacts")
 
 
 def _published_sentence(rows: Sequence[dict[str, Any]], beyond: bool) -> str:
