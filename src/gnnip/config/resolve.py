@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import math
@@ -489,13 +490,14 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
         if used not in defined:
             raise ConfigError(f"{where}: {kind} '{used}' is not defined{nearest(used, defined)}.")
     _refuse_too_many(card, where)
+    labels = _labels_of_archives(card)
     for group_name, group in card.trainings.items():
         try:
             for cell in expand(group):
                 training = card.training(group_name, cell)
                 catalogue.check_hyperparameters(training.model, training.hyperparameters)
                 TrainingSettings.model_validate(training.settings)
-                _check_labels(card, training)
+                _check_labels(labels.get(training.dataset), training)
         except ValidationError as error:
             raise explain(error, f"{where}: trainings.{group_name}") from None
         except ConfigError as error:
@@ -536,15 +538,21 @@ def _refuse_too_many(card: ResolvedCard, where: str) -> None:
             )
 
 
-def _check_labels(card: ResolvedCard, training: TrainingSpec) -> None:
+def _labels_of_archives(card: ResolvedCard) -> dict[str, tuple[list[str], list[str]]]:
+    """Return the terms and columns of each data set of the registry that can be read."""
+    found = {}
+    for name in {name for name, use in card.datasets.items() if use.source == "archive"}:
+        # whoever reads the frames says what is wrong with them
+        with contextlib.suppress(DataError):
+            found[name] = terms_and_columns(registry.archive_path(name))
+    return found
+
+
+def _check_labels(labels: tuple[list[str], list[str]] | None, training: TrainingSpec) -> None:
     """Raise ConfigError for a target or a column that the archive of a training does not have."""
-    if card.datasets[training.dataset].source != "archive":
+    if labels is None:
         return
-    try:
-        archive = registry.archive_path(training.dataset)
-        terms, columns = terms_and_columns(archive)
-    except DataError:  # whoever reads the frames says what is wrong with them
-        return
+    terms, columns = labels
     if training.term not in (*terms, "total"):
         raise ConfigError(
             f"the target '{training.term}' is no energy of {training.dataset}"
