@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import shutil
 import sys
@@ -17,6 +18,8 @@ from gnnip.terminal import answer
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from gnnip.own.run import Run
 
 RESULTS = Path("results")
 SCHEMAS = Path("workflow/schemas")
@@ -53,7 +56,13 @@ def command(name: str, *arguments: Argument) -> Callable[[Command], Command]:
 
 CARDS = argument("cards", nargs="*", help="cards; those of config.yaml if left out")
 TIER = argument("--tier", choices=TIERS)
-DEVICE = argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+DEVICE = argument(
+    "--device",
+    default="auto",
+    choices=["auto", "cpu", "cuda"],
+    help="auto takes a GPU if there is one",
+)
+THREADS = argument("--threads", type=int, help="threads of the CPU; those of torch if left out")
 
 
 @command(
@@ -93,6 +102,113 @@ def _say_left_out(reasons: Mapping[int, str], output: str | None) -> int:
     elif beside is not None and beside.is_file():
         beside.unlink()  # of an earlier run
     return int(bool(reasons))
+
+
+@command(
+    "train",
+    argument(
+        "frames",
+        help="your frames: a file, a folder of files or a pattern in quotes; or the train.yaml of "
+        "a run, which is repeated, or its folder, which is continued",
+    ),
+    argument("--model", help="a potential that 'gnnip models' lists, or package.module:Class"),
+    argument("--cutoff", type=float, help="radius of the graph in Angstrom"),
+    argument("--epochs", type=int, help="passes over the training frames; 100 if left out"),
+    argument("--seeds", type=int, default=1, help="trainings with different splits and weights"),
+    argument("--split", choices=["random", "trajectory"], help="trajectory where frames say so"),
+    argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of the training or an option of the model, e.g. batch_size=8",
+    ),
+    argument(
+        "--read",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="how the frames are read, as in docs/bring_your_data.md, e.g. energy=REF_energy",
+    ),
+    argument("--md", type=float, default=0.0, metavar="PS", help="dynamics of so many picoseconds"),
+    argument("--temperature", type=float, default=300.0, help="of the dynamics, in Kelvin; 300"),
+    argument("--output", "-o", help="folder of the run; named after frames and model if left out"),
+    DEVICE,
+    THREADS,
+)
+def train(options: argparse.Namespace) -> int:
+    """Train a potential on your frames, and measure what it is worth.
+
+    The folder has the weights, errors beside those of trivial predictors, learning curves, a parity
+    plot, with --md a dynamics at constant energy, and index.html, which shows it all. The same
+    command again continues what was interrupted.
+
+    Example: gnnip train frames.xyz --model nequip --cutoff 5 --md 1
+    """
+    from gnnip.own.card import Choices, name_of
+    from gnnip.own.page import write_run_page
+    from gnnip.own.run import DESCRIPTION, carry_out
+    from gnnip.own.train import describe, repeat
+
+    frames = Path(options.frames)
+    described = frames / DESCRIPTION if (frames / DESCRIPTION).is_file() else frames
+    if described.suffix in (".yaml", ".yml"):
+        run = repeat(described, Path(options.output or described.parent))
+    else:
+        if options.model is None:
+            raise ConfigError(
+                "train needs --model, for example --model nequip; see 'gnnip models'."
+            )
+        stated = {"cutoff": options.cutoff, "epochs": options.epochs}
+        chosen = {key: value for key, value in stated.items() if value is not None}
+        choices = Choices(
+            options.model,
+            chosen | _settings(options.set, "--set", "batch_size=8"),
+            options.seeds,
+            options.split,
+            options.md,
+            options.temperature,
+        )
+        own = name_of(frames.stem or "frames"), name_of(options.model)
+        folder = Path(options.output or "_".join(own))
+        read = _settings(options.read, "--read", "energy=REF_energy")
+        run = describe(options.frames, read, choices, folder)
+    carry_out(run, options.device, options.threads)
+    _say_run(run)
+    print(f"Open {write_run_page(run)} in a browser.")
+    return 0
+
+
+def _say_run(run: Run) -> None:
+    """Print what came out of a run: errors, and the dynamics."""
+    from gnnip.own.page import (
+        ERROR_COLUMNS,
+        dynamics_facts,
+        error_rows,
+        evaluations,
+        training_words,
+    )
+
+    print("\n".join(training_words(run)))
+    print(_table([ERROR_COLUMNS, *error_rows(evaluations(run))]))
+    for facts in dynamics_facts(run):
+        print(
+            f"Dynamics of {facts['ps']:g} ps at constant energy: {facts['survived']} of "
+            f"{facts['replicas']} replicas survived, largest drift {facts['largest_drift']:.2g} "
+            "meV/atom/ps."
+        )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as text in columns, the first one to the left."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            value.ljust(width) if k == 0 else value.rjust(width)
+            for k, (value, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
 
 
 @command(
@@ -248,19 +364,8 @@ def import_frames(options: argparse.Namespace) -> int:
     from gnnip.datasets.imports.settings import FolderSource
     from gnnip.strict import validate
 
-    values: dict[str, object] = {"path": options.path, "format": options.format}
-    for item in options.set:
-        key, equals, text = item.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {item}: write key=value, for example energy=REF_energy.")
-        place = values
-        *groups, last = key.split(".")
-        for group in groups:
-            inner = place.setdefault(group, {})
-            if not isinstance(inner, dict):
-                raise ConfigError(f"--set {item}: '{group}' is no group of settings.")
-            place = inner
-        place[last] = _value(text)
+    stated = {"path": options.path, "format": options.format}
+    values = {**stated, **_settings(options.set, "--set", "energy=REF_energy")}
     source = validate(FolderSource, values, "import")
     with tempfile.TemporaryDirectory() as scratch:
         report = import_folder(source, options.output or Path(scratch) / "frames.h5")
@@ -268,6 +373,23 @@ def import_frames(options: argparse.Namespace) -> int:
     if options.output:
         write_json(f"{options.output}.import.json", report.to_json())
     return 0
+
+
+def _settings(items: Sequence[str], flag: str, example: str) -> dict[str, Any]:
+    """Return key=value pairs as a mapping; a dot in a key opens a group of settings."""
+    values: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise ConfigError(f"{flag} {item}: write key=value, for example {example}.")
+        place = values
+        *groups, last = key.split(".")
+        for group in groups:
+            place = place.setdefault(group, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{flag} {item}: '{group}' is no group of settings.")
+        place[last] = _value(text)
+    return values
 
 
 def _value(text: str) -> object:
@@ -515,7 +637,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, (run, arguments) in _COMMANDS.items():
         text = (run.__doc__ or "").strip()
-        sub = commands.add_parser(name, help=text.splitlines()[0], description=text)
+        sub = commands.add_parser(
+            name,
+            help=text.splitlines()[0],
+            description=inspect.cleandoc(text),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         sub.set_defaults(run=run)
         one_of = sub.add_mutually_exclusive_group(required=True) if name == "readme" else sub
         for names, options in arguments:
@@ -526,6 +653,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
     options = _parser().parse_args(arguments)
+    if os.getcwd() not in map(os.path.abspath, sys.path):
+        sys.path.append(os.getcwd())  # a model of one's own may lie where one is
     run: Command = options.run
     return answer(lambda: run(options), "gnnip")
 

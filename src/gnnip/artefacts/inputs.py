@@ -25,12 +25,14 @@ class Inputs:
     """What one artefact of a card reads, in one tier.
 
     `root` is results/{tier}/{card}; `card` is what the artefact may know of the card, as
-    `gnnip.config.pipeline` describes it. Nothing here trains or predicts: files are read as they
+    `gnnip.config.facts` describes it; `archives` is the folder of the data sets, by default the one
+    beside `root`. Nothing here trains or predicts: files are read as they
     lie, and a missing one is a DataError, so that no aggregate is made of a partial run.
     """
 
     root: Path
     card: dict[str, Any]
+    archives: Path | None = None
 
     @property
     def artefact(self) -> str:
@@ -135,7 +137,7 @@ class Inputs:
     def arrays(self, dataset: str | None = None) -> FrameArrays:
         """Return the frames of a data set (eV, Angstrom), of the first one by default."""
         name = dataset or next(iter(self.card["references"]))
-        return load_frames(self.root.parent / "datasets" / f"{name}.h5")
+        return load_frames((self.archives or self.root.parent / "datasets") / f"{name}.h5")
 
     def frames(self, dataset: str | None = None) -> pd.DataFrame:
         """Return the table of a data set, one row per frame.

@@ -346,6 +346,19 @@ class OtherFrames(Errors):
 
 
 @dataclass(frozen=True)
+class Parity(ArtefactKind):
+    """Predictions against the reference, from measurements of the kind evaluation.
+
+    Metrics: {group}_{name}_rmse of the names energy (meV/atom), forces, forces_{element} (eV/A) and
+    stress (eV/A^3), beside the fit of the test energies to the composition, no force at all, and
+    the mean stress.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.parity:parity"
+    figure: ClassVar[str] = "gnnip.artefacts.parity_figure:parity"
+
+
+@dataclass(frozen=True)
 class ReferenceData(ArtefactKind):
     """Bonds, energies and forces of the frames of the data sets that the artefact states."""
 
@@ -408,6 +421,7 @@ KINDS: Mapping[str, type[ArtefactKind]] = {
     "learning_curve": LearningCurve,
     "local_forces": LocalForces,
     "other_frames": OtherFrames,
+    "parity": Parity,
     "reference_data": ReferenceData,
     "scan": Scan,
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +16,8 @@ from typing import Any
 from gnnip import reference
 from gnnip.config import papers
 from gnnip.config.data_jobs import DataJobs, archive
-from gnnip.config.resolve import PART, ResolvedCard
+from gnnip.config.facts import artefact_facts, figure_info, measurement_facts
+from gnnip.config.resolve import PART
 from gnnip.config.schema import TIERS, Card
 from gnnip.config.trainings import Cell, TrainingSpec
 from gnnip.errors import ConfigError
@@ -145,26 +145,14 @@ class Pipeline(DataJobs):
 
     def measurement(self, wildcards: Any) -> dict[str, Any]:
         """Return a measurement as `gnnip.measurements` reads it: kind, options and sources."""
-        card = self.card(wildcards)
-        stated = card.measurements[_measurement(wildcards)]
-        names = card.datasets_measured(_measurement(wildcards))
-        return {
-            "kind": stated.kind,
-            "options": asdict(self._kind(wildcards)),
-            "datasets": dict(zip(names, self.measured_datasets(wildcards), strict=True)),
-            "trainings": [
-                {
-                    "folder": folder,
-                    "group": group,
-                    "cell": cell.name,
-                    "seed": seed,
-                    "dataset": card.trainings[group].dataset,
-                    "keys": dict(cell.values),
-                }
-                for group, cell, seed, folder in self._measured(wildcards)
-            ],
-            "trajectories": self._moved(wildcards),
-        }
+        name = _measurement(wildcards)
+        return measurement_facts(
+            self.card(wildcards),
+            name,
+            self.measured_datasets(wildcards),
+            self._measured(wildcards),
+            self._moved(wildcards),
+        )
 
     def measurement_code(self, wildcards: Any) -> str:
         """Hash what measures, the models that are measured and the references that are run."""
@@ -256,37 +244,7 @@ class Pipeline(DataJobs):
 
     def artefact_facts(self, wildcards: Any) -> dict[str, Any]:
         """Return what an artefact may know of the card, so that other edits do not redo it."""
-        card, name = self.card(wildcards), wildcards.artefact
-        made_of = card.artefacts[name]
-        parts = {m: card.measurement_file(m) for m in made_of.measurements if m in card.parts}
-        return {
-            **_made_by(card, name),
-            **({"parts": parts} if parts else {}),
-            "datasets": made_of.datasets,
-            "references": {d: card.reference_of(d) for d in card.datasets_of(name)},
-            "trainings": {g: self._group_facts(card, g) for g in made_of.trainings},
-            "measurements": {
-                m: card.measurements[m].model_dump(mode="json") for m in made_of.measurements
-            },
-            "variants": {g: card.trainings[g].variant for g in card.groups_behind(name)},
-            "published": [
-                block.model_dump(mode="json", include={"artefact", "unit", "values"})
-                for block in card.published
-                if block.artefact == name
-            ],
-        }
-
-    def _group_facts(self, card: ResolvedCard, group: str) -> dict[str, Any]:
-        """Return a training group with its cells, each with its matrix values and its split."""
-        cells = [
-            {
-                "name": cell.name,
-                "keys": dict(cell.values),
-                "split": card.training(group, cell).split,
-            }
-            for cell in card.cells(group)
-        ]
-        return card.trainings[group].model_dump(mode="json", exclude={"ship"}) | {"cells": cells}
+        return artefact_facts(self.card(wildcards), wildcards.artefact)
 
     def artefact_code(self, wildcards: Any) -> str:
         """Hash what makes the tables of an artefact."""
@@ -304,31 +262,13 @@ class Pipeline(DataJobs):
 
     def figure_info(self, wildcards: Any) -> dict[str, Any]:
         """Return what is written on a figure, and what draws it."""
-        card, name = self.card(wildcards), wildcards.artefact
-        artefact = card.artefacts[name]
-        groups = self._written(card.id).trainings  # in one order at every tier
-        return {
-            **_made_by(card, name),
-            "reference": self._reference_line(card, name),
-            "label": artefact.label,
-            "title": artefact.title,
-            "trainings": artefact.trainings,
-            "looks": {
-                g: {"label": groups[g].label or g, "colour": groups[g].colour} for g in groups
-            },
-            "claims": [claim.text for claim in card.claims.values() if name in claim.artefacts],
-        }
+        card = self.card(wildcards)
+        # in one order at every tier
+        return figure_info(card, wildcards.artefact, self._written(card.id).trainings)
 
     @functools.cache  # noqa: B019 (one pipeline lives as long as the process)
     def _written(self, card: str) -> Card:
         return papers.load_card(self.folder(card))
-
-    def _reference_line(self, card: ResolvedCard, artefact: str) -> str:
-        """Return the reference behind an artefact, by data set where they differ."""
-        words = {d: card.reference_of(d) for d in card.datasets_of(artefact)}
-        if len(set(words.values())) <= 1:
-            return next(iter(words.values()), "")
-        return ", ".join(f"{word} ({dataset})" for dataset, word in words.items())
 
     # --- verdicts and what is asked for -----------------------------------------------------------
 
@@ -419,19 +359,6 @@ class Pipeline(DataJobs):
             stem = table.relative_to(RECORDED).with_suffix("")
             files += [f"results/figures/{stem}.{suffix}" for suffix in FIGURES]
         return files
-
-
-def _made_by(card: ResolvedCard, artefact: str) -> dict[str, Any]:
-    """Return which artefact it is and what makes it, with the defaults of its kind."""
-    stated, kind = card.artefacts[artefact], card.artefact_kind(artefact)
-    return {
-        "card": card.id,
-        "tier": card.tier,
-        "artefact": artefact,
-        "kind": stated.kind,
-        "function": stated.function or artefact,
-        "options": dict(stated.options) if kind is None else asdict(kind),
-    }
 
 
 def _measurement(wildcards: Any) -> str:

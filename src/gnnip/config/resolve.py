@@ -224,6 +224,21 @@ def resolve(
     return card
 
 
+def resolve_alone(raw: Mapping[str, Any], place: Path, where: str) -> ResolvedCard:
+    """Return a card that is in no folder of papers, as it is written and without any tier.
+
+    `place` is the folder that paths of frames may be relative to; a ConfigError names `where` what
+    does not fit together is.
+    """
+    written = validate(Card, raw, where)
+    merged = {k: v for k, v in _with_defaults(raw).items() if k != "tiers"}
+    card = validate(ResolvedCard, merged | {"tier": "paper"}, where)
+    _find_folders(card, place)
+    check(card, place, where)
+    card.references = _references(card, written, merged.get("training_defaults") or {})
+    return card
+
+
 def _with_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return a card as it is written, with the defaults worked into its training groups."""
     defaults = raw.get("training_defaults") or {}

@@ -207,6 +207,22 @@ class Dynamics(MeasurementKind):
 
 
 @dataclass(frozen=True)
+class Evaluation(MeasurementKind):
+    """Errors in energies, forces by element and stress on test frames, and the worst of these.
+
+    batch_size : frames at once.
+    points : most pairs of reference and prediction of each quantity that are kept, drawn evenly.
+    worst : frames that are named.
+    """
+
+    function: ClassVar[str] = "gnnip.measurements.evaluation:evaluate_trainings"
+
+    batch_size: int = 16
+    points: int = 2000
+    worst: int = 5
+
+
+@dataclass(frozen=True)
 class OtherFrames(MeasurementKind):
     """Energies and forces of frames that no potential was trained on, of any reference."""
 
@@ -220,6 +236,7 @@ KINDS: Mapping[str, type[MeasurementKind]] = {
     "conservation": Conservation,
     "dynamics": Dynamics,
     "electron_density": ElectronDensity,
+    "evaluation": Evaluation,
     "force_audit": ForceAudit,
     "local_forces": LocalForces,
     "other_frames": OtherFrames,

@@ -128,6 +128,16 @@ def read(path: Path, settings: ImportSettings) -> Iterator[Batch | Skipped]:
             yield _batch(atoms, frame, f"{path}, frame {frame}", settings)
 
 
+def read_any(path: Path, settings: ImportSettings) -> Iterator[Batch | Skipped]:
+    """Yield the structures of a file in any format that ASE reads, as `read` does; ASE converts to
+    eV and Angstrom what its formats define the units of."""
+    for frame, atoms in enumerate(structures(path)):
+        if isinstance(atoms, Skipped):
+            yield atoms
+        else:
+            yield _batch(atoms, frame, f"{path}, frame {frame}", settings)
+
+
 def _batch(atoms: ase.Atoms, frame: int, where: str, settings: ImportSettings) -> Batch:
     results: Mapping[str, Any] = {} if atoms.calc is None else atoms.calc.results
     per_frame = {**atoms.info, **{k: v for k, v in results.items() if k not in _PER_ATOM}}
