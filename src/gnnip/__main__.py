@@ -68,26 +68,35 @@ THREADS = argument("--threads", type=int, help="threads of the CPU; those of tor
 @command(
     "predict",
     argument("structures", help="any file that ASE reads, e.g. extended XYZ; in Angstrom"),
-    argument("--model", required=True, help="a trained potential: model.safetensors"),
+    argument(
+        "--model",
+        required=True,
+        help="a trained potential: model.safetensors, or the folder of a training or of a run",
+    ),
+    argument("--ensemble", action="store_true", help="the mean and the spread of all seeds"),
     argument("--output", "-o", help="extended XYZ to write; standard output if left out"),
     DEVICE,
 )
 def predict(options: argparse.Namespace) -> int:
-    """Write energies and forces of structures, by a trained potential, as extended XYZ."""
+    """Write energies and forces of structures, by a trained potential, as extended XYZ.
+
+    What the file holds stays; labels in it are called reference_energy, reference_forces and so on.
+    With --ensemble the mean of all seeds is written, energy_spread (eV) and forces_spread (eV/A).
+
+    Example: gnnip predict structures.xyz --model copper --output predicted.xyz
+    """
     import ase.io
 
     from gnnip import load_calculator
-    from gnnip.models.structure_files import predicted
+    from gnnip.models.structure_files import predicted, write_structures
 
-    calculator = load_calculator(options.model, device=options.device)
+    calculator = load_calculator(options.model, options.device, ensemble=options.ensemble)
     frames, left_out = predicted(Path(options.structures), calculator)
     if options.output is None:
         ase.io.write("-", frames, format="extxyz")
     else:
-        target = options.output
-        with atomic_path(target) as temporary:
-            ase.io.write(temporary, frames, format="extxyz")
-        print(f"{len(frames)} structures with energies (eV) and forces (eV/A) in {target}")
+        write_structures(options.output, frames)
+        print(f"{len(frames)} structures with energies (eV) and forces (eV/A) in {options.output}")
     return _say_left_out(left_out, options.output)
 
 
@@ -209,6 +218,96 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
         )
         for row in rows
     )
+
+
+@command(
+    "evaluate",
+    argument("model", help="a saved potential, the folder of its seeds or of a run"),
+    argument("frames", help="frames with labels, given as for train"),
+    argument(
+        "--read",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="how the frames are read, as in docs/bring_your_data.md, e.g. energy=REF_energy",
+    ),
+    argument(
+        "--output", "-o", help="folder for the table and a parity plot; without it only print"
+    ),
+    DEVICE,
+)
+def evaluate(options: argparse.Namespace) -> int:
+    """Tell the errors of a potential on frames with labels, and which frames are the worst.
+
+    Errors of energies, of forces by element and of stresses stand beside those of a predictor that
+    knows no geometry. Of several seeds the errors are means.
+
+    Example: gnnip evaluate copper test.xyz --output evaluated
+    """
+    from gnnip.own.evaluate import evaluate_files, worst_rows, write_evaluation
+    from gnnip.own.page import ERROR_COLUMNS, error_rows
+
+    read = _settings(options.read, "--read", "energy=REF_energy")
+    table = evaluate_files(options.model, options.frames, read, options.device)
+    print(_table([ERROR_COLUMNS, *error_rows([table])]))
+    print(_table([["worst frames", "RMSE", "energy error"], *worst_rows(table)]))
+    if options.output:
+        files = write_evaluation(table, Path(options.output))
+        print("Written to " + " and ".join(map(str, files)) + ".")
+    return 0
+
+
+@command(
+    "compare",
+    argument("runs", nargs="+", help="folders of gnnip train"),
+    argument("--output", "-o", help="figure of the learning curves to write, .png or .svg"),
+)
+def compare(options: argparse.Namespace) -> int:
+    """Show the errors of several runs side by side, and their learning curves.
+
+    Example: gnnip compare copper copper_pair --output curves.png
+    """
+    from gnnip.own.compare import comparison, curves, read_runs, same_test
+
+    runs = read_runs(options.runs)
+    print(_table(comparison(runs)))
+    if not same_test(list(runs.values())):
+        print("The runs were tested on different frames: small differences say nothing.")
+    if options.output:
+        from gnnip.artefacts import style
+
+        if Path(options.output).suffix not in (".png", ".svg"):
+            raise ConfigError(f"--output {options.output}: a figure is .png or .svg.")
+        style.save(curves(runs), options.output)
+        print(f"Written to {options.output}.")
+    return 0
+
+
+@command(
+    "relax",
+    argument("structures", help="any file that ASE reads"),
+    argument("--model", required=True, help="a saved potential, or the folder of a run"),
+    argument("--cell", action="store_true", help="relax the cell too, of crystals"),
+    argument("--fmax", type=float, default=0.01, help="largest force that may stay, eV/A; 0.01"),
+    argument("--steps", type=int, default=500, help="most steps for a structure; 500"),
+    argument("--output", "-o", required=True, help="extended XYZ to write"),
+    DEVICE,
+)
+def relax(options: argparse.Namespace) -> int:
+    """Relax the structures of a file by a potential and write them as extended XYZ.
+
+    Example: gnnip relax crystal.cif --model copper --cell --output relaxed.xyz
+    """
+    from gnnip import load_calculator
+    from gnnip.models.structure_files import relaxed, write_structures
+
+    calculator = load_calculator(options.model, device=options.device, dtype="float64")
+    limits = (options.fmax, options.steps)
+    frames = list(relaxed(Path(options.structures), calculator, options.cell, *limits))
+    write_structures(options.output, frames)
+    open_ = sum(not atoms.info["relaxed"] for atoms in frames)
+    print(f"{len(frames)} structures in {options.output}, {open_} of them not relaxed.")
+    return int(bool(open_))
 
 
 @command(
@@ -345,8 +444,13 @@ def download(options: argparse.Namespace) -> int:
 
 @command(
     "import",
-    argument("path", help="a file, or a folder of files"),
-    argument("--format", required=True, help="extxyz, vasp, runner, neuralil or ani"),
+    argument("path", help="a file, a folder of files, or a pattern of them in quotes"),
+    argument(
+        "--format",
+        required=True,
+        help="extxyz, vasp, runner, neuralil, ani, gnnip (an archive), or ase for what ASE reads: "
+        "trajectories, databases, outputs of Quantum ESPRESSO, FHI-aims and others",
+    ),
     argument(
         "--set",
         action="append",
@@ -357,7 +461,10 @@ def download(options: argparse.Namespace) -> int:
     argument("--output", "-o", help="archive to write; without it only the report"),
 )
 def import_frames(options: argparse.Namespace) -> int:
-    """Read frames of your own and write them as an archive, or only report what is in them."""
+    """Read frames of your own and write them as an archive, or only report what is in them.
+
+    Example: gnnip import 'runs/*.traj' --format ase --output frames.h5
+    """
     import tempfile
 
     from gnnip.datasets.imports.folder import import_folder
@@ -372,6 +479,7 @@ def import_frames(options: argparse.Namespace) -> int:
     print("\n".join(report.sentences()))
     if options.output:
         write_json(f"{options.output}.import.json", report.to_json())
+        print(f"Written to {options.output}, the report to {options.output}.import.json.")
     return 0
 
 

@@ -44,7 +44,7 @@ def evaluate_trainings(sources: Sources, options: Evaluation) -> pd.DataFrame:
 
     parts = []
     for one in sources.potentials():
-        labels = _labels(one.test, one.terms)
+        labels = labels_of(one.test, one.terms)
         found = predict(
             one.model,
             one.store,
@@ -57,7 +57,7 @@ def evaluate_trainings(sources: Sources, options: Evaluation) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _labels(frames: FrameArrays, terms: tuple[str, ...]) -> dict[str, np.ndarray]:
+def labels_of(frames: FrameArrays, terms: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Return energies (g,) eV and, where all terms have them, forces (n, 3) eV/A and stresses
     (g, 3, 3) eV/A^3."""
     found = {"energy": np.sum([frames.energy(term) for term in terms], axis=0)}
@@ -136,7 +136,8 @@ def _points(
             row = {"record": "point", "name": name, "unit": UNITS[name]}
             if name == "forces":
                 row["element"] = str(chemical_symbols[int(frames.numbers[k // 3])])
-            yield row | {"reference": f"{true[k]:.7g}", "predicted": f"{guess[k]:.7g}"}
+            pair = {"reference": true[k], "predicted": guess[k]}
+            yield row | {key: float(f"{value:.7g}") for key, value in pair.items()}
 
 
 def _worst(

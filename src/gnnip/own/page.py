@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from gnnip.files import read_csv, write_text
+from gnnip.own.evaluate import worst_rows
 from gnnip.own.run import Run
 from gnnip.training.outputs import read_summary
 from gnnip.verdicts.recorded import join_histories
@@ -155,13 +156,8 @@ def _dynamics(run: Run) -> list[dict[str, Any]]:
 
 
 def _worst(run: Run) -> dict[str, Any]:
-    table = pd.concat(evaluations(run))
-    worst = table[table["record"] == "frame"].sort_values("rmse", ascending=False).head(5)
-    rows = [
-        [f"{row['frame']:.0f}", f"{row['rmse']:.3g} {row['unit']}", f"{row['energy_error']:.3g}"]
-        for _, row in worst.iterrows()
-    ]
-    columns = ["frame", f"RMSE of {worst['name'].iloc[0]}", "energy error, meV/atom"]
+    rows = worst_rows(pd.concat(evaluations(run)))
+    columns = ["frame", "RMSE", "energy error"]
     return {"title": "Worst test frames", "note": "", "columns": columns, "rows": rows}
 
 

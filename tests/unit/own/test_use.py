@@ -31,6 +31,7 @@ def place(page, tmp_path_factory):
     os.chdir(folder)
     try:
         ase.io.write("copper.xyz", copper(5, 8), format="extxyz")
+        ase.io.write("other.xyz", copper(1, 4), format="extxyz")
         for line in "".join(blocks(page, "sh")).splitlines():
             program, *arguments = shlex.split(line)
             assert program == "gnnip"
@@ -47,7 +48,17 @@ def run_example(code: str, place: Path, monkeypatch, capsys) -> str:
 
 
 def test_the_commands_run_and_the_page_of_the_run_is_there(place):
-    assert (place / "copper/index.html").exists()
+    files = ("copper/index.html", "evaluated/parity.png", "curves.png", "predicted.xyz")
+    assert all((place / name).stat().st_size > 2000 for name in (*files, "relaxed.xyz"))
+
+
+def test_every_command_of_gnnip_explains_itself_with_an_example(capsys):
+    """Of the commands about potentials: sentences, and a line to copy."""
+    for name in ("train", "evaluate", "compare", "predict", "relax", "import"):
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        assert f"Example: gnnip {name} " in text, name
 
 
 def test_the_equation_of_state(page, place, monkeypatch, capsys):
