@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gnnip.own.run import Run
+    from gnnip.own.shipped import Shipped
 
 RESULTS = Path("results")
 SCHEMAS = Path("workflow/schemas")
@@ -208,16 +209,55 @@ def _say_run(run: Run) -> None:
         )
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as text in columns, the first one to the left."""
+def _table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return rows as text in columns, the first `left` of them to the left."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
-            value.ljust(width) if k == 0 else value.rjust(width)
+            value.ljust(width) if k < left else value.rjust(width)
             for k, (value, width) in enumerate(zip(row, widths, strict=True))
-        )
+        ).rstrip()
         for row in rows
     )
+
+
+@command(
+    "models",
+    argument("name", nargs="?", help="a trained potential, e.g. gijon2023/forces: its model card"),
+)
+def models(options: argparse.Namespace) -> int:
+    """List the potentials that can be trained, and those that come trained; or tell all of one.
+
+    A trained one is used by its name: gnnip predict water.xyz --model gijon2023/forces
+
+    Example: gnnip models gijon2023/forces
+    """
+    from gnnip.catalogue import summaries
+    from gnnip.own.shipped import find, shipped
+
+    if options.name:
+        print(find(options.name).model_card())
+        return 0
+    print("To be trained (gnnip train FRAMES --model NAME):")
+    print(_table([[name, text] for name, text in summaries().items()], left=2))
+    print("\nTrained (gnnip predict STRUCTURES --model NAME; errors beside the best null model):")
+    rows = [["name", "model", "elements", "term", "validation error, eV", "share of null", "worth"]]
+    rows += [_row_of(one) for one in shipped()]
+    print(_table(rows, left=4))
+    return 0
+
+
+def _row_of(one: Shipped) -> list[str]:
+    from ase.data import chemical_symbols
+
+    known, said = one.training, one.described
+    error = f"{known['validation_error']:.3g}" if known else ""
+    share = f"{100 * known['share_of_null']:.3g} %" if known else ""
+    worth = "" if not known else "sound" if known["sound"] else "not sound"
+    elements = "".join(chemical_symbols[z] for z in said["species"])
+    name = one.name.removesuffix("/seed-0")
+    term = str(said["training"].get("term", ""))
+    return [name, said["architecture"], elements, term, error, share, worth]
 
 
 @command(

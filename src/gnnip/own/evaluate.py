@@ -14,6 +14,7 @@ from gnnip.datasets.imports.settings import FolderSource
 from gnnip.errors import DataError
 from gnnip.own.frames import source_of
 from gnnip.own.run import import_frames
+from gnnip.own.shipped import locate
 from gnnip.strict import validate
 
 
@@ -40,7 +41,7 @@ def evaluate_files(
     from gnnip.models import load, predict
     from gnnip.models.files import find_seeds
 
-    potentials = [load(place, device) for place in find_seeds(model)]
+    potentials = [load(place, device) for place in find_seeds(locate(model))]
     source = validate(FolderSource, source_of(frames, read), "frames")
     with tempfile.TemporaryDirectory() as scratch:
         arrays = load_arrays(import_frames(Path(scratch), "frames", source, lambda line: None))

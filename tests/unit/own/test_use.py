@@ -9,6 +9,7 @@ from pathlib import Path
 
 import ase.io
 import pytest
+from ase.build import molecule
 from made_up_frames import copper
 
 from gnnip.__main__ import main
@@ -31,6 +32,7 @@ def place(page, tmp_path_factory):
     os.chdir(folder)
     try:
         ase.io.write("copper.xyz", copper(5, 8), format="extxyz")
+        ase.io.write("water.xyz", molecule("H2O"), format="extxyz")
         ase.io.write("other.xyz", copper(1, 4), format="extxyz")
         for line in "".join(blocks(page, "sh")).splitlines():
             program, *arguments = shlex.split(line)
@@ -54,7 +56,7 @@ def test_the_commands_run_and_the_page_of_the_run_is_there(place):
 
 def test_every_command_of_gnnip_explains_itself_with_an_example(capsys):
     """Of the commands about potentials: sentences, and a line to copy."""
-    for name in ("train", "evaluate", "compare", "predict", "relax", "import"):
+    for name in ("train", "models", "evaluate", "compare", "predict", "relax", "import"):
         with pytest.raises(SystemExit):
             main([name, "--help"])
         text = " ".join(capsys.readouterr().out.split())
