@@ -124,7 +124,7 @@ def _say_left_out(reasons: Mapping[int, str], output: str | None) -> int:
     argument("--model", help="a potential that 'gnnip models' lists, or package.module:Class"),
     argument("--cutoff", type=float, help="radius of the graph in Angstrom"),
     argument("--epochs", type=int, help="passes over the training frames; 100 if left out"),
-    argument("--seeds", type=int, default=1, help="trainings with different splits and weights"),
+    argument("--seeds", type=int, default=1, help="trainings with different weights: an ensemble"),
     argument("--split", choices=["random", "trajectory"], help="trajectory where frames say so"),
     argument(
         "--set",
@@ -348,6 +348,61 @@ def relax(options: argparse.Namespace) -> int:
     open_ = sum(not atoms.info["relaxed"] for atoms in frames)
     print(f"{len(frames)} structures in {options.output}, {open_} of them not relaxed.")
     return int(bool(open_))
+
+
+@command(
+    "md",
+    argument("structure", help="any file that ASE reads; its first structure is moved"),
+    argument("--model", required=True, help="a saved potential, a recorded one, or a run"),
+    argument("--ps", type=float, default=1.0, help="duration in picoseconds; 1"),
+    argument("--temperature", type=float, default=300.0, help="in Kelvin; 300"),
+    argument("--time-step", type=float, default=1.0, help="in femtoseconds; 1"),
+    argument("--thermostat", action="store_true", help="Langevin's; else the energy is constant"),
+    argument("--every", type=float, default=50.0, help="femtoseconds between stored frames; 50"),
+    argument("--limit", type=float, help="of the spread, eV/A; that of the run if left out"),
+    argument("--stop", action="store_true", help="end where the spread is above the limit"),
+    argument("--output", "-o", required=True, help="extended XYZ to write"),
+    DEVICE,
+)
+def md(options: argparse.Namespace) -> int:
+    """Move the atoms of a structure by a potential, and say where its seeds no longer agree.
+
+    A run of several seeds is an ensemble. It warns where the spread of the forces on any atom is
+    larger than in all frames that no seed learned from; with --stop it ends there, with status 1.
+
+    Example: gnnip md crystal.cif --model copper --ps 2 --stop --output moved.xyz
+    """
+    import math
+
+    import ase
+
+    from gnnip import load_calculator
+    from gnnip.datasets.imports.structures import structures
+    from gnnip.models.structure_files import write_structures
+    from gnnip.own.dynamics import Moves, is_ensemble, move, spread_limit
+
+    calculator = load_calculator(options.model, device=options.device)
+    limit = math.inf if options.limit is None else options.limit
+    if is_ensemble(calculator) and options.limit is None:
+        limit = spread_limit(options.model)
+    elif options.stop and not is_ensemble(calculator):
+        raise DataError(f"{options.model} has one seed, which has no spread; leave --stop out.")
+    first = next(structures(Path(options.structure)), None)
+    if not isinstance(first, ase.Atoms):
+        raise DataError(f"{options.structure} has no structure to begin with; give another file.")
+    moves = Moves(
+        options.ps,
+        options.temperature,
+        options.time_step,
+        options.thermostat,
+        options.every,
+        options.stop,
+    )
+    found = move(first, calculator, moves, limit)
+    write_structures(options.output, found.frames)
+    said = "" if options.thermostat else f", drift {found.drift():.2g} meV/atom/ps"
+    print(f"{found.times[-1]:.4g} ps, {len(found.frames)} frames in {options.output}{said}.")
+    return int(options.stop and not math.isnan(found.warned))
 
 
 @command(

@@ -119,7 +119,8 @@ class Inputs:
         cell = next(cell for cell in entry["cells"] if cell["keys"] == keys)
         options = dict(cell["split"])
         arrays = self.arrays(entry["dataset"])
-        return np.asarray(make_split(arrays, options.pop("scheme"), seed, **options)["train"])
+        own = options.pop("seed", seed)
+        return np.asarray(make_split(arrays, options.pop("scheme"), own, **options)["train"])
 
     def measurement(self, name: str) -> pd.DataFrame:
         """Return the table of a measurement, or of the part of it that this run needs."""

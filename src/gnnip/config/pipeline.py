@@ -181,13 +181,25 @@ class Pipeline(DataJobs):
         return list(self._moved(wildcards).values())
 
     def _moved(self, wildcards: Any) -> dict[str, str]:
-        """Return the trajectories of a measurement of dynamics by what moves the atoms."""
-        if self.card(wildcards).measurements[_measurement(wildcards)].kind != "dynamics":
+        """Return the trajectories that a measurement makes or reads by what moves the atoms."""
+        card, name = self.card(wildcards), _measurement(wildcards)
+        if card.measurements[name].kind == "warnings":
+            return self._replayed(wildcards)
+        if card.measurements[name].kind != "dynamics":
             return {}
-        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{_measurement(wildcards)}"
+        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{name}"
         names = [f"{g}/{cell.name}/seed-{seed}" for g, cell, seed, _ in self._measured(wildcards)]
         names += [REFERENCE] if self._kind(wildcards).reference else []
         return {name: f"{place}/{name}/trajectory.h5" for name in names}
+
+    def _replayed(self, wildcards: Any) -> dict[str, str]:
+        """Return those trajectories of another measurement that its own trainings have moved."""
+        own = {f"{g}/{c.name}/seed-{seed}" for g, c, seed, _ in self._measured(wildcards)}
+        dynamics = SimpleNamespace(
+            tier=wildcards.tier, card=wildcards.card, measurement=self._kind(wildcards).dynamics
+        )
+        moved = self._moved(dynamics)
+        return {name: path for name, path in moved.items() if name in own}
 
     def moving_dataset(self, wildcards: Any) -> str:
         """Return the data set whose frames replicas start from."""
@@ -340,7 +352,8 @@ class Pipeline(DataJobs):
         files = [f"{folder}/{file}" for _, _, _, folder in folders for file in RESULTS[:3]]
         for name in card.measurements:
             dynamics = SimpleNamespace(tier=w.tier, card=w.card, measurement=name)
-            files += self.moved_trajectories(dynamics)
+            if card.measurements[name].kind == "dynamics":
+                files += self.moved_trajectories(dynamics)
         return files
 
     def recorded_content(self, wildcards: Any) -> str:

@@ -218,6 +218,7 @@ def resolve(
     _leave_out_absent(card, config.sources if config else {})
     if config is not None:
         _work_in(card, config, where)
+    _leave_out_single_seeds(card)
     check(card, place, where)
     card.references = _references(card, written, defaults)
     card.reduced = _reduced(card, _with_defaults(raw), merged, own.get("comparable", {}))
@@ -234,6 +235,7 @@ def resolve_alone(raw: Mapping[str, Any], place: Path, where: str) -> ResolvedCa
     merged = {k: v for k, v in _with_defaults(raw).items() if k != "tiers"}
     card = validate(ResolvedCard, merged | {"tier": "paper"}, where)
     _find_folders(card, place)
+    _leave_out_single_seeds(card)
     check(card, place, where)
     card.references = _references(card, written, merged.get("training_defaults") or {})
     return card
@@ -355,6 +357,25 @@ def _leave_out_absent(card: ResolvedCard, sources: Mapping[str, Any]) -> None:
     card.trainings = {g: group for g, group in card.trainings.items() if g not in lost}
     card.measurements = {m: made for m, made in card.measurements.items() if m not in lost}
     card.datasets = {name: use for name, use in card.datasets.items() if name not in absent}
+
+
+def _leave_out_single_seeds(card: ResolvedCard) -> None:
+    """Leave out the trainings of measurements of ensembles that have one seed only at this tier,
+    and measurements and artefacts that have none left."""
+    for name, stated in list(card.measurements.items()):
+        kind = measurements.KINDS.get(stated.kind)
+        if kind is None or kind.least_seeds < 2:
+            continue
+        groups = card.trainings
+        stated.trainings = [
+            g for g in stated.trainings if g not in groups or groups[g].seeds >= kind.least_seeds
+        ]
+        if stated.trainings:
+            continue
+        del card.measurements[name]
+        for artefact in [a for a, made in card.artefacts.items() if name in made.measurements]:
+            del card.artefacts[artefact]
+            card.skipped[artefact] = "its trainings have one seed, and an ensemble has several"
 
 
 def _label(dataset: str, use: DatasetUse) -> str:
@@ -595,6 +616,9 @@ def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
     for reader in readers:
         yield from (("data set", name, datasets) for name in reader.datasets)
         yield from (("training group", name, groups) for name in reader.trainings)
+    for measurement in card.measurements.values():
+        if measurement.kind == "warnings" and "dynamics" in measurement.options:
+            yield "measurement", str(measurement.options["dynamics"]), list(card.measurements)
     for artefact in card.artefacts.values():
         yield from (
             ("measurement", name, list(card.measurements)) for name in artefact.measurements

@@ -134,6 +134,9 @@ class Split(Strict):
     small systems, test on large ones; columns: by values of the data set's columns."""
     where: dict[str, list[Scalar]] = {}
     """Keep only frames with these values of the data set's columns, e.g. distance_a: [4, 6]."""
+    seed: int | None = Field(default=None, ge=0)
+    """Divide the frames alike for all seeds of a training, as an ensemble needs; null divides them
+    by the seed of the training."""
     sizes: list[int] | None = None
     """Keep only these system sizes; null keeps all."""
     max_frames: int | None = Field(default=None, ge=10)

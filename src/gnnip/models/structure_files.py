@@ -22,7 +22,7 @@ RESULTS = ("energy", "forces", "stress")
 LABEL = "reference_"
 
 
-def _keep_labels(atoms: ase.Atoms) -> None:
+def keep_labels(atoms: ase.Atoms) -> None:
     """Let the labels of a structure be information under names of their own."""
     for name, value in (atoms.calc.results if atoms.calc is not None else {}).items():
         value = np.asarray(value)
@@ -54,7 +54,7 @@ def predicted(
         except DataError as error:
             left_out[number] = str(error)
             continue
-        _keep_labels(atoms)
+        keep_labels(atoms)
         results = {name: calculator.results[name] for name in RESULTS if name in calculator.results}
         # elsewhere the forces on held atoms would be zero
         atoms.set_constraint()
@@ -86,7 +86,7 @@ def relaxed(
             raise DataError(
                 f"{path}, frame {number} is not periodic in all directions; leave --cell out."
             )
-        _keep_labels(atoms)
+        keep_labels(atoms)
         atoms.calc = calculator
         moved: Any = FrechetCellFilter(atoms) if cell else atoms
         done = bool(BFGS(moved, logfile=None).run(fmax=fmax, steps=steps))

@@ -13,6 +13,7 @@ from gnnip.errors import ConfigError, nearest
 
 #: name of the data set, and of the measurements
 FRAMES, TEST, MD = "frames", "test", "md"
+CALIBRATION, WARNINGS = "calibration", "warnings"
 #: what a training is where the user says nothing; a stress of 0.001 eV/A^3, 0.16 GPa, weighs as
 #: much as 0.03 eV/A on every atom
 SETTINGS: dict[str, Any] = {
@@ -34,7 +35,7 @@ class Choices:
 
     model : as for `gnnip.models.build`.
     options : settings of the training and hyper-parameters of the model, told apart by their names.
-    seeds : trainings with different splits, weights and batches.
+    seeds : trainings with different weights and batches, on one division of the frames.
     split : a scheme of `gnnip.datasets.splits`; None takes trajectory where frames say so.
     md : ps of dynamics at constant energy, none when 0.
     temperature : K, of the velocities at its start.
@@ -82,8 +83,6 @@ def make_card(
         ConfigError: an option that is neither a setting nor a hyper-parameter.
     """
     group = name_of(choices.model)
-    settings, hyperparameters = _routed(choices, known)
-    scheme = choices.split or ("trajectory" if known.trajectories else "random")
     card: dict[str, Any] = {
         "id": name,
         "title": f"{group} on {source['path'].rpartition('/')[2]}",
@@ -91,18 +90,7 @@ def make_card(
         "citation": "not published",
         "doi": "none",
         "datasets": {FRAMES: {"source": "folder", "folder": dict(source)}},
-        "trainings": {
-            group: {
-                "label": group.replace("_", " "),
-                "dataset": FRAMES,
-                "model": choices.model,
-                "target": "total",
-                "hyperparameters": hyperparameters,
-                "settings": settings,
-                "split": {"scheme": scheme},
-                "seeds": choices.seeds,
-            }
-        },
+        "trainings": {group: _training(group, choices, known)},
         "measurements": {TEST: {"kind": "evaluation", "trainings": [group], "seeds": "all"}},
         "artefacts": {
             "errors": _artefact("Errors", "Errors beside those of trivial predictors", "errors")
@@ -113,12 +101,48 @@ def make_card(
             | {"measurements": [TEST]},
         },
     }
+    if choices.seeds > 1 and known.forces:
+        card["measurements"][CALIBRATION] = {**_of_seeds(group), "kind": "calibration"}
+        card["artefacts"]["calibration"] = _artefact(
+            "Calibration", "Error against spread of the seeds", "calibration"
+        ) | {"measurements": [CALIBRATION]}
     if choices.md:
         card["measurements"][MD] = _dynamics(group, choices)
         card["artefacts"]["survival"] = _artefact(
             "Dynamics", "Replicas alive at constant energy", "dynamics"
         ) | {"measurements": [MD]}
+        if CALIBRATION in card["measurements"]:
+            card["measurements"][WARNINGS] = {
+                **_of_seeds(group),
+                "kind": "warnings",
+                "options": {"dynamics": MD},
+            }
+            card["artefacts"]["warning"] = _artefact(
+                "Warnings", "Spread of the seeds along the dynamics", "dynamics"
+            ) | {"measurements": [WARNINGS], "options": {"view": "warning"}}
     return card
+
+
+def _training(group: str, choices: Choices, known: Known) -> dict[str, Any]:
+    """Return the training group."""
+    settings, hyperparameters = _routed(choices, known)
+    scheme = choices.split or ("trajectory" if known.trajectories else "random")
+    return {
+        "label": group.replace("_", " "),
+        "dataset": FRAMES,
+        "model": choices.model,
+        "target": "total",
+        "hyperparameters": hyperparameters,
+        "settings": settings,
+        # seeds are an ensemble, which frames that none has learned from must judge
+        "split": {"scheme": scheme, "seed": 0},
+        "seeds": choices.seeds,
+    }
+
+
+def _of_seeds(group: str) -> dict[str, Any]:
+    """Return what a measurement of the seeds of a group begins with."""
+    return {"trainings": [group], "seeds": "all"}
 
 
 def _artefact(label: str, title: str, kind: str) -> dict[str, Any]:

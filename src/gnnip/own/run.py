@@ -112,6 +112,11 @@ def _measure(run: Run, name: str, device: str, threads: int, say: Say) -> None:
     if stated.kind == "dynamics":
         say(f"dynamics of {stated.options['motion']['duration'] / 1000.0:g} ps")
         moved = dict(_moved(run, name, trainings, datasets[0], device, threads, say))
+    elif stated.kind == "warnings":
+        moving = stated.options["dynamics"]
+        names = (f"{group}/{cell.name}/seed-{seed}" for group, cell, seed, _ in trainings)
+        places = {n: run.folder / "dynamics" / moving / n / "trajectory.h5" for n in names}
+        moved = {n: str(path) for n, path in places.items() if path.exists()}
     facts = measurement_facts(card, name, datasets, trainings, moved)
     table = measure(facts, device, threads)
     write_text(run.folder / f"measurements/{name}.csv", table.to_csv(index=False))

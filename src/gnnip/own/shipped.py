@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from gnnip.config import papers
 from gnnip.config.resolve import resolve
 from gnnip.datasets import registry
 from gnnip.errors import CheckpointError, DataError, nearest
@@ -122,7 +123,7 @@ class Shipped:
         """Return what is known of it, as Markdown."""
         from ase.data import chemical_symbols
 
-        card = resolve(self.card, self.tier)
+        card = resolve(self.card, self.tier, folder=records().parents[1] / papers.FOLDER)
         cell = next(cell for cell in card.cells(self.group) if cell.name == self.cell)
         training = card.training(self.group, cell)
         dataset = training.dataset

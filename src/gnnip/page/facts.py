@@ -25,7 +25,7 @@ from gnnip.verdicts.verdict import VERDICTS, Verdict
 #: what a finding is about, and the kinds of artefacts that are about it
 FINDINGS: dict[str, tuple[str, ...]] = {
     "accuracy": (
-        *("errors", "learning_curve", "parity", "scan"),
+        *("errors", "learning_curve", "parity", "calibration", "scan"),
         *("local_forces", "force_against_distance"),
     ),
     "splits": (),

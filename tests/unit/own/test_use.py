@@ -56,7 +56,7 @@ def test_the_commands_run_and_the_page_of_the_run_is_there(place):
 
 def test_every_command_of_gnnip_explains_itself_with_an_example(capsys):
     """Of the commands about potentials: sentences, and a line to copy."""
-    for name in ("train", "models", "evaluate", "compare", "predict", "relax", "import"):
+    for name in ("train", "models", "evaluate", "compare", "predict", "relax", "md", "import"):
         with pytest.raises(SystemExit):
             main([name, "--help"])
         text = " ".join(capsys.readouterr().out.split())
