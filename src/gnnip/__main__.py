@@ -406,6 +406,38 @@ def md(options: argparse.Namespace) -> int:
 
 
 @command(
+    "serve",
+    argument("structure", help="any file that ASE reads: elements and cell of what is moved"),
+    argument("--model", required=True, help="a saved potential, a recorded one, or a run"),
+    argument("--host", help="of i-PI's socket; an address socket if given"),
+    argument("--port", type=int, default=31415, help="of the address socket; 31415"),
+    argument("--unix", metavar="NAME", help="name of a socket of this machine, /tmp/ipi_NAME"),
+    DEVICE,
+)
+def serve(options: argparse.Namespace) -> int:
+    """Give forces to i-PI, or another program with its protocol, until that ends.
+
+    Example: gnnip serve start.xyz --model gijon2023/forces --unix gnnip
+    """
+    import ase
+    from ase.calculators.socketio import SocketClient
+
+    from gnnip import load_calculator
+    from gnnip.datasets.imports.structures import structures
+
+    if (options.host is None) == (options.unix is None):
+        raise ConfigError("serve needs --host or --unix, whichever the server listens to.")
+    atoms = next(structures(Path(options.structure)), None)
+    if not isinstance(atoms, ase.Atoms):
+        raise DataError(f"{options.structure} has no structure; give another file.")
+    atoms.calc = load_calculator(options.model, device=options.device)
+    where = {"host": options.host, "port": options.port} if options.host else {}
+    client = SocketClient(unixsocket=options.unix, **where)
+    client.run(atoms, use_stress=bool(atoms.pbc.all()))
+    return 0
+
+
+@command(
     "verdicts",
     CARDS,
     TIER,

@@ -11,7 +11,8 @@ import pytest
 #: the data's way; a folder imports from those before it only
 FOLDERS = (
     *("reference", "sampling", "datasets", "graphs", "models", "training"),
-    *("md", "measurements", "artefacts", "verdicts", "config", "page", "own", "runs"),
+    *("md", "measurements", "artefacts", "verdicts", "config", "page", "own", "engines"),
+    "runs",
     "testing",
 )
 

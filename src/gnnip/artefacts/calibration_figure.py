@@ -21,10 +21,10 @@ _WORDS = {"energy": "energy", "forces": "force on an atom"}
 def calibration(tidy: pd.DataFrame, info: Mapping[str, Any], options: Calibration) -> Figure:
     """Draw a panel for each quantity: the diagonal is a calibrated ensemble."""
     names = [name for name in _UNITS if name in set(tidy["name"])]
-    fig = style.figure(12.0 + 76.0 * len(names), 82.0)
+    fig = style.figure(style.DOUBLE if len(names) > 1 else style.SINGLE, 84.0)
     look = look_of(info)
     for place, name in enumerate(names):
-        ax = style.place(fig, 18.0 + 76.0 * place, 16.0, 52.0, 52.0)
+        ax = style.place(fig, 18.0 + 83.0 * place, 16.0, 58.0, 56.0)
         own = tidy[tidy["name"] == name]
         for (group, _), part in own.groupby(["group", "cell"], sort=False):
             _draw(ax, part, look.colours[str(group)], look.labels[str(group)])

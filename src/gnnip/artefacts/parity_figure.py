@@ -19,7 +19,8 @@ LABELS = {
     "stress": "stress component (eV/Å³)",
 }
 _COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILLION, style.PURPLE, style.SKY)
-_SIDE, _GAP = 38.0, 19.0  #: millimetres
+_LEFT, _SIDE, _GAP = 15.0, 36.0, 18.0  #: millimetres
+_WIDTHS = (style.SINGLE, style.MIDDLE, style.DOUBLE)
 
 
 @style.styled
@@ -28,9 +29,9 @@ def parity(tidy: pd.DataFrame, info: Mapping[str, Any], options: Parity) -> Figu
     points = tidy[tidy["record"] == "point"]
     errors = tidy[tidy["record"] == "error"].groupby("name")
     names = [name for name in LABELS if name in set(points["name"])]
-    fig = style.figure(len(names) * (_SIDE + _GAP) + 8.0, _SIDE + 26.0)
+    fig = style.figure(_WIDTHS[len(names) - 1], _SIDE + 26.0)
     for place, name in enumerate(names):
-        ax = style.place(fig, _GAP - 3.0 + place * (_SIDE + _GAP), 15.0, _SIDE, _SIDE)
+        ax = style.place(fig, _LEFT + place * (_SIDE + _GAP), 15.0, _SIDE, _SIDE)
         _draw(ax, points[points["name"] == name], name)
         found = errors.get_group(name)
         said = f"RMSE {found['rmse'].mean():.3g}, trivial {found['trivial'].mean():.3g}"

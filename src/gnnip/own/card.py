@@ -25,6 +25,8 @@ SETTINGS: dict[str, Any] = {
     "scheduler": "cosine",
     "ema": 0.99,
 }
+#: frames, of which the division holds out enough to judge an ensemble
+ENOUGH = 20
 FORCE_WEIGHT, STRESS_WEIGHT = 1.0, 1000.0
 _CURVE = {"series": "target", "words": {"labels": {"total": "validation"}}}
 
@@ -53,9 +55,10 @@ class Choices:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the frames: atomic numbers, which labels they have, and whether there are
-    trajectories to hold out."""
+    """What is known of the frames: how many, atomic numbers, which labels they have, and whether
+    there are trajectories to hold out."""
 
+    frames: int
     elements: Sequence[int]
     forces: bool
     stress: bool
@@ -101,7 +104,7 @@ def make_card(
             | {"measurements": [TEST]},
         },
     }
-    if choices.seeds > 1 and known.forces:
+    if choices.seeds > 1 and known.forces and known.frames >= ENOUGH:
         card["measurements"][CALIBRATION] = {**_of_seeds(group), "kind": "calibration"}
         card["artefacts"]["calibration"] = _artefact(
             "Calibration", "Error against spread of the seeds", "calibration"

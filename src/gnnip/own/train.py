@@ -88,6 +88,7 @@ def _what_is_known(archive: Path) -> Known:
     trajectories = len(np.unique(arrays.metadata["trajectory"]))
     crystals = arrays.pbc is not None and bool(arrays.pbc.all())
     return Known(
+        frames=arrays.n_frames,
         elements=[int(z) for z in np.unique(arrays.numbers)],
         forces=bool(arrays.forces),
         stress=bool(arrays.stresses) and crystals,
