@@ -1,4 +1,4 @@
-"""The command line: `python -m gnnip predict | verdicts | datasets | import | ...`."""
+"""The command line: `gnnip train | predict | evaluate | models | verdicts | ...`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gnnip.own.run import Run
     from gnnip.own.shipped import Shipped
 
+ABOUT = "Train, judge and use potentials; run, record and show the papers."
 RESULTS = Path("results")
 SCHEMAS = Path("workflow/schemas")
 README = Path("README.md")
@@ -56,7 +57,7 @@ def command(name: str, *arguments: Argument) -> Callable[[Command], Command]:
 
 
 CARDS = argument("cards", nargs="*", help="cards; those of config.yaml if left out")
-TIER = argument("--tier", choices=TIERS)
+TIER = argument("--tier", choices=TIERS, help="that of config.yaml if left out")
 DEVICE = argument(
     "--device",
     default="auto",
@@ -446,7 +447,10 @@ def serve(options: argparse.Namespace) -> int:
     argument("--width", type=int, help="columns of the table"),
 )
 def verdicts(options: argparse.Namespace) -> int:
-    """Print the verdict table of a tier: of the finished run, or of what is there so far."""
+    """Print the verdict table of a tier: of the finished run, or of what is there so far.
+
+    Example: gnnip verdicts --recorded --tier paper
+    """
     from gnnip.config import papers
     from gnnip.config.resolve import resolve
     from gnnip.config.schema import name_of
@@ -482,7 +486,10 @@ def verdicts(options: argparse.Namespace) -> int:
 
 @command("kept", argument("cards", nargs="*", help="cards; all recorded ones if left out"), TIER)
 def kept(options: argparse.Namespace) -> int:
-    """Say whether what the recorded runs keep outside git is here, and is what was recorded."""
+    """Say whether what the recorded runs keep outside git is here, and is what was recorded.
+
+    Example: gnnip kept gijon2023 --tier quick
+    """
     from gnnip.verdicts.recorded import MANIFEST, RecordedRun
 
     damaged = False
@@ -506,7 +513,10 @@ def _terminal_width() -> int:
 
 @command("datasets", argument("--width", type=int, help="columns of the tables"))
 def datasets(options: argparse.Namespace) -> int:
-    """Print the data sets of the registry, and the published ones that can be downloaded."""
+    """Print the data sets of the registry, and the published ones that can be downloaded.
+
+    Example: gnnip datasets --width 120
+    """
     print(dataset_tables(options.width))
     return 0
 
@@ -556,6 +566,8 @@ def download(options: argparse.Namespace) -> int:
     """Download the files of a published data set and write its frames as an archive.
 
     What is there already is not downloaded again, and a broken transfer goes on where it stopped.
+
+    Example: gnnip download comp6_s66x8 --output comp6.h5
     """
     from gnnip.datasets import published
 
@@ -648,8 +660,12 @@ def _value(text: str) -> object:
     argument("--rules", default="", help="that made the file, where not those of the workflow"),
 )
 def register(options: argparse.Namespace) -> int:
-    """Copy a generated data set, or the dynamics of a reference, to data/ and write its registry
-    entry: make it an archive."""
+    """Make a generated data set, or the dynamics of a reference, an archive.
+
+    It is copied to data/, and its entry of the registry is written.
+
+    Example: gnnip register sic results/paper/generated/sic.h5 --replace
+    """
     from gnnip.datasets import registry
     from gnnip.datasets.store import read_frames
     from gnnip.md import is_trajectory
@@ -717,7 +733,10 @@ def _register_trajectory(options: argparse.Namespace) -> int:
 
 @command("runs")
 def runs(options: argparse.Namespace) -> int:
-    """Print the long runs of runs.yaml: their state, estimated and measured core-hours."""
+    """Print the long runs of runs.yaml: their state, estimated and measured core-hours.
+
+    Example: gnnip runs
+    """
     from gnnip.runs.project import Project
     from gnnip.runs.table import table
 
@@ -730,7 +749,10 @@ def runs(options: argparse.Namespace) -> int:
     argument("--cores", type=int, default=1, help="that each run may use; one if left out"),
 )
 def long_run(options: argparse.Namespace) -> int:
-    """Work off runs.yaml behind all other work; started again, it goes on where it was stopped."""
+    """Work off runs.yaml behind all other work; started again, it goes on where it was stopped.
+
+    Example: gnnip long-run --cores 2
+    """
     from functools import partial
 
     from gnnip.runs.project import Project
@@ -745,7 +767,10 @@ def long_run(options: argparse.Namespace) -> int:
     argument("--replace", action="store_true", help="also files that the project has changed"),
 )
 def bring_back(options: argparse.Namespace) -> int:
-    """Copy what finished runs have made into the project, compared, registered and recorded."""
+    """Copy what finished runs have made into the project, compared, registered and recorded.
+
+    Example: gnnip bring-back cho2023_long
+    """
     from gnnip.runs.bring_back import bring_back
     from gnnip.runs.project import Project
 
@@ -755,7 +780,10 @@ def bring_back(options: argparse.Namespace) -> int:
 
 @command("schema", argument("--check", action="store_true", help="fail if one is out of date"))
 def schema(options: argparse.Namespace) -> int:
-    """Write the JSON schemas of what users write and docs/kinds.md; with --check only compare."""
+    """Write the JSON schemas of what users write and docs/kinds.md; with --check only compare.
+
+    Example: gnnip schema --check
+    """
     from gnnip.config.kinds_page import kinds_page
     from gnnip.config.schema import json_schema, schemas
     from gnnip.runs.entries import Runs
@@ -772,12 +800,16 @@ def schema(options: argparse.Namespace) -> int:
 
 @command(
     "readme",
-    argument("--update", action="store_true"),
+    argument("--update", action="store_true", help="write what has changed"),
     argument("--check", action="store_true", help="fail if a page is out of date"),
 )
 def readme(options: argparse.Namespace) -> int:
-    """Put the recorded verdicts between the README's markers and into docs/verdicts.md; with
-    --check only compare."""
+    """Put the recorded verdicts between the README's markers and into docs/verdicts.md.
+
+    With --check they are only compared.
+
+    Example: gnnip readme --update
+    """
     from gnnip.config import papers
     from gnnip.verdicts import pages
 
@@ -802,9 +834,20 @@ def readme(options: argparse.Namespace) -> int:
     return 0
 
 
-@command("page", argument("--output", "-o", default=str(RESULTS / "recorded" / "index.html")))
+@command(
+    "page",
+    argument(
+        "--output",
+        "-o",
+        default=str(RESULTS / "recorded" / "index.html"),
+        help="page to write; results/recorded/index.html",
+    ),
+)
 def page(options: argparse.Namespace) -> int:
-    """Write the page of the recorded results, which opens from the disk in any browser."""
+    """Write the page of the recorded results, which opens from the disk in any browser.
+
+    Example: gnnip page --output results.html
+    """
     from gnnip.page import write_page
     from gnnip.page.sources import recorded
 
@@ -815,7 +858,10 @@ def page(options: argparse.Namespace) -> int:
 
 @command("judge")
 def judge_recorded(options: argparse.Namespace) -> int:
-    """Judge all recorded runs again, from their tables alone and by the cards as they are now."""
+    """Judge all recorded runs again, from their tables alone and by the cards as they are now.
+
+    Example: gnnip judge
+    """
     from gnnip.config import papers
     from gnnip.config.resolve import resolve
     from gnnip.verdicts import judge, show
@@ -830,12 +876,20 @@ def judge_recorded(options: argparse.Namespace) -> int:
     return 0
 
 
-@command("spec", CARDS, TIER, argument("--output", "-o", default="spec.json"), DEVICE)
+@command(
+    "spec",
+    CARDS,
+    TIER,
+    argument("--output", "-o", default="spec.json", help="file to write; spec.json"),
+    DEVICE,
+)
 def spec(options: argparse.Namespace) -> int:
     """Write the trainings of a tier as a spec for `python -m gnnip.training.run --spec`.
 
     That runs them on a machine with torch and NumPy only. Bring the folder results/<tier> back, and
     the workflow goes on from there.
+
+    Example: gnnip spec gijon2023 --tier paper --output spec.json
     """
     from gnnip.config import papers
     from gnnip.config.resolve import resolve
@@ -867,7 +921,7 @@ def spec(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m gnnip", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m gnnip", description=ABOUT)
     parser.add_argument("--version", action="version", version=f"gnnip {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, (run, arguments) in _COMMANDS.items():

@@ -54,15 +54,6 @@ def test_the_commands_run_and_the_page_of_the_run_is_there(place):
     assert all((place / name).stat().st_size > 2000 for name in (*files, "relaxed.xyz"))
 
 
-def test_every_command_of_gnnip_explains_itself_with_an_example(capsys):
-    """Of the commands about potentials: sentences, and a line to copy."""
-    for name in ("train", "models", "evaluate", "compare", "predict", "relax", "md", "import"):
-        with pytest.raises(SystemExit):
-            main([name, "--help"])
-        text = " ".join(capsys.readouterr().out.split())
-        assert f"Example: gnnip {name} " in text, name
-
-
 def test_the_equation_of_state(page, place, monkeypatch, capsys):
     out = run_example(blocks(page, "python")[0], place, monkeypatch, capsys)
     relaxed, fitted = re.findall(r"a = ([\d.]+) Å", out)
