@@ -101,20 +101,18 @@ def _authors(names: Sequence[str]) -> str:
 
 
 def _found(run: Recorded) -> str:
-    return f"Tier `{run.tier}`: {finding(run.rows)}"
+    counts = Counter(row.verdict for row in run.rows)
+    left = [f"{counts[v]} {v}" for v in (CANNOT_DECIDE, NOT_COMPARABLE, NOT_RUN) if counts[v]]
+    rest = f" Open: {', '.join(left)}." if left else ""
+    return f"Tier `{run.tier}`: {finding(run.rows)}{rest}"
 
 
 def finding(rows: Sequence[Verdict]) -> str:
-    """Return in a few sentences how many rows decide, which claims hold and which do not, and why
-    the others decide nothing."""
-    counts = Counter(row.verdict for row in rows)
-    decided = sum(counts[verdict] for verdict in (REPRODUCED, BETTER, DEVIATES))
+    """Return in a few sentences how many rows decide, which claims hold and which do not."""
+    decided = sum(row.verdict in (REPRODUCED, BETTER, DEVIATES) for row in rows)
     parts = [f"{decided} of {len(rows)} numbers and claims decided."]
     for verdict, word in ((REPRODUCED, "Holds"), (DEVIATES, "Does not hold")):
         texts = [str(r.published) for r in rows if r.unit == "claim" and r.verdict == verdict]
         if texts:
             parts.append(f"{word}: {'; '.join(f'“{text}”' for text in texts)}.".replace("|", "/"))
-    open_ = [f"{counts[v]} {v}" for v in (CANNOT_DECIDE, NOT_COMPARABLE, NOT_RUN) if counts[v]]
-    if open_:
-        parts.append(f"Open: {', '.join(open_)}.")
     return " ".join(parts)
