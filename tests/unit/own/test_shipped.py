@@ -55,8 +55,8 @@ def test_names_that_stand_for_several_or_for_none():
         load_calculator("gijon/forces")
 
 
-def test_the_readmes_command_runs(root, tmp_path, monkeypatch):
-    text = (root / "README.md").read_text(encoding="utf-8")
+def test_the_command_of_the_docs_runs(root, tmp_path, monkeypatch):
+    text = (root / "docs/use_a_potential.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^python -m gnnip (predict .*)$", text, re.MULTILINE)
     rng = np.random.default_rng(0)
     cluster = molecule("H2O")

@@ -1,4 +1,4 @@
-"""docs/use_a_potential.md: every command and every example is run, in order, in one folder."""
+"""docs/train_on_your_frames.md: every command and every example is run, in order, in one folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def page(root) -> Path:
-    return root / "docs/use_a_potential.md"
+    return root / "docs/train_on_your_frames.md"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def place(page, tmp_path_factory):
 
 def run_example(code: str, place: Path, monkeypatch, capsys) -> str:
     monkeypatch.chdir(place)
-    exec(compile(code, "docs/use_a_potential.md", "exec"), {})
+    exec(compile(code, "docs/train_on_your_frames.md", "exec"), {})
     return capsys.readouterr().out
 
 
