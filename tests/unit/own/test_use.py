@@ -65,3 +65,16 @@ def test_phonons(page, place, monkeypatch, capsys):
     pytest.importorskip("phonopy", reason="phonopy is not installed: pip install phonopy")
     out = run_example(blocks(page, "python")[1], place, monkeypatch, capsys)
     assert 3.0 < float(re.findall(r"([\d.]+) THz", out)[0]) < 15.0
+
+
+def test_the_import_by_a_pattern(root, tmp_path, monkeypatch, capsys):
+    text = (root / "docs/bring_your_data.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^python -m gnnip (import '.*--format ase.*)$", text, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    for number in range(2):
+        ase.io.write(f"runs/{number}.traj", copper(1, 3))
+    assert main(shlex.split(line)) == 0
+    out = capsys.readouterr().out
+    assert "6 frames read from 2 files" in out
+    assert "Written to frames.h5" in out
