@@ -124,10 +124,13 @@ def _calls(
     import torch
 
     from gnnip.graphs import GraphStore
-    from gnnip.models import evaluate, load
+    from gnnip.models import build, evaluate, load
     from gnnip.training.optimiser import OPTIMISERS
 
     model = load(training.model, device=device)
+    if model.architecture == "jat" and options.jat:
+        stated = {**model.hyperparameters.__dict__, **options.jat}
+        model = build("jat", **stated).to(device=device, dtype=model.dtype)
     arrays = sources.arrays(training.dataset)
     chosen = training.test_frames()
     chosen = np.resize(chosen, options.batch_size)

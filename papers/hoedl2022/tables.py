@@ -255,7 +255,8 @@ def pareto(inputs: Inputs) -> Result:
 
     Tidy: group, force_mae_ev_per_a, evaluation_ms, training_s, n_parameters. Metrics of each arm.
     """
-    table = inputs.measurement("ean_speed")
+    (times,) = inputs.measurements()
+    table = inputs.measurement(times)
     remark = load_of(table["hardware"])
     seconds = table[table["work"] == "evaluation"].set_index("group")["seconds"]
     tidy, rows = [], []
