@@ -158,6 +158,6 @@ def _draw_row(ax: Axes, row: Row, y: int, measure: str, baseline: str) -> list[p
     )
     ax.plot(trivial.mean(), y, "|", ms=9, mew=1.6, color=style.GREY)
     mean_and_spread(ax, y, ours, lying=True, fmt="o", color=row.colour, mfc=row.face)
-    look = {"ls": "", "ms": 4.5, "mfc": row.published_face, "color": style.INK}
-    ax.plot(published, [y] * len(published), "D", **look)
+    inside = row.published_face
+    ax.plot(published, [y] * len(published), "D", ms=4.5, mfc=inside, color=style.INK)
     return [ours, trivial, published]
