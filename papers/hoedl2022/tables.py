@@ -254,9 +254,11 @@ def pareto(inputs: Inputs) -> Result:
     """Error in the forces, time of one evaluation and of the training, seed 0 of every group.
 
     The training is as many steps as it had, of the time that one was measured to take in turn with
-    the others: others' programs beside a training would count as its own time.
+    the others: others' programs beside a training would count as its own time. A fit in closed form
+    has no steps and is told as long as it took.
 
-    Tidy: group, force_mae_ev_per_a, evaluation_ms, training_s, n_parameters. Metrics of each arm.
+    Tidy: group, force_mae_ev_per_a, evaluation_ms, training_s, n_parameters, hardware. Metrics of
+    each arm.
     """
     (times,) = inputs.measurements()
     table = inputs.measurement(times)
@@ -284,4 +286,5 @@ def pareto(inputs: Inputs) -> Result:
             about: dict[str, Any] = {"seed": 0, "training": group, "remark": remark}
             about["variant"] = inputs.variant(group)
             rows.append(metric_row(inputs, f"{_arm(group)}_{name}", unit, value, **about))
-    return pd.DataFrame(tidy), metric_table(rows)
+    machine = table["hardware"].iloc[0]
+    return pd.DataFrame(tidy).assign(hardware=machine), metric_table(rows)
