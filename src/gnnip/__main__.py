@@ -144,7 +144,13 @@ def kept(options: argparse.Namespace) -> int:
     from gnnip.verdicts.recorded import MANIFEST, RecordedRun
 
     damaged = False
-    for path in sorted(RESULTS.glob(f"recorded/{options.tier or '*'}/*/{MANIFEST}")):
+    found = sorted(RESULTS.glob(f"recorded/{options.tier or '*'}/*/{MANIFEST}"))
+    there = {path.parts[-2] for path in found}
+    missing = [name for name in options.cards if name not in there]
+    if missing or not found:
+        what = f"of {missing[0]} keeps" if missing else "keeps"
+        raise DataError(f"No recorded run {what} anything outside git; see results/recorded.")
+    for path in found:
         tier, card = path.parts[-3:-1]
         if options.cards and card not in options.cards:
             continue
@@ -465,7 +471,10 @@ def judge_recorded(options: argparse.Namespace) -> int:
     from gnnip.verdicts.record import rejudge
 
     config = papers.load_config()
-    for path in sorted((RESULTS / "recorded").glob("*/*/verdicts.json")):
+    found = sorted((RESULTS / "recorded").glob("*/*/verdicts.json"))
+    if not found:
+        raise DataError("There is no recorded run to judge; see results/recorded.")
+    for path in found:
         tier, name = path.parts[-3:-1]
         place = papers.find(name, config.cards)
         rejudge(path.parent, resolve(name, tier), papers.module(place, "claims"))
