@@ -27,7 +27,7 @@ from gnnip.config.schema import (
 )
 from gnnip.config.trainings import Cell, TrainingSpec, earlier, expand, resolve_training
 from gnnip.datasets import registry
-from gnnip.datasets.imports.settings import FolderSource
+from gnnip.datasets.imports.settings import WRITTEN, FolderSource
 from gnnip.datasets.references import reference_of
 from gnnip.datasets.store import terms_and_columns
 from gnnip.errors import ConfigError, DataError, nearest
@@ -180,12 +180,17 @@ def merge(base: Any, override: Any, keep_null: bool = False) -> Any:
 
 
 def resolve(
-    name: str, tier: str, config: Config | None = None, folder: str | Path = papers.FOLDER
+    name: str,
+    tier: str,
+    config: Config | None = None,
+    folder: str | Path = papers.FOLDER,
+    complete: bool = False,
 ) -> ResolvedCard:
     """Return the card as it is run at `tier`, with the user's seeds and sources worked in.
 
     Groups and measurements that the tier removes take the artefacts that need them along; those are
-    listed in `skipped`. A ConfigError names whatever does not fit together.
+    listed in `skipped`, and so are those of optional data sets that are not there, unless the
+    `complete` card is asked for. A ConfigError names whatever does not fit together.
     """
     place = papers.find(name, config.cards if config else None, folder)
     papers.make_importable(place)
@@ -215,7 +220,8 @@ def resolve(
     where = f"{path} (tier {tier})"
     card = validate(ResolvedCard, merged | extra, where)
     _find_folders(card, place)
-    _leave_out_absent(card, config.sources if config else {})
+    if not complete:
+        _leave_out_absent(card, config.sources if config else {})
     if config is not None:
         _work_in(card, config, where)
     check(card, place, where)
@@ -490,7 +496,7 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
         if used not in defined:
             raise ConfigError(f"{where}: {kind} '{used}' is not defined{nearest(used, defined)}.")
     _refuse_too_many(card, where)
-    labels = _labels_of_archives(card)
+    labels = _labels_known(card)
     for group_name, group in card.trainings.items():
         try:
             for cell in expand(group):
@@ -506,6 +512,7 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
     try:
         for name in card.measurements:
             card.measurement_kind(name)
+            _check_selection(card, name, labels)
         for name in card.artefacts:
             card.artefact_kind(name)
         for name, claim in card.claims.items():
@@ -538,14 +545,36 @@ def _refuse_too_many(card: ResolvedCard, where: str) -> None:
             )
 
 
-def _labels_of_archives(card: ResolvedCard) -> dict[str, tuple[list[str], list[str]]]:
-    """Return the terms and columns of each data set of the registry that can be read."""
+def _labels_known(card: ResolvedCard) -> dict[str, tuple[list[str], list[str]]]:
+    """Return the terms and columns of each data set of the registry that can be read, and of the
+    user's own frames."""
     found = {}
-    for name in {name for name, use in card.datasets.items() if use.source == "archive"}:
+    for name, use in card.datasets.items():
+        if use.source == "folder" and use.folder is not None:
+            found[name] = [use.folder.term], [*use.folder.columns, *WRITTEN, "total_charge"]
+        if use.source != "archive":
+            continue
         # whoever reads the frames says what is wrong with them
         with contextlib.suppress(DataError):
             found[name] = terms_and_columns(registry.archive_path(name))
     return found
+
+
+def _check_selection(
+    card: ResolvedCard, name: str, labels: Mapping[str, tuple[list[str], list[str]]]
+) -> None:
+    """Raise ConfigError for a column that dynamics select their starts by, and that a data set
+    does not have."""
+    motion = card.measurements[name].options.get("motion")
+    chosen = motion.get("select") if isinstance(motion, Mapping) else None
+    for dataset in card.datasets_measured(name) if isinstance(chosen, Mapping) else []:
+        _, columns = labels.get(dataset, ([], list(chosen or {})))
+        for column in [c for c in chosen or {} if c not in columns]:
+            cure = " (columns of its source)" if card.datasets[dataset].folder else ""
+            raise ConfigError(
+                f"measurements.{name}: motion.select: {dataset} has no column '{column}'{cure}"
+                f"{nearest(column, columns)}"
+            )
 
 
 def _check_labels(labels: tuple[list[str], list[str]] | None, training: TrainingSpec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -51,6 +52,7 @@ def test_files_of_data_sets(pipeline, make):
     assert "point_charges" in pipeline.datasets(drawn=True).split("|")
     assert "sic" in pipeline.datasets(drawn=False).split("|")
     folder = {"path": "tests/unit/config", "format": "extxyz", "pattern": "*.py"}
+    folder["columns"] = {"temperature_k": "T"}
     own = make(sources={"sic": folder})
     assert own.dataset_made(asked(dataset="sic")) == ["results/smoke/imported/sic.h5"]
     files = own.frames_to_import(asked(dataset="sic"))
@@ -208,6 +210,24 @@ def test_tables_of_artefacts_alone_are_redrawn(pipeline, tmp_path, monkeypatch):
         (folder / f"{name}.csv").write_text("", encoding="utf-8")
     drawn = "results/figures/smoke/gijon2023/table1"
     assert pipeline.recorded_figures() == [f"{drawn}.png", f"{drawn}.svg"]
+
+
+def test_every_recorded_figure_can_be_redrawn(pipeline, root, monkeypatch):
+    """Those of optional data sets, too, that were there for the record and are not here."""
+    monkeypatch.chdir(root)
+    optional = asked(tier="quick", card="cho2023", artefact="connectivity_films")
+    with pytest.raises(KeyError):
+        pipeline.figure_info(optional)
+    for path in pipeline.recorded_figures():
+        tier, card, name = Path(path).with_suffix("").parts[-3:]
+        place = asked(tier=tier, card=card, artefact=name)
+        info = pipeline.recorded_figure_info(place)
+        assert (info["card"], info["tier"], info["artefact"]) == (card, tier, name)
+        assert info["reference"]
+        assert pipeline.recorded_figure_code(place)
+        if name not in pipeline.card(place).artefacts:
+            continue
+        assert info == pipeline.figure_info(place)
 
 
 def test_code_is_hashed_by_what_runs(pipeline, tmp_path):
