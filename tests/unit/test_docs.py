@@ -1,4 +1,4 @@
-"""The prose stays true: links, commands, dependencies and the example of the README."""
+"""The prose stays true: links, commands, dependencies; what it shows is run in test_examples.py."""
 
 import ast
 import re
@@ -50,17 +50,6 @@ def test_every_dependency_is_explained(root, pages):
         r"^\| ([\w-]+) \|", pages[root / "docs" / "dependencies.md"], re.MULTILINE
     )
     assert sorted(explained) == sorted([*names, *["---", "package"] * 2])
-
-
-def test_readme_example_runs(root, monkeypatch, capsys):
-    monkeypatch.chdir(root)
-    (example,) = re.findall(
-        r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL
-    )
-    exec(compile(example, "README.md", "exec"), {})
-    printed = capsys.readouterr().out
-    assert "E_0 = -" in printed
-    assert "spektral" in printed
 
 
 def test_documented_measures_are_those_of_the_tables(pages, root):
