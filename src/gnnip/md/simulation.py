@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ class Simulation:
         self._folder = None if folder is None else Path(folder)
         self._segments = self._atom_steps = 0
         self._started = False
-        if self._folder is not None and self._file(_CHECKPOINT).exists():
+        if self._folder is not None and os.path.exists(self._file(_CHECKPOINT)):
             self._restore()
 
     @property
