@@ -372,7 +372,7 @@ def own_frames(tmp_path_factory) -> Project:
     (made.folder / "my_frames").mkdir()
     frames = some_frames("hfo2", unit=units.HARTREE)
     for atoms, labelled in zip(frames, load("hfo2"), strict=True):
-        atoms.info["T"] = labelled.info["temperature_k"]
+        atoms.info |= {"T": labelled.info["temperature_k"], "run": labelled.info["replica"]}
     half = len(frames) // 2
     for name, part in (("a", frames[:half]), ("b", frames[half:])):
         ase.io.write(made.folder / f"my_frames/{name}.xyz", part, format="extxyz")
@@ -393,13 +393,13 @@ def test_a_column_that_is_missing_is_told_in_the_dry_run(own_frames):
     config = own_frames.folder / "config.yaml"
     kept = config.read_text(encoding="utf-8")
     try:
-        config.write_text(kept.replace("columns:", "#"), encoding="utf-8")
+        config.write_text(kept.replace("temperature_k: T, ", ""), encoding="utf-8")
         done = own_frames.run("snakemake", "-n", "--config", "tier=smoke", "papers=cho2023")
     finally:
         config.write_text(kept, encoding="utf-8")
     assert done.returncode != 0
     said = done.stdout + done.stderr
-    assert "measurements.dynamics: motion.select: hfo2 has no column 'temperature_k'" in said
+    assert "cho2023: measurements.dynamics needs the column 'temperature_k' of hfo2" in said
 
 
 @pytest.mark.slow

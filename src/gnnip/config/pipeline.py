@@ -17,7 +17,7 @@ from typing import Any
 from gnnip import reference
 from gnnip.config import papers
 from gnnip.config.data_jobs import DataJobs, archive
-from gnnip.config.resolve import PART, ResolvedCard, resolve
+from gnnip.config.resolve import PART, ResolvedCard, check_own_frames, columns_of, resolve
 from gnnip.config.schema import TIERS, Card
 from gnnip.config.trainings import Cell, TrainingSpec
 from gnnip.errors import ConfigError
@@ -71,8 +71,12 @@ class Pipeline(DataJobs):
         return self.training_of(w.card, w.tier, w.group, w.cell)
 
     def training_dataset(self, wildcards: Any) -> str:
-        """Return the data set of a training."""
-        return f"results/{wildcards.tier}/datasets/{self._training(wildcards).dataset}.h5"
+        """Return the data set of a training; ConfigError where the user's own frames lack what it
+        needs."""
+        training, place = self._training(wildcards), f"trainings.{wildcards.group}"
+        columns = columns_of(training.split)
+        check_own_frames(self.card(wildcards), training.dataset, place, columns)
+        return f"results/{wildcards.tier}/datasets/{training.dataset}.h5"
 
     def training_entry(self, wildcards: Any) -> dict[str, Any]:
         """Return the training as the trainer reads it, without folder and device, which it is free
@@ -202,7 +206,11 @@ class Pipeline(DataJobs):
         return {name: f"{place}/{name}/trajectory.h5" for name in names}
 
     def moving_dataset(self, wildcards: Any) -> str:
-        """Return the data set whose frames replicas start from."""
+        """Return the data set whose frames replicas start from; ConfigError where the user's own
+        frames lack what they are selected by."""
+        card, name = self.card(wildcards), _measurement(wildcards)
+        selected, place = self._kind(wildcards).motion.get("select") or {}, f"measurements.{name}"
+        check_own_frames(card, card.datasets_measured(name)[0], place, selected)
         return self.measured_datasets(wildcards)[0]
 
     def moving_code(self, wildcards: Any) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -496,7 +496,7 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
         if used not in defined:
             raise ConfigError(f"{where}: {kind} '{used}' is not defined{nearest(used, defined)}.")
     _refuse_too_many(card, where)
-    labels = _labels_known(card)
+    labels = _labels_of_archives(card)
     for group_name, group in card.trainings.items():
         try:
             for cell in expand(group):
@@ -512,7 +512,6 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
     try:
         for name in card.measurements:
             card.measurement_kind(name)
-            _check_selection(card, name, labels)
         for name in card.artefacts:
             card.artefact_kind(name)
         for name, claim in card.claims.items():
@@ -545,36 +544,14 @@ def _refuse_too_many(card: ResolvedCard, where: str) -> None:
             )
 
 
-def _labels_known(card: ResolvedCard) -> dict[str, tuple[list[str], list[str]]]:
-    """Return the terms and columns of each data set of the registry that can be read, and of the
-    user's own frames."""
+def _labels_of_archives(card: ResolvedCard) -> dict[str, tuple[list[str], list[str]]]:
+    """Return the terms and columns of each data set of the registry that can be read."""
     found = {}
-    for name, use in card.datasets.items():
-        if use.source == "folder" and use.folder is not None:
-            found[name] = [use.folder.term], [*use.folder.columns, *WRITTEN, "total_charge"]
-        if use.source != "archive":
-            continue
+    for name in {name for name, use in card.datasets.items() if use.source == "archive"}:
         # whoever reads the frames says what is wrong with them
         with contextlib.suppress(DataError):
             found[name] = terms_and_columns(registry.archive_path(name))
     return found
-
-
-def _check_selection(
-    card: ResolvedCard, name: str, labels: Mapping[str, tuple[list[str], list[str]]]
-) -> None:
-    """Raise ConfigError for a column that dynamics select their starts by, and that a data set
-    does not have."""
-    motion = card.measurements[name].options.get("motion")
-    chosen = motion.get("select") if isinstance(motion, Mapping) else None
-    for dataset in card.datasets_measured(name) if isinstance(chosen, Mapping) else []:
-        _, columns = labels.get(dataset, ([], list(chosen or {})))
-        for column in [c for c in chosen or {} if c not in columns]:
-            cure = " (columns of its source)" if card.datasets[dataset].folder else ""
-            raise ConfigError(
-                f"measurements.{name}: motion.select: {dataset} has no column '{column}'{cure}"
-                f"{nearest(column, columns)}"
-            )
 
 
 def _check_labels(labels: tuple[list[str], list[str]] | None, training: TrainingSpec) -> None:
@@ -587,13 +564,36 @@ def _check_labels(labels: tuple[list[str], list[str]] | None, training: Training
             f"the target '{training.term}' is no energy of {training.dataset}"
             f"{nearest(training.term, [*terms, 'total'])}"
         )
-    together = training.split.get("together")
-    used = [training.split.get(key) or {} for key in ("where", "train_where", "test_where")]
-    for column in itertools.chain(*used, [together] if together else []):
+    for column in columns_of(training.split):
         if column not in columns:
             raise ConfigError(
                 f"split: {training.dataset} has no column '{column}'{nearest(column, columns)}"
             )
+
+
+def columns_of(split: Mapping[str, Any]) -> list[str]:
+    """Return the columns of a data set that a split reads."""
+    together = split.get("together")
+    used = [split.get(key) or {} for key in ("where", "train_where", "test_where")]
+    return [*itertools.chain(*used), *([together] if together else [])]
+
+
+def check_own_frames(card: ResolvedCard, dataset: str, reader: str, columns: Iterable[str]) -> None:
+    """Raise ConfigError for a column that the user's own frames of a data set do not have, as their
+    settings say, and that `reader`, a place in the card, needs.
+
+    Not of a whole card: whoever asks for the data set alone may lack them.
+    """
+    use = card.datasets[dataset]
+    if use.source != "folder" or use.folder is None:
+        return
+    there = [*use.folder.columns, *WRITTEN, "total_charge"]
+    missing = next((column for column in columns if column not in there), None)
+    if missing is not None:
+        raise ConfigError(
+            f"{card.id}: {reader} needs the column '{missing}' of {dataset}, and your frames have "
+            f"{', '.join(there)}; name it under columns of the source, or choose other artefacts."
+        )
 
 
 def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:

@@ -121,34 +121,6 @@ def test_of_a_data_set(tmp_path, use, said):
         resolved(tmp_path, card)
 
 
-@pytest.mark.parametrize(
-    ("source", "select", "said"),
-    [
-        ("archive", {"state": "surface"}, None),
-        ("archive", {"stat": "surface"}, "no column 'stat', did you mean 'state'?"),
-        ("folder", {"T": 300}, None),
-        ("folder", {"source": "a.xyz"}, None),
-        ("folder", {"temperature_k": 300}, "no column 'temperature_k' \\(columns of its source\\)"),
-        ("generate", {"whatever": 1}, None),  # not made yet
-    ],
-)
-def test_of_the_frames_that_dynamics_start_from(tmp_path, source, select, said):
-    card = copy.deepcopy(CARD)
-    folder = {"path": ".", "format": "extxyz", "columns": {"T": "T"}, "term": "electronic"}
-    use = {"source": source} | ({"folder": folder} if source == "folder" else {})
-    card["datasets"]["water_anion_ladder"] = use
-    del card["trainings"]["springs"]["split"]["where"]
-    motion = {"select": select, "temperature": 300, "duration": 1}
-    card["measurements"] = {"md": {"kind": "dynamics", "trainings": ["springs"]}}
-    card["measurements"]["md"]["options"] = {"motion": motion}
-    card["artefacts"]["errors"]["measurements"] = []
-    if said is None:
-        assert "md" in resolved(tmp_path, card).measurements
-        return
-    with pytest.raises(ConfigError, match=f"measurements.md: motion.select: .*{said}"):
-        resolved(tmp_path, card)
-
-
 def test_a_key_that_stands_twice(tmp_path):
     resolved(tmp_path, CARD)
     path = tmp_path / "mine" / "card.yaml"

@@ -52,7 +52,6 @@ def test_files_of_data_sets(pipeline, make):
     assert "point_charges" in pipeline.datasets(drawn=True).split("|")
     assert "sic" in pipeline.datasets(drawn=False).split("|")
     folder = {"path": "tests/unit/config", "format": "extxyz", "pattern": "*.py"}
-    folder["columns"] = {"temperature_k": "T"}
     own = make(sources={"sic": folder})
     assert own.dataset_made(asked(dataset="sic")) == ["results/smoke/imported/sic.h5"]
     files = own.frames_to_import(asked(dataset="sic"))
@@ -210,6 +209,32 @@ def test_tables_of_artefacts_alone_are_redrawn(pipeline, tmp_path, monkeypatch):
         (folder / f"{name}.csv").write_text("", encoding="utf-8")
     drawn = "results/figures/smoke/gijon2023/table1"
     assert pipeline.recorded_figures() == [f"{drawn}.png", f"{drawn}.svg"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({}, "measurements.dynamics needs the column 'n_molecules'"),
+        ({"n_molecules": "n"}, "needs the column 'temperature_k' of water_anion_ladder"),
+        ({"temperature_k": "T"}, "needs the column 'n_molecules' of water_anion_ladder"),
+        ({"temperature_k": "T", "n_molecules": "n"}, None),
+    ],
+)
+def test_what_own_frames_lack_is_told_by_who_needs_it(make, columns, said):
+    folder = {"path": "tests/unit/config", "format": "extxyz", "columns": columns}
+    own = make(sources={"water_anion_ladder": folder})
+    # the data set alone needs neither
+    assert own.dataset_made(asked(dataset="water_anion_ladder"))
+
+    def plan() -> list[str]:
+        trained = own.training_dataset(asked(**GAT))
+        return [trained, own.moving_dataset(asked(measurement="dynamics"))]
+
+    if said is None:
+        assert plan() == ["results/smoke/datasets/water_anion_ladder.h5"] * 2
+        return
+    with pytest.raises(ConfigError, match=f"gijon2023: .*{said}"):
+        plan()
 
 
 def test_every_recorded_figure_can_be_redrawn(pipeline, root, monkeypatch):
