@@ -18,6 +18,8 @@ from gnnip.terminal import answer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gnnip.datasets.imports.importer import ImportReport
+
 RESULTS = Path("results")
 SCHEMAS = Path("workflow/schemas")
 README = Path("README.md")
@@ -228,9 +230,15 @@ def download(options: argparse.Namespace) -> int:
     for path in files:
         print(path)
     if options.output:
-        report = published.import_published(options.name, options.output, files=files)
-        print("\n".join(report.sentences()))
+        _tell(published.import_published(options.name, options.output, files=files), options.output)
     return 0
+
+
+def _tell(report: ImportReport, output: str | None) -> None:
+    """Print what was read and left out; every frame with its reason goes beside the output."""
+    print("\n".join(report.sentences()))
+    if output:
+        write_json(f"{output}.import.json", report.to_json())
 
 
 @command(
@@ -270,9 +278,7 @@ def import_frames(options: argparse.Namespace) -> int:
     source = validate(FolderSource, values, "import")
     with tempfile.TemporaryDirectory() as scratch:
         report = import_folder(source, options.output or Path(scratch) / "frames.h5")
-    print("\n".join(report.sentences()))
-    if options.output:
-        write_json(f"{options.output}.import.json", report.to_json())
+    _tell(report, options.output)
     return 0
 
 

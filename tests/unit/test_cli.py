@@ -234,6 +234,64 @@ def test_import_reports_and_writes_frames(tmp_path, capsys, monkeypatch):
     assert "'energy' is no group" in fails(capsys, *asked, "--set", "energy.unit=eV")
 
 
+#: frames of a file that an import leaves out where the settings say so, and the reason
+LEFT_OUT = {
+    "faulty": ("2\nenergy=-1\nO 0 0 0\nO 0 0 0\n", "at one point"),
+    "faulty, empty": ("0\nenergy=-1\n", "no atoms"),
+    "faulty, no element": ("1\nenergy=-1\nX 0 0 0\n", "atomic number 0"),
+    "faulty, flat": ('1\nLattice="5 0 0 5 0 0 0 0 5" energy=-1\nO 0 0 0\n', "no volume"),
+    "non_finite": ("1\nenergy=nan\nO 0 0 0\n", "energy"),
+    "non_finite, place": ("1\nenergy=-1\nO 0 inf 0\n", "positions"),
+    "duplicates": ("1\nenergy=-1\nO 1 2 3\n", "equals frame 0"),
+    "missing_stress": ("1\nenergy=-1\nO 9 0 0\n", "the file gives none"),
+    "cut_off": ("3\nenergy=-1\nO 0 0 0\n", "1 of 3 atoms"),
+}
+GOOD = "1\n{}energy=-1\nO 1 2 3\n"
+
+
+@pytest.mark.parametrize("how", ["import", "download"])
+@pytest.mark.parametrize("finding", LEFT_OUT)
+def test_what_is_left_out_is_listed_beside_the_archive(tmp_path, capsys, monkeypatch, finding, how):
+    from gnnip.datasets import published
+    from gnnip.datasets.store import load_arrays
+
+    monkeypatch.chdir(tmp_path)
+    text, reason = LEFT_OUT[finding]
+    name = finding.partition(",")[0]
+    cell = 'Lattice="5 0 0 0 5 0 0 0 5" stress="1 0 0 0 1 0 0 0 1" '
+    stress = {"stress": "stress"} if name == "missing_stress" else {}
+    Path("a.xyz").write_text(GOOD.format(cell if stress else "") + text, encoding="utf-8")
+    settings = {"forces": False, "check_work": False, **stress}
+    if how == "import":
+        command = ["import", "a.xyz", "--format", "extxyz"]
+        command += [f"--set={key}={value}" for key, value in settings.items()]
+        said = fails(capsys, *command) if name != "duplicates" else ""
+        assert name in said or name == "duplicates"
+        command += [f"--set={name}=leave_out", "-o", "a.h5"]
+    else:
+        entry = published.PublishedSet.model_validate(
+            {
+                "title": "a",
+                "doi": None,
+                "record": "b",
+                "licence": "CC0-1.0",
+                "level": "c",
+                "n_frames": 2,
+                "files": [{"name": "a.xyz", "url": "http://127.0.0.1:9/a", "checksum": "unknown"}],
+                "frames": {"format": "extxyz", **settings, name: "leave_out"},
+            }
+        )
+        monkeypatch.setattr(published, "find_published", lambda *_: entry)
+        monkeypatch.setattr(published, "fetch_published", lambda *_, **__: [Path("a.xyz")])
+        command = ["download", "a", "-o", "a.h5"]
+    assert main(command) == 0
+    assert load_arrays("a.h5").positions.tolist() == [[1.0, 2.0, 3.0]]
+    report = json.loads(Path("a.h5.import.json").read_text(encoding="utf-8"))
+    assert (report["n_read"], report["n_kept"], report["left_out"]) == (2, 1, [1])
+    assert reason in report["reasons"]["1"]
+    assert reason in capsys.readouterr().out
+
+
 def test_download_mistakes(checkout, capsys):
     assert "called 'hfo', did you mean 'hfo2'" in fails(capsys, "download", "hfo")
 
