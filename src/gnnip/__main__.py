@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gnnip import __version__
 from gnnip.errors import ConfigError, DataError
 from gnnip.files import atomic_path, parse_yaml, write_json, write_text
-from gnnip.terminal import answer
+from gnnip.terminal import answer, check_cores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +117,7 @@ def verdicts(options: argparse.Namespace) -> int:
     tier = options.tier or config.tier
     root = RESULTS / "recorded" if options.recorded else RESULTS
     rows = []
-    names = [name_of(text) for text in options.cards] or config.papers
+    names = list(dict.fromkeys(map(name_of, options.cards))) or config.papers
     if options.recorded and not options.cards:
         # cards of which nothing is recorded yet have no say
         names = [n for n in names if (root / tier / n / "verdicts.json").exists()] or names
@@ -274,6 +274,8 @@ def import_frames(options: argparse.Namespace) -> int:
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {item}: '{group}' is no group of settings.")
             place = inner
+        if last in place:
+            raise ConfigError(f"--set {item}: '{key}' is set already; say it once.")
         place[last] = _value(text)
     source = validate(FolderSource, values, "import")
     with tempfile.TemporaryDirectory() as scratch:
@@ -391,6 +393,7 @@ def long_run(options: argparse.Namespace) -> int:
     from gnnip.runs.project import Project
     from gnnip.runs.work import work
 
+    check_cores("--cores", options.cores)
     return min(work(Project(Path.cwd()), options.cores, partial(print, flush=True)), 1)
 
 
@@ -503,7 +506,7 @@ def spec(options: argparse.Namespace) -> int:
     tier = options.tier or config.tier
     beside = Path(options.output).resolve().parent
     jobs = []
-    for name in [name_of(text) for text in options.cards] or config.papers:
+    for name in list(dict.fromkeys(map(name_of, options.cards))) or config.papers:
         card = resolve(name, tier, config)
         trainings = RESULTS / tier / name / "trainings"
         for group, cell in ((g, cell) for g in card.trainings for cell in card.cells(g)):

@@ -319,6 +319,16 @@ def test_verdicts_mistakes(checkout, capsys):
     assert "did you mean 'tier'?" in fails(capsys, "verdicts")
 
 
+def test_a_card_that_is_named_twice_counts_once(checkout, capsys):
+    told = []
+    for cards in (["gijon2023"], ["gijon2023", "papers/gijon2023", "gijon2023"]):
+        assert main(["spec", *cards, "--tier", "smoke"]) == 0
+        trainings = json.loads(Path("spec.json").read_text(encoding="utf-8"))["trainings"]
+        assert main(["verdicts", *cards, "--tier", "smoke"]) == 0
+        told.append((trainings, capsys.readouterr().out))
+    assert told[0] == told[1]
+
+
 def test_spec_lists_every_training_of_a_tier(checkout, capsys):
     assert main(["spec", "--tier", "smoke", "--output", "plans/spec.json"]) == 0
     from gnnip.training.run import read_spec
@@ -462,6 +472,15 @@ def test_a_plain_locale_and_a_full_terminal(root):
         ("gnnip.__main__", ["page"], "There is no result to show"),
         ("gnnip.__main__", ["runs"], "runs.yaml does not exist"),
         ("gnnip.__main__", ["register", "mine", "text.h5"], "text.h5 is damaged"),
+        ("gnnip.__main__", ["long-run", "--cores", "0"], "--cores is 0, and this machine has"),
+        ("gnnip.__main__", ["long-run", "--cores", "-3"], "--cores is -3, and this machine has"),
+        ("gnnip.__main__", ["long-run", "--cores", "99999"], "--cores is 99999, and this machine"),
+        (
+            "gnnip.__main__",
+            ["import", "a", "--format", "extxyz", "--set", "energy=a", "--set", "energy=b"],
+            "'energy' is set already",
+        ),
+        ("gnnip.__main__", ["import", "a", "--format", "extxyz", "--set", "path=b"], "set already"),
     ],
 )
 def test_every_program_answers_a_mistake_in_one_sentence(
