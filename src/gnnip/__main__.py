@@ -274,8 +274,6 @@ def import_frames(options: argparse.Namespace) -> int:
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {item}: '{group}' is no group of settings.")
             place = inner
-        if last in place:
-            raise ConfigError(f"--set {item}: '{key}' is set already; say it once.")
         place[last] = _value(text)
     source = validate(FolderSource, values, "import")
     with tempfile.TemporaryDirectory() as scratch:

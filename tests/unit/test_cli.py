@@ -475,12 +475,6 @@ def test_a_plain_locale_and_a_full_terminal(root):
         ("gnnip.__main__", ["long-run", "--cores", "0"], "--cores is 0, and this machine has"),
         ("gnnip.__main__", ["long-run", "--cores", "-3"], "--cores is -3, and this machine has"),
         ("gnnip.__main__", ["long-run", "--cores", "99999"], "--cores is 99999, and this machine"),
-        (
-            "gnnip.__main__",
-            ["import", "a", "--format", "extxyz", "--set", "energy=a", "--set", "energy=b"],
-            "'energy' is set already",
-        ),
-        ("gnnip.__main__", ["import", "a", "--format", "extxyz", "--set", "path=b"], "set already"),
     ],
 )
 def test_every_program_answers_a_mistake_in_one_sentence(
