@@ -52,6 +52,10 @@ def test_every_dependency_is_explained(root, pages):
     assert sorted(explained) == sorted([*names, *["---", "package"] * 2])
 
 
+def test_the_readme_is_one_screen(root):
+    assert len((root / "README.md").read_text(encoding="utf-8").splitlines()) <= 80
+
+
 def test_documented_measures_are_those_of_the_tables(pages, root):
     from gijon2023.tables import SCORES
 

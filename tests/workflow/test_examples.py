@@ -110,7 +110,7 @@ def my_frames(folder: Path) -> None:
 
 
 def clusters(folder: Path) -> None:
-    """A trained potential where the README has one, and water clusters."""
+    """A trained potential where the page has one, and water clusters."""
     from gnnip import models
     from gnnip.datasets import load
 
@@ -159,11 +159,15 @@ def ladder_and_spec(folder: Path) -> None:
 ROW = "layer-gat_target-atomic/seed-0"
 GENERATE = "sources={{{}: generate}}"
 TRIES: dict[str, Try | str] = {
-    # README.md
     "make": dry(),
     "make TIER=smoke": dry(),
-    "make TIER=long": dry(),
-    "make TIER=paper": dry(),
+    "snakemake --cores 1 results/figures/paper/gijon2023/fig1.png": dry("redraw_artefact"),
+    "snakemake --cores 1 results/figures/<tier>/<card>/<artefact>.png": dry(
+        "redraw_artefact",
+        change=(("<tier>/<card>/<artefact>", "quick/cho2023/connectivity_films"),),
+    ),
+    "python -m gnnip verdicts kang2024 --tier quick": Try("32 rows: ", slow=True),
+    "python -m gnnip": Try("the following arguments are required: command", status=2),
     "make help": Try("make report"),
     "make page": Try("in a browser", slow=True),
     "make report": Try("There is nothing to report yet at tier quick", status=2),
@@ -178,7 +182,6 @@ TRIES: dict[str, Try | str] = {
     "python -m gnnip verdicts --recorded --tier paper": Try("gijon2023"),
     "python -m gnnip datasets": Try("water_anion"),
     "python -m gnnip kept": Try("quick/gijon2023: 65 files", status=1),  # nothing of it is in git
-    # CONTRIBUTING.md
     ".venv/bin/pre-commit install": "it changes the repository's hooks",
     "source .venv/bin/activate": Try(),
     "make test-slow": "this is a part of it",
@@ -203,11 +206,9 @@ TRIES: dict[str, Try | str] = {
         status=2,
     ),
     "python -m gnnip verdicts": Try("not run", slow=True),
-    # docs/add_a_paper.md
     "snakemake -n": dry(),
     "snakemake --config cards=/path/to/mine papers=mine": "tests/workflow/test_strangers_paper.py",
     "python -m gnnip register": Try("usage", change=(("register", "register --help"),)),
-    # docs/bring_your_data.md
     "python -m gnnip import my_frames --format extxyz --set 'pattern=*.xyz' "
     "--set energy=REF_energy --set forces=REF_forces": Try("6 frames read from 1 file", my_frames),
     "python -m gnnip download comp6_s66x8 --output comp6.h5": "it uses the network; test_import.py",
@@ -216,22 +217,17 @@ TRIES: dict[str, Try | str] = {
     "--config 'sources={hfo2_films: download}'": dry(),
     "--config 'sources={au_mgo_examples: download, au_mgo_relaxed: download}'": dry(),
     "snakemake": dry(),
-    # docs/kinds.md
     "--config 'sources={gese2_md: generate}'": dry(),
     "python -m gnnip register gese2_md FILE": Try(
         "FILE does not exist", change=(("register", "register --replace"),), status=2
     ),
     "python -m gnnip schema": Try(),
-    # docs/limitations.md
     "python -m gnnip.models.jat.published": Try("usage", change=(("published", "published -h"),)),
-    # docs/long_runs.md
     "nohup make long-run >/dev/null 2>&1 &": "it takes days; tests/unit/runs",
     "make long-run CORES=2": "it takes days; tests/unit/runs",
     "make bring-back REPLACE=1": Try(),
     "make clean": Try(),
-    # docs/metrics.md
     "python -m gnnip judge": Try("paper/gijon2023: ", slow=True),
-    # docs/references.md
     "ANI1_CONFORMATIONS=20 pytest -s tests/unit/reference/test_engines.py -k ani1": Try(
         "", change=(("pytest", f"pytest {ROOT}/"), ("/ -s ", "/"), ("=20", "=1")), slow=True
     ),
@@ -256,7 +252,6 @@ TRIES: dict[str, Try | str] = {
     "snakemake --config 'sources={sic: generate}' -- results/paper/datasets/sic.h5": dry(
         change=(("'sources", "tier=paper 'sources"),)
     ),
-    # docs/run_on_a_cluster.md
     "snakemake --workflow-profile profiles/gpu --config tier=paper": dry(),
     ".venv/bin/snakemake --workflow-profile profiles/slurm --config tier=paper": "where the "
     "plug-in of Slurm is installed, test_workflow.py",
@@ -333,7 +328,7 @@ def test_a_command_does_what_the_page_says(project, command):
 
 #: what the programs print, or where they are run
 PROGRAMS_SHOWN = {
-    "README.md": ("E_0 = -", "spektral"),
+    "use_a_potential.md": ("E_0 = -", "spektral"),
     "add_a_model.md": "tests/workflow/test_strangers_paper.py trains it",
     "references.md": (),
 }
