@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from gnnip import __version__
 from gnnip.errors import ConfigError, DataError
 from gnnip.files import atomic_path, parse_yaml, write_json, write_text
-from gnnip.terminal import answer
+from gnnip.terminal import answer, check_cores
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gnnip.datasets.imports.importer import ImportReport
     from gnnip.own.run import Run
     from gnnip.own.shipped import Shipped
 
@@ -461,7 +462,7 @@ def verdicts(options: argparse.Namespace) -> int:
     tier = options.tier or config.tier
     root = RESULTS / "recorded" if options.recorded else RESULTS
     rows = []
-    names = [name_of(text) for text in options.cards] or config.papers
+    names = list(dict.fromkeys(map(name_of, options.cards))) or config.papers
     if options.recorded and not options.cards:
         # cards of which nothing is recorded yet have no say
         names = [n for n in names if (root / tier / n / "verdicts.json").exists()] or names
@@ -493,7 +494,13 @@ def kept(options: argparse.Namespace) -> int:
     from gnnip.verdicts.recorded import MANIFEST, RecordedRun
 
     damaged = False
-    for path in sorted(RESULTS.glob(f"recorded/{options.tier or '*'}/*/{MANIFEST}")):
+    found = sorted(RESULTS.glob(f"recorded/{options.tier or '*'}/*/{MANIFEST}"))
+    there = {path.parts[-2] for path in found}
+    missing = [name for name in options.cards if name not in there]
+    if missing or not found:
+        what = f"of {missing[0]} keeps" if missing else "keeps"
+        raise DataError(f"No recorded run {what} anything outside git; see results/recorded.")
+    for path in found:
         tier, card = path.parts[-3:-1]
         if options.cards and card not in options.cards:
             continue
@@ -576,9 +583,16 @@ def download(options: argparse.Namespace) -> int:
     for path in files:
         print(path)
     if options.output:
-        report = published.import_published(options.name, options.output, files=files)
-        print("\n".join(report.sentences()))
+        _tell(published.import_published(options.name, options.output, files=files), options.output)
     return 0
+
+
+def _tell(report: ImportReport, output: str | None) -> None:
+    """Print what was read and left out; every frame with its reason goes beside the output."""
+    print("\n".join(report.sentences()))
+    if output:
+        write_json(f"{output}.import.json", report.to_json())
+        print(f"Written to {output}, the report to {output}.import.json.")
 
 
 @command(
@@ -615,10 +629,7 @@ def import_frames(options: argparse.Namespace) -> int:
     source = validate(FolderSource, values, "import")
     with tempfile.TemporaryDirectory() as scratch:
         report = import_folder(source, options.output or Path(scratch) / "frames.h5")
-    print("\n".join(report.sentences()))
-    if options.output:
-        write_json(f"{options.output}.import.json", report.to_json())
-        print(f"Written to {options.output}, the report to {options.output}.import.json.")
+    _tell(report, options.output)
     return 0
 
 
@@ -758,6 +769,7 @@ def long_run(options: argparse.Namespace) -> int:
     from gnnip.runs.project import Project
     from gnnip.runs.work import work
 
+    check_cores("--cores", options.cores)
     return min(work(Project(Path.cwd()), options.cores, partial(print, flush=True)), 1)
 
 
@@ -868,7 +880,10 @@ def judge_recorded(options: argparse.Namespace) -> int:
     from gnnip.verdicts.record import rejudge
 
     config = papers.load_config()
-    for path in sorted((RESULTS / "recorded").glob("*/*/verdicts.json")):
+    found = sorted((RESULTS / "recorded").glob("*/*/verdicts.json"))
+    if not found:
+        raise DataError("There is no recorded run to judge; see results/recorded.")
+    for path in found:
         tier, name = path.parts[-3:-1]
         place = papers.find(name, config.cards)
         rejudge(path.parent, resolve(name, tier), papers.module(place, "claims"))
@@ -899,7 +914,7 @@ def spec(options: argparse.Namespace) -> int:
     tier = options.tier or config.tier
     beside = Path(options.output).resolve().parent
     jobs = []
-    for name in [name_of(text) for text in options.cards] or config.papers:
+    for name in list(dict.fromkeys(map(name_of, options.cards))) or config.papers:
         card = resolve(name, tier, config)
         trainings = RESULTS / tier / name / "trainings"
         for group, cell in ((g, cell) for g in card.trainings for cell in card.cells(g)):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from gnnip.files import read_json
 from gnnip.verdicts import judge, show
@@ -20,12 +20,17 @@ from gnnip.verdicts.verdict import (
     Verdict,
 )
 
-if TYPE_CHECKING:
-    from gnnip.config.schema import Card
-
 #: the recorded run that is shown: the largest one there is
 TIERS = ("paper", "long", "quick")
 NOTHING = "No run has been recorded yet."
+
+
+class About(Protocol):
+    """What a line about a card says of its paper."""
+
+    title: str
+    authors: list[str]
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def tables(root: Path) -> str:
     return "\n\n".join(parts) or NOTHING
 
 
-def overview(root: Path, cards: Mapping[str, Card]) -> str:
+def overview(root: Path, cards: Mapping[str, About]) -> str:
     """Return a table with a line for each card: the paper by title and author, what it claims, and
     what was found."""
     runs: dict[str, list[Recorded]] = {}

@@ -63,6 +63,8 @@ KEYS: dict[str, tuple[str, str | None]] = {
 Bad = Literal["refuse", "leave_out"]
 #: the words for what labels frames that have a meaning of their own
 REFERENCES = ("exact", "published", "dft", "xtb")
+#: columns of every import
+WRITTEN = ("trajectory", "source", "source_frame")
 
 
 def _reference(value: str) -> str:
@@ -152,6 +154,9 @@ class ImportSettings(Strict):
     """Frames without forces: an error, left out, or the whole set imported with energies only."""
     non_finite: Bad = "refuse"
     """Frames with a number that is not finite: an error, or left out."""
+    missing_stress: Bad = "refuse"
+    """Frames without the stress that is named, as those that are not periodic in three directions:
+    an error, or left out."""
     faulty: Bad = "refuse"
     """Frames that no potential can treat (no atoms, no element, two atoms at one point, a periodic
     cell without volume): an error, or left out."""
@@ -177,7 +182,9 @@ class ImportSettings(Strict):
     apart, instead."""
     block_frames: int | None = Field(default=None, ge=1, le=2**31)
     """Cut every trajectory into blocks of so many consecutive frames: for a single long run."""
-    columns: dict[str, str] = Field(default_factory=dict)
+    columns: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], str] = Field(
+        default_factory=dict
+    )
     """extxyz, ase, gnnip: further columns, {name in the archive: name in the comment line}."""
     species: list[SpeciesGroup] = Field(default_factory=list)
     """neuralil: the elements, which its files do not hold."""
@@ -201,6 +208,9 @@ class ImportSettings(Strict):
                 raise ValueError(
                     f"{key} is for the format {' or '.join(formats)} only, not for {self.format}"
                 )
+        taken = set(WRITTEN) & set(self.columns)
+        if taken:
+            raise ValueError(f"columns cannot be called {taken.pop()}, which the import writes")
         if self.stress is not None and self.format not in (*NAMED, "vasp"):
             raise ValueError(f"the format {self.format} has no stress; leave the key out")
         if self.stress is None and (self.stress_is or self.stress_order):
