@@ -64,7 +64,9 @@ def errors(tidy: pd.DataFrame, info: Mapping[str, Any], options: kinds.Errors) -
     else:
         legend = [("o", style.INK, style.INK, "test")]
         legend += [("o", style.INK, "white", "train")] if options.train else []
-    legend += [("D", style.INK, "white", "published")] if "published" in set(tidy["source"]) else []
+    if "published" in set(tidy["source"]):
+        inside = "white" if options.rows == "subset" else style.INK
+        legend += [("D", style.INK, inside, "published")]
     legend += [("|", style.GREY, style.GREY, TRIVIAL[baseline])]
     top = fig.get_figheight() / style.MM - 11.0
     ax = style.place(fig, options.left, top, style.DOUBLE - options.left - RIGHT, 6.0)
