@@ -431,9 +431,9 @@ def readme(options: argparse.Namespace) -> int:
     tail = rest.split(END, 1)[1]
     recorded, places = RESULTS / "recorded", papers.folders(papers.load_config().cards)
     order = [name for name in papers.load_config().papers if name in places]
-    summaries = {name: papers.load_card(places[name]).summary for name in order}
+    cards = {name: papers.load_card(places[name]) for name in order}
     new = {
-        README: f"{head}{START}\n{pages.overview(recorded, summaries)}\n{END}{tail}",
+        README: f"{head}{START}\n{pages.overview(recorded, cards)}\n{END}{tail}",
         VERDICTS: f"# Verdicts\n\n{VERDICTS_INTRODUCTION}\n\n{pages.tables(recorded)}\n",
     }
     for path, wanted in new.items():

@@ -252,7 +252,7 @@ def test_readme_shows_the_largest_recorded_run(checkout, capsys):
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("# gnnip\n")
     assert text.endswith("\nend\n")
-    assert "1 of 1 rows decided (tier `paper`)" in text
+    assert "Tier `paper`: 1 of 1 numbers and claims decided." in text
     # of a larger run of some artefacts the rows that were run, then the whole one below it
     paper = checkout / "results/recorded/paper/gijon2023"
     (paper / "provenance.json").rename(paper / "table1.provenance.json")

@@ -52,12 +52,15 @@ def test_every_dependency_is_explained(root, pages):
     assert sorted(explained) == sorted([*names, *["---", "package"] * 2])
 
 
-def test_readme_example_runs(root, monkeypatch, capsys):
+def test_the_readme_is_one_screen(root):
+    assert len((root / "README.md").read_text(encoding="utf-8").splitlines()) <= 80
+
+
+def test_the_example_of_the_parts_runs(root, pages, monkeypatch, capsys):
     monkeypatch.chdir(root)
-    (example,) = re.findall(
-        r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL
-    )
-    exec(compile(example, "README.md", "exec"), {})
+    page = root / "docs/use_a_potential.md"
+    (example,) = re.findall(r"```python\n(.*?)```", pages[page], re.DOTALL)
+    exec(compile(example, page.name, "exec"), {})
     printed = capsys.readouterr().out
     assert "E_0 = -" in printed
     assert "spektral" in printed

@@ -9,7 +9,7 @@ from gnnip.verdicts import judge, show
 with job(snakemake):
     # those of cards that this run did not choose are still those of the tier
     others = map(str, Path(snakemake.output.csv).parent.glob("*/verdicts.json"))
-    paths = dict.fromkeys([*snakemake.input.verdicts, *sorted(others)])
+    paths = sorted({*snakemake.input.verdicts, *others})
     rows = [row for path in paths for row in judge.read_verdicts(path)]
     write_text(snakemake.output.csv, judge.to_frame(rows).to_csv(index=False))
     write_json(snakemake.output.json, judge.to_json(rows))

@@ -243,7 +243,7 @@ def _reduced(
     """Return what the tier changes of the data and the trainings behind each artefact whose numbers
     are published, but for those that the card says compare."""
     found = {}
-    for name in {block.artefact for block in card.published} & set(card.artefacts):
+    for name in sorted({block.artefact for block in card.published} & set(card.artefacts)):
         parts = [("trainings", group) for group in card.judging_groups(name)]
         parts += [("datasets", dataset) for dataset in card.datasets_of(name)]
         parts += [("measurements", m) for m in card.artefacts[name].measurements]

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gnnip.files import read_json
 from gnnip.verdicts import judge, show
-from gnnip.verdicts.verdict import BETTER, DEVIATES, NOT_RUN, REPRODUCED, Verdict
+from gnnip.verdicts.verdict import (
+    BETTER,
+    CANNOT_DECIDE,
+    DEVIATES,
+    NOT_COMPARABLE,
+    NOT_RUN,
+    REPRODUCED,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from gnnip.config.schema import Card
 
 #: the recorded run that is shown: the largest one there is
 TIERS = ("paper", "long", "quick")
@@ -62,34 +75,44 @@ def tables(root: Path) -> str:
     return "\n\n".join(parts) or NOTHING
 
 
-def overview(root: Path, summaries: Mapping[str, str]) -> str:
-    """Return a table with a line for each card: what its paper claims (`summaries`, by card), and
+def overview(root: Path, cards: Mapping[str, Card]) -> str:
+    """Return a table with a line for each card: the paper by title and author, what it claims, and
     what was found."""
     runs: dict[str, list[Recorded]] = {}
     for run in recorded(root):
         runs.setdefault(run.card, []).append(run)
     if not runs:
         return NOTHING
-    order = dict.fromkeys([*summaries, *runs])
     lines = ["| paper | what it claims | what we found |", "| --- | --- | --- |"]
-    for card in order:
-        found = "; ".join(_found(run) for run in runs.get(card, [])) or "nothing is recorded yet"
-        lines.append(f"| [{card}](papers/{card}) | {summaries.get(card, '')} | {found} |")
+    for name in dict.fromkeys([*cards, *runs]):
+        found = "<br>".join(map(_found, runs.get(name, []))) or "Nothing is recorded yet."
+        about, claim = f"[{name}](papers/{name})", ""
+        if name in cards:
+            card = cards[name]
+            about, claim = f"{_authors(card.authors)}: {card.title} ({about})", card.summary
+        lines.append(f"| {about} | {claim} | {found} |")
     return "\n".join(lines)
 
 
+def _authors(names: Sequence[str]) -> str:
+    """Return the family name of the first author, with `et al.` for more than two."""
+    families = [name.split()[-1] for name in names]
+    return f"{families[0]} et al." if len(families) > 2 else " and ".join(families)
+
+
 def _found(run: Recorded) -> str:
-    return f"{finding(run.rows)} (tier `{run.tier}`)"
+    counts = Counter(row.verdict for row in run.rows)
+    left = [f"{counts[v]} {v}" for v in (CANNOT_DECIDE, NOT_COMPARABLE, NOT_RUN) if counts[v]]
+    rest = f" Open: {', '.join(left)}." if left else ""
+    return f"Tier `{run.tier}`: {finding(run.rows)}{rest}"
 
 
 def finding(rows: Sequence[Verdict]) -> str:
-    """Return in a line which claims hold, which do not, and how many rows decide."""
-    claims = [row for row in rows if row.unit == "claim"]
-    parts = []
-    for verdict, word in ((REPRODUCED, "holds"), (DEVIATES, "does not hold")):
-        texts = [str(row.published) for row in claims if row.verdict == verdict]
-        if texts:
-            parts.append(f"{word}: {' / '.join(texts)}".replace("|", "/"))
+    """Return in a few sentences how many rows decide, which claims hold and which do not."""
     decided = sum(row.verdict in (REPRODUCED, BETTER, DEVIATES) for row in rows)
-    parts.append(f"{decided} of {len(rows)} rows decided")
-    return "; ".join(parts)
+    parts = [f"{decided} of {len(rows)} numbers and claims decided."]
+    for verdict, word in ((REPRODUCED, "Holds"), (DEVIATES, "Does not hold")):
+        texts = [str(r.published) for r in rows if r.unit == "claim" and r.verdict == verdict]
+        if texts:
+            parts.append(f"{word}: {'; '.join(f'“{text}”' for text in texts)}.".replace("|", "/"))
+    return " ".join(parts)

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -588,3 +591,24 @@ def test_a_tier_may_leave_out_every_artefact(tmp_path, root):
     assert card.artefacts == {}
     assert card.used_datasets() == []
     assert card.skipped == dict.fromkeys(names, "left out at tier quick")
+
+
+def test_a_card_is_resolved_in_one_order_whatever_the_hashes(root):
+    """Its order is part of what jobs are told, and what changes there is run again."""
+    code = (
+        "from gnnip.config.resolve import resolve\n"
+        "for tier in ('smoke', 'quick'):\n"
+        "    for card in ('gijon2023', 'kang2024'):\n"
+        "        print(resolve(card, tier).model_dump())"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=root,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in "12"
+    ]
+    assert found[0] == found[1]
