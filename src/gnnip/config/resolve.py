@@ -492,9 +492,16 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
             del card.artefacts[name]
             card.skipped[name] = "not among the artefacts chosen for this run"
     kept = {name for artefact in card.artefacts.values() for name in artefact.measurements}
+    replayed = {
+        str(m.options.get("dynamics")): m.trainings
+        for name, m in card.measurements.items()
+        if name in kept and m.kind == "warnings"
+    }
+    kept |= set(replayed)
     card.measurements = {name: m for name, m in card.measurements.items() if name in kept}
     for name, measurement in card.measurements.items():
         readers = [a.trainings for a in card.artefacts.values() if name in a.measurements]
+        readers += [replayed[name]] if name in replayed else []
         if all(readers):
             read = {group for groups in readers for group in groups}
             if not read.issuperset(measurement.trainings):

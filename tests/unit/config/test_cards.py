@@ -271,6 +271,14 @@ def test_ensembles_are_measured_where_there_are_several_seeds(raw, write):
     assert "calibration" in whole.skipped
 
 
+def test_what_is_replayed_is_kept_with_the_artefact_that_needs_it(root):
+    config = Config(papers=["rajak2021"], artefacts=["warning"], tier="long")
+    card = resolve("rajak2021", "long", config, root / "papers")
+    assert set(card.measurements) == {"warnings_gese2", "dynamics_gese2"}
+    assert card.measurements["dynamics_gese2"].trainings == ["gese2_gnn", "gese2_decomposed"]
+    assert set(card.trainings) == {"gese2_gnn", "gese2_nn2", "gese2_nn3", "gese2_decomposed"}
+
+
 def test_what_the_tier_says_an_artefact_is_made_of_comes_first(raw, write):
     """A shorter list of trainings keeps the artefact although a group of the longer one is gone."""
     raw["artefacts"]["splits"]["trainings"] = ["splits", "grid"]
