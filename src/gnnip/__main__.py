@@ -456,6 +456,31 @@ def page(options: argparse.Namespace) -> int:
     return 0
 
 
+@command(
+    "fresh",
+    argument("cards", nargs="*", help="cards; all recorded ones if left out"),
+    TIER,
+    argument("--first-seed", action="store_true", help="replay one seed of each training only"),
+)
+def fresh(options: argparse.Namespace) -> int:
+    """Say whether the recorded results belong to the card, the data and the code that stand here.
+
+    Each artefact is fresh, equivalent (training code has changed, and trains alike in its first
+    steps), unknown (recorded before checksums were kept) or stale; the status is 1 if one is stale.
+    """
+    from gnnip import fresh
+
+    stale = False
+    for folder in fresh.records(RESULTS / "recorded"):
+        tier, card = folder.parts[-2:]
+        if options.tier not in (None, tier) or (options.cards and card not in options.cards):
+            continue
+        found = fresh.check_record(folder, RESULTS, options.first_seed)
+        print(*fresh.lines(folder, found), sep="\n", flush=True)
+        stale = stale or any(finding.state == fresh.STALE for finding in found)
+    return int(stale)
+
+
 @command("judge")
 def judge_recorded(options: argparse.Namespace) -> int:
     """Judge all recorded runs again, from their tables alone and by the cards as they are now."""

@@ -15,9 +15,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from gnnip import reference
+from gnnip.code import module_hashes
 from gnnip.config import papers
 from gnnip.config.data_jobs import DataJobs, archive
-from gnnip.config.resolve import PART, ResolvedCard
+from gnnip.config.resolve import PART, REFERENCE_ARCHIVE, ResolvedCard
 from gnnip.config.schema import TIERS, Card
 from gnnip.config.trainings import Cell, TrainingSpec
 from gnnip.errors import ConfigError
@@ -168,9 +169,11 @@ class Pipeline(DataJobs):
 
     def measurement_code(self, wildcards: Any) -> str:
         """Hash what measures, the models that are measured and the references that are run."""
+        return self.code_of("measure", *self._measuring(wildcards), *self._models(wildcards))
+
+    def _measuring(self, wildcards: Any) -> list[str]:
         kind = self._kind(wildcards)
-        run = [reference.calculator_module(text) for text in kind.references()]
-        return self.code_of("measure", *kind.modules(), *self._models(wildcards), *run)
+        return [*kind.modules(), *map(reference.calculator_module, kind.references())]
 
     def _models(self, wildcards: Any) -> list[str]:
         card = self.card(wildcards)
@@ -329,6 +332,76 @@ class Pipeline(DataJobs):
         if len(set(words.values())) <= 1:
             return next(iter(words.values()), "")
         return ", ".join(f"{word} ({dataset})" for dataset, word in words.items())
+
+    # --- what a record is compared with -----------------------------------------------------------
+
+    def codes(self, wildcards: Any) -> dict[str, dict[str, str]]:
+        """Return the hashes of the code behind a card's results, by what it makes and its name; and
+        of each of the modules, so that it can be said which one has changed."""
+        card, tier = self.card(wildcards), wildcards.tier
+
+        def of(**names: str) -> SimpleNamespace:
+            return SimpleNamespace(tier=tier, card=card.id, **names)
+
+        measured = {name: of(measurement=name) for name in card.measurements}
+        moved = {m: w for m, w in measured.items() if self._moved(w)}
+        found = {
+            "artefacts": {a: self.artefact_code(of(artefact=a)) for a in card.artefacts},
+            "measurements": {m: self.measurement_code(w) for m, w in measured.items()},
+            "dynamics": {
+                m: self.code_of("run_dynamics", *self._models(w)) for m, w in moved.items()
+            },
+            "references": {
+                m: self.reference_code(w)
+                for m, w in moved.items()
+                if self._kind(w).reference and not self._kind(w).reference_archive
+            },
+            "trainings": {g: self._group_code(card, g) for g in card.trainings},
+            "datasets": {
+                d: self._making_code(of(dataset=d))
+                for d in card.used_datasets()
+                if card.datasets[d].source == "generate"
+            },
+        }
+        hashes = {value for values in found.values() for value in values.values()}
+        return {**found, "modules": self.modules_of(*hashes)}
+
+    def modules_of(self, *hashes: str) -> dict[str, str]:
+        """Return the hash of each module behind hashes of code that this pipeline gave; nothing for
+        those of data."""
+        parts = [part for value in hashes for part in value.split("+")]
+        return module_hashes(sorted({m for part in parts for m in self.sources.get(part, [])}))
+
+    def codes_without_models(self, wildcards: Any) -> list[str]:
+        """Return the hashes of the code of a measurement, less that of the models behind it."""
+        return [
+            self.code_of("measure", *self._measuring(wildcards)),
+            *([self.code_of("run_dynamics")] if self._moved(wildcards) else []),
+        ]
+
+    def _group_code(self, card: ResolvedCard, group: str) -> str:
+        trainings = [card.training(group, cell) for cell in card.cells(group)]
+        return self.code_of("train_model", *sorted({m for t in trainings for m in card.modules(t)}))
+
+    def _making_code(self, wildcards: Any) -> str:
+        """Hash what samples and labels a data set."""
+        drawn = not self.dataset(wildcards).sizes
+        rules = ["draw_structures"] if drawn else ["generate_trajectory", "assemble_dataset"]
+        return "+".join(self.data_code(rule)(wildcards) for rule in rules)
+
+    def data_files(self, wildcards: Any) -> dict[str, str]:
+        """Return the files of a card's data sets, and those of its references' trajectories."""
+        card = self.card(wildcards)
+        place = f"results/{wildcards.tier}/datasets"
+        moved = [m.options.get(REFERENCE_ARCHIVE) for m in card.measurements.values()]
+        return {name: f"{place}/{name}.h5" for name in card.used_datasets()} | {
+            name: archive(name) for name in moved if name
+        }
+
+    def used_datasets(self, wildcards: Any) -> list[str]:
+        """Return the files of a card's data sets."""
+        place = f"results/{wildcards.tier}/datasets"
+        return [f"{place}/{name}.h5" for name in self.card(wildcards).used_datasets()]
 
     # --- verdicts and what is asked for -----------------------------------------------------------
 
