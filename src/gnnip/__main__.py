@@ -419,9 +419,10 @@ def schema(options: argparse.Namespace) -> int:
     argument("--check", action="store_true", help="fail if a page is out of date"),
 )
 def readme(options: argparse.Namespace) -> int:
-    """Put the recorded verdicts between the README's markers and into docs/verdicts.md; with
-    --check only compare."""
+    """Put the recorded verdicts between the README's markers and into docs/verdicts.md, and list
+    the recorded outputs in codecheck.yml; with --check only compare."""
     from gnnip.config import papers
+    from gnnip.release import codecheck
     from gnnip.verdicts import pages
 
     text = README.read_text(encoding="utf-8")
@@ -435,6 +436,7 @@ def readme(options: argparse.Namespace) -> int:
     new = {
         README: f"{head}{START}\n{pages.overview(recorded, cards)}\n{END}{tail}",
         VERDICTS: f"# Verdicts\n\n{VERDICTS_INTRODUCTION}\n\n{pages.tables(recorded)}\n",
+        Path("codecheck.yml"): codecheck(Path()),
     }
     for path, wanted in new.items():
         same = path.exists() and path.read_text(encoding="utf-8") == wanted
@@ -479,6 +481,18 @@ def fresh(options: argparse.Namespace) -> int:
         print(*fresh.lines(folder, found), sep="\n", flush=True)
         stale = stale or any(finding.state == fresh.STALE for finding in found)
     return int(stale)
+
+
+@command("release", argument("--output", "-o", help="archive, dist/gnnip-<version>.zip"))
+def release(options: argparse.Namespace) -> int:
+    """Write an archive of the code, the recorded results and the data of the last commit, with
+    checksums, licences and an RO-Crate."""
+    from gnnip.release import write_release
+
+    target = Path(options.output or f"dist/gnnip-{__version__}.zip")
+    count = write_release(Path(), target)
+    print(f"{target}: {count} files, {target.stat().st_size / 1e6:.1f} MB")
+    return 0
 
 
 @command("judge")
