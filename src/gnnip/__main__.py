@@ -520,29 +520,22 @@ def spec(options: argparse.Namespace) -> int:
     the workflow goes on from there.
     """
     from gnnip.config import papers
-    from gnnip.config.resolve import resolve
+    from gnnip.config.pipeline import Pipeline
     from gnnip.config.schema import name_of
 
     config = papers.load_config()
     tier = options.tier or config.tier
+    names = [name_of(text) for text in options.cards] or config.papers
+    run = Pipeline(config.model_copy(update={"tier": tier, "papers": names}))
     beside = Path(options.output).resolve().parent
     jobs = []
-    for name in [name_of(text) for text in options.cards] or config.papers:
-        card = resolve(name, tier, config)
+    for name, card in run.cards.items():
         trainings = RESULTS / tier / name / "trainings"
-        for group, cell in ((g, cell) for g in card.trainings for cell in card.cells(g)):
+        for group, cell, seed, folder in run.trainings_made(name, tier):
             training = card.training(group, cell)
             data = RESULTS / tier / "datasets" / f"{training.dataset}.h5"
-            jobs += [
-                training.entry(
-                    os.path.relpath(trainings / group / cell.name / f"seed-{seed}", beside),
-                    os.path.relpath(data, beside),
-                    seed,
-                    os.path.relpath(trainings, beside),
-                    device=options.device,
-                )
-                for seed in card.seeds(group)
-            ]
+            own, frames, earlier = (os.path.relpath(p, beside) for p in (folder, data, trainings))
+            jobs.append(training.entry(own, frames, seed, earlier, device=options.device))
     write_json(options.output, {"trainings": jobs})
     print(f"{len(jobs)} trainings of tier {tier} in {options.output}")
     return 0

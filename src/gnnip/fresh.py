@@ -280,24 +280,23 @@ class _Record:
             return UNKNOWN, f"{group} cannot be replayed: its data set is not here"
         kept = {k: v for k, v in self.kept["first_losses"].items() if k.split("/")[0] == group}
         largest, worst, seen = 0.0, "", set[str]()
-        for cell in self.card.cells(group):
-            for seed in self.card.seeds(group):
-                name = f"{group}/{cell.name}/seed-{seed}"
-                if self.first_seed and cell.name in seen:
-                    continue
-                if name not in kept:
-                    return UNKNOWN, f"{name} cannot be replayed: its first losses were not kept"
-                seen.add(cell.name)
-                training = self.card.training(group, cell)
-                try:
-                    start = self._initial(self.card.earlier(training), seed)
-                except DataError as error:
-                    return UNKNOWN, f"{name} cannot be replayed: {error}"
-                self.say(f"  replaying {'/'.join(self.place)}/{name}")
-                again = replay(training.entry("", str(data), seed, start, **self._device()))
-                found = difference(kept[name], again)
-                if found >= largest:
-                    largest, worst = found, name
+        for own, cell, seed, _ in self.run.trainings_made(*self.place[::-1]):
+            if own != group or (self.first_seed and cell.name in seen):
+                continue
+            name = f"{group}/{cell.name}/seed-{seed}"
+            if name not in kept:
+                return UNKNOWN, f"{name} cannot be replayed: its first losses were not kept"
+            seen.add(cell.name)
+            training = self.card.training(group, cell)
+            try:
+                start = self._initial(self.card.earlier(training), seed)
+            except DataError as error:
+                return UNKNOWN, f"{name} cannot be replayed: {error}"
+            self.say(f"  replaying {'/'.join(self.place)}/{name}")
+            again = replay(training.entry("", str(data), seed, start, **self._device()))
+            found = difference(kept[name], again)
+            if found >= largest:
+                largest, worst = found, name
         if largest <= TOLERANCE:
             return EQUIVALENT, f"{group} trains alike, losses differ by {largest:.1g}"
         said = f"{worst}: losses of the first steps differ by {largest:.1g}"
@@ -379,14 +378,11 @@ def _behind(pipeline: Pipeline, artefact: str) -> dict[str, Any]:
         for d, use in card.datasets.items()
         if d in _data_behind(card, artefact)
     }
-    groups = {
-        g: {
-            cell.name: card.training(g, cell).entry("", "", 0, "trainings")
-            for cell in card.cells(g)
-        }
-        | {"seeds": card.seeds(g)}
-        for g in _groups_behind(card, artefact)
-    }
+    groups: dict[str, dict[str, Any]] = {}
+    for group, cell, seed, _ in pipeline.trainings_behind(name, card.tier, artefact):
+        training = card.training(group, cell).entry("", "", 0, "trainings")
+        one = groups.setdefault(group, {}).setdefault(cell.name, training | {"seeds": []})
+        one["seeds"].append(seed)
     facts = copy.deepcopy(pipeline.artefact_facts(wildcards))
     del facts["trainings"], facts["datasets"]
     facts |= {"trainings": groups, "datasets": datasets}

@@ -109,20 +109,52 @@ class Pipeline(DataJobs):
         found = []
         for group in groups:
             for cell in self._cells(card, tier, group).values():
-                own = dict(cell.values)
-                wanted = {k: list(v) for k, v in (cells or {}).items() if k in own}
-                if not cell.matches(wanted):
+                if not cell.chosen(cells or {}):
                     continue
-                for seed in [0] if first_seed else resolved.seeds(group):
+                for seed in resolved.seeds(group)[: 1 if first_seed else None]:
                     folder = f"results/{tier}/{card}/trainings/{group}/{cell.name}/seed-{seed}"
                     found.append((group, cell, seed, folder))
         return found
 
+    def trainings_made(self, card: str, tier: str) -> list[tuple[str, Cell, int, str]]:
+        """Return group, cell, seed and folder of the trainings of a run: all of the card, or those
+        that the chosen artefacts show."""
+        resolved = self.card_at(card, tier)
+        if self.config.artefacts is None:
+            return self.training_folders(card, tier, list(resolved.trainings))
+        return self.trainings_behind(card, tier, *resolved.artefacts)
+
+    @functools.cache  # noqa: B019 (one pipeline lives as long as the process)
+    def trainings_behind(
+        self, card: str, tier: str, *artefacts: str
+    ) -> list[tuple[str, Cell, int, str]]:
+        """Return group, cell, seed and folder of the trainings that artefacts show, in the card's
+        order, with those that they start from.
+
+        Of a measurement an artefact shows the groups that it states, all where it states none.
+        """
+        resolved, pending = self.card_at(card, tier), list[tuple[str, str, int]]()
+        for made_of in (resolved.artefacts[name] for name in artefacts):
+            shown = self.training_folders(card, tier, made_of.trainings, made_of.cells)
+            for name in made_of.measurements:
+                measured = self._measured(SimpleNamespace(card=card, tier=tier, measurement=name))
+                own = made_of.trainings or resolved.measurements[name].trainings
+                shown += [training for training in measured if training[0] in own]
+            pending += [(group, cell.name, seed) for group, cell, seed, _ in shown]
+        found = set()
+        while pending:
+            group, name, seed = one = pending.pop()
+            if one not in found:
+                found.add(one)
+                before = resolved.earlier(self.training_of(card, tier, group, name))
+                pending += [(*place, seed) for place in before]
+        everything = self.training_folders(card, tier, list(resolved.trainings))
+        return [made for made in everything if (made[0], made[1].name, made[2]) in found]
+
     def summaries(self, wildcards: Any) -> list[str]:
-        """Return the summary of every training of a card."""
-        groups = list(self.card(wildcards).trainings)
-        folders = self.training_folders(wildcards.card, wildcards.tier, groups)
-        return [f"{folder}/summary.json" for _, _, _, folder in folders]
+        """Return the summary of every training of a run."""
+        made = self.trainings_made(wildcards.card, wildcards.tier)
+        return [f"{folder}/summary.json" for _, _, _, folder in made]
 
     # --- measurements -----------------------------------------------------------------------------
 
@@ -247,7 +279,7 @@ class Pipeline(DataJobs):
         """Return what an artefact is made of: trainings, measurements and data sets."""
         card, tier = self.card(wildcards), wildcards.tier
         made_of = card.artefacts[wildcards.artefact]
-        folders = self.training_folders(wildcards.card, tier, made_of.trainings)
+        folders = self.training_folders(wildcards.card, tier, made_of.trainings, made_of.cells)
         names = ("predictions.csv", "history.csv", "summary.json")
         own = {card.trainings[g].dataset for g in made_of.trainings} | set(made_of.datasets)
         place = f"results/{tier}/{wildcards.card}/measurements"
@@ -267,7 +299,7 @@ class Pipeline(DataJobs):
             **({"parts": parts} if parts else {}),
             "datasets": made_of.datasets,
             "references": {d: card.reference_of(d) for d in card.datasets_of(name)},
-            "trainings": {g: self._group_facts(card, g) for g in made_of.trainings},
+            "trainings": {g: self._group_facts(card, g, made_of.cells) for g in made_of.trainings},
             "measurements": {
                 m: card.measurements[m].model_dump(mode="json") for m in made_of.measurements
             },
@@ -279,8 +311,11 @@ class Pipeline(DataJobs):
             ],
         }
 
-    def _group_facts(self, card: ResolvedCard, group: str) -> dict[str, Any]:
-        """Return a training group with its cells, each with its matrix values and its split."""
+    def _group_facts(
+        self, card: ResolvedCard, group: str, chosen: Mapping[str, list[Any]]
+    ) -> dict[str, Any]:
+        """Return a training group with those of its cells that are read, each with its matrix
+        values and its split, and the names of the others, where there are any."""
         cells = [
             {
                 "name": cell.name,
@@ -288,8 +323,11 @@ class Pipeline(DataJobs):
                 "split": card.training(group, cell).split,
             }
             for cell in card.cells(group)
+            if cell.chosen(chosen)
         ]
-        return card.trainings[group].model_dump(mode="json", exclude={"ship"}) | {"cells": cells}
+        others = [cell.name for cell in card.cells(group) if not cell.chosen(chosen)]
+        stated = card.trainings[group].model_dump(mode="json", exclude={"ship"})
+        return stated | {"cells": cells} | ({"other_cells": others} if others else {})
 
     def artefact_code(self, wildcards: Any) -> str:
         """Hash what makes the tables of an artefact."""
@@ -444,9 +482,8 @@ class Pipeline(DataJobs):
         files += [f"results/{tier}/{file}" for file in ("verdicts.csv", "index.html")]
         on_the_way = []
         for name, card in self.cards.items():
-            root, groups = f"results/{tier}/{name}", list(card.trainings)
-            folders = self.training_folders(name, tier, groups)
-            on_the_way += [f"{folder}/{file}" for _, _, _, folder in folders for file in RESULTS]
+            root, made = f"results/{tier}/{name}", self.trainings_made(name, tier)
+            on_the_way += [f"{folder}/{file}" for _, _, _, folder in made for file in RESULTS]
             files += [
                 f"{root}/measurements/{card.measurement_file(m)}.csv" for m in card.measurements
             ]
@@ -469,8 +506,8 @@ class Pipeline(DataJobs):
         """Return what a record of a card has besides tables and figures: the weights and histories
         of its trainings, and the trajectories of its dynamics."""
         w, card = wildcards, self.card(wildcards)
-        folders = self.training_folders(w.card, w.tier, list(card.trainings))
-        files = [f"{folder}/{file}" for _, _, _, folder in folders for file in RESULTS[:3]]
+        made = self.trainings_made(w.card, w.tier)
+        files = [f"{folder}/{file}" for _, _, _, folder in made for file in RESULTS[:3]]
         for name in card.measurements:
             dynamics = SimpleNamespace(tier=w.tier, card=w.card, measurement=name)
             files += self.moved_trajectories(dynamics)

@@ -34,6 +34,7 @@ from gnnip.errors import ConfigError, DataError, nearest
 from gnnip.measurements import kinds as measurements
 from gnnip.measurements.kinds import MeasurementKind
 from gnnip.strict import explain, full_stop, validate
+from gnnip.training.outputs import seed_numbers
 from gnnip.verdicts import kinds as claims
 
 #: ends the name of the table of a part of a measurement
@@ -142,7 +143,7 @@ class ResolvedCard(Card):
 
     def seeds(self, group: str) -> list[int]:
         """Return the seeds of a training group."""
-        return list(range(self.trainings[group].seeds))
+        return seed_numbers(self.trainings[group].seeds)
 
     def measurement_file(self, name: str) -> str:
         """Return the name of a measurement's table: one of a part does not replace the whole."""
@@ -160,7 +161,7 @@ class ResolvedCard(Card):
     def seeds_of_artefact(self, artefact: str) -> int:
         """Return how many seeds a complete run of `artefact` has (1 when nothing is trained)."""
         groups = self.artefacts[artefact].trainings
-        return max((self.trainings[g].seeds for g in groups), default=1)
+        return max((len(self.seeds(g)) for g in groups), default=1)
 
 
 def merge(base: Any, override: Any, keep_null: bool = False) -> Any:
@@ -440,8 +441,8 @@ def _choose_reference_dynamics(card: ResolvedCard, config: Config, where: str) -
 def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
     """Leave out the artefacts that the user did not choose, and what only they need.
 
-    Measurements take the groups that the chosen artefacts read; an artefact that names no groups
-    needs all of a measurement.
+    Measurements take the groups and cells that the chosen artefacts read; an artefact that names no
+    groups needs all of a measurement.
     """
     if chosen is None:
         return
@@ -452,12 +453,7 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
     kept = {name for artefact in card.artefacts.values() for name in artefact.measurements}
     card.measurements = {name: m for name, m in card.measurements.items() if name in kept}
     for name, measurement in card.measurements.items():
-        readers = [a.trainings for a in card.artefacts.values() if name in a.measurements]
-        if all(readers):
-            read = {group for groups in readers for group in groups}
-            if not read.issuperset(measurement.trainings):
-                measurement.trainings = [g for g in measurement.trainings if g in read]
-                card.parts.append(name)
+        _select_measured(card, name, measurement)
     groups = {g for a in card.artefacts.values() for g in a.trainings}
     groups |= {g for m in card.measurements.values() for g in m.trainings}
     pending = [name for name in groups if name in card.trainings]
@@ -473,6 +469,20 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
     datasets |= {name for artefact in card.artefacts.values() for name in artefact.datasets}
     datasets |= {use.starts or "" for name, use in card.datasets.items() if name in datasets}
     card.datasets = {name: use for name, use in card.datasets.items() if name in datasets}
+
+
+def _select_measured(card: ResolvedCard, name: str, measurement: Measurement) -> None:
+    """Leave out of a measurement what none of the artefacts reads."""
+    readers = [a for a in card.artefacts.values() if name in a.measurements]
+    if not all(reader.trainings for reader in readers):
+        return
+    read = {group for reader in readers for group in reader.trainings}
+    cells, *others = (reader.cells for reader in readers)
+    cells = cells if all(other == cells for other in others) else {}
+    if cells or not read.issuperset(measurement.trainings):
+        measurement.trainings = [g for g in measurement.trainings if g in read]
+        measurement.cells = cells | measurement.cells
+        card.parts.append(name)
 
 
 # --- checks ---------------------------------------------------------------------------------------
@@ -525,7 +535,7 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
 def _refuse_too_many(card: ResolvedCard, where: str) -> None:
     """Raise ConfigError for more jobs than a workflow can plan."""
     jobs = {
-        f"trainings.{name}": group.seeds * math.prod(map(len, group.matrix.values()))
+        f"trainings.{name}": len(card.seeds(name)) * math.prod(map(len, group.matrix.values()))
         for name, group in card.trainings.items()
     }
     for name, use in card.datasets.items():
