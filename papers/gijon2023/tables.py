@@ -62,7 +62,7 @@ def table1(inputs: Inputs, **_: Any) -> Result:
 
 def _published_rows(inputs: Inputs) -> pd.DataFrame:
     cells: dict[tuple[str, str], dict[str, Any]] = {}
-    for quantity, value in inputs.published().items():
+    for quantity, value in inputs.published():
         layer, target, short = quantity.split("_", 2)
         about = {"source": "published", "layer": layer, "target": target}
         cells.setdefault((layer, target), about)[SCORES[short][0]] = value

@@ -50,7 +50,7 @@ def training_speed(
             part = tidy[(tidy["group"] == group) & (tidy["work"] == work)]
             rate = float(part["per_second"].iloc[0])
             ax.barh(y, rate, height=0.6, color=colours[group])
-            ax.text(rate, y, f" {rate:.3g}", va="center", fontsize=7)
+            ax.text(rate, y, f" {float(f'{rate:.3g}'):,.10g}", va="center", fontsize=7)
         names_at_the_left(ax, [labels[g] if column == 0 else "" for g in show])
         ax.set_xlim(0.0, 1.2 * tidy.loc[tidy["work"] == work, "per_second"].max())
         ax.set_xlabel("configurations per second")
@@ -83,7 +83,8 @@ def dissociation(tidy: pd.DataFrame, info: Info) -> Figure:
         ax.set(ylim=(low - room, high + room), xlabel="distance (Å)", ylabel="energy (eV)")
         style.panel(ax, "ab"[list(titles).index(coordinate)], title)
     for arm in arms:
-        part = hot[hot["arm"] == arm].groupby("time_fs")["share"].mean()
+        replicas = hot[hot["arm"] == arm].pivot_table("share", "time_fs", "replica")
+        part = replicas.ffill().mean(axis=1)  # one that failed keeps its last count
         if len(part):
             axes[2].plot(part.index, 100.0 * part, label=labels[arm], **_line(arm, colours))
     axes[2].set(xlabel="time (fs)", ylabel="broken bonds (%)")
@@ -91,7 +92,7 @@ def dissociation(tidy: pd.DataFrame, info: Info) -> Figure:
     style.panel(axes[2], "c", "dynamics at 2000 K")
     handles, names = axes[1].get_legend_handles_labels()
     fig.legend(handles, names, loc="upper center", ncol=len(names), bbox_to_anchor=(0.5, 0.99))
-    note = "curves: rigid ions, zero where N–H is 1.05 and N…O 2.8 Å; seed 0 of every potential"
+    note = "curves: rigid ions, zero where N–H is 1.05 and N…O 2.8 Å; dynamics until they fail"
     style.footer(fig, info, tidy.drop(columns="seed", errors="ignore"), note)
     return fig
 
@@ -230,7 +231,7 @@ def features(tidy: pd.DataFrame, info: Info) -> Figure:
     ax.tick_params(length=0)
     for side in ax.spines.values():
         side.set_visible(False)
-    note = "largest change (meV/atom); red: above 0.001; ghost: an O at the origin"
+    note = "largest change (meV/atom); orange: above 0.001; ghost: an O at the origin"
     style.footer(fig, info, tidy, note)
     return fig
 
@@ -284,7 +285,8 @@ def pareto(tidy: pd.DataFrame, info: Info) -> Figure:
         front = tidy.sort_values(x)
         best = front["force_mae_ev_per_a"].cummin()
         front = front[front["force_mae_ev_per_a"] == best]
-        ax.plot(front[x], front["force_mae_ev_per_a"], "-", color=style.PALE, lw=3, zorder=0)
+        look = {"color": style.PALE, "lw": 3, "zorder": 0, "label": "nothing is better in both"}
+        ax.plot(front[x], front["force_mae_ev_per_a"], "-", **look)
         for row in tidy.to_dict("records"):
             group = str(row["group"])
             look = {"color": colours[group], "ls": "", "label": labels[group]}
@@ -298,7 +300,8 @@ def pareto(tidy: pd.DataFrame, info: Info) -> Figure:
         style.plain_log(ax, "y", wanted=3)
         style.panel(ax, "ab"[number])
     handles, names = ax.get_legend_handles_labels()
-    fig.legend(handles, names, loc="upper center", ncol=4, bbox_to_anchor=(0.5, 0.995))
-    note = "squares: hoedl2022; times of one machine and thread; line: nothing is better in both"
-    style.footer(fig, info, tidy, f"225 atoms, seed 0; {note}")
+    fig.legend(handles, names, loc="upper center", ncol=5, bbox_to_anchor=(0.5, 0.995))
+    machine = tidy["hardware"].iloc[0]
+    note = f"225 atoms, seed 0; squares: hoedl2022; {machine}, one thread"
+    style.footer(fig, info, tidy, note)
     return fig

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from gnnip.measurements.kinds import MeasurementKind
 
@@ -54,6 +54,8 @@ class TrainingSpeed(_OfPaper):
 
     batch_size : configurations in a step.  repeats : measurements of each.  forces : whether they
     are trained on and evaluated.  gpu : on a GPU, without which nothing is measured.
+    jat : hyper-parameters of JAT in place of the trained ones, whose times at a reduced tier would
+        be those of another network; weights do not matter to a time.
     """
 
     function: ClassVar[str] = "hoedl2022.measurements:measure_training_speed"
@@ -63,6 +65,7 @@ class TrainingSpeed(_OfPaper):
     repeats: int = 5
     forces: bool = True
     gpu: bool = False
+    jat: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from gnnip import __version__
 from gnnip.errors import ConfigError, DataError
 from gnnip.files import atomic_path, parse_yaml, write_json, write_text
-from gnnip.terminal import answer
+from gnnip.terminal import answer, check_cores
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from gnnip.datasets.imports.importer import ImportReport
 
 RESULTS = Path("results")
 SCHEMAS = Path("workflow/schemas")
@@ -115,7 +117,7 @@ def verdicts(options: argparse.Namespace) -> int:
     tier = options.tier or config.tier
     root = RESULTS / "recorded" if options.recorded else RESULTS
     rows = []
-    names = [name_of(text) for text in options.cards] or config.papers
+    names = list(dict.fromkeys(map(name_of, options.cards))) or config.papers
     if options.recorded and not options.cards:
         # cards of which nothing is recorded yet have no say
         names = [n for n in names if (root / tier / n / "verdicts.json").exists()] or names
@@ -144,7 +146,13 @@ def kept(options: argparse.Namespace) -> int:
     from gnnip.verdicts.recorded import MANIFEST, RecordedRun
 
     damaged = False
-    for path in sorted(RESULTS.glob(f"recorded/{options.tier or '*'}/*/{MANIFEST}")):
+    found = sorted(RESULTS.glob(f"recorded/{options.tier or '*'}/*/{MANIFEST}"))
+    there = {path.parts[-2] for path in found}
+    missing = [name for name in options.cards if name not in there]
+    if missing or not found:
+        what = f"of {missing[0]} keeps" if missing else "keeps"
+        raise DataError(f"No recorded run {what} anything outside git; see results/recorded.")
+    for path in found:
         tier, card = path.parts[-3:-1]
         if options.cards and card not in options.cards:
             continue
@@ -222,9 +230,15 @@ def download(options: argparse.Namespace) -> int:
     for path in files:
         print(path)
     if options.output:
-        report = published.import_published(options.name, options.output, files=files)
-        print("\n".join(report.sentences()))
+        _tell(published.import_published(options.name, options.output, files=files), options.output)
     return 0
+
+
+def _tell(report: ImportReport, output: str | None) -> None:
+    """Print what was read and left out; every frame with its reason goes beside the output."""
+    print("\n".join(report.sentences()))
+    if output:
+        write_json(f"{output}.import.json", report.to_json())
 
 
 @command(
@@ -264,9 +278,7 @@ def import_frames(options: argparse.Namespace) -> int:
     source = validate(FolderSource, values, "import")
     with tempfile.TemporaryDirectory() as scratch:
         report = import_folder(source, options.output or Path(scratch) / "frames.h5")
-    print("\n".join(report.sentences()))
-    if options.output:
-        write_json(f"{options.output}.import.json", report.to_json())
+    _tell(report, options.output)
     return 0
 
 
@@ -379,6 +391,7 @@ def long_run(options: argparse.Namespace) -> int:
     from gnnip.runs.project import Project
     from gnnip.runs.work import work
 
+    check_cores("--cores", options.cores)
     return min(work(Project(Path.cwd()), options.cores, partial(print, flush=True)), 1)
 
 
@@ -504,7 +517,10 @@ def judge_recorded(options: argparse.Namespace) -> int:
     from gnnip.verdicts.record import rejudge
 
     config = papers.load_config()
-    for path in sorted((RESULTS / "recorded").glob("*/*/verdicts.json")):
+    found = sorted((RESULTS / "recorded").glob("*/*/verdicts.json"))
+    if not found:
+        raise DataError("There is no recorded run to judge; see results/recorded.")
+    for path in found:
         tier, name = path.parts[-3:-1]
         place = papers.find(name, config.cards)
         rejudge(path.parent, resolve(name, tier), papers.module(place, "claims"))
@@ -525,7 +541,7 @@ def spec(options: argparse.Namespace) -> int:
 
     config = papers.load_config()
     tier = options.tier or config.tier
-    names = [name_of(text) for text in options.cards] or config.papers
+    names = list(dict.fromkeys(map(name_of, options.cards))) or config.papers
     run = Pipeline(config.model_copy(update={"tier": tier, "papers": names}))
     beside = Path(options.output).resolve().parent
     jobs = []

@@ -9,6 +9,10 @@ from collections.abc import Iterable
 class GnnipError(ValueError):
     """Base of every error with a message written for the user."""
 
+    def __init__(self, sentence: str = "") -> None:
+        """Take a sentence; where it ends with a question, it has no full stop."""
+        super().__init__(sentence[:-1] if sentence.endswith("?.") else sentence)
+
 
 class ConfigError(GnnipError):
     """A config file or a card says something that cannot be honoured."""

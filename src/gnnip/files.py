@@ -49,7 +49,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     The file gets the permissions of the user's umask. What is no regular file, such as /dev/stdout,
     is written as it is. Raises DataError for a folder, or where nothing can be written.
     """
-    target = Path(path)
+    target = _named(path)
     temporary = None
     try:
         if target.is_dir():
@@ -79,7 +79,7 @@ def _temporary(target: Path) -> Path:
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder and those above it, where they are missing; DataError where it cannot be."""
-    folder = Path(path)
+    folder = _named(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -89,6 +89,12 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise DataError(_unwritten(folder, error)) from error
     return folder
+
+
+def _named(path: str | os.PathLike[str]) -> Path:
+    if "\0" in os.fspath(path):
+        raise DataError(f"{str(path)!r} is no name of a file; leave out the null character.")
+    return Path(path)
 
 
 def _unwritten(target: Path, error: OSError) -> str:

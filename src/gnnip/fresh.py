@@ -168,8 +168,12 @@ class _Record:
 
     def _compare(self, finding: Finding) -> None:
         name, kept = finding.name, self.kept
+        whole = {"code", "data", FILES} <= kept.keys()
         if name not in self.card.artefacts:
-            finding.stale.append(f"the card has no such artefact at tier {self.place[0]}")
+            # such as one of an optional data set, which others may have
+            reason = self.card.skipped.get(name, "the card has no such artefact any more")
+            known = whole and name not in self.card.skipped
+            (finding.stale if known else finding.unknown).append(reason)
             return
         try:
             differing = list(_differences(_behind(self.then, name), _behind(self.now, name)))
@@ -178,7 +182,7 @@ class _Record:
             differing = list(_differences_of_old(self.kept["card"], self.card, name))
             form = "what its card, of an older form, has of its trainings is the same"
         said = [f"the card: {_list(differing)}"] if differing else []
-        if not {"code", "data", FILES} <= kept.keys():
+        if not whole:
             finding.unknown += ["recorded without checksums", *(said or [form])]
             return
         finding.stale += said

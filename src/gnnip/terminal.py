@@ -8,7 +8,8 @@ import os
 import sys
 from collections.abc import Callable
 
-from gnnip.errors import GnnipError
+from gnnip.errors import ConfigError, GnnipError
+from gnnip.machine import cpu_count
 
 
 def answer(run: Callable[[], int], prefix: str) -> int:
@@ -36,3 +37,13 @@ def answer(run: Callable[[], int], prefix: str) -> int:
         place = error.filename or "the output"
         print(f"{prefix}: {place}: {error.strerror or error}.", file=sys.stderr)
         return 2
+
+
+def check_cores(name: str, wanted: int) -> None:
+    """Raise ConfigError unless so many processes, by the name of an option, are one at least and
+    no more than the cores of this machine."""
+    if not 1 <= wanted <= cpu_count():
+        raise ConfigError(
+            f"{name} is {wanted}, and this machine has {cpu_count()} cores; take one at least and "
+            "all at most."
+        )

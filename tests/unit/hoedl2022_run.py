@@ -32,7 +32,7 @@ def hoedl_run(root: Path, *, dissociates: bool = True, permutation: float = 1e-9
     names = {m: [f"{g}/all/seed-0" for g in stated[m].trainings] for m in stated}
     run.write("ion_pair", _curves(names["ion_pair"], 1.0 if dissociates else 0.1))
     run.write("hot_bonds", _bonds(names["hot_bonds"], 3 if dissociates else 0))
-    for name in ("ean_speed", "ani_speed"):
+    for name in ("ean_speed", "ean_times", "ani_speed"):
         run.write(name, _speed(stated[name].trainings))
     run.write("attention", _attention())
     run.write("features", _features(stated["features"].trainings, permutation))

@@ -15,7 +15,7 @@ from gnnip.datasets.imports.importer import read_files
 from gnnip.datasets.imports.settings import ImportSettings
 from gnnip.datasets.store import load_arrays, write_frames
 from gnnip.errors import GnnipError
-from gnnip.graphs import GraphStore
+from gnnip.graphs import GraphStore, from_torch_geometric
 from gnnip.models import build, save
 from gnnip.models.calculator import PotentialCalculator
 from gnnip.training import Settings, train
@@ -83,6 +83,22 @@ def by_graphs(model, _, *bad):
     GraphStore.from_structures([one | {"cell": cell, "pbc": pbc} if np.any(pbc) else one], 2.0)
 
 
+def by_converter(model, _, *bad):
+    """A batch of torch-geometric, as other packages pass it on."""
+    from torch_geometric.data import Batch, Data
+
+    points, numbers, cell, pbc = bad
+    values = {
+        "pos": torch.tensor(np.reshape(points, (-1, 3)), dtype=torch.float64),
+        "z": torch.tensor(numbers, dtype=torch.int64),
+        "edge_index": torch.zeros((2, 0), dtype=torch.int64),
+    }
+    if np.any(pbc):
+        values["cell"] = torch.tensor(np.array(cell, dtype=np.float64))[None]
+        values["pbc"] = torch.tensor(np.broadcast_to(pbc, (1, 3)).astype(bool))
+    from_torch_geometric(Batch.from_data_list([Data(num_nodes=len(numbers), **values)]))
+
+
 def by_calculator(model, _, *bad):
     PotentialCalculator(model).get_potential_energy(atoms_of(*bad))
 
@@ -144,6 +160,7 @@ def by_predict(model, folder, *bad):
 
 ENTRIES = (
     by_graphs,
+    by_converter,
     by_calculator,
     by_dynamics,
     by_archive,

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,68 @@ def test_predict_writes_energies_and_forces(water, model, tmp_path, capsys):
     assert capsys.readouterr().out.count("Properties=species:S:1:pos:R:3:forces:R:3") == 2
 
 
+def old_labels(atoms, name):
+    """Give a crystal labels of another method, as files have them."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    n = len(atoms)
+    if name == "calculator":
+        found = {"energy": 1.0, "forces": np.ones((n, 3)), "stress": np.ones(6)}
+        more = {"magmoms": np.ones(n), "charges": np.ones(n), "dipole": np.ones(3)}
+        atoms.calc = SinglePointCalculator(atoms, **found, **more)
+    elif name == "six":
+        atoms.info["stress"] = np.ones(6)
+    elif name == "nine":
+        atoms.info |= {"stress": np.ones((3, 3)), "virial": np.ones((3, 3))}
+    elif name == "arrays":
+        atoms.arrays |= {"energies": np.ones(n), "force": np.ones((n, 3))}
+        atoms.info["free_energy"] = 3.0
+    elif name == "held":
+        from ase.constraints import FixAtoms, FixCartesian, Hookean
+
+        atoms.set_constraint([FixAtoms([0]), FixCartesian(1), Hookean(a1=2, a2=3, rt=1.0, k=9.0)])
+    elif name == "moving":
+        atoms.set_velocities(np.ones((n, 3)))
+    elif name == "magnetic":
+        atoms.set_initial_magnetic_moments(np.ones(n))
+        atoms.set_initial_charges(np.ones(n))
+        atoms.set_celldisp([1.0, 2.0, 3.0])
+    else:
+        atoms.set_tags(range(n))
+
+
+@pytest.mark.parametrize("suffix", ["xyz", "traj", "db"])
+@pytest.mark.parametrize(
+    "labels", ["calculator", "six", "nine", "arrays", "held", "moving", "magnetic", "tagged"]
+)
+def test_labels_in_the_input_are_not_those_of_the_potential(tmp_path, labels, suffix):
+    """Whatever the file says, what is written are the model's energy, forces and stress."""
+    import ase.io
+    from ase.build import bulk
+
+    from gnnip import models
+    from gnnip.models.calculator import PotentialCalculator
+
+    pair = models.build("pair", species=(14,), cutoff=4.0)
+    pair.species = (14,)
+    models.save(pair.double(), tmp_path / "model")
+    plain = bulk("Si", cubic=True)
+    plain.rattle(0.1, seed=1)
+    given = plain.copy()
+    old_labels(given, labels)
+    if suffix == "db" and labels in ("six", "nine", "arrays"):
+        pytest.skip("ASE's database has no place for them")
+    ase.io.write(tmp_path / f"a.{suffix}", given)
+    command = ["predict", str(tmp_path / f"a.{suffix}"), "--model", str(tmp_path / "model")]
+    assert main([*command, "-o", str(tmp_path / "out.xyz")]) == 0
+    found = ase.io.read(tmp_path / "out.xyz")
+    plain.calc = PotentialCalculator(pair)
+    assert found.get_potential_energy() == pytest.approx(plain.get_potential_energy(), abs=1e-6)
+    np.testing.assert_allclose(found.get_forces(), plain.get_forces(), atol=1e-6)
+    np.testing.assert_allclose(found.get_stress(), plain.get_stress(), atol=1e-6)
+    assert set(found.calc.results) <= {"energy", "forces", "stress"}
+
+
 def test_predict_mistakes(water, model, tmp_path, capsys):
     assert "none.xyz does not exist" in fails(capsys, "predict", "none.xyz", "--model", str(model))
     assert "nomodel" in fails(capsys, "predict", str(water), "--model", "nomodel.safetensors")
@@ -172,6 +235,64 @@ def test_import_reports_and_writes_frames(tmp_path, capsys, monkeypatch):
     assert "'energy' is no group" in fails(capsys, *asked, "--set", "energy.unit=eV")
 
 
+#: frames of a file that an import leaves out where the settings say so, and the reason
+LEFT_OUT = {
+    "faulty": ("2\nenergy=-1\nO 0 0 0\nO 0 0 0\n", "at one point"),
+    "faulty, empty": ("0\nenergy=-1\n", "no atoms"),
+    "faulty, no element": ("1\nenergy=-1\nX 0 0 0\n", "atomic number 0"),
+    "faulty, flat": ('1\nLattice="5 0 0 5 0 0 0 0 5" energy=-1\nO 0 0 0\n', "no volume"),
+    "non_finite": ("1\nenergy=nan\nO 0 0 0\n", "energy"),
+    "non_finite, place": ("1\nenergy=-1\nO 0 inf 0\n", "positions"),
+    "duplicates": ("1\nenergy=-1\nO 1 2 3\n", "equals frame 0"),
+    "missing_stress": ("1\nenergy=-1\nO 9 0 0\n", "the file gives none"),
+    "cut_off": ("3\nenergy=-1\nO 0 0 0\n", "1 of 3 atoms"),
+}
+GOOD = "1\n{}energy=-1\nO 1 2 3\n"
+
+
+@pytest.mark.parametrize("how", ["import", "download"])
+@pytest.mark.parametrize("finding", LEFT_OUT)
+def test_what_is_left_out_is_listed_beside_the_archive(tmp_path, capsys, monkeypatch, finding, how):
+    from gnnip.datasets import published
+    from gnnip.datasets.store import load_arrays
+
+    monkeypatch.chdir(tmp_path)
+    text, reason = LEFT_OUT[finding]
+    name = finding.partition(",")[0]
+    cell = 'Lattice="5 0 0 0 5 0 0 0 5" stress="1 0 0 0 1 0 0 0 1" '
+    stress = {"stress": "stress"} if name == "missing_stress" else {}
+    Path("a.xyz").write_text(GOOD.format(cell if stress else "") + text, encoding="utf-8")
+    settings = {"forces": False, "check_work": False, **stress}
+    if how == "import":
+        command = ["import", "a.xyz", "--format", "extxyz"]
+        command += [f"--set={key}={value}" for key, value in settings.items()]
+        said = fails(capsys, *command) if name != "duplicates" else ""
+        assert name in said or name == "duplicates"
+        command += [f"--set={name}=leave_out", "-o", "a.h5"]
+    else:
+        entry = published.PublishedSet.model_validate(
+            {
+                "title": "a",
+                "doi": None,
+                "record": "b",
+                "licence": "CC0-1.0",
+                "level": "c",
+                "n_frames": 2,
+                "files": [{"name": "a.xyz", "url": "http://127.0.0.1:9/a", "checksum": "unknown"}],
+                "frames": {"format": "extxyz", **settings, name: "leave_out"},
+            }
+        )
+        monkeypatch.setattr(published, "find_published", lambda *_: entry)
+        monkeypatch.setattr(published, "fetch_published", lambda *_, **__: [Path("a.xyz")])
+        command = ["download", "a", "-o", "a.h5"]
+    assert main(command) == 0
+    assert load_arrays("a.h5").positions.tolist() == [[1.0, 2.0, 3.0]]
+    report = json.loads(Path("a.h5.import.json").read_text(encoding="utf-8"))
+    assert (report["n_read"], report["n_kept"], report["left_out"]) == (2, 1, [1])
+    assert reason in report["reasons"]["1"]
+    assert reason in capsys.readouterr().out
+
+
 def test_download_mistakes(checkout, capsys):
     assert "called 'hfo', did you mean 'hfo2'" in fails(capsys, "download", "hfo")
 
@@ -197,6 +318,16 @@ def test_verdicts_mistakes(checkout, capsys):
     )
     Path("config.yaml").write_text("teir: quick\n", encoding="utf-8")
     assert "did you mean 'tier'?" in fails(capsys, "verdicts")
+
+
+def test_a_card_that_is_named_twice_counts_once(checkout, capsys):
+    told = []
+    for cards in (["gijon2023"], ["gijon2023", "papers/gijon2023", "gijon2023"]):
+        assert main(["spec", *cards, "--tier", "smoke"]) == 0
+        trainings = json.loads(Path("spec.json").read_text(encoding="utf-8"))["trainings"]
+        assert main(["verdicts", *cards, "--tier", "smoke"]) == 0
+        told.append((trainings, capsys.readouterr().out))
+    assert told[0] == told[1]
 
 
 def test_spec_lists_every_training_of_a_tier(checkout, capsys):
@@ -323,3 +454,36 @@ def test_a_plain_locale_and_a_full_terminal(root):
         done = subprocess.run(command, stdout=full, check=False, **how)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "the output: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "said"),
+    [
+        ("gnnip.artefacts.reference_checks", ["nothing.h5"], "No bonds are known of 'nothing'"),
+        ("gnnip.artefacts.reference_checks", ["sic.h5"], "sic.h5 does not exist"),
+        ("gnnip.datasets.settings_errors", ["nothing.h5", "a=1"], "nothing.h5 does not exist"),
+        ("gnnip.datasets.settings_errors", ["text.h5", "a=1"], "text.h5 is damaged"),
+        ("gnnip.datasets.fit_charge_equilibration", ["nothing"], "no RuNNer files"),
+        ("gnnip.models.jat.published", ["nothing.npz", "-o", "x"], "nothing.npz is not an archive"),
+        ("gnnip.models.jat.published", ["text.h5", "-o", "x"], "text.h5 is not an archive"),
+        ("gnnip.training.run", ["--spec", "nothing.json"], "nothing.json does not exist"),
+        ("gnnip.__main__", ["kept"], "No recorded run keeps anything outside git"),
+        ("gnnip.__main__", ["kept", "nobody"], "No recorded run of nobody keeps anything"),
+        ("gnnip.__main__", ["judge"], "There is no recorded run to judge"),
+        ("gnnip.__main__", ["page"], "There is no result to show"),
+        ("gnnip.__main__", ["runs"], "runs.yaml does not exist"),
+        ("gnnip.__main__", ["register", "mine", "text.h5"], "text.h5 is damaged"),
+        ("gnnip.__main__", ["long-run", "--cores", "0"], "--cores is 0, and this machine has"),
+        ("gnnip.__main__", ["long-run", "--cores", "-3"], "--cores is -3, and this machine has"),
+        ("gnnip.__main__", ["long-run", "--cores", "99999"], "--cores is 99999, and this machine"),
+    ],
+)
+def test_every_program_answers_a_mistake_in_one_sentence(
+    tmp_path, monkeypatch, capsys, module, arguments, said
+):
+    """Status 2, and what was asked for is named; nothing to do is no success."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.h5").write_text("no archive", encoding="utf-8")
+    assert import_module(module).main(arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert said in line

@@ -1,4 +1,4 @@
-"""The prose stays true: links, commands, dependencies and the example of the README."""
+"""The prose stays true: links, commands, dependencies; what it shows is run in test_examples.py."""
 
 import ast
 import re
@@ -54,16 +54,6 @@ def test_every_dependency_is_explained(root, pages):
 
 def test_the_readme_is_one_screen(root):
     assert len((root / "README.md").read_text(encoding="utf-8").splitlines()) <= 80
-
-
-def test_the_example_of_the_parts_runs(root, pages, monkeypatch, capsys):
-    monkeypatch.chdir(root)
-    page = root / "docs/use_a_potential.md"
-    (example,) = re.findall(r"```python\n(.*?)```", pages[page], re.DOTALL)
-    exec(compile(example, page.name, "exec"), {})
-    printed = capsys.readouterr().out
-    assert "E_0 = -" in printed
-    assert "spektral" in printed
 
 
 def test_documented_measures_are_those_of_the_tables(pages, root):

@@ -193,6 +193,17 @@ def test_what_does_not_belong_is_named(folder, edit, name, reason):
     assert {states[other][0] for other in others} == {FRESH}
 
 
+def test_artefacts_that_the_card_does_not_have_here(folder):
+    for name in ("gone", "optional"):
+        for end in (".csv", ".metrics.csv"):
+            (folder / f"{name}{end}").write_text("as recorded")
+    record = fresh._Record(folder / PROVENANCE, folder, False, print)
+    record.card.skipped["optional"] = "the optional data set 'x' is not shipped"
+    states = {one.name: (one.state, one.reasons) for one in record.check(["gone", "optional"])}
+    assert states["gone"] == (STALE, ["the card has no such artefact any more"])
+    assert states["optional"] == (UNKNOWN, ["the optional data set 'x' is not shipped"])
+
+
 def test_words_and_looks_make_nothing_stale(folder):
     def edit(content):
         content["card"]["trainings"][GROUP] |= {"title": "else", "colour": "red", "ship": True}

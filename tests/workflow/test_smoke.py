@@ -148,6 +148,12 @@ def test_editing_elsewhere_retrains_nothing(run, edited, edits, expected):
     assert set(run.todo(*TIER)) - {"verify_labels"} == expected
 
 
+def uses_nequip(training) -> bool:
+    """Tell whether a training is of NequIP, or of a sum with a term of it."""
+    terms = training.hyperparameters.get("terms", [])
+    return "nequip" in {training.model, *(term["model"] for term in terms)}
+
+
 def test_one_operator_of_the_kernels_retrains_nequip_alone(run, edited):
     edited("src/gnnip/models/nequip/kernels.cpp", lambda text: text.replace("+=", "-=", 1))
     todo = run.todo(*TIER)
@@ -157,7 +163,7 @@ def test_one_operator_of_the_kernels_retrains_nequip_alone(run, edited):
         for card in every
         for group in card.trainings
         for cell in card.cells(group)
-        if card.training(group, cell).model == "nequip"
+        if uses_nequip(card.training(group, cell))
     ]
     assert todo["train_model"] == sum(len(card.seeds(group)) for card, group, _ in nequip) > 3
     assert "generate_trajectory" not in todo

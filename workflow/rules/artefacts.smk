@@ -69,8 +69,8 @@ use rule plot_artefact as redraw_artefact with:
     benchmark:
         "results/figures/{tier}/{card}/benchmarks/{artefact}.tsv"
     params:
-        info=ask(RUN.figure_info),
-        code=ask(RUN.figure_code),
+        info=ask(RUN.recorded_figure_info),
+        code=ask(RUN.recorded_figure_code),
         content=ask(RUN.recorded_content),
     message:
         "Redrawing the recorded {wildcards.card}/{wildcards.artefact} ({wildcards.tier})"

@@ -265,7 +265,7 @@ def published_errors(inputs: Inputs, who: str) -> pd.DataFrame:
     `published`: quantities named {who}_{subset}_{measure} of `MEASURES`."""
     rows = []
     pattern = re.compile(f"(.+)_({'|'.join(SUBSETS)})_({'|'.join(SCORED)})")
-    for quantity, value in inputs.published().items():
+    for quantity, value in inputs.published():
         if found := pattern.fullmatch(quantity):
             name, subset, short = found.groups()
             about = {"source": "published", who: name, "subset": subset}

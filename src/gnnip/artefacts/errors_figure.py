@@ -64,7 +64,9 @@ def errors(tidy: pd.DataFrame, info: Mapping[str, Any], options: kinds.Errors) -
     else:
         legend = [("o", style.INK, style.INK, "test")]
         legend += [("o", style.INK, "white", "train")] if options.train else []
-    legend += [("D", style.INK, "white", "published")] if "published" in set(tidy["source"]) else []
+    if "published" in set(tidy["source"]):
+        inside = next(row.published_face for row in reversed(rows))
+        legend += [("D", style.INK, inside, "published")]
     legend += [("|", style.GREY, style.GREY, TRIVIAL[baseline])]
     top = fig.get_figheight() / style.MM - 11.0
     ax = style.place(fig, options.left, top, style.DOUBLE - options.left - RIGHT, 6.0)
@@ -156,6 +158,6 @@ def _draw_row(ax: Axes, row: Row, y: int, measure: str, baseline: str) -> list[p
     )
     ax.plot(trivial.mean(), y, "|", ms=9, mew=1.6, color=style.GREY)
     mean_and_spread(ax, y, ours, lying=True, fmt="o", color=row.colour, mfc=row.face)
-    if len(published):
-        ax.plot(published.iloc[0], y, "D", ms=4.5, mfc=row.published_face, color=style.INK)
+    inside = row.published_face
+    ax.plot(published, [y] * len(published), "D", ms=4.5, mfc=inside, color=style.INK)
     return [ours, trivial, published]

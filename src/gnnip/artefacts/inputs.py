@@ -50,9 +50,9 @@ class Inputs:
             return str(references[dataset])
         return "+".join(dict.fromkeys(references.values()))
 
-    def published(self) -> dict[str, float]:
-        """Return the published numbers of the artefact by quantity."""
-        return {k: v for block in self.card["published"] for k, v in block["values"].items()}
+    def published(self) -> list[tuple[str, float]]:
+        """Return quantity and value of the published numbers; a quantity may have several."""
+        return [of for block in self.card["published"] for of in block["values"].items()]
 
     def group(self, name: str) -> dict[str, Any]:
         """Return the card's entry of a training group; ConfigError for an unknown name."""

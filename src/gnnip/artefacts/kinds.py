@@ -249,7 +249,7 @@ class ForceAgainstDistance(ArtefactKind):
     columns : those that the table keeps.
     exact : coulomb_force, k/d^2, or coulomb_energy, k/d, of unit charges, or a column of the
         measurement.
-    share : whether the share of what is exact is drawn below.
+    share : whether the share of what is exact is drawn below, else the values on their own scale.
     models : names of training groups in tables, metrics and figures, which have a column `model`
         then, and the errors of all test structures among the metrics; the artefact's one group has
         none.

@@ -11,6 +11,7 @@ Angstrom; bonds as in `gnnip.artefacts.reference_data`.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from gnnip.datasets.store import read_frames
 from gnnip.errors import DataError
 from gnnip.reference.engines import evaluate, make_engine
 from gnnip.sampling import aimd, ean, gese2, normal_modes, p4, sic
+from gnnip.terminal import answer
 
 EV_PER_A3_IN_GPA = 160.21766
 
@@ -198,14 +200,21 @@ def table(checks: Sequence[Check]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table of the materials, or of the archives that are named."""
-    if arguments:
-        print(table([check for path in arguments for check in archive(path)]))
+    parser = argparse.ArgumentParser(prog="python -m gnnip.artefacts.reference_checks")
+    parser.add_argument("archives", nargs="*", help="frames whose structure is measured instead")
+    options = parser.parse_args(arguments)
+    return answer(lambda: _main(options.archives), "error")
+
+
+def _main(archives: Sequence[str]) -> int:
+    if archives:
+        print(table([check for path in archives for check in archive(path)]))
     else:
         print(table(materials(lambda line: print(line, file=sys.stderr))))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -18,7 +18,14 @@ from gnnip import reference
 from gnnip.code import module_hashes
 from gnnip.config import papers
 from gnnip.config.data_jobs import DataJobs, archive
-from gnnip.config.resolve import PART, REFERENCE_ARCHIVE, ResolvedCard
+from gnnip.config.resolve import (
+    PART,
+    REFERENCE_ARCHIVE,
+    ResolvedCard,
+    check_own_frames,
+    columns_of,
+    resolve,
+)
 from gnnip.config.schema import TIERS, Card
 from gnnip.config.trainings import Cell, TrainingSpec
 from gnnip.errors import ConfigError
@@ -72,8 +79,12 @@ class Pipeline(DataJobs):
         return self.training_of(w.card, w.tier, w.group, w.cell)
 
     def training_dataset(self, wildcards: Any) -> str:
-        """Return the data set of a training."""
-        return f"results/{wildcards.tier}/datasets/{self._training(wildcards).dataset}.h5"
+        """Return the data set of a training; ConfigError where the user's own frames lack what it
+        needs."""
+        training, place = self._training(wildcards), f"trainings.{wildcards.group}"
+        columns = columns_of(training.split)
+        check_own_frames(self.card(wildcards), training.dataset, place, columns)
+        return f"results/{wildcards.tier}/datasets/{training.dataset}.h5"
 
     def training_entry(self, wildcards: Any) -> dict[str, Any]:
         """Return the training as the trainer reads it, without folder and device, which it is free
@@ -237,7 +248,11 @@ class Pipeline(DataJobs):
         return {name: f"{place}/{name}/trajectory.h5" for name in names}
 
     def moving_dataset(self, wildcards: Any) -> str:
-        """Return the data set whose frames replicas start from."""
+        """Return the data set whose frames replicas start from; ConfigError where the user's own
+        frames lack what they are selected by."""
+        card, name = self.card(wildcards), _measurement(wildcards)
+        selected, place = self._kind(wildcards).motion.get("select") or {}, f"measurements.{name}"
+        check_own_frames(card, card.datasets_measured(name)[0], place, selected)
         return self.measured_datasets(wildcards)[0]
 
     def moving_code(self, wildcards: Any) -> str:
@@ -331,21 +346,41 @@ class Pipeline(DataJobs):
 
     def artefact_code(self, wildcards: Any) -> str:
         """Hash what makes the tables of an artefact."""
-        return self._artefact_code(wildcards, "tabulate_artefact", "tables")
+        kind = self.card(wildcards).artefact_kind(wildcards.artefact)
+        modules = (f"{wildcards.card}.tables",) if kind is None else kind.modules()
+        return self.code_of("tabulate_artefact", *modules)
 
     def figure_code(self, wildcards: Any) -> str:
         """Hash what draws the figure of an artefact."""
-        return self._artefact_code(wildcards, "plot_artefact", "figures")
+        return self._drawing_code(self.card(wildcards), wildcards.artefact)
 
-    def _artefact_code(self, wildcards: Any, rule: str, part: str) -> str:
-        kind = self.card(wildcards).artefact_kind(wildcards.artefact)
-        if kind is None:
-            return self.code_of(rule, f"{wildcards.card}.{part}")
-        return self.code_of(rule, *(kind.modules() if part == "tables" else kind.figure_modules()))
+    def recorded_figure_code(self, wildcards: Any) -> str:
+        """Hash what redraws the figure of a recorded artefact."""
+        return self._drawing_code(self._complete_card(wildcards), wildcards.artefact)
+
+    def _drawing_code(self, card: ResolvedCard, name: str) -> str:
+        kind = card.artefact_kind(name)
+        modules = (f"{card.id}.figures",) if kind is None else kind.figure_modules()
+        return self.code_of("plot_artefact", *modules)
 
     def figure_info(self, wildcards: Any) -> dict[str, Any]:
         """Return what is written on a figure, and what draws it."""
-        card, name = self.card(wildcards), wildcards.artefact
+        return self._figure_info(self.card(wildcards), wildcards.artefact)
+
+    def recorded_figure_info(self, wildcards: Any) -> dict[str, Any]:
+        """Return the same of a recorded figure."""
+        return self._figure_info(self._complete_card(wildcards), wildcards.artefact)
+
+    @functools.cache  # noqa: B019 (one pipeline lives as long as the process)
+    def _complete(self, card: str, tier: str) -> ResolvedCard:
+        everything = self.config.model_copy(update={"artefacts": None})
+        return resolve(card, tier, everything, complete=True)
+
+    def _complete_card(self, wildcards: Any) -> ResolvedCard:
+        """Return the card of a record, which may have had optional data sets that are not here."""
+        return self._complete(wildcards.card, wildcards.tier)
+
+    def _figure_info(self, card: ResolvedCard, name: str) -> dict[str, Any]:
         artefact = card.artefacts[name]
         groups = self._written(card.id).trainings  # in one order at every tier
         return {

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from gnnip.config.schema import (
 )
 from gnnip.config.trainings import Cell, TrainingSpec, earlier, expand, resolve_training
 from gnnip.datasets import registry
-from gnnip.datasets.imports.settings import FolderSource
+from gnnip.datasets.imports.settings import WRITTEN, FolderSource
 from gnnip.datasets.references import reference_of
 from gnnip.datasets.store import terms_and_columns
 from gnnip.errors import ConfigError, DataError, nearest
@@ -181,12 +181,17 @@ def merge(base: Any, override: Any, keep_null: bool = False) -> Any:
 
 
 def resolve(
-    name: str, tier: str, config: Config | None = None, folder: str | Path = papers.FOLDER
+    name: str,
+    tier: str,
+    config: Config | None = None,
+    folder: str | Path = papers.FOLDER,
+    complete: bool = False,
 ) -> ResolvedCard:
     """Return the card as it is run at `tier`, with the user's seeds and sources worked in.
 
     Groups and measurements that the tier removes take the artefacts that need them along; those are
-    listed in `skipped`. A ConfigError names whatever does not fit together.
+    listed in `skipped`, and so are those of optional data sets that are not there, unless the
+    `complete` card is asked for. A ConfigError names whatever does not fit together.
     """
     place = papers.find(name, config.cards if config else None, folder)
     papers.make_importable(place)
@@ -216,7 +221,8 @@ def resolve(
     where = f"{path} (tier {tier})"
     card = validate(ResolvedCard, merged | extra, where)
     _find_folders(card, place)
-    _leave_out_absent(card, config.sources if config else {})
+    if not complete:
+        _leave_out_absent(card, config.sources if config else {})
     if config is not None:
         _work_in(card, config, where)
     check(card, place, where)
@@ -568,13 +574,36 @@ def _check_labels(labels: tuple[list[str], list[str]] | None, training: Training
             f"the target '{training.term}' is no energy of {training.dataset}"
             f"{nearest(training.term, [*terms, 'total'])}"
         )
-    together = training.split.get("together")
-    used = [training.split.get(key) or {} for key in ("where", "train_where", "test_where")]
-    for column in itertools.chain(*used, [together] if together else []):
+    for column in columns_of(training.split):
         if column not in columns:
             raise ConfigError(
                 f"split: {training.dataset} has no column '{column}'{nearest(column, columns)}"
             )
+
+
+def columns_of(split: Mapping[str, Any]) -> list[str]:
+    """Return the columns of a data set that a split reads."""
+    together = split.get("together")
+    used = [split.get(key) or {} for key in ("where", "train_where", "test_where")]
+    return [*itertools.chain(*used), *([together] if together else [])]
+
+
+def check_own_frames(card: ResolvedCard, dataset: str, reader: str, columns: Iterable[str]) -> None:
+    """Raise ConfigError for a column that the user's own frames of a data set do not have, as their
+    settings say, and that `reader`, a place in the card, needs.
+
+    Not of a whole card: whoever asks for the data set alone may lack them.
+    """
+    use = card.datasets[dataset]
+    if use.source != "folder" or use.folder is None:
+        return
+    there = [*use.folder.columns, *WRITTEN, "total_charge"]
+    missing = next((column for column in columns if column not in there), None)
+    if missing is not None:
+        raise ConfigError(
+            f"{card.id}: {reader} needs the column '{missing}' of {dataset}, and your frames have "
+            f"{', '.join(there)}; name it under columns of the source, or choose other artefacts."
+        )
 
 
 def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:

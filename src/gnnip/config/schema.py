@@ -54,7 +54,9 @@ def name_of(text: str) -> str:
 
 def _as_names(value: Any) -> Any:
     names = _as_list(value)
-    return [name_of(str(n)) for n in names] if isinstance(names, list) else names
+    if not isinstance(names, list):
+        return names
+    return list(dict.fromkeys(name_of(str(n)) for n in names))
 
 
 # a name, or a folder written out; tags in brackets are left out of complaints

@@ -46,6 +46,7 @@ from gnnip.reference.charge_equilibration import (
     shipped_parameters,
     write_parameters,
 )
+from gnnip.terminal import answer
 from gnnip.units import BOHR, HARTREE, HARTREE_PER_BOHR
 
 GOLD, ALUMINIUM = 79, 13
@@ -461,22 +462,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--leave-one-out", action="store_true", help="also the errors of frames left out of the fit"
     )
     options = parser.parse_args(arguments)
-    try:
-        structures = read_structures(options.folder)
-        parameters = shipped_parameters() if options.check else fit(structures)
-        if options.out:
-            files = sorted(Path(options.folder).rglob("*.data"))
-            made = {
-                "command": "python -m gnnip.datasets.fit_charge_equilibration FOLDER --out FILE",
-                "frames": len(structures),
-                "files": {path.name: sha256(path) for path in files},
-                **parameters.made,
-            }
-            write_parameters(options.out, replace(parameters, made=made))
-            parameters = read_parameters(options.out)
-    except DataError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return answer(lambda: _main(options), "error")
+
+
+def _main(options: argparse.Namespace) -> int:
+    structures = read_structures(options.folder)
+    parameters = shipped_parameters() if options.check else fit(structures)
+    if options.out:
+        files = sorted(Path(options.folder).rglob("*.data"))
+        made = {
+            "command": "python -m gnnip.datasets.fit_charge_equilibration FOLDER --out FILE",
+            "frames": len(structures),
+            "files": {path.name: sha256(path) for path in files},
+            **parameters.made,
+        }
+        write_parameters(options.out, replace(parameters, made=made))
+        parameters = read_parameters(options.out)
     found = predict(parameters, structures)
     print(
         f"{len(structures)} frames, those of the fit:\n\n{_markdown(errors(structures, found))}\n"

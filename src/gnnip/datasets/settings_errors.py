@@ -26,6 +26,7 @@ from gnnip.datasets.structures import load_structures
 from gnnip.errors import DataError
 from gnnip.reference.engines import make_engine
 from gnnip.reference.labelling import PATIENCE_S, Labels, label_frames
+from gnnip.terminal import answer
 from gnnip.units import GPA
 
 
@@ -100,6 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("changes", nargs="+", metavar="SETTING=VALUE")
     parser.add_argument("--frames", type=int, default=10)
     options = parser.parse_args(arguments)
+    return answer(lambda: _main(options), "error")
+
+
+def _main(options: argparse.Namespace) -> int:
     table = settings_errors(options.archive, options.changes, options.frames)
     print(table.to_string(index=False, float_format="{:.3g}".format))
     place = registry.registry_path()

@@ -50,9 +50,9 @@ def write_frames(
     units.
     """
     frames.check()
-    missing = {"positions", "energies", "forces"} - set(frames.units)
-    if frames.stresses:
-        missing |= {"stresses"} - set(frames.units)
+    needed = {"positions", "energies"}
+    needed |= {name for name in ("forces", "stresses") if getattr(frames, name)}
+    missing = needed - set(frames.units)
     if missing:
         raise DataError(
             f"The frames have no unit for {', '.join(sorted(missing))}; set frames.units."

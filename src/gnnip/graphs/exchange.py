@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from gnnip.errors import DataError
+from gnnip.errors import DataError, StructureError
+from gnnip.geometry import faults
 from gnnip.graphs.adjacency import Adjacency
 from gnnip.graphs.batch import GraphBatch, reverse_edges
 
@@ -54,11 +56,14 @@ def from_torch_geometric(data: Batch, cutoff: float | None = None) -> GraphBatch
 
     Raises
     ------
-    DataError : pos, z, edge_index, batch or ptr is missing.
+    DataError : pos, z, edge_index, batch or ptr is missing, of another shape or type, or edges are
+        not between atoms of one structure.
+    StructureError : what `gnnip.geometry.faults` names; of cells where `pbc` (g, 3) comes along.
     """
     missing = [n for n in ("pos", "z", "edge_index", "batch", "ptr") if n not in data]
     if missing:
         raise DataError(f"The torch-geometric batch has no {', '.join(missing)}.")
+    _check(data)
     adjacency, order = Adjacency.from_edge_index(data.edge_index, len(data.pos))
     shift = getattr(data, "edge_shift", None)
     shift = None if shift is None else shift.index_select(0, order)
@@ -76,6 +81,49 @@ def from_torch_geometric(data: Batch, cutoff: float | None = None) -> GraphBatch
         cutoff=cutoff,
         **more,
     )
+
+
+def _check(data: Batch) -> None:
+    """Raise DataError for parts that do not fit together, StructureError for a bad structure."""
+    n, bounds = len(data.pos), data.ptr.cpu().numpy()
+    n_graphs, n_edges = len(bounds) - 1, data.edge_index.shape[-1] if data.edge_index.ndim else 0
+    shapes = {"pos": (n, 3), "z": (n,), "edge_index": (2, n_edges), "batch": (n,)}
+    shapes |= {"edge_shift": (n_edges, 3), "forces": (n, 3), "cell": (n_graphs, 3, 3)}
+    for name, shape in shapes.items():
+        part = getattr(data, name, None)
+        if part is None:
+            continue
+        if tuple(part.shape) != shape:
+            raise DataError(
+                f"{name} of the torch-geometric batch has the shape {tuple(part.shape)} where "
+                f"{shape} is expected."
+            )
+        whole = name in ("z", "edge_index", "batch")
+        if part.dtype == torch.bool or part.is_floating_point() == whole or part.is_complex():
+            kind = "whole numbers" if whole else "real numbers"
+            raise DataError(f"{name} of the torch-geometric batch holds {part.dtype}, not {kind}.")
+    owner = np.repeat(np.arange(n_graphs), np.diff(bounds))
+    if not np.array_equal(owner, data.batch.cpu().numpy()):
+        raise DataError("batch and ptr of the torch-geometric batch do not say the same.")
+    edges = data.edge_index.cpu().numpy()
+    outside = (edges < 0) | (edges >= n)
+    if outside.any():
+        raise DataError(f"edge_index names atom {edges[outside][0]}, and there are {n}.")
+    if (owner[edges[0]] != owner[edges[1]]).any():
+        raise DataError("edge_index joins atoms of two structures.")
+    cells, pbc = (getattr(data, name, None) for name in ("cell", "pbc"))
+    if cells is None or pbc is None:
+        cells = pbc = None
+    bad = faults(
+        data.pos.detach().cpu().numpy(),
+        data.z.cpu().numpy(),
+        bounds,
+        None if cells is None else cells.detach().cpu().numpy(),
+        None if pbc is None else pbc.cpu().numpy().reshape(-1, 3),
+        coinciding=True,
+    )
+    for k, sentence in bad.items():
+        raise StructureError(f"Structure {k}: {sentence}")
 
 
 def _with_reverse(graph: Adjacency, edge_index: Tensor, shift: Tensor | None) -> Adjacency:

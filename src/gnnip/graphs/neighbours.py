@@ -33,8 +33,9 @@ _MANY_IMAGES = 10_000
 #: vesin divides space into at most so many boxes of the size of the cutoff, and fails where that
 #: leaves none along a direction
 _BOXES = 100_000
-#: Angstrom; with longer cutoffs it takes its time around small open structures
-_LONG = 50.0
+#: Angstrom; with longer cutoffs it takes its time around small open structures, and much shorter
+#: ones it does not take
+_LONG, _SHORT = 50.0, 1e-3
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
@@ -173,7 +174,7 @@ def _vesin_is_able(
     total = boxes.prod()
     # twice as careful as need be
     grid = total < _BOXES / 2 or boxes.min() * np.cbrt(_BOXES / total) > 2.0
-    return bool(grid and cutoff < _LONG)
+    return bool(grid and _SHORT < cutoff < _LONG)
 
 
 def _pairs_vesin(

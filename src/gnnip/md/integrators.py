@@ -158,7 +158,8 @@ def _normal_and_chi_square(draw: np.random.Generator, freedom: int) -> np.ndarra
 
 
 def _positive(name: str, value: float, unit: str) -> float:
-    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and math.isfinite(value) and value > 0):
         raise ConfigError(
             f"{name} must be a finite number greater than zero ({unit}), found {value!r}."
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gnnip.errors import CheckpointError, ConfigError, GnnipError
+from gnnip.errors import CheckpointError, GnnipError
 from gnnip.md.checkpoint import (
     fingerprint,
     read_checkpoint,
@@ -34,7 +35,7 @@ from gnnip.md.judge import Judge, Verdicts
 from gnnip.md.neighbours import SkinList, largest_square
 from gnnip.md.potentials import AseForceField, as_force_field, identity_of
 from gnnip.md.stability import Criteria, Failure
-from gnnip.md.state import State, kinetic_energy, kinetic_temperature
+from gnnip.md.state import State, check_whole, kinetic_energy, kinetic_temperature
 from gnnip.md.trajectory import (
     Recorder,
     Trajectory,
@@ -108,8 +109,8 @@ class Simulation:
         self._intervals = {"record_every": record_every, "frame_every": frame_every}
         self._checkpoint_every = checkpoint_every
         for name, steps in {**self._intervals, "checkpoint_every": checkpoint_every}.items():
-            if steps is not None and steps < 1:
-                raise ConfigError(f"{name} must be at least one step, found {steps}.")
+            if steps is not None:
+                check_whole(f"{name}, in steps,", steps, 1)
         self._recorder = Recorder(frame_precision)
         self.criteria = Criteria() if criteria is None else criteria
         self.integrator = integrator
@@ -129,7 +130,7 @@ class Simulation:
         self._folder = None if folder is None else Path(folder)
         self._segments = self._atom_steps = 0
         self._started = False
-        if self._folder is not None and self._file(_CHECKPOINT).exists():
+        if self._folder is not None and os.path.exists(self._file(_CHECKPOINT)):
             self._restore()
 
     @property
@@ -180,8 +181,7 @@ class Simulation:
         `time_limit_s` the run pauses in time (at a checkpoint, if it has a folder) and the result
         says that it is not finished. Raises the errors of the potential if it refuses the start.
         """
-        if n_steps < 0:
-            raise ConfigError(f"n_steps must not be negative, found {n_steps}.")
+        check_whole("n_steps", n_steps, 0)
         began = last_line = time.monotonic()
         said = len(self.failures)
         checkpointed = self.step

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -257,6 +258,13 @@ def maxwell_boltzmann(
     return velocities
 
 
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Raise ConfigError unless a value is a whole number, `least` at least and of 63 bits."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or not least <= int(value) < 2**63:
+        raise ConfigError(f"{name} must be a whole number from {least} to 2^63, found {value!r}.")
+
+
 def sum_per_replica(values: torch.Tensor, replica: torch.Tensor, n_replicas: int) -> torch.Tensor:
     """Sum `values` (n,) over each replica in the order of its atoms: the same bits in any batch."""
     return values.new_zeros(n_replicas).index_add_(0, replica, values)
@@ -288,6 +296,8 @@ def _by_replica(given: Mapping[str, Any], n_replicas: int) -> list[dict[str, Any
             raise ConfigError(
                 f"{name} has {len(values)} entries, but there are {n_replicas} replicas."
             )
+    for seed in filled["seeds"]:
+        check_whole("a seed", seed, 0)
     targets = filled["temperature"]
     if not (np.isfinite(targets).all() and (targets >= 0).all()):
         raise ConfigError(

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,13 @@ from gnnip.models.composition import composition_energies, fit_composition
 from gnnip.models.fitting import FitReport, TrainingFrames
 from gnnip.models.listing import POTENTIALS
 from gnnip.threads import share_cores
+
+
+def __getattr__(name: str) -> Any:
+    # where it stood before; the file reads potentials, which are defined here
+    if name == "load":
+        return import_module("gnnip.models.files").load
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 @dataclass(frozen=True)

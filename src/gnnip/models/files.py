@@ -84,7 +84,7 @@ def load(
         raise CheckpointError(
             f"{path} is not a saved potential; give its .json or .safetensors file."
         )
-    if not json_file.exists():
+    if not os.path.exists(json_file):
         raise CheckpointError(f"There is no saved potential at {path}: {json_file} does not exist.")
     record = _read_record(json_file)
     kind = record["architecture"]
@@ -105,7 +105,7 @@ def load(
 def model_files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Return the weights file and the JSON file that `path` (see `load`) stands for."""
     stem = Path(path)
-    if stem.is_dir():
+    if os.path.isdir(stem):  # no error for a name that is too long: whoever opens it says so
         stem = stem / "model"
     elif stem.suffix in (".json", ".safetensors"):
         stem = stem.with_suffix("")

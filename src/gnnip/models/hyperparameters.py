@@ -173,7 +173,9 @@ def fit_value(value: Any, hint: Any, where: str) -> Any:
                 raise ConfigError(f"{where} {limits}{' or null' * optional}, not {value!r}.")
         return value
     if isinstance(value, int | float) and not -_LARGEST <= value <= _LARGEST:
-        raise ConfigError(f"{where} is {value!r:.40}, but a finite number is expected.")
+        raise ConfigError(
+            f"{where} is {value!r:.40}, but a finite number is expected, {_LARGEST:.0e} at most."
+        )
     fits = isinstance(value, hint) and not (hint is not bool and isinstance(value, bool))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import ase
+from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gnnip.datasets.imports.batch import Skipped
@@ -36,6 +37,10 @@ def predicted(
         results = {name: calculator.results[name] for name in RESULTS if name in calculator.results}
         # elsewhere the forces on held atoms would be zero
         atoms.set_constraint()
+        # labels that the file had: they are not of this potential
+        for labels in (atoms.info, atoms.arrays):
+            for name in set(all_properties) & set(labels):
+                del labels[name]
         atoms.calc = SinglePointCalculator(atoms, **results)
         frames.append(atoms)
     if not frames:

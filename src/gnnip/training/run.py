@@ -32,8 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnnip.errors import ConfigError, GnnipError, nearest
 from gnnip.files import check_kind, read_json
-from gnnip.machine import cpu_count
-from gnnip.terminal import answer
+from gnnip.terminal import answer, check_cores
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
@@ -87,6 +86,12 @@ def read_spec(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             "data": os.path.normpath(base / entry["data"]),
             "hyperparameters": hyperparameters,
         }
+        if found["folder"] in earlier:
+            first = [training["folder"] for training in trainings].index(found["folder"])
+            raise ConfigError(
+                f"{where}: its folder is that of training {first}, and one would overwrite the "
+                "other; name another folder."
+            )
         trainings.append({"settings": {}} | entry | found)
         earlier[found["folder"]] = trainings[-1]
     return trainings
@@ -228,11 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(options: argparse.Namespace) -> int:
     trainings = read_spec(options.spec)
-    if not 1 <= options.workers <= cpu_count():
-        raise ConfigError(
-            f"--workers is {options.workers}, and this machine has {cpu_count()} cores; take one "
-            "at least and all at most."
-        )
+    check_cores("--workers", options.workers)
     if options.dry_run:
         print(json.dumps({"trainings": len(trainings)}))
         return 0

@@ -92,7 +92,7 @@ class Settings:
     written; the same training with a larger limit continues. Null for no limit."""
     checkpoint_interval_s: Annotated[float, _NOT_NEGATIVE] = 10.0
     """Seconds that are lost by a kill at most."""
-    threads: Annotated[int | None, _POSITIVE] = None
+    threads: Annotated[int | None, Limits(gt=0, le=1024)] = None
     """CPU threads of torch; null leaves them as they are."""
     processes: Annotated[int, _AT_LEAST_ONE] = 1
     """Processes that share every batch, one per GPU; the result is the same but for rounding."""

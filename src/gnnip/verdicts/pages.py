@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from gnnip.files import read_json
 from gnnip.verdicts import judge, show
@@ -20,12 +20,17 @@ from gnnip.verdicts.verdict import (
     Verdict,
 )
 
-if TYPE_CHECKING:
-    from gnnip.config.schema import Card
-
 #: the recorded run that is shown: the largest one there is
 TIERS = ("paper", "long", "quick")
 NOTHING = "No run has been recorded yet."
+
+
+class About(Protocol):
+    """What a line about a card says of its paper."""
+
+    title: str
+    authors: list[str]
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def tables(root: Path) -> str:
     return "\n\n".join(parts) or NOTHING
 
 
-def overview(root: Path, cards: Mapping[str, Card]) -> str:
+def overview(root: Path, cards: Mapping[str, About]) -> str:
     """Return a table with a line for each card: the paper by title and author, what it claims, and
     what was found."""
     runs: dict[str, list[Recorded]] = {}
@@ -101,20 +106,18 @@ def _authors(names: Sequence[str]) -> str:
 
 
 def _found(run: Recorded) -> str:
-    return f"Tier `{run.tier}`: {finding(run.rows)}"
+    counts = Counter(row.verdict for row in run.rows)
+    left = [f"{counts[v]} {v}" for v in (CANNOT_DECIDE, NOT_COMPARABLE, NOT_RUN) if counts[v]]
+    rest = f" Open: {', '.join(left)}." if left else ""
+    return f"Tier `{run.tier}`: {finding(run.rows)}{rest}"
 
 
 def finding(rows: Sequence[Verdict]) -> str:
-    """Return in a few sentences how many rows decide, which claims hold and which do not, and why
-    the others decide nothing."""
-    counts = Counter(row.verdict for row in rows)
-    decided = sum(counts[verdict] for verdict in (REPRODUCED, BETTER, DEVIATES))
+    """Return in a few sentences how many rows decide, which claims hold and which do not."""
+    decided = sum(row.verdict in (REPRODUCED, BETTER, DEVIATES) for row in rows)
     parts = [f"{decided} of {len(rows)} numbers and claims decided."]
     for verdict, word in ((REPRODUCED, "Holds"), (DEVIATES, "Does not hold")):
         texts = [str(r.published) for r in rows if r.unit == "claim" and r.verdict == verdict]
         if texts:
             parts.append(f"{word}: {'; '.join(f'“{text}”' for text in texts)}.".replace("|", "/"))
-    open_ = [f"{counts[v]} {v}" for v in (CANNOT_DECIDE, NOT_COMPARABLE, NOT_RUN) if counts[v]]
-    if open_:
-        parts.append(f"Open: {', '.join(open_)}.")
     return " ".join(parts)

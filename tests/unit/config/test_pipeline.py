@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -262,6 +263,50 @@ def test_tables_of_artefacts_alone_are_redrawn(pipeline, tmp_path, monkeypatch):
         (folder / f"{name}.csv").write_text("", encoding="utf-8")
     drawn = "results/figures/smoke/gijon2023/table1"
     assert pipeline.recorded_figures() == [f"{drawn}.png", f"{drawn}.svg"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({}, "measurements.dynamics needs the column 'n_molecules'"),
+        ({"n_molecules": "n"}, "needs the column 'temperature_k' of water_anion_ladder"),
+        ({"temperature_k": "T"}, "needs the column 'n_molecules' of water_anion_ladder"),
+        ({"temperature_k": "T", "n_molecules": "n"}, None),
+    ],
+)
+def test_what_own_frames_lack_is_told_by_who_needs_it(make, columns, said):
+    folder = {"path": "tests/unit/config", "format": "extxyz", "columns": columns}
+    own = make(sources={"water_anion_ladder": folder})
+    # the data set alone needs neither
+    assert own.dataset_made(asked(dataset="water_anion_ladder"))
+
+    def plan() -> list[str]:
+        trained = own.training_dataset(asked(**GAT))
+        return [trained, own.moving_dataset(asked(measurement="dynamics"))]
+
+    if said is None:
+        assert plan() == ["results/smoke/datasets/water_anion_ladder.h5"] * 2
+        return
+    with pytest.raises(ConfigError, match=f"gijon2023: .*{said}"):
+        plan()
+
+
+def test_every_recorded_figure_can_be_redrawn(pipeline, root, monkeypatch):
+    """Those of optional data sets, too, that were there for the record and are not here."""
+    monkeypatch.chdir(root)
+    optional = asked(tier="quick", card="cho2023", artefact="connectivity_films")
+    with pytest.raises(KeyError):
+        pipeline.figure_info(optional)
+    for path in pipeline.recorded_figures():
+        tier, card, name = Path(path).with_suffix("").parts[-3:]
+        place = asked(tier=tier, card=card, artefact=name)
+        info = pipeline.recorded_figure_info(place)
+        assert (info["card"], info["tier"], info["artefact"]) == (card, tier, name)
+        assert info["reference"]
+        assert pipeline.recorded_figure_code(place)
+        if name not in pipeline.card(place).artefacts:
+            continue
+        assert info == pipeline.figure_info(place)
 
 
 def test_code_is_hashed_by_what_runs(pipeline, tmp_path):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 from pathlib import Path
 
 import h5py
@@ -572,3 +575,130 @@ def test_pieces_of_an_archive_must_fit_together(tmp_path, made_frames):
     ):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+# --- texts as programs and editors leave them -----------------------------------------------------
+
+
+def texts_of(tmp_path: Path) -> dict[str, tuple[bytes, dict[str, object]]]:
+    """The same two dimers in every text format: content and settings."""
+    rows = "".join(
+        f"atom {x[0]!r} {x[1]!r} {x[2]!r} H 0 0 {f[0]!r} {f[1]!r} {f[2]!r}\n".replace(
+            "np.float64", ""
+        )
+        for x, f in zip(dimers(1)[0][0], dimers(1)[0][2], strict=True)
+    )
+    runner_text = f"begin\n{rows}energy -4.0\nend\n".replace("(", "").replace(")", "")
+    positions, energy, forces = dimers(1)[0]
+    entry = {"Energy": energy, "Positions": positions.tolist(), "Forces": forces.tolist()}
+    return {
+        "extxyz": (write_xyz(tmp_path / "plain.xyz", dimers(2)).read_bytes(), {}),
+        "runner": (runner_text.encode(), {}),
+        "neuralil": (
+            (json.dumps({**entry, "Cell-Size": 9.0}) + "\n").encode(),
+            {"species": [{"symbols": "H H"}]},
+        ),
+    }
+
+
+#: {name: (suffix, what is done to the bytes, what is said of it)}
+ENCODINGS = {
+    "plain": ("", bytes, None),
+    "byte_order_mark": ("", lambda c: b"\xef\xbb\xbf" + c, None),
+    "windows": ("", lambda c: c.replace(b"\n", b"\r\n"), None),
+    "blank_lines_behind": ("", lambda c: c + b"\n  \n", None),
+    "gzip": (".gz", gzip.compress, None),
+    "bzip2": (".bz2", bz2.compress, None),
+    "xz": (".xz", lzma.compress, None),
+    "cut_gzip": (".gz", lambda c: gzip.compress(c)[:-9], "damaged or cut off"),
+    "cut_bzip2": (".bz2", lambda c: bz2.compress(c)[:-9], "damaged or cut off"),
+    "cut_xz": (".xz", lambda c: lzma.compress(c)[:-9], "damaged or cut off"),
+    "changed_gzip": (".gz", lambda c: gzip.compress(c)[:30] + b"\0" * 40, "damaged|cannot be read"),
+    "no_gzip": (".gz", bytes, "cannot be read"),
+    "no_xz": (".xz", bytes, "damaged or cut off"),
+    "latin": ("", lambda c: b"\xb5" + c, "not a text file in UTF-8"),
+    "utf_16": ("", lambda c: c.decode().encode("utf-16"), "not a text file in UTF-8"),
+}
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("format", ["extxyz", "runner", "neuralil"])
+def test_encodings(tmp_path, format, name):
+    content, how = texts_of(tmp_path)[format]
+    suffix, change, complaint = ENCODINGS[name]
+    plain, path = tmp_path / "as_it_is", tmp_path / f"a{suffix}"
+    plain.write_bytes(content)
+    path.write_bytes(change(content))
+    if complaint is not None:
+        with pytest.raises(DataError, match=complaint):
+            read_files([path], settings(format, **how))
+        return
+    found, wanted = (read_files([p], settings(format, **how))[0] for p in (path, plain))
+    np.testing.assert_array_equal(found.positions, wanted.positions)
+    np.testing.assert_array_equal(found.energies["total"], wanted.energies["total"])
+    np.testing.assert_array_equal(found.forces["total"], wanted.forces["total"])
+
+
+@pytest.mark.parametrize(
+    ("change", "kept", "message"),
+    [
+        (lambda t: t[:-6], [0, 1, 2], "its last line is shorter than the others"),
+        (lambda t: t[:-1], [0, 1, 2, 3], ""),  # an editor that leaves out the last line's end
+        (lambda t: t[:-60], [0, 1, 2], "its last line is incomplete"),
+        (lambda t: t[: t.rindex("\nH")], [0, 1, 2], "it has 4 of 5 atoms"),
+        (lambda t: t[: t.rindex("Prop")], [0, 1, 2], "it has 0 of 5 atoms"),
+    ],
+)
+def test_a_file_that_ends_within_a_frame(tmp_path, change, kept, message):
+    """Within its last number, too, which then still is one."""
+    rng = np.random.default_rng(1)
+    made = [Atoms("H5", rng.uniform(0, 5, (5, 3))) for _ in range(4)]
+    for k, atoms in enumerate(made):
+        forces = rng.normal(size=(5, 3))
+        atoms.calc = SinglePointCalculator(atoms, energy=-k, forces=forces)
+    write(tmp_path / "whole.xyz", made, format="extxyz")
+    path = tmp_path / "a.xyz"
+    path.write_text(change((tmp_path / "whole.xyz").read_text()))
+    if message:
+        with pytest.raises(DataError, match=message):
+            read_files([path], settings(check_work=False))
+    frames, _ = read_files([path], settings(check_work=False, cut_off="leave_out"))
+    assert frames.energies["total"].tolist() == [-float(k) for k in kept]
+
+
+@pytest.mark.parametrize(
+    ("format", "change", "message"),
+    [
+        ("extxyz", (b"energy=", b"energy=T other="), "'energy' is True, not a number"),
+        ("extxyz", (b"energy=", b"energy=0.1D+02 other="), "not a number"),
+        ("extxyz", (b"energy=", b"energy=none other="), "not a number"),
+        ("extxyz", (b"\nO ", b"\nD "), "'D' is not a chemical element"),
+        ("extxyz", (b"\nO ", b"\nO1 "), "'O1' is not a chemical element"),
+        ("neuralil", (b'"Energy": ', b'"Energy": true, "other": '), "'Energy' is not an array"),
+        ("neuralil", (b'"Energy": ', b'"Energy": "-1", "other": '), "'Energy' is not an array"),
+        ("neuralil", (b"[[", b"[[true, 0, 0], ["), "is not an array of numbers"),
+        ("runner", (b"-4.0", b"T"), "not a number"),
+        ("runner", (b" H ", b" D "), "'D' is not a chemical element"),
+    ],
+)
+def test_what_is_no_number_or_element(tmp_path, format, change, message):
+    content, how = texts_of(tmp_path)[format]
+    assert change[0] in content
+    (tmp_path / "a").write_bytes(content.replace(*change, 1))
+    with pytest.raises(DataError, match=message):
+        read_files([tmp_path / "a"], settings(format, **how))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"source": "T"}, "columns cannot be called source"),
+        ({"trajectory": "T"}, "columns cannot be called trajectory"),
+        ({"a/b": "T"}, "a/b"),
+        ({"..": "T"}, "string should match"),
+        ({"": "T"}, "string should match"),
+    ],
+)
+def test_names_of_columns(columns, message):
+    with pytest.raises(ConfigError, match=message):
+        settings(columns=columns)

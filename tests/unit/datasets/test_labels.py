@@ -346,6 +346,105 @@ def test_numbers_that_touch_or_overflow(tmp_path):
         read_files([path], settings("vasp"))
 
 
+def test_two_runs_in_one_file_keep_their_own_atoms(tmp_path):
+    """As `cat OUTCAR1 OUTCAR2` makes it: other elements, and another number of them."""
+    path, _ = outcar(tmp_path / "OUTCAR", {}, {})
+    x, _, _, forces, sigma = moving(1)[0]
+    other = HEAD.replace("O_s", "Zr_sv").replace("  3\n", "  2\n")
+    path.write_text(path.read_text() + other + step(1, x[:2], -7.0, forces[:2], sigma))
+    frames, _ = read_files([path], settings("vasp"))
+    assert frames.n_atoms.tolist() == [3, 3, 2]
+    assert frames.numbers.tolist() == [8] * 6 + [40] * 2
+    np.testing.assert_allclose(frames.forces["total"][6:], forces[:2], atol=1e-6)
+    assert frames.energies["total"][2] == -7.0
+    cut = path.read_text().replace(other, "---- Iteration  3(   1) ---\n" + other)
+    path.write_text(cut)
+    with pytest.raises(DataError, match=r"its ionic step has no labels.*set cut_off: leave_out"):
+        read_files([path], settings("vasp"))
+
+
+def test_an_electronic_loop_that_was_stopped_by_hand(tmp_path):
+    path, _ = outcar(tmp_path / "OUTCAR", {}, {"loop": "silent"})
+    text = path.read_text().rpartition("  in kB")
+    path.write_text(
+        "".join([text[0], "--- aborting loop because hard stop was set ---\n", *text[1:]])
+    )
+    with pytest.raises(DataError, match=r"its electronic loop stopped without reaching EDIFF\)"):
+        read_files([path], settings("vasp"))
+
+
+def test_kinds_of_atoms_that_do_not_fit_their_numbers(tmp_path):
+    path, _ = outcar(tmp_path / "OUTCAR", {})
+    two = " POTCAR:    PAW_PBE O_s 08Apr2002\n POTCAR:    PAW_PBE Hf 20Jan2003\n"
+    path.write_text(two + path.read_text().split("2002\n", 2)[2])
+    with pytest.raises(DataError, match="names 2 kinds of atoms and 1 numbers of them"):
+        read_files([path], settings("vasp"))
+
+
+# --- what has no stress ---------------------------------------------------------------------------
+
+
+def as_molecule(text):
+    """Extended XYZ whose frames are no crystals, whatever they say of a virial."""
+    return re.sub(r'(Lattice|pbc)="[^"]*" ', "", text)
+
+
+def as_slab(text):
+    return text.replace("Properties", 'pbc="T T F" Properties')
+
+
+def without_the_label(text):
+    return re.sub(r'virial="[^"]*" ?', "", text)
+
+
+@pytest.mark.parametrize("changed", [as_molecule, as_slab, without_the_label])
+def test_a_frame_without_stress_is_refused_or_left_out(tmp_path, changed):
+    """A virial over the volume of a vacuum is no stress; it was one of 1 A^3 for a molecule."""
+    path = write(tmp_path / "a.xyz", strained(4), "virial_nine", "virial")
+    lines = path.read_text().splitlines(keepends=True)
+    size = len(lines) // 4
+    path.write_text(changed("".join(lines[:size])) + "".join(lines[size:]))
+    with pytest.raises(DataError, match=r"1 of 4 frames have no stress, first frame 0 of a.xyz"):
+        read_files([path], settings(stress="virial"))
+    frames, report = read_files([path], settings(stress="virial", missing_stress="leave_out"))
+    wanted = [sigma for *_, sigma in strained(4)[1:]]
+    np.testing.assert_allclose(frames.stresses["total"], wanted, atol=1e-8)
+    assert report.reasons[0].startswith("frame 0 of a.xyz (")
+    (tmp_path / "no_cell.xyz").write_text(
+        re.sub(r'Lattice="[^"]*" ', "", path.read_text(), count=1)
+    )
+    if changed is without_the_label:
+        with pytest.raises(DataError, match="The periodic cell has no volume"):
+            read_files([tmp_path / "no_cell.xyz"], settings(stress="virial"))
+    path.write_text(without_the_label(path.read_text()))
+    with pytest.raises(DataError, match="4 of 4 frames have no stress 'virial'; nothing else"):
+        read_files([path], settings(stress="virial"))
+
+
+def test_a_step_of_vasp_without_stress(tmp_path):
+    path, made = outcar(tmp_path / "OUTCAR", {}, {})
+    before, _, after = path.read_text().rpartition("  in kB")
+    path.write_text(before + after.partition("\n")[2])
+    with pytest.raises(DataError, match="1 of 2 frames have no stress, first frame 1 of OUTCAR"):
+        read_files([path], settings("vasp", stress="stress"))
+    how = settings("vasp", stress="stress", missing_stress="leave_out")
+    np.testing.assert_allclose(
+        read_files([path], how)[0].stresses["total"][0], made[0][3], atol=1e-7
+    )
+
+
+def test_six_and_nine_numbers_in_one_file(tmp_path):
+    made = strained(8)
+    parts = [
+        write(tmp_path / f"{k}.xyz", [frame], ["ase_six", "ase_nine"][k % 2]).read_text()
+        for k, frame in enumerate(made)
+    ]
+    path = tmp_path / "all.xyz"
+    path.write_text("".join(parts))
+    frames, _ = read_files([path], settings(stress="stress"))
+    np.testing.assert_allclose(frames.stresses["total"], [s for *_, s in made], atol=1e-8)
+
+
 # --- names of files, words of the user ------------------------------------------------------------
 
 

@@ -142,3 +142,36 @@ def test_a_torch_geometric_batch_may_lack_reverse_edges_but_not_atoms():
     del theirs.z
     with pytest.raises(DataError, match="has no z"):
         from_torch_geometric(theirs)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"pos": torch.zeros(3, 2)}, r"pos .* shape \(3, 2\) where \(3, 3\)"),
+        ({"pos": torch.zeros(3, 3, dtype=torch.int64)}, "pos .* torch.int64, not real numbers"),
+        ({"z": torch.tensor([8, 1])}, r"z .* shape \(2,\) where \(3,\)"),
+        ({"z": torch.tensor([8.0, 1.7, 8.0])}, "z .* torch.float32, not whole numbers"),
+        ({"z": torch.tensor([True, True, True])}, "z .* torch.bool, not whole numbers"),
+        (
+            {"edge_index": torch.tensor([[0, 9], [1, 0]])},
+            "edge_index names atom 9, and there are 3",
+        ),
+        ({"edge_index": torch.tensor([[0, -1], [1, 0]])}, "edge_index names atom -1"),
+        ({"edge_index": torch.tensor([[0, 2], [1, 0]])}, "joins atoms of two structures"),
+        ({"edge_index": torch.tensor([0, 1])}, "edge_index .* shape"),
+        ({"edge_index": torch.tensor([[0.0, 1], [1, 0]])}, "torch.float32, not whole numbers"),
+        ({"batch": torch.tensor([0, 1, 1])}, "batch and ptr .* do not say the same"),
+        ({"edge_shift": torch.zeros(5, 3)}, r"edge_shift .* shape \(5, 3\) where \(2, 3\)"),
+        ({"cell": torch.eye(3)}, r"cell .* where \(2, 3, 3\)"),
+        ({"pos": torch.zeros(3, 3)}, "Structure 0: Atoms 0 and 1 are at one point"),
+    ],
+)
+def test_batches_of_others_that_do_not_fit(change, said):
+    water = {"positions": [[0.0, 0, 0], [1.0, 0, 0]], "numbers": [8, 1]}
+    lone = {"positions": [[0.0, 0, 0]], "numbers": [8]}
+    theirs = to_torch_geometric(GraphBatch.from_structures([water, lone], 2.0))
+    assert from_torch_geometric(theirs).edge_index.shape == (2, 2)
+    for name, value in change.items():
+        theirs[name] = value
+    with pytest.raises(DataError, match=said):
+        from_torch_geometric(theirs)

@@ -82,3 +82,14 @@ def test_bad_structures(points, cutoff, cell, pbc, word):
     with pytest.raises(StructureError, match=word) as caught:
         neighbour_list(points, cutoff, cell, pbc)
     assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("cutoff", [1e-300, 1e-9, 1e-6, 1e-4, 0.9, 1.1, 1e4])
+@pytest.mark.parametrize("cell", [None, 3.0 * np.eye(3)])
+def test_any_cutoff(cutoff, cell):
+    """Vesin refuses very short ones."""
+    if cell is not None and cutoff > 10:
+        pytest.skip("refused for its images")
+    points = np.array([[0.0, 0, 0], [1.0, 0, 0]])
+    edge_index, _ = neighbour_list(points, cutoff, cell, cell is not None)
+    assert edge_index.shape == (2, 2 * (cutoff > 1.0))

@@ -192,3 +192,34 @@ def test_order_test_refuses_what_it_cannot_fit():
         md.nve_order_test(LennardJones(), argon(1), (1.0, 1.0))
     with pytest.raises(ConfigError, match="at least 20"):
         md.nve_order_test(LennardJones(), argon(1), (1.0, 2.0), duration_fs=30.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seeds": [1.5]}, "a seed must be a whole number from 0 to 2\\^63, found 1.5"),
+        ({"seeds": [-1]}, "found -1"),
+        ({"seeds": [True]}, "found True"),
+        ({"seeds": [2**64]}, "found 18446744073709551616"),  # would be the same as 0
+        ({"seeds": ["1"]}, "found '1'"),
+        ({"steps": 1.5}, "n_steps must be a whole number from 0 to 2\\^63, found 1.5"),
+        ({"steps": -1}, "n_steps must be a whole number .* found -1"),
+        ({"steps": float("inf")}, "n_steps must be a whole number .* found inf"),
+        ({"record_every": 0}, "record_every, in steps, must be a whole number from 1 .* found 0"),
+        ({"frame_every": 2.5}, "frame_every, in steps, must be .* found 2.5"),
+        ({"time_step": True}, "time_step must be a finite number .* found True"),
+        ({"time_step": float("nan")}, "time_step must be a finite number .* found nan"),
+    ],
+)
+def test_what_is_no_number_of_steps_or_seed(change, said):
+    """Nothing is rounded: seed 1.5 would be the run of seed 1."""
+    how = {"seeds": [1], "steps": 2, "time_step": 1.0, **change}
+    every = {k: v for k, v in change.items() if k.endswith("_every")}
+
+    def move() -> None:
+        points = [np.array([[0.0, 0, 0], [3.8, 0, 0]])]
+        state = md.make_state(points, [[18, 18]], temperature=9, seeds=how["seeds"])
+        simulate(state, how["steps"], integrator=md.VelocityVerlet(how["time_step"]), **every)
+
+    with pytest.raises(ConfigError, match=said):
+        move()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -474,16 +475,79 @@ def test_dynamics_go_on_by_the_same_potential_and_limits_alone(tmp_path):
         begin(Calculator(sigma=3.4, epsilon=0.02), "calculator")
 
 
+#: a run of two replicas, and one change each that makes it another run
+BEGUN = {
+    "start": lambda: argon(2),
+    "potential": lambda: Weighted(1.0),
+    "integrator": lambda: md.Langevin(2.0, 0.02),
+    "record_every": lambda: 1,
+}
+OTHERS = {
+    "seeds": {"start": lambda: argon(2, first_seed=1)},
+    "temperature": {"start": lambda: argon(2, temperature=41.0)},
+    "one temperature": {"start": lambda: argon(2, temperature=[40.0, 41.0])},
+    "replicas": {"start": lambda: argon(3)},
+    "order of replicas": {"start": lambda: argon(2).select([1, 0])},
+    "a position": {"start": lambda: moved(argon(2), 1e-9)},
+    "a mass": {"start": lambda: argon(2, masses=[np.full(32, 39.9), np.full(32, 39.948)])},
+    "momentum": {"start": lambda: argon(2, fixed_momentum=False)},
+    "weights": {"potential": lambda: Weighted(1.0 + 1e-12)},
+    "architecture": {"potential": lambda: LennardJones()},
+    "cutoff": {"potential": lambda: with_cutoff(Weighted(1.0), 6.4)},
+    "time step": {"integrator": lambda: md.Langevin(2.1, 0.02)},
+    "friction": {"integrator": lambda: md.Langevin(2.0, 0.021)},
+    "thermostat": {"integrator": lambda: md.CSVR(2.0, 50.0)},
+    "no thermostat": {"integrator": lambda: md.VelocityVerlet(2.0)},
+    "interval": {"record_every": lambda: 2},
+    "frames": {"frame_every": lambda: 3},
+    "limit": {"criteria": lambda: md.Criteria(temperature_factor=4.0)},
+    "no limit": {"criteria": lambda: md.Criteria(displacement=None)},
+}
+
+
+def moved(state: md.State, by: float) -> md.State:
+    positions = state.positions.clone()
+    positions[-1, 2] += by
+    return state.replace(positions=positions)
+
+
+def with_cutoff(potential, cutoff: float):
+    potential.cutoff = cutoff
+    return potential
+
+
+def begun(folder, **change) -> md.Simulation:
+    made = {key: make() for key, make in {**BEGUN, **change}.items()}
+    one = (made.pop("potential"), made.pop("start"), made.pop("integrator"))
+    return md.Simulation(*one, folder=folder, **made)
+
+
+@pytest.fixture(scope="module")
+def one_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    begun(folder).run(3)
+    return folder
+
+
+def test_the_same_run_goes_on(one_run, tmp_path):
+    shutil.copytree(one_run, tmp_path / "copy")
+    resumed, through = begun(tmp_path / "copy").run(6), begun(tmp_path / "whole").run(6)
+    assert begun(tmp_path / "copy").step == 6
+    for replica in range(2):
+        same_bits(resumed.final[replica], through.final[replica])
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_another_run_does_not_go_on_in_its_folder(one_run, what):
+    kept = {p.name: p.read_bytes() for p in one_run.rglob("*") if p.is_file()}
+    with pytest.raises(CheckpointError, match="another start, potential or settings"):
+        begun(one_run, **OTHERS[what]).run(6)
+    assert {p.name: p.read_bytes() for p in one_run.rglob("*") if p.is_file()} == kept
+
+
 def test_checkpoints_that_do_not_belong_are_refused(tmp_path):
     state = argon(1)
     simulate(state, 2, folder=tmp_path)
-    for start, integrator in (
-        (argon(1, first_seed=1), md.VelocityVerlet(2.0)),
-        (state, md.VelocityVerlet(1.0)),
-        (state, md.CSVR(2.0, 50.0)),
-    ):
-        with pytest.raises(CheckpointError, match="another start, potential or settings"):
-            simulate(start, 2, integrator=integrator, folder=tmp_path)
     checkpoint = tmp_path / "checkpoint.npz"
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[: len(whole) // 2])

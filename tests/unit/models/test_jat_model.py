@@ -170,19 +170,26 @@ def test_attention_weights_are_shares_of_what_an_atom_receives(variant):
         assert (received < 1).all()  # the rest is the atom's own
 
 
-def test_corrected_it_stands_on_the_energies_of_the_elements():
+@pytest.mark.parametrize(
+    ("variant", "offsets", "stands"),
+    [
+        ("corrected", None, True),
+        ("corrected", False, False),
+        ("as_coded", None, False),
+        ("as_coded", True, True),
+    ],
+)
+def test_it_stands_on_the_energies_of_the_elements_or_not(variant, offsets, stands):
     from gnnip.models.contract import TargetStatistics
 
     statistics = TargetStatistics(0.0, 1.0, {1: -13.0, 6: -1030.0, 8: -2040.0}, 1.0, 0.5, 10.0)
     structure = cluster()
     expected = sum(statistics.species_energies[z] for z in structure["numbers"].tolist())
-    for variant, offset in (("corrected", expected), ("as_coded", 0.0)):
-        model = small(variant=variant)
-        before = model(batch_of(structure))["energy"].item()
-        model.calibrate(statistics)
-        scale = 0.5 if variant == "corrected" else 1.0
-        after = model(batch_of(structure))["energy"].item()
-        assert after == pytest.approx(offset + scale * before)
+    model = small(variant=variant, offsets=offsets)
+    before = model(batch_of(structure))["energy"].item()
+    model.calibrate(statistics)
+    after = model(batch_of(structure))["energy"].item()
+    assert after == pytest.approx(expected + 0.5 * before if stands else before)
 
 
 class TestRefused:

@@ -230,3 +230,12 @@ def test_devices():
         assert choose_device("auto").type == "cpu"
         with pytest.raises(DataError, match="no GPU is visible"):
             choose_device("cuda")
+
+
+def test_scripts_that_know_the_place_where_load_stood():
+    from gnnip import models
+    from gnnip.models import contract
+
+    assert contract.load is models.load
+    with pytest.raises(AttributeError, match="has no attribute 'save'"):
+        contract.save  # noqa: B018

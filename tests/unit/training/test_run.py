@@ -219,6 +219,15 @@ def test_values_that_no_training_can_have(tmp_path, changes, message):
         read_spec(write_spec(tmp_path, [entry(**changes)]))
 
 
+@pytest.mark.parametrize("other", ["out", "./out", "a/../out", "out/"])
+def test_two_trainings_of_one_folder(tmp_path, other):
+    """One would overwrite the other, or both write at once."""
+    both = [entry(folder="out"), entry(folder=other, settings={"epochs": 2})]
+    with pytest.raises(ConfigError, match="training 1: its folder is that of training 0"):
+        read_spec(write_spec(tmp_path, both))
+    assert len(read_spec(write_spec(tmp_path, [both[0], entry(folder="out2")]))) == 2
+
+
 def test_no_more_processes_than_cores(tmp_path, capsys):
     spec = write_spec(tmp_path, [entry()])
     assert main(["--spec", str(spec), "--workers", "1000"]) == 2

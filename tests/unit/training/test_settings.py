@@ -87,6 +87,8 @@ def test_what_is_stated():
         ({"stress_weight": -1.0}, "stress_weight must not be negative"),
         ({"beta_2": 1.0}, "beta_2 must be at least 0 and below 1"),
         ({"processes": 0}, "processes must be at least 1"),
+        ({"threads": 10**9}, "threads must be positive and at most 1024 or null"),
+        ({"seed": 2**80}, "a finite number is expected, 9e\\+18 at most"),
         ({"processes": 2, "device": "cuda:1"}, "each process takes a GPU of its own"),
         ({"scheduler": "cosin"}, "did you mean 'cosine'"),
         ({"settings_version": 0}, "settings_version is 0 .* write the settings again"),

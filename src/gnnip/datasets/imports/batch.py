@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +21,8 @@ class Batch:
     none; stress (n, 6) or (n, 3, 3), as the file has it; charges (n, a), e; cells (n, 3, 3) or None
     for clusters; pbc (3,); columns {name: (n,)}; frames (n,) numbers of the structures within the
     file; molecule: its name where the file has one; remarks {finding of the report: why}; hint: the
-    end of a sentence that suggests a name for forces that are missing; free_energies (n,) where
-    they stand beside energies of another name.
+    end of a sentence that suggests a name for forces that are missing, stress_hint one for the
+    stress; free_energies (n,) where they stand beside energies of another name.
     """
 
     numbers: np.ndarray
@@ -37,6 +39,7 @@ class Batch:
     remarks: dict[str, str] = field(default_factory=dict)
     hint: str = ""
     free_energies: np.ndarray | None = None
+    stress_hint: str = ""
 
 
 @dataclass
@@ -66,12 +69,21 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     Raises DataError for a file that is missing or no text.
     """
-    try:
-        from ase.io.formats import open_with_compression
+    from ase.io.formats import open_with_compression
 
+    try:
         with open_with_compression(str(path), "r") as stream:
-            yield from enumerate(stream, start=1)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); give another file.") from error
+            for number, line in enumerate(stream, start=1):
+                # some editors begin a file with a byte order mark
+                yield number, line.removeprefix("\ufeff") if number == 1 else line
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text file; choose the format that it has.") from error
+        raise DataError(
+            f"{path} is not a text file in UTF-8; save it so, or choose the format that it has."
+        ) from error
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(
+            f"{path} is compressed and damaged or cut off ({error}); fetch it again."
+        ) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path} cannot be read ({reason}); give another file.") from error

@@ -42,6 +42,7 @@ _DECIDED = {
     "unconverged": "have labels that are not converged",
     "machine_learned": "have labels of a machine-learned force field (ML_LMLFF)",
     "non_finite": "have numbers that are not finite",
+    "missing_stress": "have no stress",
 }
 _REPORTED = {
     "duplicates": "have the geometry of an earlier frame",
@@ -90,6 +91,7 @@ class ImportReport:
     unconverged: Finding = field(default_factory=Finding)
     machine_learned: Finding = field(default_factory=Finding)
     non_finite: Finding = field(default_factory=Finding)
+    missing_stress: Finding = field(default_factory=Finding)
     without_forces: Finding = field(default_factory=Finding)
     zero_forces: Finding = field(default_factory=Finding)
     net_forces: Finding = field(default_factory=Finding)
@@ -97,6 +99,7 @@ class ImportReport:
     left_out: list[int] = field(default_factory=list)
     reasons: dict[int, str] = field(default_factory=dict)
     hint: str = ""  #: the end of a sentence about forces of another name
+    stress_hint: str = ""  #: and about a stress
     energies_only: bool = False
     assumed: list[str] = field(default_factory=list)
     work: dict[str, float] = field(default_factory=dict)
@@ -309,15 +312,19 @@ def _stress_of(
             if batches:
                 chunk, _ = _assemble(batches, settings, str(path), stated)
                 bad = faults(chunk.positions, chunk.numbers, chunk.offsets, chunk.cells, chunk.pbc)
+                bad |= _without_stress(chunk, batches)
                 kept = [i for i in range(chunk.n_frames) if i not in bad]
                 here = [v for batch in batches for v in _raw_stress(batch)]
-                raw += [here[i] for i in kept]
+                here = [here[i] for i in kept]
                 chunk = chunk.subset(kept)
-                test.add(chunk, raw[-len(kept) :], settings, chunk.metadata["source"])
+                test.add(chunk, here, settings, chunk.metadata["source"])
+                raw += here
             if len(raw) >= _SAMPLE:
                 break
         if len(raw) >= _SAMPLE:
             break
+    if not raw:  # which is said when all are read
+        return (stated, False), "of which there is none"
     if not settings.check_work:
         test = StressTest()
     convention, words = decide_stress(settings, test, raw)
@@ -325,9 +332,17 @@ def _stress_of(
 
 
 def _raw_stress(batch: Batch) -> np.ndarray:
-    """Return the stress (n, 6) or (n, 3, 3) of a batch as the file has it."""
-    assert batch.stress is not None
-    return batch.stress
+    """Return the stress (n, 6) or (n, 3, 3) of a batch as the file has it, zeros where it has
+    none."""
+    return np.zeros((len(batch.energies), 3, 3)) if batch.stress is None else batch.stress
+
+
+def _without_stress(frames: FrameArrays, batches: list[Batch]) -> dict[int, str]:
+    """Return {frame: why} of those that have no stress, be it that they cannot have one."""
+    given = np.repeat([b.stress is not None for b in batches], [len(b.energies) for b in batches])
+    crystal = np.zeros(frames.n_frames, dtype=bool) if frames.pbc is None else frames.pbc.all(1)
+    found = {i: "it is not periodic in three directions" for i in np.flatnonzero(~crystal).tolist()}
+    return found | {i: "the file gives none" for i in np.flatnonzero(~given).tolist()}
 
 
 def _numbered(
@@ -388,7 +403,7 @@ def _assemble(
 ) -> tuple[FrameArrays, np.ndarray]:
     """Return the frames of some batches in the project's units, and which of them have forces.
 
-    Forces that are missing are zero.
+    Forces that are missing are zero, and so is a stress.
     """
     factors, term = settings.factors, settings.term
     counts = [len(b.energies) for b in batches]
@@ -426,6 +441,8 @@ def _assemble(
                 for k, b in enumerate(batches)
             ]
         frames.stresses = {term: np.concatenate(parts)}
+        frames.stresses[term][list(_without_stress(frames, batches))] = 0.0
+        frames.stresses[term][volumes == 0.0] = 0.0  # a faulty cell, not a faulty number
         frames.units["stresses"] = "eV/Angstrom^3"
     for column in dict.fromkeys(c for b in batches for c in b.columns):
         lacking = next((b for b in batches if column not in b.columns), None)
@@ -507,6 +524,11 @@ def _judge(
     for i, reason in _faults(frames).items():
         if finite[i]:
             add("faulty", i, reason)
+    if settings.stress is not None:
+        for i, reason in _without_stress(frames, batches).items():
+            add("missing_stress", i, reason)
+        hints = (b.stress_hint for b in batches if b.stress_hint)
+        report.stress_hint = report.stress_hint or next(hints, "")
     owner = np.repeat(np.arange(len(batches)), [len(b.energies) for b in batches])
     for i in range(frames.n_frames):
         for name, reason in batches[owner[i]].remarks.items():
@@ -641,6 +663,10 @@ def _what_is_not_finite(frames: FrameArrays, frame: int) -> str:
 def _refuse(report: ImportReport, settings: ImportSettings) -> None:
     """Raise DataError for frames that the settings do not allow."""
     total = report.n_read
+    if report.missing_stress.count == total and report.stress_hint:
+        raise DataError(
+            f"{total} of {total} frames have no stress '{settings.stress}'{report.stress_hint}."
+        )
     for name, words in _DECIDED.items():
         found: Finding = getattr(report, name)
         if found.count and getattr(settings, name) == "refuse":
@@ -651,7 +677,7 @@ def _refuse(report: ImportReport, settings: ImportSettings) -> None:
             )
             raise DataError(
                 f"{found.count} of {total} frames {words}, first {found.first}; correct them or "
-                f"set {name}: {cures}."
+                f"set {name}: {cures}{', or name no stress' * (name == 'missing_stress')}."
             )
     if report.other_free_energy.count:
         raise DataError(
@@ -667,7 +693,7 @@ def _refuse(report: ImportReport, settings: ImportSettings) -> None:
         )
     if report.without_forces.count == total and report.hint:
         raise DataError(
-            f"{total} of {total} frames have no forces '{settings.forces_key}'{report.hint}"
+            f"{total} of {total} frames have no forces '{settings.forces_key}'{report.hint}."
         )
     if report.without_forces.count and settings.missing_forces == "refuse":
         raise DataError(

@@ -49,8 +49,9 @@ def likely(quantity: str, key: str, there: Mapping[str, Any], n_atoms: int) -> s
     for names in (named, fitting):
         if len(names) == 1:
             return f", did you mean '{names[0]}'?"
-    names = named or fitting or list(there)
-    return nearest(key, names) if names else "; nothing else is there"
+    names = named or fitting
+    names = names or [n for n in there if not any(stem in n.lower() for stem in foreign)]
+    return nearest(key, names) if names else "; nothing else like it is there"
 
 
 def neighbours(
@@ -147,9 +148,12 @@ class StressTest:
             assert frames.cells is not None
             volumes = np.abs(np.linalg.det(frames.cells[[i, j]]))
             for convention in conventions(self.six):
-                pair = np.stack([raw[i], raw[j]])
-                sigma = convention.convert(pair, volumes, settings.factors)
-                mean = 0.5 * (volumes[:, None, None] * sigma).sum(axis=0)
+                # one may have six numbers where the other has nine
+                sigma = [
+                    convention.convert(raw[k][None], volumes[n : n + 1], settings.factors)[0]
+                    for n, k in enumerate((i, j))
+                ]
+                mean = 0.5 * (volumes[:, None, None] * np.array(sigma)).sum(axis=0)
                 self.found.setdefault(convention, []).append(float((mean * strain).sum()))
 
     def left(self) -> dict[StressConvention, float]:

@@ -75,6 +75,8 @@ def _array(entry: dict[str, Any], key: str, where: str) -> np.ndarray:
     if key not in entry:
         raise DataError(f"{where} has no '{key}'{nearest(key, entry)}.")
     try:
+        if any(isinstance(v, bool | str) for v in np.array(entry[key], dtype=object).ravel()):
+            raise TypeError("true and texts are no numbers, whatever NumPy makes of them")
         return np.array(entry[key], dtype=np.float64)
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(

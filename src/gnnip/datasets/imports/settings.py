@@ -57,6 +57,8 @@ KEYS: dict[str, tuple[str, str | None]] = {
 Bad = Literal["refuse", "leave_out"]
 #: the words for what labels frames that have a meaning of their own
 REFERENCES = ("exact", "published", "dft", "xtb")
+#: columns of every import
+WRITTEN = ("trajectory", "source", "source_frame")
 
 
 def _reference(value: str) -> str:
@@ -145,6 +147,9 @@ class ImportSettings(Strict):
     """Frames without forces: an error, left out, or the whole set imported with energies only."""
     non_finite: Bad = "refuse"
     """Frames with a number that is not finite: an error, or left out."""
+    missing_stress: Bad = "refuse"
+    """Frames without the stress that is named, as those that are not periodic in three directions:
+    an error, or left out."""
     faulty: Bad = "refuse"
     """Frames that no potential can treat (no atoms, no element, two atoms at one point, a periodic
     cell without volume): an error, or left out."""
@@ -169,7 +174,9 @@ class ImportSettings(Strict):
     """extxyz: the name in the comment line that tells the trajectories apart, instead."""
     block_frames: int | None = Field(default=None, ge=1, le=2**31)
     """Cut every trajectory into blocks of so many consecutive frames: for a single long run."""
-    columns: dict[str, str] = Field(default_factory=dict)
+    columns: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], str] = Field(
+        default_factory=dict
+    )
     """extxyz: further columns, {name in the archive: name in the comment line}."""
     species: list[SpeciesGroup] = Field(default_factory=list)
     """neuralil: the elements, which its files do not hold."""
@@ -191,6 +198,9 @@ class ImportSettings(Strict):
         for key, (format_, value) in needs.items():
             if value and self.format != format_:
                 raise ValueError(f"{key} is for the format {format_} only, not for {self.format}")
+        taken = set(WRITTEN) & set(self.columns)
+        if taken:
+            raise ValueError(f"columns cannot be called {taken.pop()}, which the import writes")
         if self.stress is not None and self.format not in ("extxyz", "vasp"):
             raise ValueError(f"the format {self.format} has no stress; leave the key out")
         if self.stress is None and (self.stress_is or self.stress_order):

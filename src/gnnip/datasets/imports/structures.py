@@ -82,11 +82,21 @@ def extended_xyz(path: Path) -> Iterator[ase.Atoms | Skipped]:
             # a last line without its end may be half a line
             except Exception as error:
                 if line or body[-1].endswith("\n"):
+                    if isinstance(error, KeyError):  # of ASE's table of symbols
+                        error = ValueError(f"{error} is not a chemical element")
                     raise _unreadable(path, "extended XYZ", frame, error) from None
                 yield Skipped(frame, "cut_off", "its last line is incomplete")
             else:
-                yield atoms
+                cut = "its last line is shorter than the others and has no end"
+                yield Skipped(frame, "cut_off", cut) if _is_cut(body) else atoms
         frame += 1
+
+
+def _is_cut(lines: list[str]) -> bool:
+    """Return whether a last line without its end is shorter than others, which are all alike."""
+    widths = {len(line.rstrip("\r\n")) for line in lines[:-1]}
+    fixed = len(lines) > 3 and len(widths) == 1
+    return fixed and not lines[-1].endswith("\n") and len(lines[-1].rstrip()) < min(widths)
 
 
 class _Tensors:
@@ -153,6 +163,7 @@ def _batch(atoms: ase.Atoms, frame: int, where: str, settings: ImportSettings) -
             raise DataError(f"{where} has no '{name}'{there}.")
         columns[column] = np.array([per_frame[name]])
     periodic = bool(np.any(atoms.pbc))
+    stress, stress_hint = _stress(per_frame, per_atom, settings.stress, where, len(atoms))
     energy = _number(per_frame, settings.energy_key, where, len(atoms))
     other = per_frame.get("free_energy") if settings.energy is None else None
     return Batch(
@@ -161,7 +172,8 @@ def _batch(atoms: ase.Atoms, frame: int, where: str, settings: ImportSettings) -
         energies=np.array([energy]),
         frames=np.array([frame]),
         forces=forces,
-        stress=_stress(per_frame, per_atom, settings.stress, where, len(atoms)),
+        stress=stress,
+        stress_hint=stress_hint,
         charges=np.asarray(results["charges"])[None] if "charges" in results else None,
         cells=atoms.cell.array[None] if periodic else None,
         pbc=np.asarray(atoms.pbc),
@@ -188,6 +200,8 @@ def _number(values: Mapping[str, Any], key: str, where: str, n_atoms: int) -> fl
     if key not in values:
         raise DataError(f"{where} has no energy '{key}'{likely('energy', key, values, n_atoms)}.")
     try:
+        if isinstance(values[key], bool | np.bool_):
+            raise TypeError("true is no energy")
         return float(values[key])
     except (TypeError, ValueError):
         raise DataError(
@@ -201,14 +215,15 @@ def _stress(
     key: str | None,
     where: str,
     n_atoms: int,
-) -> np.ndarray | None:
-    """Return the numbers of the file, (1, 6) or (1, 3, 3), None when they are not wanted."""
+) -> tuple[np.ndarray | None, str]:
+    """Return the numbers of the file, (1, 6) or (1, 3, 3), None when there are none or they are
+    not wanted; and the end of a sentence with the likely name."""
     if key is None:
-        return None
+        return None, ""
     there = {**per_frame, **per_atom}
     if key not in there:
-        raise DataError(f"{where} has no stress '{key}'{likely('stress', key, there, n_atoms)}.")
+        return None, likely("stress", key, there, n_atoms)
     value = np.asarray(there[key])
     if value.size == 9:
-        return _floats(value.reshape(3, 3), (3, 3), key, "a stress", where)[None]
-    return _floats(value, (6,), key, "a stress", where)[None]
+        return _floats(value.reshape(3, 3), (3, 3), key, "a stress", where)[None], ""
+    return _floats(value, (6,), key, "a stress", where)[None], ""

@@ -16,6 +16,7 @@ from gnnip.units import GPA
 
 _NUMBER = re.compile(r"[-+]?\d+\.\d*(?:[eE][-+]?\d+)?|\*{3,}")
 _ITERATION = re.compile(r"Iteration\s+(\d+)\(\s*(\d+)\)")
+_BEGIN = re.compile(r"\s*vasp\.\d")
 _STATED = re.compile(r"=\s*([-+.\dEe*]+)")
 _ENERGIES = ("free_energy", "energy")
 
@@ -45,15 +46,18 @@ class _Header:
 
     def numbers(self, where: str) -> np.ndarray:
         """Return the atomic numbers (n,); DataError where the header does not give them."""
-        # without titles, each line is there twice
-        titles = self.titles or self.potcars[: (len(self.potcars) + 1) // 2]
+        titles = self.titles or self.potcars
+        half = len(titles) // 2
+        if not self.titles and titles[:half] == titles[half:]:
+            titles = titles[:half]  # VASP lists them twice
         kinds = [re.split(r"[_.\s]", [*t.split(), "", ""][1])[0] for t in titles]
-        if not self.counts or len(kinds) < len(self.counts):
+        if not self.counts or len(kinds) != len(self.counts):
             raise DataError(
-                f"{where} cannot be read as a VASP OUTCAR: its head does not say which atoms there "
-                "are; it is truncated or of another format."
+                f"{where} cannot be read as a VASP OUTCAR: its head names {len(kinds)} kinds of "
+                f"atoms and {len(self.counts)} numbers of them; it is truncated, of another "
+                "format, or POTCAR and POSCAR do not fit."
             )
-        symbols = [s for s, n in zip(kinds, self.counts, strict=False) for _ in range(n)]
+        symbols = [s for s, n in zip(kinds, self.counts, strict=True) for _ in range(n)]
         return atomic_numbers(symbols, where)
 
 
@@ -79,8 +83,8 @@ class _Step:
             return {"machine_learned": "ML_LMLFF: its labels are of the machine-learned field"}
         out = header.nelm and self.iterations >= header.nelm
         if self.stopped or (out and not self.converged):
-            limit = f"NELM = {header.nelm}" if out else "before EDIFF"
-            return {"unconverged": f"its electronic loop stopped at {limit} without reaching EDIFF"}
+            limit = f" at NELM = {header.nelm}" if out else ""
+            return {"unconverged": f"its electronic loop stopped{limit} without reaching EDIFF"}
         return {}
 
 
@@ -103,6 +107,11 @@ def read(path: Path, settings: ImportSettings) -> Iterator[Batch | Skipped]:
     step, ionic = _Step(), 0
     lines = text_lines(path)
     for number, line in lines:
+        if _BEGIN.match(line):  # another run that was appended
+            if step.begun:
+                yield Skipped(frame, "cut_off", f"line {number}: its ionic step has no labels")
+                frame += 1
+            header, numbers, step, ionic = _Header(), numbers[:0], _Step(), 0
         header.take(line)
         if (found := _ITERATION.search(line)) is not None:
             if int(found[1]) != ionic and step.begun:
@@ -116,9 +125,7 @@ def read(path: Path, settings: ImportSettings) -> Iterator[Batch | Skipped]:
             found_cell = _table(lines, 3, 3)
             cell = cell if found_cell is None else found_cell
         elif line.lstrip().startswith("in kB"):
-            xx, yy, zz, xy, yz, zx = _numbers(line, 6)
-            tensor = np.array([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]])
-            step.stress = -0.1 * GPA * tensor
+            step.stress = _stress(line)
         elif "POSITION" in line and "TOTAL-FORCE" in line:
             numbers = header.numbers(str(path)) if not len(numbers) else numbers
             step.machine_learned |= "(ML)" in line
@@ -152,8 +159,6 @@ def _batch(
     settings: ImportSettings,
 ) -> Batch:
     assert step.atoms is not None
-    if settings.stress is not None and step.stress is None:
-        raise DataError(f"Frame {frame} of the OUTCAR has no stress; leave stress out.")
     return Batch(
         numbers=numbers,
         positions=step.atoms[None, :, :3],
@@ -171,6 +176,12 @@ def _numbers(line: str, count: int) -> list[float]:
     """Return numbers that may touch each other; nan for those that did not fit their columns."""
     found = [float("nan") if text[0] == "*" else float(text) for text in _NUMBER.findall(line)]
     return (found + [float("nan")] * count)[:count]
+
+
+def _stress(line: str) -> np.ndarray:
+    """Return the stress (3, 3), positive when stretched, eV/A^3, of a line in kbar."""
+    xx, yy, zz, xy, yz, zx = _numbers(line, 6)
+    return -0.1 * GPA * np.array([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]])
 
 
 def _stated(line: str) -> float:

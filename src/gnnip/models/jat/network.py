@@ -29,8 +29,10 @@ class JATHyperparameters:
     layers, heads, width : attention layers, heads of each and features of each head.
     variant : "as_coded" repeats the published code with its defect for more than one head, see
         `scrambled_entries`; "as_described" gives every edge its own distance; "corrected" also
-        weights the edges by an envelope, so that the energy is smooth at the cutoff, and predicts
-        in units of the training forces on top of energies of the elements.
+        weights the edges by an envelope, so that the energy is smooth at the cutoff.
+    offsets : predict in units of the training forces on top of energies of the elements, without
+        which total energies of many eV take many thousand steps; None is what the variant does:
+        "corrected" alone has them.
     max_neighbours : as coded, the list of edges is padded to so many per atom, the atom itself
         counted; None is the number of atoms, or more where images need it.
     envelope_power : of the polynomial envelope.
@@ -42,6 +44,7 @@ class JATHyperparameters:
     heads: int = 1
     width: int = 48
     variant: Literal["as_coded", "as_described", "corrected"] = "corrected"
+    offsets: bool | None = None
     max_neighbours: int | None = None
     envelope_power: int = 6
 
@@ -163,8 +166,9 @@ class JAT(CalibratedPotential):
         return None
 
     def calibrate(self, statistics: TargetStatistics) -> None:
-        """Fix the energies of the elements and the scale of the variant that has them."""
-        if self.hyperparameters.variant == "corrected":
+        """Fix the energies of the elements and the scale, with `offsets`."""
+        o = self.hyperparameters
+        if o.variant == "corrected" if o.offsets is None else o.offsets:
             super().calibrate(statistics)
 
     def prepare(self, batch: GraphBatch) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ from gnnip.datasets.imports.batch import atomic_numbers
 from gnnip.errors import CheckpointError, GnnipError
 from gnnip.models.files import save
 from gnnip.models.jat.network import JAT, READOUT, JATHyperparameters
+from gnnip.terminal import answer
 
 PREFIX = "param."
 ELEMENTS = ("C", "H", "N", "O")  #: of both of its data sets, in the order of its types
@@ -138,11 +139,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("arrays", help="archive of arrays (.npz): param.*, cutoff, max_neighbors")
     parser.add_argument("--output", "-o", required=True, help="potential to write: folder/model")
     options = parser.parse_args(arguments)
-    try:
-        model = read_published(options.arrays)
-    except GnnipError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return answer(lambda: _main(options), "error")
+
+
+def _main(options: argparse.Namespace) -> int:
+    model = read_published(options.arrays)
     weights, _ = save(model, options.output)
     print(f"{weights}: {model.n_parameters} parameters")
     return 0
