@@ -816,13 +816,15 @@ def schema(options: argparse.Namespace) -> int:
     argument("--check", action="store_true", help="fail if a page is out of date"),
 )
 def readme(options: argparse.Namespace) -> int:
-    """Put the recorded verdicts between the README's markers and into docs/verdicts.md.
+    """Put the recorded verdicts between the README's markers and into docs/verdicts.md, and list
+    the recorded outputs in codecheck.yml.
 
     With --check they are only compared.
 
     Example: gnnip readme --update
     """
     from gnnip.config import papers
+    from gnnip.release import codecheck
     from gnnip.verdicts import pages
 
     text = README.read_text(encoding="utf-8")
@@ -836,6 +838,7 @@ def readme(options: argparse.Namespace) -> int:
     new = {
         README: f"{head}{START}\n{pages.overview(recorded, cards)}\n{END}{tail}",
         VERDICTS: f"# Verdicts\n\n{VERDICTS_INTRODUCTION}\n\n{pages.tables(recorded)}\n",
+        Path("codecheck.yml"): codecheck(Path()),
     }
     for path, wanted in new.items():
         same = path.exists() and path.read_text(encoding="utf-8") == wanted
@@ -865,6 +868,43 @@ def page(options: argparse.Namespace) -> int:
 
     write_page(recorded(RESULTS / "recorded"), options.output)
     print(f"Open {options.output} in a browser.")
+    return 0
+
+
+@command(
+    "fresh",
+    argument("cards", nargs="*", help="cards; all recorded ones if left out"),
+    TIER,
+    argument("--first-seed", action="store_true", help="replay one seed of each training only"),
+)
+def fresh(options: argparse.Namespace) -> int:
+    """Say whether the recorded results belong to the card, the data and the code that stand here.
+
+    Each artefact is fresh, equivalent (training code has changed, and trains alike in its first
+    steps), unknown (recorded before checksums were kept) or stale; the status is 1 if one is stale.
+    """
+    from gnnip import fresh
+
+    stale = False
+    for folder in fresh.records(RESULTS / "recorded"):
+        tier, card = folder.parts[-2:]
+        if options.tier not in (None, tier) or (options.cards and card not in options.cards):
+            continue
+        found = fresh.check_record(folder, RESULTS, options.first_seed)
+        print(*fresh.lines(folder, found), sep="\n", flush=True)
+        stale = stale or any(finding.state == fresh.STALE for finding in found)
+    return int(stale)
+
+
+@command("release", argument("--output", "-o", help="archive, dist/gnnip-<version>.zip"))
+def release(options: argparse.Namespace) -> int:
+    """Write an archive of the code, the recorded results and the data of the last commit, with
+    checksums, licences and an RO-Crate."""
+    from gnnip.release import write_release
+
+    target = Path(options.output or f"dist/gnnip-{__version__}.zip")
+    count = write_release(Path(), target)
+    print(f"{target}: {count} files, {target.stat().st_size / 1e6:.1f} MB")
     return 0
 
 
@@ -907,29 +947,22 @@ def spec(options: argparse.Namespace) -> int:
     Example: gnnip spec gijon2023 --tier paper --output spec.json
     """
     from gnnip.config import papers
-    from gnnip.config.resolve import resolve
+    from gnnip.config.pipeline import Pipeline
     from gnnip.config.schema import name_of
 
     config = papers.load_config()
     tier = options.tier or config.tier
+    names = list(dict.fromkeys(map(name_of, options.cards))) or config.papers
+    run = Pipeline(config.model_copy(update={"tier": tier, "papers": names}))
     beside = Path(options.output).resolve().parent
     jobs = []
-    for name in list(dict.fromkeys(map(name_of, options.cards))) or config.papers:
-        card = resolve(name, tier, config)
+    for name, card in run.cards.items():
         trainings = RESULTS / tier / name / "trainings"
-        for group, cell in ((g, cell) for g in card.trainings for cell in card.cells(g)):
+        for group, cell, seed, folder in run.trainings_made(name, tier):
             training = card.training(group, cell)
             data = RESULTS / tier / "datasets" / f"{training.dataset}.h5"
-            jobs += [
-                training.entry(
-                    os.path.relpath(trainings / group / cell.name / f"seed-{seed}", beside),
-                    os.path.relpath(data, beside),
-                    seed,
-                    os.path.relpath(trainings, beside),
-                    device=options.device,
-                )
-                for seed in card.seeds(group)
-            ]
+            own, frames, earlier = (os.path.relpath(p, beside) for p in (folder, data, trainings))
+            jobs.append(training.entry(own, frames, seed, earlier, device=options.device))
     write_json(options.output, {"trainings": jobs})
     print(f"{len(jobs)} trainings of tier {tier} in {options.output}")
     return 0

@@ -23,7 +23,8 @@ def checkout(tmp_path, root, monkeypatch) -> Path:
     """A folder with the files that the command line reads, as working directory."""
     for part in ("papers", "workflow/schemas", "data", "docs"):
         shutil.copytree(root / part, tmp_path / part)
-    shutil.copy(root / "config.yaml", tmp_path)
+    for name in ("config.yaml", "CITATION.cff"):
+        shutil.copy(root / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

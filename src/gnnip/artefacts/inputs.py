@@ -14,7 +14,7 @@ from gnnip.errors import ConfigError, nearest
 from gnnip.files import read_csv
 from gnnip.measurements.selection import frame_table
 from gnnip.measurements.sources import load_frames
-from gnnip.training.outputs import read_history, read_summary
+from gnnip.training.outputs import read_history, read_summary, seed_numbers
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
@@ -79,7 +79,7 @@ class Inputs:
         entry = self.group(group)
         for cell in entry["cells"]:
             folder = self.root / "trainings" / group / cell["name"]
-            for seed in range(int(entry["seeds"])):
+            for seed in seed_numbers(entry["seeds"]):
                 yield dict(cell["keys"]), seed, folder / f"seed-{seed}"
 
     def training(self, group: str, keys: Mapping[str, Any]) -> str:
@@ -123,9 +123,14 @@ class Inputs:
         return np.asarray(make_split(arrays, options.pop("scheme"), own, **options)["train"])
 
     def measurement(self, name: str) -> pd.DataFrame:
-        """Return the table of a measurement, or of the part of it that this run needs."""
+        """Return the table of a measurement, or of the part of it that this run needs, without the
+        cells that the artefact does not read."""
         file = self.card.get("parts", {}).get(name, name)
-        return read_csv(self.root / "measurements" / f"{file}.csv")
+        table = read_csv(self.root / "measurements" / f"{file}.csv")
+        for group, entry in self.card["trainings"].items():
+            if others := entry.get("other_cells"):
+                table = table[(table["group"] != group) | ~table["cell"].isin(others)]
+        return table
 
     def measurements(self) -> list[str]:
         """Return the measurements that the artefact states."""

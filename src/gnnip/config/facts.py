@@ -54,7 +54,7 @@ def artefact_facts(card: ResolvedCard, name: str) -> dict[str, Any]:
         **({"parts": parts} if parts else {}),
         "datasets": made_of.datasets,
         "references": {d: card.reference_of(d) for d in card.datasets_of(name)},
-        "trainings": {g: _group_facts(card, g) for g in made_of.trainings},
+        "trainings": {g: _group_facts(card, g, made_of.cells) for g in made_of.trainings},
         "measurements": {
             m: card.measurements[m].model_dump(mode="json") for m in made_of.measurements
         },
@@ -96,8 +96,9 @@ def _made_by(card: ResolvedCard, artefact: str) -> dict[str, Any]:
     }
 
 
-def _group_facts(card: ResolvedCard, group: str) -> dict[str, Any]:
-    """Return a training group with its cells, each with its matrix values and its split."""
+def _group_facts(card: ResolvedCard, group: str, chosen: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Return a training group with those of its cells that are read, each with its matrix values
+    and its split, and the names of the others, where there are any."""
     cells = [
         {
             "name": cell.name,
@@ -105,8 +106,11 @@ def _group_facts(card: ResolvedCard, group: str) -> dict[str, Any]:
             "split": card.training(group, cell).split,
         }
         for cell in card.cells(group)
+        if cell.chosen(chosen)
     ]
-    return card.trainings[group].model_dump(mode="json", exclude={"ship"}) | {"cells": cells}
+    others = [cell.name for cell in card.cells(group) if not cell.chosen(chosen)]
+    stated = card.trainings[group].model_dump(mode="json", exclude={"ship"})
+    return stated | {"cells": cells} | ({"other_cells": others} if others else {})
 
 
 def _reference_line(card: ResolvedCard, artefact: str) -> str:

@@ -14,10 +14,18 @@ from types import SimpleNamespace
 from typing import Any
 
 from gnnip import reference
+from gnnip.code import module_hashes
 from gnnip.config import papers
 from gnnip.config.data_jobs import DataJobs, archive
 from gnnip.config.facts import artefact_facts, figure_info, measurement_facts
-from gnnip.config.resolve import PART, ResolvedCard, check_own_frames, columns_of, resolve
+from gnnip.config.resolve import (
+    PART,
+    REFERENCE_ARCHIVE,
+    ResolvedCard,
+    check_own_frames,
+    columns_of,
+    resolve,
+)
 from gnnip.config.schema import TIERS, Card
 from gnnip.config.trainings import Cell, TrainingSpec
 from gnnip.errors import ConfigError
@@ -112,20 +120,52 @@ class Pipeline(DataJobs):
         found = []
         for group in groups:
             for cell in self._cells(card, tier, group).values():
-                own = dict(cell.values)
-                wanted = {k: list(v) for k, v in (cells or {}).items() if k in own}
-                if not cell.matches(wanted):
+                if not cell.chosen(cells or {}):
                     continue
-                for seed in [0] if first_seed else resolved.seeds(group):
+                for seed in resolved.seeds(group)[: 1 if first_seed else None]:
                     folder = f"results/{tier}/{card}/trainings/{group}/{cell.name}/seed-{seed}"
                     found.append((group, cell, seed, folder))
         return found
 
+    def trainings_made(self, card: str, tier: str) -> list[tuple[str, Cell, int, str]]:
+        """Return group, cell, seed and folder of the trainings of a run: all of the card, or those
+        that the chosen artefacts show."""
+        resolved = self.card_at(card, tier)
+        if self.config.artefacts is None:
+            return self.training_folders(card, tier, list(resolved.trainings))
+        return self.trainings_behind(card, tier, *resolved.artefacts)
+
+    @functools.cache  # noqa: B019 (one pipeline lives as long as the process)
+    def trainings_behind(
+        self, card: str, tier: str, *artefacts: str
+    ) -> list[tuple[str, Cell, int, str]]:
+        """Return group, cell, seed and folder of the trainings that artefacts show, in the card's
+        order, with those that they start from.
+
+        Of a measurement an artefact shows the groups that it states, all where it states none.
+        """
+        resolved, pending = self.card_at(card, tier), list[tuple[str, str, int]]()
+        for made_of in (resolved.artefacts[name] for name in artefacts):
+            shown = self.training_folders(card, tier, made_of.trainings, made_of.cells)
+            for name in made_of.measurements:
+                measured = self._measured(SimpleNamespace(card=card, tier=tier, measurement=name))
+                own = made_of.trainings or resolved.measurements[name].trainings
+                shown += [training for training in measured if training[0] in own]
+            pending += [(group, cell.name, seed) for group, cell, seed, _ in shown]
+        found = set()
+        while pending:
+            group, name, seed = one = pending.pop()
+            if one not in found:
+                found.add(one)
+                before = resolved.earlier(self.training_of(card, tier, group, name))
+                pending += [(*place, seed) for place in before]
+        everything = self.training_folders(card, tier, list(resolved.trainings))
+        return [made for made in everything if (made[0], made[1].name, made[2]) in found]
+
     def summaries(self, wildcards: Any) -> list[str]:
-        """Return the summary of every training of a card."""
-        groups = list(self.card(wildcards).trainings)
-        folders = self.training_folders(wildcards.card, wildcards.tier, groups)
-        return [f"{folder}/summary.json" for _, _, _, folder in folders]
+        """Return the summary of every training of a run."""
+        made = self.trainings_made(wildcards.card, wildcards.tier)
+        return [f"{folder}/summary.json" for _, _, _, folder in made]
 
     # --- measurements -----------------------------------------------------------------------------
 
@@ -160,9 +200,11 @@ class Pipeline(DataJobs):
 
     def measurement_code(self, wildcards: Any) -> str:
         """Hash what measures, the models that are measured and the references that are run."""
+        return self.code_of("measure", *self._measuring(wildcards), *self._models(wildcards))
+
+    def _measuring(self, wildcards: Any) -> list[str]:
         kind = self._kind(wildcards)
-        run = [reference.calculator_module(text) for text in kind.references()]
-        return self.code_of("measure", *kind.modules(), *self._models(wildcards), *run)
+        return [*kind.modules(), *map(reference.calculator_module, kind.references())]
 
     def _models(self, wildcards: Any) -> list[str]:
         card = self.card(wildcards)
@@ -252,7 +294,7 @@ class Pipeline(DataJobs):
         """Return what an artefact is made of: trainings, measurements and data sets."""
         card, tier = self.card(wildcards), wildcards.tier
         made_of = card.artefacts[wildcards.artefact]
-        folders = self.training_folders(wildcards.card, tier, made_of.trainings)
+        folders = self.training_folders(wildcards.card, tier, made_of.trainings, made_of.cells)
         names = ("predictions.csv", "history.csv", "summary.json")
         own = {card.trainings[g].dataset for g in made_of.trainings} | set(made_of.datasets)
         place = f"results/{tier}/{wildcards.card}/measurements"
@@ -310,6 +352,76 @@ class Pipeline(DataJobs):
     def _written(self, card: str) -> Card:
         return papers.load_card(self.folder(card))
 
+    # --- what a record is compared with -----------------------------------------------------------
+
+    def codes(self, wildcards: Any) -> dict[str, dict[str, str]]:
+        """Return the hashes of the code behind a card's results, by what it makes and its name; and
+        of each of the modules, so that it can be said which one has changed."""
+        card, tier = self.card(wildcards), wildcards.tier
+
+        def of(**names: str) -> SimpleNamespace:
+            return SimpleNamespace(tier=tier, card=card.id, **names)
+
+        measured = {name: of(measurement=name) for name in card.measurements}
+        moved = {m: w for m, w in measured.items() if self._moved(w)}
+        found = {
+            "artefacts": {a: self.artefact_code(of(artefact=a)) for a in card.artefacts},
+            "measurements": {m: self.measurement_code(w) for m, w in measured.items()},
+            "dynamics": {
+                m: self.code_of("run_dynamics", *self._models(w)) for m, w in moved.items()
+            },
+            "references": {
+                m: self.reference_code(w)
+                for m, w in moved.items()
+                if self._kind(w).reference and not self._kind(w).reference_archive
+            },
+            "trainings": {g: self._group_code(card, g) for g in card.trainings},
+            "datasets": {
+                d: self._making_code(of(dataset=d))
+                for d in card.used_datasets()
+                if card.datasets[d].source == "generate"
+            },
+        }
+        hashes = {value for values in found.values() for value in values.values()}
+        return {**found, "modules": self.modules_of(*hashes)}
+
+    def modules_of(self, *hashes: str) -> dict[str, str]:
+        """Return the hash of each module behind hashes of code that this pipeline gave; nothing for
+        those of data."""
+        parts = [part for value in hashes for part in value.split("+")]
+        return module_hashes(sorted({m for part in parts for m in self.sources.get(part, [])}))
+
+    def codes_without_models(self, wildcards: Any) -> list[str]:
+        """Return the hashes of the code of a measurement, less that of the models behind it."""
+        return [
+            self.code_of("measure", *self._measuring(wildcards)),
+            *([self.code_of("run_dynamics")] if self._moved(wildcards) else []),
+        ]
+
+    def _group_code(self, card: ResolvedCard, group: str) -> str:
+        trainings = [card.training(group, cell) for cell in card.cells(group)]
+        return self.code_of("train_model", *sorted({m for t in trainings for m in card.modules(t)}))
+
+    def _making_code(self, wildcards: Any) -> str:
+        """Hash what samples and labels a data set."""
+        drawn = not self.dataset(wildcards).sizes
+        rules = ["draw_structures"] if drawn else ["generate_trajectory", "assemble_dataset"]
+        return "+".join(self.data_code(rule)(wildcards) for rule in rules)
+
+    def data_files(self, wildcards: Any) -> dict[str, str]:
+        """Return the files of a card's data sets, and those of its references' trajectories."""
+        card = self.card(wildcards)
+        place = f"results/{wildcards.tier}/datasets"
+        moved = [m.options.get(REFERENCE_ARCHIVE) for m in card.measurements.values()]
+        return {name: f"{place}/{name}.h5" for name in card.used_datasets()} | {
+            name: archive(name) for name in moved if name
+        }
+
+    def used_datasets(self, wildcards: Any) -> list[str]:
+        """Return the files of a card's data sets."""
+        place = f"results/{wildcards.tier}/datasets"
+        return [f"{place}/{name}.h5" for name in self.card(wildcards).used_datasets()]
+
     # --- verdicts and what is asked for -----------------------------------------------------------
 
     def judging_code(self, wildcards: Any) -> str:
@@ -351,9 +463,8 @@ class Pipeline(DataJobs):
         files += [f"results/{tier}/{file}" for file in ("verdicts.csv", "index.html")]
         on_the_way = []
         for name, card in self.cards.items():
-            root, groups = f"results/{tier}/{name}", list(card.trainings)
-            folders = self.training_folders(name, tier, groups)
-            on_the_way += [f"{folder}/{file}" for _, _, _, folder in folders for file in RESULTS]
+            root, made = f"results/{tier}/{name}", self.trainings_made(name, tier)
+            on_the_way += [f"{folder}/{file}" for _, _, _, folder in made for file in RESULTS]
             files += [
                 f"{root}/measurements/{card.measurement_file(m)}.csv" for m in card.measurements
             ]
@@ -376,8 +487,8 @@ class Pipeline(DataJobs):
         """Return what a record of a card has besides tables and figures: the weights and histories
         of its trainings, and the trajectories of its dynamics."""
         w, card = wildcards, self.card(wildcards)
-        folders = self.training_folders(w.card, w.tier, list(card.trainings))
-        files = [f"{folder}/{file}" for _, _, _, folder in folders for file in RESULTS[:3]]
+        made = self.trainings_made(w.card, w.tier)
+        files = [f"{folder}/{file}" for _, _, _, folder in made for file in RESULTS[:3]]
         for name in card.measurements:
             dynamics = SimpleNamespace(tier=w.tier, card=w.card, measurement=name)
             if card.measurements[name].kind == "dynamics":

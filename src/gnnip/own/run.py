@@ -98,7 +98,7 @@ def _train(
     place = str(run.folder / "trainings")
     data = str(run.dataset(training.dataset))
     entry = training.entry(folder, data, seed, place, device=device, threads=threads)
-    run_one(entry, f"{group}, seed {seed}: " if run.card.trainings[group].seeds > 1 else "")
+    run_one(entry, f"{group}, seed {seed}: " if len(run.card.seeds(group)) > 1 else "")
 
 
 def _measure(run: Run, name: str, device: str, threads: int, say: Say) -> None:

@@ -64,6 +64,10 @@ def complaint(function, *arguments, **keywords) -> str:
     ("values", "expected"),
     [
         ({"seeds": 0}, "seeds: input should be greater than or equal to 1, found 0"),
+        ({"seeds": []}, "seeds: list should have at least 1 item"),
+        ({"seeds": [0, 2, 0]}, "seeds: the seed 0 is listed twice; remove one"),
+        ({"seeds": [0, -1]}, "seeds.1: input should be greater than or equal to 0, found -1"),
+        ({"seeds": "2"}, "seeds: input should be a valid integer, found '2'"),
         ({"papers": []}, "papers"),
         ({"device": "gpu"}, "device"),
         ({"sources": {"water_anion": "archiv"}}, "sources.water_anion: input should be 'archive'"),
@@ -214,8 +218,10 @@ def test_cells_send_each_value_where_it_belongs():
     cells = trainings.expand(group)
     assert len(cells) == 8
     assert cells[0].name == "layer-gat_split-random_target-atomic_learning_rate-0.0003"
-    assert cells[-1].matches({"layer": ["gcs"], "target": ["electronic", "atomic"]})
-    assert not cells[-1].matches({"layer": ["gat"]})
+    assert cells[-1].chosen(
+        {"layer": ["gcs"], "target": ["electronic", "atomic"], "split": ["size"]}
+    )
+    assert not cells[-1].chosen({"layer": ["gat"]})
     random, size = (trainings.describe(group, cell) for cell in (cells[0], cells[-1]))
     assert random.split == {"scheme": "random", "max_frames": 50}
     assert size.split == {
@@ -442,7 +448,8 @@ def test_the_cell_to_start_from(hierarchy, write):
         ("initial", {"trainig": "nn2"}, "unknown key 'trainig', did you mean 'training'"),
         ("initial", {"training": "nn2", "cell": "al"}, "has no cell 'al', did you mean 'all'"),
         ("initial", {"training": "nn3"}, "'nn3' starts from itself"),
-        ("seeds", 1, "'nn2' has 1 seeds and 'nn3', which starts from it, 2; give it as many."),
+        ("seeds", 1, "'nn2' has no seed 1, and 'nn3', which starts from it, has; give both the"),
+        ("seeds", [1, 2], "'nn2' has no seed 0, and 'nn3', which starts from it, has; give both"),
         (
             "split",
             {"scheme": "trajectory"},
@@ -494,6 +501,16 @@ def test_the_users_seeds_and_sources_win(root):
     assert card.datasets["water_anion"].source == "generate"
     assert card.seeds_of_artefact("table1") == 2
     assert card.seeds_of_artefact("fig3") == 1
+
+
+@pytest.mark.parametrize("seeds", [[0, 2], "0,2", ["0", "2"]])
+def test_seeds_are_a_count_or_a_list(root, seeds):
+    card = resolve("gijon2023", "quick", config_of({"seeds": seeds}), root / "papers")
+    assert {tuple(card.seeds(group)) for group in card.trainings} == {(0, 2)}
+    assert card.seeds_of_artefact("table1") == 2
+    # what a job is told of a card is read back
+    again = type(card).model_validate(json.loads(card.model_dump_json()))
+    assert again.seeds("table1") == [0, 2]
 
 
 def test_a_shipped_reference_is_run_where_the_user_says_so(raw, write):
