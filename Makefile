@@ -47,7 +47,7 @@ test: $(STAMP) ## run the tests (15 minutes on 2 cores)
 	pytest -n 2 --dist loadfile -q -m "not slow"
 
 test-slow: $(STAMP) ## run those that take minutes or another program
-	pytest -q -m slow
+	pytest -n 2 --dist loadfile -q -m slow
 
 figures: $(STAMP) ## redraw every figure from results/recorded (no torch needed)
 	$(SNAKEMAKE) figures $(BUSY)
