@@ -373,7 +373,9 @@ class Pipeline(DataJobs):
             "references": {
                 m: self.reference_code(w)
                 for m, w in moved.items()
-                if self._kind(w).reference and not self._kind(w).reference_archive
+                if card.measurements[m].kind == "dynamics"
+                and self._kind(w).reference
+                and not self._kind(w).reference_archive
             },
             "trainings": {g: self._group_code(card, g) for g in card.trainings},
             "datasets": {
