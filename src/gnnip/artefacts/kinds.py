@@ -161,16 +161,19 @@ class Dynamics(OfArms):
         shown; where one is shown, also a structure at its end.
         collapse: the first bad frame of the first arm that is shown, and the closest pairs of all
         failures.
-        survival: the share of replicas alive against time, and the closest pairs of all failures.
+        survival: the share of replicas alive against time by each criterion of failure, and the
+        closest pairs of all failures.
         structure: distances, angles and vibrations beside the reference's.
     show : arms that are drawn in the first two views, all when empty.
     trivial : an arm that has learned nothing, e.g. of the model composition, which has no forces:
         it is not shown, and what is told of its replicas are the baselines of the others.
 
-    Metrics of the first three: {arm}_replicas, _failed, _shortest_run, _longest_run,
-    _first_failure, _median_failure and _failed_by_{pair}; of the last one {arm}_rdf_{pair}_error,
-    _adf_{triplet}_error and _vdos_error (%), beside the noise floor of the reference, below which
-    nothing is judged.
+    Metrics of the first three: {arm}_replicas, _failed by any criterion, of which _failed_limits,
+    _failed_energy and _failed_structure, _shortest_run, _longest_run, _first_failure,
+    _median_failure, _survival_area, _graded_survival and _failed_by_{pair}; of the last one
+    {arm}_rdf_{pair}_error, _adf_{triplet}_error and _vdos_error (%), and _adf_{triplet}_distance
+    (degree) and _vdos_distance (THz), beside the noise floor of the reference, below which nothing
+    is judged.
     """
 
     function: ClassVar[str] = "gnnip.artefacts.dynamics:dynamics"
