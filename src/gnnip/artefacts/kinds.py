@@ -101,6 +101,19 @@ class EnergyErrors(ArtefactKind):
 
 
 @dataclass(frozen=True)
+class Autopsy(OfArms):
+    """Energies along the replicas that changed most, by the reference against the potential.
+
+    Of measurements of the kind autopsy. Metrics of each arm: {arm}_labelled replicas, _holes and
+    _relaxations among them, _change of the energy of the one that changed most and
+    _change_by_reference (meV/atom), and _force_rmse_on_path (eV/A).
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.autopsy:autopsy"
+    figure: ClassVar[str] = "gnnip.artefacts.autopsy_figure:autopsy"
+
+
+@dataclass(frozen=True)
 class Conservation(OfArms):
     """Energy fluctuation at constant energy against the time step, one panel a measurement.
 
@@ -402,6 +415,7 @@ class Scan(EnergyErrors):
 
 
 KINDS: Mapping[str, type[ArtefactKind]] = {
+    "autopsy": Autopsy,
     "conservation": Conservation,
     "cost_against_size": CostAgainstSize,
     "dynamics": Dynamics,

@@ -193,16 +193,18 @@ class Pipeline(DataJobs):
     # --- dynamics: every potential is a job, named by the folder of its training ------------------
 
     def moved_trajectories(self, wildcards: Any) -> list[str]:
-        """Return the trajectories of a measurement of dynamics; of any other kind none."""
+        """Return the trajectories that a measurement of dynamics makes, or an autopsy reads."""
         return list(self._moved(wildcards).values())
 
     def _moved(self, wildcards: Any) -> dict[str, str]:
-        """Return the trajectories of a measurement of dynamics by what moves the atoms."""
-        if self.card(wildcards).measurements[_measurement(wildcards)].kind != "dynamics":
+        """Return the trajectories that a measurement reads by what moves the atoms."""
+        own = _measurement(wildcards)
+        moved = self._kind(wildcards).moved(own)
+        if moved is None:
             return {}
-        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{_measurement(wildcards)}"
+        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{moved}"
         names = [f"{g}/{cell.name}/seed-{seed}" for g, cell, seed, _ in self._measured(wildcards)]
-        names += [REFERENCE] if self._kind(wildcards).reference else []
+        names += [REFERENCE] if moved == own and self._kind(wildcards).reference else []
         return {name: f"{place}/{name}/trajectory.h5" for name in names}
 
     def moving_dataset(self, wildcards: Any) -> str:
@@ -429,7 +431,7 @@ class Pipeline(DataJobs):
         for name in card.measurements:
             dynamics = SimpleNamespace(tier=w.tier, card=w.card, measurement=name)
             files += self.moved_trajectories(dynamics)
-        return files
+        return list(dict.fromkeys(files))
 
     def recorded_content(self, wildcards: Any) -> str:
         """Hash the recorded table that a figure is redrawn from."""

@@ -456,9 +456,13 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
             del card.artefacts[name]
             card.skipped[name] = "not among the artefacts chosen for this run"
     kept = {name for artefact in card.artefacts.values() for name in artefact.measurements}
+    # an autopsy is of the trajectories of another measurement
+    moved = {m: card.measurement_kind(m).moved(m) for m in kept}
+    kept |= {name for name in moved.values() if name in card.measurements}
     card.measurements = {name: m for name, m in card.measurements.items() if name in kept}
     for name, measurement in card.measurements.items():
         readers = [a.trainings for a in card.artefacts.values() if name in a.measurements]
+        readers += [card.measurements[m].trainings for m, of in moved.items() if of == name != m]
         if all(readers):
             read = {group for groups in readers for group in groups}
             if not read.issuperset(measurement.trainings):
@@ -511,7 +515,7 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
             raise ConfigError(full_stop(sentence)) from None
     try:
         for name in card.measurements:
-            card.measurement_kind(name)
+            _check_moved(card, name)
         for name in card.artefacts:
             card.artefact_kind(name)
         for name, claim in card.claims.items():
@@ -594,6 +598,21 @@ def check_own_frames(card: ResolvedCard, dataset: str, reader: str, columns: Ite
             f"{card.id}: {reader} needs the column '{missing}' of {dataset}, and your frames have "
             f"{', '.join(there)}; name it under columns of the source, or choose other artefacts."
         )
+
+
+def _check_moved(card: ResolvedCard, name: str) -> None:
+    """Raise ConfigError for options of a measurement that are none, and for one of trajectories
+    that no other measurement makes."""
+    moved = card.measurement_kind(name).moved(name)
+    if moved is None or moved == name:
+        return
+    made = {m: stated for m, stated in card.measurements.items() if stated.kind == "dynamics"}
+    place = f"measurements.{name}.options.dynamics"
+    if moved not in made:
+        raise ConfigError(f"{place}: '{moved}' is no measurement of dynamics{nearest(moved, made)}")
+    missing = set(card.measurements[name].trainings) - set(made[moved].trainings)
+    if missing:
+        raise ConfigError(f"{place}: '{moved}' does not move {', '.join(sorted(missing))}; add it")
 
 
 def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
