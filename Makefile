@@ -66,6 +66,7 @@ smoke: $(STAMP) ## every rule and artefact on tiny inputs
 
 record: $(STAMP) ## copy the finished run (TIER=...) to results/recorded and results/kept, update the README
 	$(SNAKEMAKE) $(CHOICE) --forcerun record_results -- record $(BUSY)
+	python -m gnnip tolerances
 	python -m gnnip readme --update
 
 page: $(STAMP) ## write the page of the recorded results: results/recorded/index.html (no torch needed)
@@ -74,7 +75,8 @@ page: $(STAMP) ## write the page of the recorded results: results/recorded/index
 report: $(STAMP) ## write report.zip: verdicts, figures, tables, runtimes
 	$(SNAKEMAKE) $(CHOICE) --report report.zip $(BUSY)
 
-readme: $(STAMP) ## put the recorded verdicts into the README
+readme: $(STAMP) ## put the recorded verdicts into the README and docs, and judge them at other tolerances
+	python -m gnnip tolerances
 	python -m gnnip readme --update
 
 schema: $(STAMP) ## write the JSON schemas of config.yaml and the cards
