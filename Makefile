@@ -23,8 +23,8 @@ SNAKEMAKE := $(LOCKED) snakemake $(if $(LOCKED),--nolock) --cores $(CORES) $(FLA
 BUSY := || { test $$? -ne 75 || echo "Another make is running the workflow in this folder."; exit 1; }
 
 .DEFAULT_GOAL := run
-.PHONY: run install test test-slow figures lint smoke record page report readme schema benchmark long-run \
-  bring-back runs clean help
+.PHONY: run install test test-slow figures lint smoke record page report release readme schema benchmark \
+  long-run bring-back runs clean help
 
 run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|long|paper, CORES=n)
 	$(SNAKEMAKE) $(CHOICE) $(BUSY)
@@ -47,7 +47,7 @@ test: $(STAMP) ## run the tests (15 minutes on 2 cores)
 	pytest -n 2 --dist loadfile -q -m "not slow"
 
 test-slow: $(STAMP) ## run those that take minutes or another program
-	pytest -q -m slow
+	pytest -n 2 --dist loadfile -q -m slow
 
 figures: $(STAMP) ## redraw every figure from results/recorded (no torch needed)
 	$(SNAKEMAKE) figures $(BUSY)
@@ -75,7 +75,12 @@ page: $(STAMP) ## write the page of the recorded results: results/recorded/index
 report: $(STAMP) ## write report.zip: verdicts, figures, tables, runtimes
 	$(SNAKEMAKE) $(CHOICE) --report report.zip $(BUSY)
 
-readme: $(STAMP) ## put the recorded verdicts into the README and docs, and judge them at other tolerances
+release: $(STAMP) ## write dist/gnnip-<version>.zip: code, recorded results and data, with checksums and an RO-Crate
+	python -m gnnip readme --check
+	python -m gnnip fresh --first-seed
+	python -m gnnip release
+
+readme: $(STAMP) ## put the recorded verdicts, at other tolerances too, into README and docs, and the recorded outputs into codecheck.yml
 	python -m gnnip tolerances
 	python -m gnnip readme --update
 

@@ -12,9 +12,11 @@ from made_up_tables import (
     REPLICAS,
     Failures,
     autopsy_table,
+    calibration_table,
     conservation_table,
     dynamics_table,
     local_forces_table,
+    warnings_table,
 )
 
 from gnnip.artefacts.arms import divide
@@ -55,7 +57,12 @@ def rajak_run(root: Path, rule: Rule) -> Run:
         kind, material = name.rsplit("_", 1)
         groups = [group for group in stated.trainings if group != rule.left_out]
         potentials = [f"{group}/all/seed-0" for group in groups]
-        if kind == "local_forces":
+        if kind == "calibration":
+            table = calibration_table([(group, "split-random") for group in groups])
+        elif kind == "warnings":
+            failures = {p: rule.failures(g) for p, g in zip(potentials, groups, strict=True)}
+            table = warnings_table(failures, rule.duration)
+        elif kind == "local_forces":
             elements = ("Si", "C") if material == "sic" else ("Se", "Ge")
             table = local_forces_table(
                 groups, elements, lambda _, *about: rule.local_force(*about), rule.nearest

@@ -25,6 +25,7 @@ _ROWS = ((51.0, 22.0), (26.0, 22.0), (0.0, 12.0))
 def dynamics(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
     """Draw the view of the dynamics that the options name."""
     view = {"energy": energy, "collapse": collapse, "survival": survival, "structure": structure}
+    view["warning"] = warning
     return view[options.view](tidy, info, options)
 
 
@@ -107,6 +108,25 @@ def survival(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
         panels.shares(right, part, look)
         style.panel(right, LETTERS[2 * row + 1], f"{start}survival")
     note = "marks: failures, by which criterion, and the closest pair; bars: 95 % intervals"
+    style.footer(fig, info, tidy, note)
+    return fig
+
+
+def warning(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
+    """The spread over seeds along every replica, and how long before failures it warned."""
+    look, parts = _look(tidy, info, options), _materials(tidy, options)
+    height = 18.0 + 56.0 * len(parts)
+    fig = style.figure(style.DOUBLE, height)
+    for row, (start, part) in enumerate(parts):
+        bottom = height - 14.0 - 56.0 * (row + 1) + 17.0
+        left = style.place(fig, 18.0, bottom, 82.0, 34.0)
+        panels.spreads(left, part, look)
+        style.panel(left, LETTERS[2 * row], f"{start}largest spread of a force")
+        right = style.place(fig, 124.0, bottom, 40.0, 34.0)
+        panels.warnings(right, part, look)
+        style.panel(right, LETTERS[2 * row + 1], f"{start}warning before failure")
+    legend(fig, look, look.present(tidy))
+    note = "line: largest spread in frames that no seed learned from; crosses: failures"
     style.footer(fig, info, tidy, note)
     return fig
 

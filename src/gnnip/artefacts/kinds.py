@@ -114,6 +114,19 @@ class Autopsy(OfArms):
 
 
 @dataclass(frozen=True)
+class Calibration(ArtefactKind):
+    """Error against spread of ensembles, of measurements of the kind calibration.
+
+    Metrics of the names energy and forces: {group}_{name}_ratio, rms error over rms spread, 1 for a
+    calibrated ensemble; _rank, Spearman's correlation of spread and error, beside 0; and _covered,
+    the share of errors within twice the spread times the ratio, 0.95 for normal errors of energies.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.calibration:calibration"
+    figure: ClassVar[str] = "gnnip.artefacts.calibration_figure:calibration"
+
+
+@dataclass(frozen=True)
 class Conservation(OfArms):
     """Energy fluctuation at constant energy against the time step, one panel a measurement.
 
@@ -177,10 +190,14 @@ class Dynamics(OfArms):
         survival: the share of replicas alive against time by each criterion of failure, and the
         closest pairs of all failures.
         structure: distances, angles and vibrations beside the reference's.
+        warning: the spread over seeds along every replica, and how long before failures it left
+        what frames that were not learned from have; of measurements of the kind warnings.
     show : arms that are drawn in the first two views, all when empty.
     trivial : an arm that has learned nothing, e.g. of the model composition, which has no forces:
         it is not shown, and what is told of its replicas are the baselines of the others.
 
+    Metrics of the view warning: {arm}_warned, the share of failures with a warning before,
+    _warning_time (fs, median), _false_alarms, the share of surviving replicas with a warning.
     Metrics of the first three: {arm}_replicas, _failed by any criterion, of which _failed_limits,
     _failed_energy and _failed_structure, _shortest_run, _longest_run, _first_failure,
     _median_failure, _survival_area, _graded_survival and _failed_by_{pair}; of the last one
@@ -192,7 +209,7 @@ class Dynamics(OfArms):
     function: ClassVar[str] = "gnnip.artefacts.dynamics:dynamics"
     figure: ClassVar[str] = "gnnip.artefacts.dynamics_figure:dynamics"
 
-    view: Literal["energy", "collapse", "survival", "structure"] = "survival"
+    view: Literal["energy", "collapse", "survival", "structure", "warning"] = "survival"
     show: tuple[str, ...] = ()
     trivial: str = ""
 
@@ -265,7 +282,7 @@ class ForceAgainstDistance(ArtefactKind):
     columns : those that the table keeps.
     exact : coulomb_force, k/d^2, or coulomb_energy, k/d, of unit charges, or a column of the
         measurement.
-    share : whether the share of what is exact is drawn below.
+    share : whether the share of what is exact is drawn below, else the values on their own scale.
     models : names of training groups in tables, metrics and figures, which have a column `model`
         then, and the errors of all test structures among the metrics; the artefact's one group has
         none.
@@ -362,6 +379,19 @@ class OtherFrames(Errors):
 
 
 @dataclass(frozen=True)
+class Parity(ArtefactKind):
+    """Predictions against the reference, from measurements of the kind evaluation.
+
+    Metrics: {group}_{name}_rmse of the names energy (meV/atom), forces, forces_{element} (eV/A) and
+    stress (eV/A^3), beside the fit of the test energies to the composition, no force at all, and
+    the mean stress.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.parity:parity"
+    figure: ClassVar[str] = "gnnip.artefacts.parity_figure:parity"
+
+
+@dataclass(frozen=True)
 class ReferenceData(ArtefactKind):
     """Bonds, energies and forces of the frames of the data sets that the artefact states."""
 
@@ -416,6 +446,7 @@ class Scan(EnergyErrors):
 
 KINDS: Mapping[str, type[ArtefactKind]] = {
     "autopsy": Autopsy,
+    "calibration": Calibration,
     "conservation": Conservation,
     "cost_against_size": CostAgainstSize,
     "dynamics": Dynamics,
@@ -425,6 +456,7 @@ KINDS: Mapping[str, type[ArtefactKind]] = {
     "learning_curve": LearningCurve,
     "local_forces": LocalForces,
     "other_frames": OtherFrames,
+    "parity": Parity,
     "reference_data": ReferenceData,
     "scan": Scan,
 }
