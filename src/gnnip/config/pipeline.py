@@ -364,7 +364,8 @@ class Pipeline(DataJobs):
             return SimpleNamespace(tier=tier, card=card.id, **names)
 
         measured = {name: of(measurement=name) for name in card.measurements}
-        moved = {m: w for m, w in measured.items() if self._moved(w)}
+        # those that move atoms themselves, not those that go through another's trajectories
+        moved = {m: w for m, w in measured.items() if self._kind(w).moved(m) == m}
         found = {
             "artefacts": {a: self.artefact_code(of(artefact=a)) for a in card.artefacts},
             "measurements": {m: self.measurement_code(w) for m, w in measured.items()},
