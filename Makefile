@@ -66,6 +66,7 @@ smoke: $(STAMP) ## every rule and artefact on tiny inputs
 
 record: $(STAMP) ## copy the finished run (TIER=...) to results/recorded and results/kept, update the README
 	$(SNAKEMAKE) $(CHOICE) --forcerun record_results -- record $(BUSY)
+	python -m gnnip tolerances
 	python -m gnnip readme --update
 
 page: $(STAMP) ## write the page of the recorded results: results/recorded/index.html (no torch needed)
@@ -79,7 +80,8 @@ release: $(STAMP) ## write dist/gnnip-<version>.zip: code, recorded results and 
 	python -m gnnip fresh --first-seed
 	python -m gnnip release
 
-readme: $(STAMP) ## put the recorded verdicts into the README, and the recorded outputs into codecheck.yml
+readme: $(STAMP) ## put the recorded verdicts, at other tolerances too, into README and docs, and the recorded outputs into codecheck.yml
+	python -m gnnip tolerances
 	python -m gnnip readme --update
 
 schema: $(STAMP) ## write the JSON schemas of config.yaml and the cards

@@ -32,6 +32,15 @@ START, END = "<!-- verdicts:start -->", "<!-- verdicts:end -->"
 TIERS = ("smoke", "quick", "long", "paper")
 #: every recorded verdict
 VERDICTS = Path("docs/verdicts.md")
+TOLERANCES_INTRODUCTION = (
+    "Cards say where each tolerance comes from (`because`). Judged once more with all of them "
+    "halved or doubled, a factor in its logarithm, so many verdicts on numbers change. "
+    "A row that is open for another reason stays open: the last column counts the means that lie "
+    "within the tolerance, whatever else keeps them from being decided. "
+    "`python -m gnnip tolerances` draws the figure."
+)
+ALT = "Shares of verdicts of each paper with tolerances halved, as they are, and doubled"
+FIGURE = "../results/recorded/tolerances.png"
 VERDICTS_INTRODUCTION = (
     "Every published number and claim against the largest recorded run of its card; "
     "[metrics.md](metrics.md#verdicts) says what a verdict means. `make readme` writes this page."
@@ -824,6 +833,7 @@ def readme(options: argparse.Namespace) -> int:
     Example: gnnip readme --update
     """
     from gnnip.config import papers
+    from gnnip.page import tolerances
     from gnnip.release import codecheck
     from gnnip.verdicts import pages
 
@@ -834,10 +844,12 @@ def readme(options: argparse.Namespace) -> int:
     tail = rest.split(END, 1)[1]
     recorded, places = RESULTS / "recorded", papers.folders(papers.load_config().cards)
     order = [name for name in papers.load_config().papers if name in places]
+    table = tolerances.as_markdown(tolerances.of_records(recorded))
     cards = {name: papers.load_card(places[name]) for name in order}
     new = {
         README: f"{head}{START}\n{pages.overview(recorded, cards)}\n{END}{tail}",
-        VERDICTS: f"# Verdicts\n\n{VERDICTS_INTRODUCTION}\n\n{pages.tables(recorded)}\n",
+        VERDICTS: f"# Verdicts\n\n{VERDICTS_INTRODUCTION}\n\n{pages.tables(recorded)}\n\n"
+        f"## Other tolerances\n\n{TOLERANCES_INTRODUCTION}\n\n{table}\n\n![{ALT}]({FIGURE})\n",
         Path("codecheck.yml"): codecheck(Path()),
     }
     for path, wanted in new.items():
@@ -868,6 +880,20 @@ def page(options: argparse.Namespace) -> int:
 
     write_page(recorded(RESULTS / "recorded"), options.output)
     print(f"Open {options.output} in a browser.")
+    return 0
+
+
+@command("tolerances")
+def judge_at_other_tolerances(options: argparse.Namespace) -> int:
+    """Judge the recorded runs with all tolerances halved and doubled; write table and figure."""
+    from gnnip.artefacts import style
+    from gnnip.page import tolerances
+
+    place = RESULTS / "recorded"
+    table = tolerances.of_records(place)
+    write_text(place / "tolerances.csv", table.to_csv(index=False))
+    style.save(tolerances.draw(table), place / "tolerances.png", place / "tolerances.svg")
+    print(tolerances.as_markdown(table))
     return 0
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from ase.data import chemical_symbols
 
 from gnnip.datasets.arrays import FrameArrays
+from gnnip.measurements.autopsy import cause
 from gnnip.measurements.dynamics import COLUMNS
 
 REPLICAS = 8
@@ -112,6 +113,26 @@ def _curves(
         for angle in np.arange(2.0, 180.0, 4.0):
             density = 0.03 * np.exp(-((angle - 109.0 - 5 * shift) ** 2) / 300.0)
             yield name, "adf", triplet, None, angle, density, ""
+
+
+def autopsy_table(changes: Mapping[str, Sequence[tuple[float, float]]]) -> pd.DataFrame:
+    """Return what the measurement autopsy writes of potentials whose replicas change by so much
+    themselves and by the reference (meV/atom)."""
+    rows: list[Row] = []
+    for name, replicas in changes.items():
+        for replica, pair in enumerate(replicas):
+            for x in (0.0, 1000.0, 2000.0):
+                found = zip(("potential", "reference"), pair, strict=True)
+                for key, change in found:
+                    value = x / 2000.0 * change
+                    rows.append((name, "path", f"{key}_mev_per_atom", replica, x, value, ""))
+                rows.append((name, "path", "force_rmse_ev_per_a", replica, x, 0.5, ""))
+            text = cause(*pair, least=20.0)
+            about = (name, "change")
+            rows.append((*about, "by_potential", replica, None, pair[0], ""))
+            rows.append((*about, "by_reference", replica, None, pair[1], ""))
+            rows.append((*about, "cause", replica, None, float(text == "hole"), text))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def conservation_table(orders: Mapping[str, float], steps: Sequence[float]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from made_up_run import ROOT, Error, Run, make_run
 from made_up_tables import (
     REPLICAS,
     Failures,
+    autopsy_table,
     calibration_table,
     conservation_table,
     dynamics_table,
@@ -71,6 +72,8 @@ def rajak_run(root: Path, rule: Rule) -> Run:
             triplets = stated.options["comparison"]["adf_triplets"]
             frames = run.frames[material]
             table = dynamics_table(frames, failures, PAIRS[material], triplets, rule.duration)
+        elif kind == "autopsy":
+            table = autopsy_table({p: [(-300.0, 40.0), (-50.0, -45.0)] for p in potentials})
         else:  # order 2 with an envelope, 1 without
             smooth = ("_smooth/", "_nequip/")
             orders = {p: 2.0 if any(s in p for s in smooth) else 1.0 for p in potentials}

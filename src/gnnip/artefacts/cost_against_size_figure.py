@@ -51,7 +51,8 @@ def _seconds(ax: Axes, tidy: pd.DataFrame, ends: np.ndarray, how: CostAgainstSiz
     place: dict[str, Any] = {"fontsize": 6.5, "color": style.GREY, "va": "bottom", "ha": "right"}
     for text, low in how.bands.items():
         ax.axhspan(low, 10 * low, color="#EDEDED", lw=0, zorder=0)
-        ax.text(ends[1] / 1.03, 1.2 * low, text, **place)
+        # below the band, whose own times lie in it or above
+        ax.text(ends[1] / 1.03, low / 1.25, text, **(place | {"va": "top"}))
     for method, shade, marker in _drawn(tidy, how):
         part = tidy[tidy["method"] == method]
         ax.plot(part[how.size], part["seconds"], marker, color=shade, ms=2.2, alpha=0.35, mew=0)

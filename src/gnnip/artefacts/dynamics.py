@@ -13,14 +13,23 @@ from gnnip.artefacts.inputs import Inputs
 from gnnip.artefacts.measured import Measured, measured
 from gnnip.artefacts.tables import Result, metric_row, metric_table
 
+#: what a replica may fail by, as the measurement tells them apart: the limits of its run, such as
+#: distances and temperatures, and leaving the reference's energies or structure
+CRITERIA = ("limits", "energy", "structure", "any")
 #: records of `gnnip.measurements.dynamics.comparison` that each view is made of
 RECORDS = {
     "energy": ("run", "series", "autopsy", "frame"),
     "collapse": ("run", "autopsy", "closest", "frame"),
-    "survival": ("run", "survival", "autopsy"),
+    "survival": ("run", "survival", *(f"survival_by_{c}" for c in CRITERIA), "score", "autopsy"),
+    "structure": (
+        *("rdf", "adf", "vdos"),
+        *("rdf_error", "adf_error", "vdos_error", "adf_distance", "vdos_distance"),
+    ),
     "warning": ("run", "spread", "warning"),
-    "structure": ("rdf", "adf", "vdos", "rdf_error", "adf_error", "vdos_error"),
 }
+#: measures of a distribution's distance from the reference's, and their units; with "_error" at
+#: the end in per cent
+DISTANCES = {"adf_distance": "degree", "vdos_distance": "THz"}
 
 
 def dynamics(inputs: Inputs, options: kinds.Dynamics) -> Result:
@@ -62,22 +71,34 @@ def _stability(inputs: Inputs, one: Measured, trivial: str) -> list[dict[str, An
 
 
 def _facts(part: pd.DataFrame) -> Iterator[tuple[str, str, float]]:
-    """Yield name, unit and value of what is told of the replicas of one arm."""
+    """Yield name, unit and value of what is told of the replicas of one arm; a replica has failed
+    by whichever criterion was first."""
     run = part[part["record"] == "run"].pivot_table(
         index="replica", columns="name", values="value", aggfunc="first"
     )
-    failed, lives = run["failed"] > 0, run["simulated_fs"]
+    # tables from before energies and structures were judged have the limits of the run alone
+    failed = run.get("failed_by_any", run["failed"]) > 0
+    # a column is there only where some replica failed
+    left = run.get("failed_by_any_fs", pd.Series(np.nan, run.index))
+    lives = left.where(left < run["simulated_fs"], run["simulated_fs"])
     yield "replicas", "", float(len(run))
     yield "failed", "", float(failed.sum())
+    for criterion in CRITERIA[:-1]:
+        if f"failed_by_{criterion}" in run:
+            yield f"failed_{criterion}", "", float(run[f"failed_by_{criterion}"].sum())
     yield "shortest_run", "fs", float(lives.min())
-    yield "longest_run", "fs", float(lives.max())
+    yield "longest_run", "fs", float(run["simulated_fs"].max())
     if failed.any():
         yield "first_failure", "fs", float(lives[failed].min())
         yield "median_failure", "fs", float(lives[failed].median())
+    score = part[part["record"] == "score"].set_index("name")["value"]
+    for name, key in (("survival_area", "area_any"), ("graded_survival", "graded")):
+        if key in score.index:
+            yield name, "", float(score[key])
     autopsy = part[part["record"] == "autopsy"]
-    pairs = autopsy.loc[autopsy["name"] == "pair_ratio", "text"].value_counts(normalize=True)
-    for pair, share in pairs.items():
-        yield f"failed_by_{str(pair).replace('-', '')}", "", float(share)
+    pairs = autopsy.loc[autopsy["name"] == "pair_ratio", "text"].value_counts()
+    for pair, count in pairs.items():
+        yield f"failed_by_{str(pair).replace('-', '')}", "", float(count) / failed.sum()
 
 
 def _warnings(inputs: Inputs, one: Measured) -> list[dict[str, Any]]:
@@ -106,16 +127,22 @@ def _warnings(inputs: Inputs, one: Measured) -> list[dict[str, Any]]:
 
 
 def _structure(inputs: Inputs, one: Measured, trivial: str) -> list[dict[str, Any]]:
-    """Return the errors of distributions of each arm (%), beside the reference's noise floor."""
-    errors = one.table[one.table["record"].str.endswith("_error")]
+    """Return the errors of distributions of each arm (%) and their Wasserstein distances, beside
+    the reference's noise floor."""
+    errors = one.table[one.table["record"].str.endswith(("_error", "_distance"))]
     errors = errors[errors["record"].isin(RECORDS["structure"])]
     floor = errors[errors["potential"] == "noise_floor"].set_index(["record", "name"])["value"]
     rows = []
     for arm, part in one.of_arms(errors[errors["potential"] != trivial]):
         for record, name, value in zip(part["record"], part["name"], part["value"], strict=True):
             which = "" if name == "total" else "_" + name.replace("-", "")
-            quantity = f"{one.prefix(arm)}_{record.removesuffix('_error')}{which}_error"
+            curve, _, measure = record.partition("_")
+            quantity = f"{one.prefix(arm)}_{curve}{which}_{measure}"
             noise = float(floor.get((record, name), np.nan))
             about: dict[str, Any] = {"variant": one.variants[arm], "training": one.groups[arm]}
-            rows.append(metric_row(inputs, quantity, "%", value, floor=noise, **about))
+            rows.append(
+                metric_row(
+                    inputs, quantity, DISTANCES.get(record, "%"), value, floor=noise, **about
+                )
+            )
     return rows

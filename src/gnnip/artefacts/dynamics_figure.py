@@ -17,6 +17,8 @@ from gnnip.artefacts.structure_picture import draw_frame, last_frame
 
 Info = Mapping[str, Any]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+#: bottom and height (mm) of a distribution, the differences from it and their sizes
+_ROWS = ((51.0, 22.0), (26.0, 22.0), (0.0, 12.0))
 
 
 @style.styled
@@ -36,13 +38,18 @@ def energy(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
         ax = style.place(fig, 22.0, 16.0, 84.0, 42.0)
         _energies(ax, tidy, arms, look)
         style.panel(ax, "a", "every replica")
-        found, failed = last_frame(tidy, options.show[0], failed=False), False
+        # what most of them came to
+        count, of = panels.failures(tidy, options.show[0])
+        failed = 2 * count > of
+        found = last_frame(tidy, options.show[0], failed=failed)
         if found is None:
-            found, failed = last_frame(tidy, options.show[0], failed=True), True
+            failed = not failed
+            found = last_frame(tidy, options.show[0], failed=failed)
         if found is not None:
             picture = style.place(fig, 112.0, 10.0, 54.0, 48.0)
             draw_frame(picture, *found)
-            style.panel(picture, "b", "first bad frame" if failed else "at the end")
+            title = "one that lived" if count else "at the end"
+            style.panel(picture, "b", "first bad frame" if failed else title)
     else:
         lines = max(1, (len(arms) + 1) // 2)
         fig = style.figure(style.DOUBLE, 14.0 + 54.0 * lines)
@@ -58,14 +65,14 @@ def energy(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
 
 
 def collapse(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
-    """A first bad frame, and the closest pair of every failure."""
+    """A first bad frame, and how long every replica lived."""
     look = _look(tidy, info, options)
     arms = _moved(tidy, look)
     arm = options.show[0] if options.show else arms[0]
     label = look.labels[arm]
-    fig = style.figure(style.DOUBLE, 82.0)
+    fig = style.figure(style.DOUBLE, 78.0)
     failed, lasting = (last_frame(tidy, arm, failed=kind) for kind in (True, False))
-    picture = style.place(fig, 6.0, 12.0, 62.0, 51.0)
+    picture = style.place(fig, 4.0, 10.0, 56.0, 54.0)
     if failed is not None:
         draw_frame(picture, *failed)
         style.panel(picture, "a", f"{label}, first bad frame")
@@ -77,29 +84,31 @@ def collapse(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
         known = "failed" if arm in arms else "was run"
         picture.text(0.5, 0.5, f"no replica of the {label} {known}", ha="center", va="center")
         style.panel(picture, "a", label)
-    ax = style.place(fig, 88.0, 19.0, 78.0, 44.0)
-    panels.autopsy(ax, tidy, look)
-    style.panel(ax, "b", "closest pair of each failure")
-    legend(fig, look, arms)
-    style.footer(fig, info, tidy, f"replicas that failed: {_told(tidy, arms, look)}")
+    ax = style.place(fig, 96.0, 18.0, 68.0, 46.0)
+    panels.lifelines(ax, tidy, look)
+    style.panel(ax, "b", "every replica")
+    told = _told(tidy, arms, look)
+    style.footer(fig, info, tidy, f"marks: failures; replicas that failed: {told}")
     return fig
 
 
 def survival(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
-    """The share of replicas alive, and what the failures were."""
+    """How long every replica lived, and the share alive at the end."""
     look, parts = _look(tidy, info, options), _materials(tidy, options)
-    height = 18.0 + 56.0 * len(parts)
+    tall = [6.5 * max(2, len(_moved(part, look))) for _, part in parts]
+    height = 8.0 + sum(26.0 + t for t in tall)
     fig = style.figure(style.DOUBLE, height)
-    for row, (start, part) in enumerate(parts):
-        bottom = height - 14.0 - 56.0 * (row + 1) + 17.0
-        left = style.place(fig, 16.0, bottom, 64.0, 34.0)
-        panels.survival(left, part[part["potential"] != REFERENCE], look)
-        style.panel(left, LETTERS[2 * row], f"{start}survival")
-        right = style.place(fig, 98.0, bottom, 66.0, 34.0)
-        panels.autopsy(right, part, look)
-        style.panel(right, LETTERS[2 * row + 1], f"{start}failures")
-    legend(fig, look, _moved(tidy, look))
-    style.footer(fig, info, tidy, "bands: 95 % of the share of replicas alive")
+    bottom = height
+    for row, ((start, part), lanes) in enumerate(zip(parts, tall, strict=True)):
+        bottom -= 26.0 + lanes
+        left = style.place(fig, 38.0, bottom + 14.0, 76.0, lanes)
+        panels.lifelines(left, part, look)
+        style.panel(left, LETTERS[2 * row], f"{start}every replica")
+        right = style.place(fig, 122.0, bottom + 14.0, 40.0, lanes)
+        panels.shares(right, part, look)
+        style.panel(right, LETTERS[2 * row + 1], f"{start}survival")
+    note = "marks: failures, by which criterion, and the closest pair; bars: 95 % intervals"
+    style.footer(fig, info, tidy, note)
     return fig
 
 
@@ -123,29 +132,31 @@ def warning(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
 
 
 def structure(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
-    """Distances, angles and vibrations of all arms beside the reference's."""
+    """Distances, angles and vibrations of the reference, what all arms have else, and how much."""
     look, parts = _look(tidy, info, options), _materials(tidy, options)
-    height = 18.0 + 74.0 * len(parts)
+    height = 18.0 + 98.0 * len(parts)
     fig = style.figure(style.DOUBLE, height)
     for row, (start, part) in enumerate(parts):
-        bottom = height - 14.0 - 74.0 * (row + 1) + 17.0
-        axes = [style.place(fig, x, bottom, 38.0, 50.0) for x in (16.0, 73.0, 129.0)]
+        bottom = height - 14.0 - 98.0 * (row + 1) + 17.0
         pair, triplet = _shown(part, "rdf"), _shown(part, "adf")
-        panels.distribution(axes[0], part, look, pair)
-        axes[0].set(xlabel=f"distance {pair.replace('-', '–')} (Å)", ylabel="$g(r)$")
-        if triplet:
-            panels.angles(axes[1], part, look, triplet)
-        else:
-            axes[1].axis("off")
-        panels.spectrum(axes[2], part, look)
         shown = (("rdf", pair), ("adf", triplet), ("vdos", "total"))
-        for ax, (record, name) in zip(axes, shown, strict=True):
-            _write_errors(ax, part, look, record, name)
         titles = ("distances", "angles", "vibrations")
-        for letter, ax, title in zip(LETTERS[3 * row :], axes, titles, strict=False):
-            style.panel(ax, letter, f"{start}{title}")
+        for column, ((record, name), title) in enumerate(zip(shown, titles, strict=True)):
+            place = 19.0 + 54.0 * column
+            axes = [style.place(fig, place, bottom + y, 38.0, h) for y, h in _ROWS]
+            style.panel(axes[0], LETTERS[3 * row + column], f"{start}{title}")
+            if not (part["record"] == record).any():
+                for ax in axes:
+                    ax.axis("off")
+                axes[1].text(0.5, 0.5, "not measured", ha="center", va="center")
+                continue
+            panels.known(axes[0], part, look, name, record)
+            panels.differences(axes[1], part, look, name, record)
+            panels.error_marks(axes[2], part, look, name, record)
+            _share_x(axes[:2], record, name)
+            axes[1].set_ylabel("difference" if not column else "")
     legend(fig, look, look.present(tidy))
-    note = "per cent: distance from the reference's distribution"
+    note = "errors: distance from the reference; grey: of its halves"
     if "vdos" not in set(tidy.loc[tidy["potential"] == REFERENCE, "record"]):
         note += "; the reference was not moved and has no vibrations"
     style.footer(fig, info, tidy, note)
@@ -202,9 +213,10 @@ def _energies(ax: Axes, tidy: pd.DataFrame, arms: Sequence[str], look: Look) -> 
             ax.plot(time, energy, color=colour, lw=0.7, alpha=0.85)
             if failed[replica] > 0:
                 ends.append((time[-1], energy[-1], colour))
-            levels += list(energy[: max(1, int(0.9 * len(energy)))])
-    low, high = np.nanquantile(levels, (0.002, 0.995)) if levels else (0.0, 1.0)
-    room = max(0.25 * (high - low), 0.5)
+            # but for the last plunge of a collapse
+            levels += list(np.nanquantile(energy, (0.02, 0.98)))
+    low, high = (min(levels), max(levels)) if levels else (0.0, 1.0)
+    room = max(0.1 * (high - low), 0.5)
     low, high = low - room, high + room
     ax.set_ylim(low, high)
     # a collapse ends far away: its cross stands at the edge
@@ -223,14 +235,21 @@ def _shown(part: pd.DataFrame, record: str) -> str:
     return str([*unlike, *known, ""][0])
 
 
-def _write_errors(ax: Axes, part: pd.DataFrame, look: Look, record: str, name: str) -> None:
-    """Write the errors of one distribution above its curves."""
-    lines = panels.errors_text(part, look, name, record)
-    top = part.loc[(part["record"] == record) & (part["name"] == name), "value"].max()
-    if np.isfinite(top) and top > 0:
-        # a line of words is 3.1 of the 50 mm
-        ax.set_ylim(0.0, 1.08 * top / (1.0 - 0.065 * len(lines)))
-    panels.write_lines(ax, lines)
+def _share_x(axes: Sequence[Axes], record: str, name: str) -> None:
+    """Give a distribution and the differences from it one axis, named below."""
+    upper, lower = axes
+    words = {
+        "rdf": f"distance {name.replace('-', '–')} (Å)",
+        "adf": f"angle {name.replace('-', '–')} (degrees)",
+        "vdos": "frequency (THz)",
+    }
+    if record == "adf":
+        upper.set_xlim(0.0, 180.0)
+        upper.set_xticks([0, 60, 120, 180])
+        lower.set_xticks([0, 60, 120, 180])
+    lower.set_xlim(upper.get_xlim())
+    upper.tick_params(labelbottom=False)
+    lower.set_xlabel(words[record])
 
 
 def _told(tidy: pd.DataFrame, arms: Sequence[str], look: Look) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 
 from gnnip.artefacts import style
@@ -78,19 +79,8 @@ def conservation(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     ax.set(xlabel="time (ps)", ylabel="conserved energy\n(meV/atom, from the start)")
 
 
-def survival(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
-    """Draw the share of replicas alive against time, with its 95 % band."""
-    rows = tidy[tidy["record"] == "survival"]
-    for potential, part, colour in _each(rows, look):
-        wide = part.pivot_table(index="x", columns="name", values="value")
-        time = wide.index.to_numpy() / 1000.0
-        low, high = wide["survival_low"], wide["survival_high"]
-        ax.fill_between(time, low, high, step="post", color=colour, alpha=0.15, lw=0)
-        width = 0.6 * look.width(potential) + 0.6
-        ax.step(time, wide["survival"], where="post", color=colour, lw=width)
-    ax.set_xlim(0.0, rows["x"].max() / 1000.0 or None)
-    ax.set_ylim(0.0, 1.05)
-    ax.set(xlabel="time (ps)", ylabel="share of replicas alive")
+#: what replicas fail by, as the measurement tells them apart, and its mark
+CRITERIA = {"limits": "o", "energy": "^", "structure": "s"}
 
 
 def spreads(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
@@ -133,55 +123,92 @@ def warnings(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     ax.set(xlabel="failed at (ps)", ylabel="flagged at (ps)")
 
 
-#: marks of what becomes of replicas (`gnnip.md.KINDS`)
-KIND_MARKERS = {
-    "collapse": "o",
-    "explosion": "^",
-    "melting": "s",
-    "non-finite": "X",
-    "refused": "D",
-}
-
-
-def autopsy(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
-    """Draw each failure at its time and the distance of its closest pair: colour by potential, mark
-    by kind, the pair in letters where it changes.
-    """
-    rows = tidy[tidy["record"] == "autopsy"]
-    kinds, distances = (rows[rows["name"] == name] for name in ("kind", "pair_distance_a"))
-    found = pd.merge(kinds, distances, on=["potential", "replica"], suffixes=("_kind", ""))
-    seen, labelled = set(found["text_kind"]), set()
-    above: dict[str, Any] = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center"}
-    for potential, own, colour in _each(found, look):
-        for failure in own.to_dict("records"):
-            place, pair = (failure["value_kind"] / 1000.0, failure["value"]), failure["text"]
-            marker = KIND_MARKERS.get(failure["text_kind"], "P")
-            ax.plot(*place, marker, color=colour, ms=4.5, mec="white", mew=0.4)
-            # one name for all failures of a potential by one pair
-            if (potential, pair) not in labelled:
-                labelled.add((potential, pair))
-                ax.annotate(pair, place, fontsize=6.3, color=colour, **above)
-    for kind in (kind for kind in KIND_MARKERS if kind in seen):
-        ax.plot([], [], KIND_MARKERS[kind], color=style.GREY, ms=4, label=kind)
+def lifelines(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw a line for each replica of each potential until its first failure, pale after it, and a
+    mark at the time of each failure, with the closest pair in words where atoms came too close."""
+    run = tidy[tidy["record"] == "run"]
+    names = [name for name in look.present(run) if name != REFERENCE]
+    pairs = tidy[(tidy["record"] == "autopsy") & (tidy["name"] == "pair_distance_a")]
+    longest = run.loc[run["name"] == "simulated_fs", "value"].max() / 1000.0
+    seen = set()
+    for lane, name in enumerate(names):
+        own = run[run["potential"] == name].pivot_table(
+            index="replica", columns="name", values="value", aggfunc="first"
+        )
+        colour, told = look.colours[name], set()
+        for rank, (replica, values) in enumerate(own.iterrows()):
+            y = lane + 0.64 * ((rank + 0.5) / len(own) - 0.5)
+            end = values["simulated_fs"] / 1000.0
+            failures = _failures(values)
+            first = min([*failures.values(), end])
+            ax.plot([0.0, first], [y, y], color=colour, lw=0.9, solid_capstyle="butt")
+            ax.plot([first, end], [y, y], color=colour, lw=0.9, alpha=0.25, solid_capstyle="butt")
+            for criterion, time in failures.items():
+                seen.add(criterion)
+                mark: dict[str, Any] = {"ms": 3.6, "mec": "white", "mew": 0.3, "clip_on": False}
+                ax.plot(time, y, CRITERIA[criterion], color=colour, zorder=3, **mark)
+            close = pairs[(pairs["potential"] == name) & (pairs["replica"] == replica)]
+            for text, distance in zip(close["text"], close["value"], strict=True):
+                # one name for all failures of a potential by one pair
+                if text not in told:
+                    told.add(text)
+                    halo = [patheffects.withStroke(linewidth=2.0, foreground="white")]
+                    left = first > 0.7 * longest
+                    place: dict[str, Any] = {"xytext": (-5 if left else 5, 0)}
+                    place |= {"textcoords": "offset points", "ha": "right" if left else "left"}
+                    words = f"{text}, {distance:.2f} Å"
+                    ax.annotate(
+                        words,
+                        (first, y),
+                        **place,
+                        va="center",
+                        fontsize=6.0,
+                        color=colour,
+                        path_effects=halo,
+                        zorder=4,
+                    )
+    for criterion in (c for c in CRITERIA if c in seen):
+        ax.plot([], [], CRITERIA[criterion], color=style.GREY, ms=3.6, label=criterion)
     if seen:
-        ax.legend(loc="best", handletextpad=0.1)
-    else:
-        ax.axis("off")
-        ax.text(0.5, 0.5, "no replica failed", transform=ax.transAxes, ha="center", va="center")
-    last, top = found["value_kind"].max() / 1000.0, found["value"].max()
-    # room for the marks and the names of the pairs
-    ax.set_xlim(0.0, 1.1 * last if last > 0 else 1.0)
-    ax.set_ylim(0.0, 1.15 * top if top > 0 else 1.0)
-    ax.set(xlabel="time of the failure (ps)", ylabel="closest pair (Å)")
+        above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0)}
+        ax.legend(ncol=len(seen), handletextpad=0.1, columnspacing=1.0, borderpad=0.1, **above)
+    names_at_the_left(ax, [look.labels[name] for name in names])
+    ax.set_xlim(0.0, longest if longest > 0 else 1.0)
+    ax.set_xlabel("time (ps)")
 
 
-def angles(ax: Axes, tidy: pd.DataFrame, look: Look, name: str) -> None:
-    """Draw the distribution of one angle of all potentials, named end-centre-end."""
-    distribution(ax, tidy, look, name, "adf")
-    ax.set_xlim(0.0, 180.0)
-    ax.set_xticks([0, 60, 120, 180])
-    first, centre, last = name.split("-")
-    ax.set(xlabel=f"angle {first}–{centre}–{last} (degrees)", ylabel="density (1/degree)")
+def _failures(values: pd.Series) -> dict[str, float]:
+    """Return the time (ps) of the failure by each criterion of a replica that failed by it."""
+    times = {c: values.get(f"failed_by_{c}_fs", np.nan) / 1000.0 for c in CRITERIA}
+    # tables from before energies and structures were judged
+    if values["failed"] > 0:
+        times["limits"] = values["simulated_fs"] / 1000.0
+    return {c: float(time) for c, time in times.items() if np.isfinite(time)}
+
+
+def shares(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw the share of replicas alive at the end by each criterion, with its 95 % interval."""
+    ends = tidy[tidy["record"].str.startswith("survival") & (tidy["potential"] != REFERENCE)]
+    names = look.present(ends)
+    records = {c: f"survival_by_{c}" for c in CRITERIA}
+    if not ends["record"].isin(records.values()).any():
+        records = {"limits": "survival"}
+    for lane, name in enumerate(names):
+        for rank, (criterion, record) in enumerate(records.items()):
+            own = ends[(ends["potential"] == name) & (ends["record"] == record)]
+            if own.empty:
+                continue
+            last = own[own["x"] == own["x"].max()].drop_duplicates("name", keep="last")
+            value = last.set_index("name")["value"]
+            y = lane + 0.5 * ((rank + 0.5) / len(records) - 0.5)
+            share = float(value["survival"])
+            low, high = float(value["survival_low"]), float(value["survival_high"])
+            spread = [[max(share - low, 0.0)], [max(high - share, 0.0)]]
+            bar: dict[str, Any] = {"color": look.colours[name], "ms": 4.0, "elinewidth": 1.0}
+            ax.errorbar([share], [y], xerr=spread, fmt=CRITERIA[criterion], clip_on=False, **bar)
+    names_at_the_left(ax, [""] * len(names))
+    ax.set_xlim(0.0, 1.0)
+    ax.set_xlabel("share alive at the end")
 
 
 def energy_order(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
@@ -227,8 +254,53 @@ def distribution(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: st
         ax.plot(part["x"], part["value"], **look.stroke(potential))
     if len(rows):
         # room above the curves for the errors in words
-        ax.set_ylim(0.0, 1.3 * rows["value"].max() or None)
+        ax.set_ylim(0.0, 1.5 * rows["value"].max() or None)
         ax.set_xlim(0.0, rows["x"].max())
+
+
+def known(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: str) -> None:
+    """Draw a distribution of the reference, of all potentials where it has none."""
+    rows = tidy[(tidy["record"] == record) & (tidy["name"] == name)]
+    own = rows[rows["potential"] == REFERENCE]
+    for potential, part, _ in _each(own if len(own) else rows, look):
+        ax.plot(part["x"], part["value"], **look.stroke(potential))
+    if len(rows):
+        top = rows["value"].max() if own.empty else own["value"].max()
+        busy = rows.loc[rows["value"] > 0.01 * top, "x"].max() if record == "vdos" else np.nan
+        ax.set_xlim(0.0, 1.1 * busy if busy > 0 else rows["x"].max())
+        ax.set_ylim(0.0, 1.1 * top if top > 0 else 1.0)
+    units = {"rdf": "$g(r)$", "adf": "per degree", "vdos": "per THz"}
+    ax.set_ylabel(units[record])
+
+
+def differences(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: str) -> None:
+    """Draw each potential's distribution less the reference's."""
+    rows = tidy[(tidy["record"] == record) & (tidy["name"] == name)]
+    known = rows[rows["potential"] == REFERENCE].sort_values("x")
+    if known.empty:
+        ax.text(0.5, 0.5, "no reference", transform=ax.transAxes, ha="center", va="center")
+        return
+    for potential, part, _ in _each(rows, look):
+        part = part.sort_values("x")
+        if potential != REFERENCE and len(part):
+            expected = np.interp(part["x"], known["x"], known["value"], right=np.nan)
+            ax.plot(part["x"], part["value"] - expected, **look.stroke(potential))
+    ax.axhline(0.0, color=style.INK, lw=0.5)
+
+
+def error_marks(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: str) -> None:
+    """Draw the error of each potential in per cent, with the noise floor as a band."""
+    rows = tidy[(tidy["record"] == f"{record}_error") & (tidy["name"] == name)]
+    value = rows.set_index("potential")["value"]
+    known = [p for p in look.labels if p in value.index and p != REFERENCE]
+    for lane, potential in enumerate(known):
+        ax.plot(value[potential], lane, "o", color=look.colours[potential], ms=4.5)
+    if NOISE_FLOOR in value.index:
+        ax.axvspan(0.0, value[NOISE_FLOOR], color=style.PALE, lw=0, zorder=0)
+    ax.set_yticks([])
+    ax.set_ylim(len(known) - 0.4, -0.6)
+    top = max([*value, 1e-9])
+    ax.set(xlim=(0.0, 1.1 * top), xlabel="error (%)")
 
 
 def errors_text(
@@ -258,10 +330,19 @@ def spectrum(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     # 1 THz is 33.35641 per centimetre
     for potential, part, _ in _each(rows, look):
         ax.plot(33.35641 * part["x"], part["value"], **look.stroke(potential))
-    power = rows.groupby("x")["value"].max()
+    # what another potential has at zero, where atoms drift apart, would squeeze all bands
+    own = rows[rows["potential"] == REFERENCE]
+    power = (own if len(own) else rows).groupby("x")["value"].max()
     busy = power[power > 0.01 * power.max()].index if len(power) else []
     ax.set_xlim(0.0, 33.35641 * (max(busy) * 1.1 if len(busy) else 1.0))
-    ax.set_ylim(0.0, (1.35 * power.max() if len(power) else None) or None)
+    top = power.max() if len(power) else 0.0
+    ax.set_ylim(0.0, 1.5 * top or None)
+    over = rows.loc[rows["value"] > 1.5 * top] if top > 0 else rows.iloc[:0]
+    for potential, part, colour in _each(over, look):
+        words = f"{look.labels[potential]}: up to {part['value'].max():.2g}"
+        place: dict[str, Any] = {"xytext": (5, -30), "textcoords": "offset points", "va": "top"}
+        corner, of = (0.0, 1.0), "axes fraction"
+        ax.annotate(words, corner, xycoords=of, fontsize=6.0, color=colour, **place)
     ax.set(xlabel="wavenumber (cm$^{-1}$)", ylabel="vibrational density\nof states (1/THz)")
 
 

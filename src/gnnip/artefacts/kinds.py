@@ -101,6 +101,19 @@ class EnergyErrors(ArtefactKind):
 
 
 @dataclass(frozen=True)
+class Autopsy(OfArms):
+    """Energies along the replicas that changed most, by the reference against the potential.
+
+    Of measurements of the kind autopsy. Metrics of each arm: {arm}_labelled replicas, _holes and
+    _relaxations among them, _change of the energy of the one that changed most and
+    _change_by_reference (meV/atom), and _force_rmse_on_path (eV/A).
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.autopsy:autopsy"
+    figure: ClassVar[str] = "gnnip.artefacts.autopsy_figure:autopsy"
+
+
+@dataclass(frozen=True)
 class Calibration(ArtefactKind):
     """Error against spread of ensembles, of measurements of the kind calibration.
 
@@ -174,7 +187,8 @@ class Dynamics(OfArms):
         shown; where one is shown, also a structure at its end.
         collapse: the first bad frame of the first arm that is shown, and the closest pairs of all
         failures.
-        survival: the share of replicas alive against time, and the closest pairs of all failures.
+        survival: the share of replicas alive against time by each criterion of failure, and the
+        closest pairs of all failures.
         structure: distances, angles and vibrations beside the reference's.
         warning: the spread over seeds along every replica, and how long before failures it left
         what frames that were not learned from have; of measurements of the kind warnings.
@@ -184,10 +198,12 @@ class Dynamics(OfArms):
 
     Metrics of the view warning: {arm}_warned, the share of failures with a warning before,
     _warning_time (fs, median), _false_alarms, the share of surviving replicas with a warning.
-    Metrics of the first three: {arm}_replicas, _failed, _shortest_run, _longest_run,
-    _first_failure, _median_failure and _failed_by_{pair}; of the last one {arm}_rdf_{pair}_error,
-    _adf_{triplet}_error and _vdos_error (%), beside the noise floor of the reference, below which
-    nothing is judged.
+    Metrics of the first three: {arm}_replicas, _failed by any criterion, of which _failed_limits,
+    _failed_energy and _failed_structure, _shortest_run, _longest_run, _first_failure,
+    _median_failure, _survival_area, _graded_survival and _failed_by_{pair}; of the last one
+    {arm}_rdf_{pair}_error, _adf_{triplet}_error and _vdos_error (%), and _adf_{triplet}_distance
+    (degree) and _vdos_distance (THz), beside the noise floor of the reference, below which nothing
+    is judged.
     """
 
     function: ClassVar[str] = "gnnip.artefacts.dynamics:dynamics"
@@ -429,6 +445,7 @@ class Scan(EnergyErrors):
 
 
 KINDS: Mapping[str, type[ArtefactKind]] = {
+    "autopsy": Autopsy,
     "calibration": Calibration,
     "conservation": Conservation,
     "cost_against_size": CostAgainstSize,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gnnip.artefacts.kinds import ReferenceData
 
 ROW = 52.0  #: height of a row, mm
+#: dashes and mark of kinds of structure
+_KINDS = (("-", "."), ((0, (4, 1)), "x"), ((0, (1, 1)), "+"))
 
 
 @style.styled
@@ -29,12 +31,13 @@ def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any], options: Referen
     for row, dataset in enumerate(datasets):
         part = tidy[tidy["dataset"] == dataset]
         bottom = height - ROW * (row + 1) + 10.0
-        size = (54.0, ROW - 23.0)
-        left, right = (style.place(fig, x, bottom, *size) for x in (12.0, 83.0))
+        size = (52.0, ROW - 23.0)
+        left, right = (style.place(fig, x, bottom, *size) for x in (15.0, 85.0))
         # one colour per ensemble, ordered as the table orders them
-        colours = shades(dict.fromkeys(part.loc[part["group"] != "", "group"]), 0.05, 0.88)
-        _distribution(left, part, colours)
-        _energies(right, part, colours)
+        groups = list(dict.fromkeys(part.loc[part["group"] != "", "group"]))
+        looks = _looks(groups)
+        _distribution(left, part, looks)
+        _energies(right, part, looks)
         facts = part[part["record"] == "about"].set_index("name")
         number = int(facts["value"]["n_frames"])
         about = f"{number} frames of up to {int(facts['value']['n_atoms'])} atoms"
@@ -44,11 +47,14 @@ def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any], options: Referen
         for pair, rows in close.groupby("text", sort=False):
             counts = " and ".join(f"{value:.3g}" for value in sorted(set(rows["value"])))
             about += f"; {counts} pairs {pair} below {rows['x'].iloc[0]:g} Å"
-        x, top = 12.0 / style.DOUBLE, bottom + size[1]
+        x, top = 15.0 / style.DOUBLE, bottom + size[1]
         title, labels = facts["text"]["title"], f"{about}; labels: {facts['text']['engine']}"
         fig.text(x, (top + 6.5) / height, f"{dataset}: {title}", fontweight="bold")
         fig.text(x, (top + 2.5) / height, labels, fontsize=6.5, color=style.GREY)
-        handles = [left.plot([], [], color=c, lw=1.6, label=g)[0] for g, c in colours.items()]
+        handles = [
+            left.plot([], [], color=c, lw=1.6, ls=dashes, marker=mark, ms=2.5, label=g)[0]
+            for g, (c, dashes, mark) in looks.items()
+        ]
         corner = (140.0 / style.DOUBLE, (top + 1) / height)
         tight: dict[str, Any] = {"borderaxespad": 0.0, "fontsize": 6, "labelspacing": 0.25}
         fig.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, **tight)
@@ -57,14 +63,26 @@ def reference_data(tidy: pd.DataFrame, info: Mapping[str, Any], options: Referen
     return fig
 
 
-def _distribution(ax: Axes, part: pd.DataFrame, colours: Mapping[str, Any]) -> None:
+def _looks(groups: Sequence[str]) -> dict[str, tuple[Any, Any, str]]:
+    """Return colour, dashes and mark of each ensemble. Where several kinds of structure come at
+    several temperatures (crystal 1100 K, melt 1100 K), dashes and mark tell the kind."""
+    parts = {group: group.rsplit(" ", 2) for group in groups}
+    heated = all(len(p) == 3 and p[2] == "K" for p in parts.values())
+    kinds = list(dict.fromkeys(p[0] for p in parts.values())) if heated else []
+    if not 1 < len(kinds) <= len(_KINDS):
+        return {group: (c, "-", ".") for group, c in shades(groups, 0.05, 0.88).items()}
+    colours = shades(sorted({p[1] for p in parts.values()}, key=float), 0.05, 0.8)
+    return {g: (colours[p[1]], *_KINDS[kinds.index(p[0])]) for g, p in parts.items()}
+
+
+def _distribution(ax: Axes, part: pd.DataFrame, looks: Mapping[str, Any]) -> None:
     curves = part[part["record"] == "rdf"]
     bonds = list(dict.fromkeys(curves["name"]))
     known = part[(part["record"] == "bond") & (part["name"] == "known_length")]
-    for bond, dashes in zip(bonds, ("-", (0, (3, 1.2))), strict=False):
-        for group, colour in colours.items():
+    for bond, dashes in zip(bonds, ("", (0, (3, 1.2))), strict=False):
+        for group, (colour, own, _) in looks.items():
             rows = curves[(curves["name"] == bond) & (curves["group"] == group)]
-            ax.plot(rows["x"], rows["value"], color=colour, lw=0.9, ls=dashes)
+            ax.plot(rows["x"], rows["value"], color=colour, lw=0.9, ls=dashes or own)
         length = known.loc[known["text"] == bond, "value"]
         if len(length):
             ax.axvline(length.iloc[0], color=style.INK, lw=0.7, ls=":")
@@ -77,11 +95,11 @@ def _distribution(ax: Axes, part: pd.DataFrame, colours: Mapping[str, Any]) -> N
     ax.set_ylabel("density (1/Å)" if open_system else "$g(r)$")
 
 
-def _energies(ax: Axes, part: pd.DataFrame, colours: Mapping[str, Any]) -> None:
+def _energies(ax: Axes, part: pd.DataFrame, looks: Mapping[str, Any]) -> None:
     rows = part[part["record"] == "energy"]
-    for group, colour in colours.items():
+    for group, (colour, _, mark) in looks.items():
         of = rows[rows["group"] == group]
-        ax.plot(of["x"], of["value"], ".", ms=2.2, color=colour)
+        ax.plot(of["x"], of["value"], mark, ms=2.4, mew=0.5, color=colour)
     ax.set_xlim(-0.02 * rows["x"].max(), 1.02 * rows["x"].max())
     ax.set_ylim(bottom=0.0)
     ax.set(xlabel="frame", ylabel="energy (meV/atom)")

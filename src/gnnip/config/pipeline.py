@@ -223,19 +223,20 @@ class Pipeline(DataJobs):
     # --- dynamics: every potential is a job, named by the folder of its training ------------------
 
     def moved_trajectories(self, wildcards: Any) -> list[str]:
-        """Return the trajectories of a measurement of dynamics; of any other kind none."""
+        """Return the trajectories that a measurement of dynamics makes, or an autopsy reads."""
         return list(self._moved(wildcards).values())
 
     def _moved(self, wildcards: Any) -> dict[str, str]:
         """Return the trajectories that a measurement makes or reads by what moves the atoms."""
-        card, name = self.card(wildcards), _measurement(wildcards)
-        if card.measurements[name].kind == "warnings":
+        own = _measurement(wildcards)
+        if self.card(wildcards).measurements[own].kind == "warnings":
             return self._replayed(wildcards)
-        if card.measurements[name].kind != "dynamics":
+        moved = self._kind(wildcards).moved(own)
+        if moved is None:
             return {}
-        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{name}"
+        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{moved}"
         names = [f"{g}/{cell.name}/seed-{seed}" for g, cell, seed, _ in self._measured(wildcards)]
-        names += [REFERENCE] if self._kind(wildcards).reference else []
+        names += [REFERENCE] if moved == own and self._kind(wildcards).reference else []
         return {name: f"{place}/{name}/trajectory.h5" for name in names}
 
     def _replayed(self, wildcards: Any) -> dict[str, str]:
@@ -363,7 +364,8 @@ class Pipeline(DataJobs):
             return SimpleNamespace(tier=tier, card=card.id, **names)
 
         measured = {name: of(measurement=name) for name in card.measurements}
-        moved = {m: w for m, w in measured.items() if self._moved(w)}
+        # those that move atoms themselves, not those that go through another's trajectories
+        moved = {m: w for m, w in measured.items() if self._kind(w).moved(m) == m}
         found = {
             "artefacts": {a: self.artefact_code(of(artefact=a)) for a in card.artefacts},
             "measurements": {m: self.measurement_code(w) for m, w in measured.items()},
@@ -493,9 +495,8 @@ class Pipeline(DataJobs):
         files = [f"{folder}/{file}" for _, _, _, folder in made for file in RESULTS[:3]]
         for name in card.measurements:
             dynamics = SimpleNamespace(tier=w.tier, card=w.card, measurement=name)
-            if card.measurements[name].kind == "dynamics":
-                files += self.moved_trajectories(dynamics)
-        return files
+            files += self.moved_trajectories(dynamics)
+        return list(dict.fromkeys(files))
 
     def recorded_content(self, wildcards: Any) -> str:
         """Hash the recorded table that a figure is redrawn from."""

@@ -493,12 +493,13 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
             del card.artefacts[name]
             card.skipped[name] = "not among the artefacts chosen for this run"
     kept = {name for artefact in card.artefacts.values() for name in artefact.measurements}
-    replayed = {
-        str(m.options.get("dynamics")): m.trainings
-        for name, m in card.measurements.items()
-        if name in kept and m.kind == "warnings"
-    }
-    kept |= set(replayed)
+    # autopsies and warnings are of the trajectories of another measurement
+    replayed: dict[str, list[str]] = {}
+    for name in kept:
+        moved = card.measurement_kind(name).moved(name)
+        if moved is not None and moved != name:
+            replayed.setdefault(moved, []).extend(card.measurements[name].trainings)
+    kept |= replayed.keys() & card.measurements.keys()
     card.measurements = {name: m for name, m in card.measurements.items() if name in kept}
     for name, measurement in card.measurements.items():
         _select_measured(card, name, measurement, replayed.get(name))
@@ -567,7 +568,7 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
             raise ConfigError(full_stop(sentence)) from None
     try:
         for name in card.measurements:
-            card.measurement_kind(name)
+            _check_moved(card, name)
         for name in card.artefacts:
             card.artefact_kind(name)
         for name, claim in card.claims.items():
@@ -650,6 +651,21 @@ def check_own_frames(card: ResolvedCard, dataset: str, reader: str, columns: Ite
             f"{card.id}: {reader} needs the column '{missing}' of {dataset}, and your frames have "
             f"{', '.join(there)}; name it under columns of the source, or choose other artefacts."
         )
+
+
+def _check_moved(card: ResolvedCard, name: str) -> None:
+    """Raise ConfigError for options of a measurement that are none, and for one of trajectories
+    that no other measurement makes."""
+    moved = card.measurement_kind(name).moved(name)
+    if moved is None or moved == name:
+        return
+    made = {m: stated for m, stated in card.measurements.items() if stated.kind == "dynamics"}
+    place = f"measurements.{name}.options.dynamics"
+    if moved not in made:
+        raise ConfigError(f"{place}: '{moved}' is no measurement of dynamics{nearest(moved, made)}")
+    missing = set(card.measurements[name].trainings) - set(made[moved].trainings)
+    if missing:
+        raise ConfigError(f"{place}: '{moved}' does not move {', '.join(sorted(missing))}; add it")
 
 
 def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:

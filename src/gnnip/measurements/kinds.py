@@ -34,6 +34,11 @@ class MeasurementKind(Kind):
         """Return the texts of the references that the measurement runs, whose code matters too."""
         return []
 
+    def moved(self, own: str) -> str | None:
+        """Return the measurement of dynamics whose trajectories are read; `own` is this one's
+        name."""
+        return None
+
 
 @dataclass(frozen=True)
 class SymmetryAudit(MeasurementKind):
@@ -226,6 +231,54 @@ class Dynamics(MeasurementKind):
                 "it has a reference_archive but no reference; write what moved its atoms"
             )
 
+    def moved(self, own: str) -> str | None:
+        """Return its own name."""
+        return own
+
+
+@dataclass(frozen=True)
+class Autopsy(MeasurementKind):
+    """What the reference says of frames along the replicas whose energy changed most: do they relax
+    as the reference would, or fall into a hole of the potential?
+
+    dynamics : the measurement of the kind dynamics that moved them, which has to have the same
+        trainings, or more.
+    reference : what labels the frames, e.g. `xtb method=GFN1-xTB`.
+    replicas : of each potential, those whose energy changed most.
+    frames : of each replica, evenly spread.
+    discard : fs at the start that are left out.
+    least : meV/atom, below which a change is none.
+    """
+
+    function: ClassVar[str] = "gnnip.measurements.autopsy:autopsy"
+    on_gpu: ClassVar[bool] = False
+    runtime: ClassVar[int] = 480
+
+    dynamics: str
+    reference: str
+    replicas: int = 2
+    frames: int = 8
+    discard: float = 0.0
+    least: float = 20.0
+
+    def check(self) -> None:
+        """Raise ConfigError for numbers out of range."""
+        from gnnip.errors import ConfigError
+
+        if self.replicas < 1 or self.frames < 2 or self.discard < 0 or self.least <= 0:
+            raise ConfigError(
+                "autopsy: replicas has to be 1 or more, frames 2 or more, discard not negative and "
+                "least greater than zero"
+            )
+
+    def references(self) -> list[str]:
+        """Return what labels the frames."""
+        return [self.reference]
+
+    def moved(self, own: str) -> str | None:
+        """Return the measurement that moved the replicas."""
+        return self.dynamics
+
 
 @dataclass(frozen=True)
 class Evaluation(MeasurementKind):
@@ -271,8 +324,13 @@ class Warnings(MeasurementKind):
     frames: int = 50
     max_frames: int = 200
 
+    def moved(self, own: str) -> str | None:
+        """Return the measurement whose trajectories are replayed."""
+        return self.dynamics
+
 
 KINDS: Mapping[str, type[MeasurementKind]] = {
+    "autopsy": Autopsy,
     "calibration": Calibration,
     "charge_probe": ChargeProbe,
     "conservation": Conservation,

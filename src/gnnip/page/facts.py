@@ -17,7 +17,7 @@ from gnnip.files import yaml_lines
 from gnnip.page.charts import ratio_axis, training_curves
 from gnnip.page.pictures import picture
 from gnnip.page.sources import Paper, Source
-from gnnip.verdicts.judge import judge_folder
+from gnnip.page.tolerances import verdicts_at
 from gnnip.verdicts.pages import finding
 from gnnip.verdicts.published import Published
 from gnnip.verdicts.verdict import VERDICTS, Verdict
@@ -36,8 +36,6 @@ FINDINGS: dict[str, tuple[str, ...]] = {
 }
 #: the column that every number with a baseline stands in as well
 BASELINE = "trivial baseline"
-#: tolerances are judged once more at these multiples of theirs
-MULTIPLES = (0.5, 1.0, 2.0)
 
 
 def facts(paper: Paper) -> dict[str, Any]:
@@ -66,6 +64,7 @@ def facts(paper: Paper) -> dict[str, Any]:
         "thumbnail": _thumbnail(paper),
         "matrix": _matrix(paper, rows),
         "sensitivity": _sensitivity(paper.best),
+        "tolerances": _tolerances(paper.best),
         "curves": training_curves(paper.best.histories()),
         "dynamics": _dynamics(paper),
     }
@@ -296,21 +295,14 @@ def _beats(row: dict[str, Any]) -> bool:
 
 def _sensitivity(source: Source) -> list[tuple[str, list[tuple[str, int]]]]:
     """Return the counts of verdicts with all tolerances at multiples of what they are."""
-    module = papers.module(source.place, "claims")
-    result = []
-    for multiple in MULTIPLES:
-        card = source.card.model_copy(
-            update={
-                "published": [
-                    block.model_copy(update={"tolerance": block.tolerance.times(multiple)})
-                    for block in source.card.published
-                ]
-            }
-        )
-        judged = judge_folder(card, source.figures, module, source.trainings)
-        numbers = (v.verdict for v in judged.verdicts if v.unit != "claim")
-        result.append((f"{multiple:g}", counts(numbers)))
-    return result
+    found = verdicts_at(source)
+    return [(f"{multiple:g}", counts(found[multiple])) for multiple in found]
+
+
+def _tolerances(source: Source) -> list[tuple[str, str]]:
+    """Return each tolerance of the card once, and where it comes from."""
+    told = [(str(b.tolerance), b.tolerance.because) for b in source.card.published]
+    return [(tolerance, why) for tolerance, why in dict.fromkeys(told) if why]
 
 
 def _dynamics(paper: Paper) -> list[dict[str, Any]]:

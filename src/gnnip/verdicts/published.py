@@ -19,6 +19,8 @@ class Tolerance(Strict):
     """Fraction of the published value, to both sides."""
     absolute: float | None = Field(default=None, gt=0)
     """In the value's own unit, to both sides."""
+    because: str = ""
+    """Where it comes from: rounding, words of the paper, or a judgement, which says so."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Tolerance:
@@ -43,6 +45,7 @@ class Tolerance(Strict):
             factor=None if self.factor is None else self.factor**multiple,
             relative=None if self.relative is None else self.relative * multiple,
             absolute=None if self.absolute is None else self.absolute * multiple,
+            because=self.because,
         )
 
     def __str__(self) -> str:

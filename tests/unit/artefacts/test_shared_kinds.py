@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 from figure_checks import check, texts
 from made_up_run import ROOT, Error, make_run, write_card
-from made_up_tables import Failures, conservation_table, dynamics_table, local_forces_table
+from made_up_tables import (
+    Failures,
+    autopsy_table,
+    conservation_table,
+    dynamics_table,
+    local_forces_table,
+)
 
 from gnnip.artefacts import style
 from gnnip.datasets.store import load_arrays
@@ -124,7 +130,7 @@ def test_dynamics_of_one_or_several_measurements(run_of, frames, view):
     assert set(run.table("two")[0]["material"]) == {"hot", "cold"}
     words = drawn(run, "one")[1]
     assert "small" in words
-    title = {"survival": "(d)  cold: failures", "structure": "(e)  cold: angles"}.get(view)
+    title = {"survival": "(d)  cold: survival", "structure": "(e)  cold: angles"}.get(view)
     assert title is None or title in drawn(run, "two")[1]
 
 
@@ -143,7 +149,7 @@ def test_structure_without_angles(run_of, frames):
     run.write("hot", dynamics_table(frames, {"small/all/seed-0": Failures()}, ["C-C"], [], 2000.0))
     fig, words = drawn(run, "one")
     assert "distance C–C (Å)" in words
-    assert not fig.axes[1].lines
+    assert not fig.axes[4].lines
 
 
 def test_conservation(run_of):
@@ -153,6 +159,36 @@ def test_conservation(run_of):
     assert values(run, "one")["small_exponent"] == 2.0
     assert values(run, "two")["cold_small_exponent"] == 1.0
     assert len(drawn(run, "two")[0].axes) == 2
+
+
+def test_autopsy(run_of):
+    card = """
+measurements:
+  hot: {kind: dynamics, trainings: [small], options: {motion: {temperature: 300}}}
+  labelled: {kind: autopsy, trainings: [small], options: {dynamics: hot, reference: "ase:lj"}}
+artefacts:
+  one: {kind: autopsy, label: "1", title: One, measurements: [labelled]}
+"""
+    run = run_of(card)
+    run.write("labelled", autopsy_table({"small/all/seed-0": [(-300.0, 40.0), (-50.0, -45.0)]}))
+    value = values(run, "one")
+    assert (value["small_holes"], value["small_relaxations"]) == (1.0, 1.0)
+    assert value["small_change"] == -300.0
+    assert value["small_change_by_reference"] == 40.0
+    assert value["small_force_rmse_on_path"] == pytest.approx(0.5)
+    assert {"hole", "relaxation"} <= set(drawn(run, "one")[1])
+
+
+def test_an_autopsy_is_of_a_measurement_of_dynamics(run_of):
+    card = """
+measurements:
+  hot: {kind: dynamics, trainings: [small], options: {motion: {temperature: 300}}}
+  labelled: {kind: autopsy, trainings: [small], options: {dynamics: hat, reference: "ase:lj"}}
+artefacts:
+  one: {kind: autopsy, label: "1", title: One, measurements: [labelled]}
+"""
+    with pytest.raises(ConfigError, match="'hat' is no measurement of dynamics"):
+        run_of(card)
 
 
 def test_local_forces_of_one_element(run_of):

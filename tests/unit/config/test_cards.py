@@ -335,7 +335,9 @@ def test_the_ablation_of_every_tier_has_the_arms_that_the_tier_trains(root):
         card = resolve("rajak2021", tier, folder=root / "papers")
         arms = {name for name in card.trainings if not name.endswith("_free")}
         assert set(card.artefacts["ablation"].trainings) == arms
-        assert {name for name, why in card.skipped.items() if "seed" not in why} == set()
+        # what takes the reference half a minute a frame is left out of the quick tier
+        others = {name for name, why in card.skipped.items() if "seed" not in why}
+        assert others == ({"autopsy"} if tier == "quick" else set())
 
 
 def test_a_matrix_key_may_be_a_column_of_the_split():

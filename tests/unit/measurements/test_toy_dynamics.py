@@ -20,6 +20,7 @@ from gnnip.__main__ import main
 from gnnip.datasets import registry
 from gnnip.datasets.store import load_arrays, write_frames
 from gnnip.errors import ConfigError, DataError
+from gnnip.measurements.autopsy import autopsy, cause
 from gnnip.measurements.conservation import measure_conservation
 from gnnip.measurements.dynamics import (
     COLUMNS,
@@ -33,7 +34,7 @@ from gnnip.measurements.dynamics import (
 from gnnip.measurements.dynamics.autopsy import snapshots as structures_to_look_at
 from gnnip.measurements.dynamics.motion import repeated
 from gnnip.measurements.dynamics.spectra import mean_spectrum
-from gnnip.measurements.kinds import Conservation
+from gnnip.measurements.kinds import Autopsy, Conservation
 from gnnip.reference import make_calculator
 
 REFERENCE = "ase:lj sigma=3.4 epsilon=0.0104 rc=6.0 smooth=true"
@@ -557,6 +558,57 @@ def test_a_changed_archive_is_refused(shelf, tmp_path):
         file.write(b"\x01")
     with pytest.raises(DataError, match="does not have the registered checksum"):
         take_archived("toy_md", tmp_path / "t.h5", motion=MOTION, own=OWN, reference=REFERENCE)
+
+
+# --- autopsies by the reference ------------------------------------------------------------------
+
+
+def test_the_reference_tells_a_hole(dataset, models, runs):
+    """What only attracts falls where the reference's energy rises; what hardly pulls does not."""
+    names = ("soft", "sticky")
+    sources = moved_by(dataset, {n: models[n] for n in names}, {n: runs[n] for n in names})
+    options = {"dynamics": "hot", "reference": REFERENCE, "replicas": 2, "frames": 6}
+    table = autopsy(sources, Autopsy(**options))
+    causes = table[table["name"] == "cause"]
+    assert set(causes.loc[causes["potential"] == "sticky", "text"]) == {"hole"}
+    assert set(causes.loc[causes["potential"] == "soft", "text"]) == {"none"}
+    assert len(causes) == 4
+    path = table[table["record"] == "path"]
+    path = path[path["potential"] == "sticky"].pivot(
+        index=["replica", "x"], columns="name", values="value"
+    )
+    assert path.iloc[0]["potential_mev_per_atom"] == path.iloc[0]["reference_mev_per_atom"] == 0.0
+    assert path["potential_mev_per_atom"].min() < -100.0
+    assert (path["force_rmse_ev_per_a"] > 1.0).any()
+
+
+@pytest.mark.parametrize(
+    ("by_potential", "by_reference", "word"),
+    [
+        (-300.0, -250.0, "relaxation"),
+        (-300.0, 20.0, "hole"),
+        (-300.0, -100.0, "hole"),
+        # a fall that the potential does not see
+        (-30.0, -300.0, "hole"),
+        (5.0, -15.0, "none"),
+        (-300.0, np.nan, "unknown"),
+    ],
+)
+def test_cause(by_potential, by_reference, word):
+    assert cause(by_potential, by_reference, 20.0) == word
+
+
+def test_a_frame_that_the_reference_refuses(dataset, models, runs, monkeypatch):
+    def refuse(self, atoms):
+        raise DataError("no convergence")
+
+    monkeypatch.setattr(type(make_calculator(REFERENCE)), "calculate", refuse)
+    sources = moved_by(dataset, {"soft": models["soft"]}, {"soft": runs["soft"]})
+    table = autopsy(sources, Autopsy(dynamics="hot", reference=REFERENCE, replicas=1, frames=3))
+    assert set(table.loc[table["name"] == "cause", "text"]) == {"unknown"}
+    reference = table[table["name"] == "reference_mev_per_atom"]
+    assert reference["value"].isna().all()
+    assert set(reference["text"]) == {"no convergence"}
 
 
 # --- conservation ------------------------------------------------------------------------------

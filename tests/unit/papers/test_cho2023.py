@@ -190,7 +190,7 @@ def test_published_films_come_with_their_source():
     config = Config(papers=["cho2023"], sources={"hfo2_films": "download"})
     card = resolve("cho2023", "quick", config, ROOT / "papers")
     assert card.datasets_of("connectivity_films") == ["hfo2_films"]
-    assert set(card.skipped) == {"gpu_speed"}
+    assert set(card.skipped) == {"autopsy", "gpu_speed"}
 
 
 @pytest.mark.skipif(not (RECORDED / "degrees.csv").exists(), reason="no recorded run")

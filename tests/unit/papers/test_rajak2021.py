@@ -271,16 +271,22 @@ def test_structure_stands_beside_the_noise_floor(told):
     assert set(metrics["baseline"]) == set(metrics["floor"]) == {1.5}
     assert set(metrics["unit"]) == {"%"}
     fig = told.draw("structure")
-    assert len(fig.axes) == 6
-    for ax, curves in zip(fig.axes, (7, 7, 6) * 2, strict=True):
-        assert len([line for line in ax.lines if len(line.get_xdata())]) == curves
+    # of each distribution the reference, the differences from it, and errors over the noise floor
+    known, differences, errors = (fig.axes[k::3] for k in range(3))
+    assert len(known) == len(differences) == len(errors) == 6
+    for k in (0, 1, 3, 4):
+        (reference,) = known[k].lines
+        assert np.max(reference.get_ydata()) > 0.0
+        # the six arms and zero
+        assert len(differences[k].lines) == 7
+        assert len(errors[k].lines) == 6
+        (floor,) = errors[k].patches
+        assert floor.get_width() == 1.5
+    # a reference that was not moved has no vibrations
+    for k in (2, 5):
+        assert len(known[k].lines) == 6
+        assert [text.get_text() for text in differences[k].texts] == ["no reference"]
     assert any("the reference was not moved" in word for word in words(fig))
-    # the words stand above the curves
-    for ax in (fig.axes[k] for k in (0, 1, 3, 4)):
-        assert len(ax.texts) == 7
-        top = max(np.max(line.get_ydata()) for line in ax.lines)
-        lowest = min(t.get_position()[1] for t in ax.texts) - 8.6 / (50.0 / 25.4 * 72.0)
-        assert top / ax.get_ylim()[1] < lowest + 0.01
 
 
 def test_orders_and_drifts(told):
@@ -335,9 +341,9 @@ def test_without_failures_the_figures_say_so(runs):
     tidy, said = undecided.table("fig3c")[0], words(undecided.draw("fig3c"))
     frameless = words(undecided.draw("fig3c", tidy[tidy["record"] != "frame"]))
     assert "no replica of the GNN failed" in frameless
-    assert "no replica failed" in said
     assert any("replicas that failed: none" in word for word in said)
-    assert words(undecided.draw("stability")).count("no replica failed") == 2
+    for ax in undecided.draw("stability").axes[::2]:
+        assert {line.get_marker() for line in ax.lines} == {"None"}
 
 
 def test_an_arm_that_was_not_run_is_said_not_hidden(runs, told):
@@ -347,23 +353,31 @@ def test_an_arm_that_was_not_run_is_said_not_hidden(runs, told):
     assert "no replica of the GNN was run" in words(without)
 
 
-def test_survival_and_failures_by_kind_and_pair(told):
+def test_survival_and_failures_by_criterion_and_pair(told):
     tidy = told.table("stability")[0].copy()
-    gone = tidy["name"].eq("kind") & tidy["potential"].eq("gnn") & tidy["replica"].eq(2)
-    tidy.loc[gone, "text"] = "explosion"
+    # one replica that lived has left the reference's energies before
+    left = {"material": "gese2", "potential": "smooth", "record": "run", "replica": 3}
+    rows = [
+        {**left, "name": "failed_by_energy", "value": 1.0},
+        {**left, "name": "failed_by_energy_fs", "value": 2500.0},
+    ]
+    ends = tidy["record"].eq("survival") & tidy["material"].eq("gese2")
+    judged = tidy[ends].assign(record="survival_by_limits")
+    tidy = pd.concat([tidy, pd.DataFrame(rows), judged], ignore_index=True)
     fig = told.draw("stability", tidy)
-    alive, failed = fig.axes[2:]
-    steps = next(x for x in alive.lines if x.get_ydata()[-1] < 1).get_ydata()
-    np.testing.assert_array_equal(steps[:-1] * REPLICAS, [8, 7, 6, 5, 4, 3, 2])
-    assert alive.get_xlim() == (0.0, 15.0)
-    drawn = [line for line in failed.lines if len(line.get_xdata())]
-    assert [line.get_marker() for line in drawn].count("^") == 1
-    assert sorted(line.get_xdata()[0] for line in drawn[:6]) == pytest.approx(
+    lives, shares = fig.axes[2:]
+    assert lives.get_xlim() == (0.0, 15.0)
+    marks = [x for x in lives.lines if x.get_marker() == "o" and len(x.get_xdata())]
+    assert sorted(line.get_xdata()[0] for line in marks)[::2] == pytest.approx(
         [0.8, 1.1, 1.4, 1.7, 2.0, 2.3]
     )
-    assert [t.get_text() for t in failed.texts].count("Se-Se") == 2  # of two arms
-    assert {"collapse", "explosion"} <= set(words(fig))
-    assert "melting" not in words(fig)
+    (energy,) = [x for x in lives.lines if x.get_marker() == "^" and len(x.get_xdata())]
+    assert energy.get_xdata()[0] == 2.5
+    assert [t.get_text() for t in lives.texts].count("Se-Se, 1.20 Å") == 2  # of two arms
+    assert {"limits", "energy"} <= set(words(fig))
+    assert "structure" not in words(fig)
+    alive = sorted(bar.lines[0].get_xdata()[0] for bar in shares.containers)
+    assert alive == pytest.approx([2 / REPLICAS] * 2 + [1.0] * 4)
 
 
 def test_every_failure_has_its_cross_inside_the_axes(told):

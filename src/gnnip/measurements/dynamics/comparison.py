@@ -5,6 +5,12 @@ Columns potential, record, name, replica, x, value, text. By record:
 
 run : one number per replica; `name` ends in its unit, or is
     failed (1 or 0, `text` the reason), simulated_fs (until the failure or the end).
+    failed_by_{criterion} (1 or 0) and failed_by_{criterion}_fs, by limits, which are those of the
+    run, energy, structure and any; see `Comparison.window` and `gnnip.measurements.dynamics.drift`.
+    energy_limit_mev_per_atom, beyond which a mean has left the reference's.
+drift : of each window, x its end (fs): energy_mev_per_atom, its mean less the reference's, and
+    structure, the largest distance of a radial distribution over what is allowed, that of the
+    elements in `text`.
 autopsy : of each replica that failed, x the time (fs). kind (`text`: collapse, explosion,
     melting, non-finite or refused; value: the time in fs); of the pair closest in units of
     covalent radii, whose elements are the `text`, pair_distance_a, pair_ratio (over the sum of
@@ -19,15 +25,20 @@ frame : atoms of a structure of a replica (see `Comparison.snapshots`), `name` t
 closest : shortest distance (Angstrom) of each pair of elements in the first bad frame, and of
     the potential "dataset", where any replica failed, in frames of the data set.
 survival : share of replicas alive at time x (fs), with `survival_low` and `survival_high`.
+survival_by_{criterion} : the same by each criterion.
+score : area_{criterion} under the survival curve, over time as a share of the run, and graded:
+    means over replicas, as `gnnip.measurements.dynamics.drift` defines them.
 series : time series, x in fs.
 rdf : g(r) of the elements in `name`, x in Angstrom; for open systems the probability density of
     the distance, 1/Angstrom.  rdf_error : percent, as `gnnip.md.rdf_errors` defines it.
 adf : probability density of the angle at the middle of the three elements in `name`, 1/degree,
     x in degrees.  adf_error : percent, as `gnnip.md.adf_errors` defines it.
+    adf_distance : Wasserstein distance of it from the reference's, degrees.
 profile : atoms of the element in `name` per Angstrom at the distance x (Angstrom) from the
     centre of mass; open systems only.  profile_error : percent of the atoms that lie elsewhere.
 vdos : vibrational density of states, 1/THz, x in THz.  vdos_error : percent, as
-    `gnnip.md.vdos_error` defines it.
+    `gnnip.md.vdos_error` defines it.  vdos_distance : Wasserstein distance of it from the
+    reference's, THz.
 relabel : what the reference says of frames along the trajectory, x in fs: force_rmse_ev_per_a
     and energy_error_ev of the potential, and the observables asked for; NaN and the reason
     where it says nothing.
@@ -50,6 +61,7 @@ import pandas as pd
 from gnnip.datasets.store import load_arrays
 from gnnip.md import read_facts, read_trajectory
 from gnnip.measurements.dynamics.autopsy import autopsies, snapshots
+from gnnip.measurements.dynamics.drift import drifts, ensembles
 from gnnip.measurements.dynamics.motion import COLUMNS, REFERENCE, Motion, motion_of_reference
 from gnnip.measurements.dynamics.options import Comparison
 from gnnip.measurements.dynamics.relabel import observable_errors, relabelled
@@ -82,6 +94,9 @@ def compare_dynamics(sources: Sources, options: Dynamics) -> pd.DataFrame:
     rows: list[Row] = []
     for name, replicas in runs.items():
         rows += single_runs(name, replicas, own if name == REFERENCE else moved, wanted)
+    alike = {name: ensembles(arrays, moved, wanted.ensemble) for name in runs}
+    alike[REFERENCE] = ensembles(arrays, own, wanted.ensemble) if wanted.ensemble else []
+    rows += drifts(runs, wanted, moved.duration, alike if wanted.ensemble else None)
     rows += autopsies(runs, trajectories, arrays, wanted)
     if wanted.snapshots:
         for name, replicas in runs.items():

@@ -36,6 +36,14 @@ class Comparison:
     max_frames : most frames of a replica that go into a radial or angular distribution.
     environment_frames : frames of the data set, drawn evenly, whose environments and shortest
         distances the failures are held against; 0 for none.
+    window : fs, over which means are taken to tell whether a replica has left the reference. One
+        has failed by its energy when a mean is further from the reference's than `energy_sigma`
+        standard deviations of such means of the reference and than `energy_floor` (meV/atom), and
+        by its structure when a radial distribution of any pair is further from the reference's than
+        `structure_factor` times what the reference's own windows show (integral of |g - g_ref|).
+    ensemble : columns of the data set, e.g. [phase], whose values at the start tell replicas apart
+        that have different energies and structures in equilibrium; each is compared with the
+        reference's of its own kind.
     snapshots : keep the last structure of the first replica of each potential that lived, and the
         first bad one of the first that failed.
     relabel : frames of each replica that the reference computes again; 0 for none.
@@ -53,6 +61,11 @@ class Comparison:
     adf_bins: int = 90
     max_frames: int = 200
     environment_frames: int = 200
+    window: float = 500.0
+    energy_sigma: float = 6.0
+    energy_floor: float = 20.0
+    structure_factor: float = 2.0
+    ensemble: tuple[str, ...] = ()
     snapshots: bool = False
     relabel: int = 0
     observables: dict[str, str] = field(default_factory=dict)
@@ -61,7 +74,9 @@ class Comparison:
     time_reference: bool = True
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for wrong pairs, triplets and cutoffs."""
+        """Raise ConfigError for wrong pairs, triplets, cutoffs and limits of drifts."""
+        for name in ("window", "energy_sigma", "energy_floor", "structure_factor"):
+            require(getattr(self, name) > 0, f"Comparison: {name} must be greater than zero.")
         for triplet in self.adf_triplets:
             elements_in(triplet, 3, "adf_triplets", "Se-Ge-Se")
         self.angle_cutoff()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.stats import wasserstein_distance
 
 from gnnip.md import Spectrum, Trajectory, vdos_error, vibrational_density_of_states
 from gnnip.measurements.dynamics.motion import REFERENCE, Motion
@@ -37,11 +38,11 @@ def spectra(
         return rows
     for name, spectrum in found.items():
         if name != REFERENCE and spectrum is not None:
-            rows.append(row(name, "vdos_error", "total", _spectral_error(spectrum, expected)))
+            rows += _errors(name, spectrum, expected)
     length = length if motion.repeats > 1 else length / 2
     first, last = (mean_spectrum(half, length) for half in motion.halves(alive[REFERENCE]))
     if first is not None and last is not None:
-        rows.append(row(NOISE_FLOOR, "vdos_error", "total", _spectral_error(first, last)))
+        rows += _errors(NOISE_FLOOR, first, last)
     return rows
 
 
@@ -77,8 +78,14 @@ def mean_spectrum(alive: Alive, length: float) -> Spectrum | None:
     return replace(found[0], total=total, species={})
 
 
-def _spectral_error(spectrum: Spectrum, expected: Spectrum) -> float:
-    """Return `vdos_error` in percent, up to the highest frequency that both runs resolve."""
+def _errors(name: str, spectrum: Spectrum, expected: Spectrum) -> list[Row]:
+    """Return `vdos_error` in percent and the Wasserstein distance in THz, up to the highest
+    frequency that both runs resolve."""
     top = min(spectrum.frequency[-1], expected.frequency[-1])
     grid = expected.frequency[expected.frequency <= top * (1.0 + 1e-9)]
-    return float(vdos_error(spectrum.at(grid), expected.at(grid))["percent"])
+    ours, theirs = spectrum.at(grid), expected.at(grid)
+    distance = float(wasserstein_distance(grid, grid, ours.total, theirs.total))
+    return [
+        row(name, "vdos_error", "total", float(vdos_error(ours, theirs)["percent"])),
+        row(name, "vdos_distance", "total", distance),
+    ]

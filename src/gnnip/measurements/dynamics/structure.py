@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.stats import wasserstein_distance
 
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.md import (
@@ -71,15 +72,25 @@ def _measured(
         for key, (x, values) in measure.curves(distribution).items():
             rows += curve(name, record, key, x, values)
         if name != REFERENCE and expected is not None:
-            rows += _errors(name, record, measure.errors(distribution, expected))
+            rows += _errors(name, record, measure, distribution, expected)
     if halves is not None:
         first, last = (measure.of(half) for half in halves)
-        rows += _errors(NOISE_FLOOR, record, measure.errors(first, last))
+        rows += _errors(NOISE_FLOOR, record, measure, first, last)
     return rows
 
 
-def _errors(name: str, record: str, errors: Mapping[str, float]) -> list[Row]:
-    return [row(name, f"{record}_error", key, value) for key, value in errors.items()]
+def _errors(name: str, record: str, measure: Any, found: Any, expected: Any) -> list[Row]:
+    """Return the errors of all curves and, of angles, the distances between them in degrees."""
+    errors = measure.errors(found, expected)
+    rows = [row(name, f"{record}_error", key, value) for key, value in errors.items()]
+    if record != "adf":
+        return rows
+    ours, theirs = measure.curves(found), measure.curves(expected)
+    for key in (key for key in theirs if key in ours):
+        (x, p), (_, q) = ours[key], theirs[key]
+        distance = float(wasserstein_distance(x, x, p, q))
+        rows.append(row(name, f"{record}_distance", key, distance))
+    return rows
 
 
 def _late_frames(t: Trajectory, wanted: Comparison) -> list[Structure]:
