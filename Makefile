@@ -16,18 +16,14 @@ CORES ?= all
 # further options of snakemake, e.g. make FLAGS="--keep-going"
 FLAGS ?=
 CHOICE := $(if $(TIER),--config tier=$(TIER))
-# one run at a time: the lock of the kernel ends with its process, so that a killed run leaves none
-# behind, while Snakemake's own would have to be removed by hand
-LOCKED := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75 .venv/lock)
-SNAKEMAKE := $(LOCKED) snakemake $(if $(LOCKED),--nolock) --cores $(CORES) $(FLAGS)
-BUSY := || { test $$? -ne 75 || echo "Another make is running the workflow in this folder."; exit 1; }
+SNAKEMAKE := snakemake --cores $(CORES) $(FLAGS)
 
 .DEFAULT_GOAL := run
 .PHONY: run install test test-slow figures lint smoke record page report readme schema benchmark long-run \
   bring-back runs clean help
 
 run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|long|paper, CORES=n)
-	$(SNAKEMAKE) $(CHOICE) $(BUSY)
+	$(SNAKEMAKE) $(CHOICE)
 	python -m gnnip verdicts $(if $(TIER),--tier $(TIER))
 
 install: $(STAMP) ## make .venv with the pinned packages, once
@@ -50,7 +46,7 @@ test-slow: $(STAMP) ## run those that take minutes or another program
 	pytest -q -m slow
 
 figures: $(STAMP) ## redraw every figure from results/recorded (no torch needed)
-	$(SNAKEMAKE) figures $(BUSY)
+	$(SNAKEMAKE) figures
 
 lint: $(STAMP) ## check style, types, workflow, schemas and README
 	ruff check .
@@ -61,18 +57,18 @@ lint: $(STAMP) ## check style, types, workflow, schemas and README
 	python -m gnnip readme --check
 
 smoke: $(STAMP) ## every rule and artefact on tiny inputs
-	$(SNAKEMAKE) --config tier=smoke $(BUSY)
+	$(SNAKEMAKE) --config tier=smoke
 	python -m gnnip verdicts --tier smoke
 
 record: $(STAMP) ## copy the finished run (TIER=...) to results/recorded and results/kept, update the README
-	$(SNAKEMAKE) $(CHOICE) --forcerun record_results -- record $(BUSY)
+	$(SNAKEMAKE) $(CHOICE) --forcerun record_results -- record
 	python -m gnnip readme --update
 
 page: $(STAMP) ## write the page of the recorded results: results/recorded/index.html (no torch needed)
 	python -m gnnip page
 
 report: $(STAMP) ## write report.zip: verdicts, figures, tables, runtimes
-	$(SNAKEMAKE) $(CHOICE) --report report.zip $(BUSY)
+	$(SNAKEMAKE) $(CHOICE) --report report.zip
 
 readme: $(STAMP) ## put the recorded verdicts into the README
 	python -m gnnip readme --update

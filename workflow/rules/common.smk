@@ -6,9 +6,11 @@ from pathlib import Path
 from snakemake.benchmark import benchmarked
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.persistence import PersistenceBase
 from snakemake.script import PythonScript
+from snakemake.settings.types import ExecMode
 
-from gnnip import forkserver, provenance, receipts
+from gnnip import forkserver, locks, provenance, receipts
 from gnnip.config.pipeline import Pipeline
 from gnnip.config.schema import Config
 from gnnip.errors import GnnipError
@@ -36,6 +38,11 @@ for name, value in {
     os.environ.setdefault(name, str(value))
 
 
+# one run at a time, and jobs that end with it
+if workflow.exec_mode == ExecMode.SUBPROCESS:
+    locks.end_with_snakemake()
+locks.announce_snakemake()
+locks.install(PersistenceBase, WorkflowError)
 forkserver.quote_python(PythonScript)
 # the jobs of a cluster, each a Snakemake of its own, have nobody to share with
 if workflow.is_main_process:
