@@ -129,20 +129,31 @@ def _processes() -> str:
 
 
 def end_with(pid: int) -> None:
-    """End this process, as by SIGKILL, as soon as another one of this machine has ended.
+    """Kill this process and its descendants as soon as another one of this machine has ended.
 
     Nothing happens where the system cannot watch a process (Linux can).
     """
     try:
         watched = os.pidfd_open(pid)
     except ProcessLookupError:
-        os.kill(os.getpid(), signal.SIGKILL)
+        kill_family()
         return
     except (AttributeError, OSError):
         return
 
     def watch() -> None:
         select.select([watched], [], [])
-        os.kill(os.getpid(), signal.SIGKILL)
+        kill_family()
 
     threading.Thread(target=watch, name=f"ends with {pid}", daemon=True).start()
+
+
+def kill_family() -> None:
+    """Kill the descendants of this process, and then the process itself."""
+    with contextlib.suppress(ImportError):  # then those that are ours watch this one
+        import psutil
+
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    os.kill(os.getpid(), signal.SIGKILL)
