@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnip.errors import GnnipError
-from gnnip.files import make_folder
+from gnnip.files import CURES, make_folder, unwritten
 from gnnip.locks import end_with_snakemake
 from gnnip.receipts import write_receipt
 
@@ -48,6 +48,11 @@ def job(snakemake: Any) -> Iterator[None]:
             if isinstance(error, GnnipError):
                 message = str(error)
                 print(message, file=sys.stderr)
+            elif isinstance(error, OSError) and error.errno in CURES:
+                # one without a name is of the log, which is full itself
+                message = unwritten(error.filename or target, error)
+                with contextlib.suppress(OSError):
+                    traceback.print_exc()
             else:
                 message = f"{type(error).__name__}: {error} (traceback in {target})"
                 with contextlib.suppress(OSError):  # the log itself may be what is full
@@ -62,5 +67,6 @@ def job(snakemake: Any) -> Iterator[None]:
 
 
 def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
