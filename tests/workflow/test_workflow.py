@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -54,6 +55,25 @@ def test_every_rule_that_computes_has_every_directive(root):
         missing = [d for d in DIRECTIVES if not re.search(rf"^    {d}:", body, re.MULTILINE)]
         assert not missing, f"{name} lacks {missing}"
         assert "retries:" not in body, f"{name}: retries belong into the cluster's profile"
+
+
+def test_every_job_says_what_it_needs(root):
+    for name, body in rules(root).items():
+        if "script:" not in body:
+            continue
+        (needs,) = re.findall(r"^    resources:\n((?:        .*\n)+)", body, re.MULTILINE)
+        for what in ("mem_mb=", "runtime="):
+            assert what in needs, f"{name} does not state {what}"
+        # records say what those need that go to the nodes
+        here = "localrule: True" in body
+        assert here or len(re.findall(rf'=measured\(\s*"{name}"', needs)) == 2, name
+        # what computes with torch on the device of the choice may want a GPU
+        on_device = name in ("train_model", "run_dynamics", "measure")
+        assert ("gpu=" in needs) is on_device, name
+        assert not (here and on_device)
+    scripts = (root / "workflow/scripts").glob("*.py")
+    chosen = {path.stem for path in scripts if 'config.get("device"' in path.read_text("utf-8")}
+    assert chosen <= {"train_model", "run_dynamics", "measure"}
 
 
 def test_rule_script_and_log_share_a_name(root):
@@ -277,8 +297,27 @@ def test_what_is_asked_of_slurm(project, tmp_path):
     )
     assert done.returncode != 0
     submitted = (tmp_path / "sbatch.log").read_text(encoding="utf-8")
-    for flag in ("--gpus=1", "--cpus-per-gpu=8", "--mem 16000", "-t 240"):
+    # nothing is recorded of tier smoke: what the rule states
+    for flag in ("--gpus=1", "--cpus-per-gpu=8", "--mem 3000", "-t 480"):
         assert flag in submitted, submitted
+
+
+def test_without_slurm_its_profile_says_so(project, tmp_path):
+    if find_spec("snakemake_executor_plugin_slurm") is None:
+        pytest.skip("the package snakemake-executor-plugin-slurm is not installed")
+    for name in ("bash", "sh", "uname", "which"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name))
+    project.environment["PATH"] = str(tmp_path / "bin")
+    choice = ("--workflow-profile", "profiles/slurm", "--config", "tier=smoke", "papers=kang2024")
+    done = project.run("snakemake", *choice, timeout=60)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "This profile needs Slurm, and there is no command sbatch here" in said, said
+    assert "Traceback" not in said
+    assert not (project.folder / "results/smoke").exists()
+    # a look at what would be done needs none
+    assert project.todo(*choice)
 
 
 def test_a_report_of_nothing_says_so(project):

@@ -1,5 +1,6 @@
 # What all rules share: the pipeline of the validated config and cards, and one way to ask it.
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from snakemake.script import PythonScript
 from snakemake.settings.types import ExecMode
 
 from gnnip import forkserver, locks, provenance, receipts
+from gnnip.config import costs
 from gnnip.config.pipeline import Pipeline
 from gnnip.config.schema import Config
 from gnnip.errors import GnnipError
@@ -66,6 +68,16 @@ def ask(method):
             return method(wildcards)
         except GnnipError as error:
             raise WorkflowError(str(error)) from None
+
+    return answer
+
+
+def measured(rule, what, stated, on_gpu=0):
+    """Return a function of the job that says what it may take of a node, more at every attempt."""
+
+    def answer(wildcards, attempt):
+        most = ask(stated)(wildcards) if callable(stated) else stated
+        return attempt * costs.needs(rule, what, most, wildcards, on_gpu)
 
     return answer
 

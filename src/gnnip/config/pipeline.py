@@ -16,6 +16,7 @@ from typing import Any
 
 from gnnip import reference
 from gnnip.config import papers
+from gnnip.config.costs import RECORDED
 from gnnip.config.data_jobs import DataJobs, archive
 from gnnip.config.resolve import PART, ResolvedCard, check_own_frames, columns_of, resolve
 from gnnip.config.schema import TIERS, Card
@@ -26,7 +27,6 @@ from gnnip.training.outputs import RESULTS
 
 #: name of the reference among the potentials of dynamics
 REFERENCE = "reference"
-RECORDED = Path("results/recorded")
 FIGURES = ("png", "svg")
 
 
