@@ -20,7 +20,7 @@ SNAKEMAKE := snakemake --cores $(CORES) $(FLAGS)
 
 .DEFAULT_GOAL := run
 .PHONY: run install test test-slow figures lint smoke record page report readme schema benchmark long-run \
-  bring-back runs clean help
+  bring-back runs cost clean help
 
 run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|long|paper, CORES=n)
 	$(SNAKEMAKE) $(CHOICE)
@@ -78,6 +78,9 @@ schema: $(STAMP) ## write the JSON schemas of config.yaml and the cards
 
 benchmark: $(STAMP) ## measure speed against the alternatives, side by side
 	for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
+
+cost: $(STAMP) ## what the cards take, from recorded runs: core-hours, disk (TIER=..., nothing is run)
+	python -m gnnip cost $(if $(TIER),--tier $(TIER))
 
 runs: $(STAMP) ## list the long runs of runs.yaml, their state and their core-hours
 	python -m gnnip runs

@@ -370,6 +370,18 @@ def _register_trajectory(options: argparse.Namespace) -> int:
     return 0
 
 
+@command("cost", CARDS, TIER)
+def cost(options: argparse.Namespace) -> int:
+    """Print what cards will take by what was recorded: core-hours, disk; nothing is run."""
+    from gnnip.config import papers, preview
+    from gnnip.config.schema import name_of
+
+    config = papers.load_config()
+    cards = list(dict.fromkeys(map(name_of, options.cards))) or config.papers
+    print(preview.table([name_of(card) for card in cards], options.tier or config.tier, config))
+    return 0
+
+
 @command("runs")
 def runs(options: argparse.Namespace) -> int:
     """Print the long runs of runs.yaml: their state, estimated and measured core-hours."""

@@ -89,19 +89,20 @@ def running(folder: Path) -> Iterator[Path]:
         subprocess.run(["slurmctld", "-c", "-f", configuration], check=True)
         subprocess.run(["slurmd", "-c", "-f", configuration], check=True)
         end = time.monotonic() + 20
-        while _state() != "idle":
+        while _asked("sinfo", "--noheader", "--format", "%T") != "idle":
             assert time.monotonic() < end, (folder / "slurmctld.log").read_text(encoding="utf-8")
             time.sleep(0.1)
         yield folder / "jobs.txt"
     finally:
         subprocess.run(["scancel", "--user", facts["user"]], check=False)
+        end = time.monotonic() + 20
+        while _asked("squeue", "--noheader") and time.monotonic() < end:
+            time.sleep(0.1)
         for file in ("slurmd.pid", "slurmctld.pid", "munge/pid"):
             with contextlib.suppress(OSError, ValueError):
                 os.kill(int((folder / file).read_text(encoding="ascii")), signal.SIGTERM)
         LINK.unlink()
 
 
-def _state() -> str:
-    return subprocess.run(
-        ["sinfo", "--noheader", "--format", "%T"], capture_output=True, text=True, check=False
-    ).stdout.strip()
+def _asked(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from gnnip.config import costs
+from gnnip.config import costs, preview
+from gnnip.config.resolve import resolve
+from gnnip.config.schema import Config
 
 TRAINED = {"jobs": 4, "wall_s": 1200.0, "peak_memory_mb": 801.0}
 JOB = SimpleNamespace(tier="paper", card="water")
@@ -59,3 +61,33 @@ def test_small_jobs_get_what_a_scheduler_can_tell_apart(records):
     records("paper", "water", {"measure": {"jobs": 1, "wall_s": 2.0, "peak_memory_mb": 90.0}})
     assert costs.needs("measure", "mem_mb", 3000, JOB, on_gpu=False) == 1000
     assert costs.needs("measure", "runtime", 60, JOB, on_gpu=False) == 10
+
+
+def test_a_preview_says_what_is_recorded_and_what_is_not(records, root, monkeypatch):
+    monkeypatch.chdir(root)
+    config = Config(papers=["gijon2023"])
+    jobs = preview.loads(resolve("gijon2023", "quick", config))["train_model"].jobs
+    trained = TRAINED | {"jobs": jobs, "wall_s": 3600.0}
+    records("quick", "gijon2023", {"train_model": trained})
+    (row,) = [r for r in preview.rows("gijon2023", "quick", config) if r.rule == "train_model"]
+    assert (row.core_hours, row.gpu_hours, row.basis) == (1.0, None, f"recorded, {jobs} jobs")
+    rows = {row.rule: row for row in preview.rows("gijon2023", "paper", config)}
+    at = [preview.loads(resolve("gijon2023", tier, config)) for tier in ("quick", "paper")]
+    factor = at[1]["train_model"].work / at[0]["train_model"].work
+    assert factor > 2
+    assert rows["train_model"].core_hours == pytest.approx(factor)
+    assert rows["train_model"].basis.startswith(f"EXTRAPOLATED from quick, {factor:.3g} times")
+    assert (rows["measure"].core_hours, rows["measure"].basis) == (None, "nothing recorded")
+    text = preview.table(["gijon2023"], "paper", config)
+    assert f"{factor:.1f} core-hours, {factor:.1f} of them extrapolated; not known: measure" in text
+
+
+def test_a_run_on_a_gpu_counts_as_one(records, root, monkeypatch):
+    monkeypatch.chdir(root)
+    records("quick", "gijon2023", {"train_model": TRAINED})
+    path = costs.RECORDED / "quick/gijon2023/provenance.json"
+    devices = {"trainings": {"devices": ["NVIDIA H200"]}}
+    path.write_text(json.dumps({"rules": {"train_model": TRAINED}, **devices}), encoding="utf-8")
+    rows = preview.rows("gijon2023", "quick", Config(papers=["gijon2023"]))
+    (row,) = [row for row in rows if row.rule == "train_model"]
+    assert row.gpu_hours == row.core_hours > 0
