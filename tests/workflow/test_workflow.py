@@ -10,14 +10,16 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from project import jobs
 
 from gnnip.config import papers
+from gnnip.config.pipeline import Pipeline
 from gnnip.config.resolve import resolve
-from gnnip.config.schema import TIERS
+from gnnip.config.schema import TIERS, Config
 
 DIRECTIVES = ("log", "benchmark", "threads", "resources", "message")
 
@@ -275,7 +277,21 @@ exit {status}
 """
 
 
-def test_what_is_asked_of_slurm(project, tmp_path):
+@pytest.mark.parametrize(
+    ("wanted", "flags", "others"),
+    [
+        # nothing is recorded of tier smoke: what the rule states
+        (
+            "trainings/table1/layer-gat_target-electronic/seed-0/summary.json",
+            {"--gpus=1", "--cpus-per-gpu=8", "--mem 3000", "-t 480"},
+            {"--exclusive"},
+        ),
+        ("measurements/symmetry_audit.csv", {"--gpus=1", "-t 60"}, {"--exclusive"}),
+        # a clock has a node of its own
+        ("measurements/timing.csv", {"--exclusive"}, set()),
+    ],
+)
+def test_what_is_asked_of_slurm(project, tmp_path, monkeypatch, wanted, flags, others):
     if find_spec("snakemake_executor_plugin_slurm") is None:
         pytest.skip("the package snakemake-executor-plugin-slurm is not installed")
     # stand-ins for Slurm's commands: submission writes its arguments down and is refused
@@ -286,20 +302,25 @@ def test_what_is_asked_of_slurm(project, tmp_path):
         (stubs / name).write_text(STUB.format(log=log, status=int(name == "sbatch")))
         (stubs / name).chmod(0o755)
     project.environment["PATH"] = f"{stubs}:{os.environ['PATH']}"
-    data = project.folder / "results/smoke/datasets/water_anion_ladder.h5"
-    data.parent.mkdir(parents=True)
-    data.touch()
-    cell = "results/smoke/gijon2023/trainings/table1/layer-gat_target-electronic/seed-0"
+    # what the job needs is there
+    monkeypatch.chdir(project.folder)
+    pipeline = Pipeline(Config(tier="smoke", papers=["gijon2023"]))
+    job = SimpleNamespace(tier="smoke", card="gijon2023", measurement=Path(wanted).stem)
+    files = ["results/smoke/datasets/water_anion_ladder.h5"]
+    if wanted.startswith("measurements"):
+        files = [*pipeline.measured_datasets(job), *pipeline.measured_models(job)]
+    for path in map(Path, files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     done = project.run(
         *("snakemake", "--workflow-profile", "profiles/slurm", "--retries", "0"),
-        *("--config", "tier=smoke", "--", f"{cell}/summary.json"),
+        *("--config", "tier=smoke", "--", f"results/smoke/gijon2023/{wanted}"),
         timeout=100,
     )
     assert done.returncode != 0
-    submitted = (tmp_path / "sbatch.log").read_text(encoding="utf-8")
-    # nothing is recorded of tier smoke: what the rule states
-    for flag in ("--gpus=1", "--cpus-per-gpu=8", "--mem 3000", "-t 480"):
-        assert flag in submitted, submitted
+    (submitted,) = (tmp_path / "sbatch.log").read_text(encoding="utf-8").splitlines()
+    assert not {flag for flag in flags if flag not in submitted}, submitted
+    assert not {flag for flag in others if flag in submitted}, submitted
 
 
 def test_without_slurm_its_profile_says_so(project, tmp_path):

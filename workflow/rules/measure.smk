@@ -21,6 +21,8 @@ rule measure:
         ),
         runtime=measured("measure", "runtime", RUN.of_kind(lambda kind: kind.runtime)),
         gpu=ask(RUN.of_kind(lambda kind: USES_GPU if kind.on_gpu else 0)),
+        # on a cluster a node alone where a clock runs
+        slurm_extra=ask(RUN.of_kind(lambda kind: "--exclusive" if kind.clock else "")),
     params:
         measurement=ask(RUN.measurement),
         code=ask(RUN.measurement_code),
