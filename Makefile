@@ -19,8 +19,8 @@ CHOICE := $(if $(TIER),--config tier=$(TIER))
 SNAKEMAKE := snakemake --cores $(CORES) $(FLAGS)
 
 .DEFAULT_GOAL := run
-.PHONY: run install test test-slow figures lint smoke record page report readme schema benchmark long-run \
-  bring-back runs cost clean help
+.PHONY: run install test test-slow figures lint smoke record page report release readme schema benchmark \
+  long-run bring-back runs cost clean help
 
 run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|long|paper, CORES=n)
 	$(SNAKEMAKE) $(CHOICE)
@@ -43,7 +43,7 @@ test: $(STAMP) ## run the tests (15 minutes on 2 cores)
 	pytest -n 2 --dist loadfile -q -m "not slow"
 
 test-slow: $(STAMP) ## run those that take minutes or another program
-	pytest -q -m slow
+	pytest -n 2 --dist loadfile -q -m slow
 
 figures: $(STAMP) ## redraw every figure from results/recorded (no torch needed)
 	$(SNAKEMAKE) figures
@@ -70,7 +70,12 @@ page: $(STAMP) ## write the page of the recorded results: results/recorded/index
 report: $(STAMP) ## write report.zip: verdicts, figures, tables, runtimes
 	$(SNAKEMAKE) $(CHOICE) --report report.zip
 
-readme: $(STAMP) ## put the recorded verdicts into the README
+release: $(STAMP) ## write dist/gnnip-<version>.zip: code, recorded results and data, with checksums and an RO-Crate
+	python -m gnnip readme --check
+	python -m gnnip fresh --first-seed
+	python -m gnnip release
+
+readme: $(STAMP) ## put the recorded verdicts into the README, and the recorded outputs into codecheck.yml
 	python -m gnnip readme --update
 
 schema: $(STAMP) ## write the JSON schemas of config.yaml and the cards

@@ -147,7 +147,7 @@ def _method_panels(
 ) -> Figure:
     """Draw a row of `step` millimetres for each model of `colours`, and a panel for each column of
     the table: its label, and whether the axis is logarithmic. Published models are open."""
-    fig = style.figure(style.DOUBLE, 30.0 + step * len(colours))
+    fig = style.figure(style.DOUBLE, 22.0 + step * len(colours))
     width = (style.DOUBLE - left - 3.0) / 4 - 5.0
     for column, (measure, label, log) in enumerate(panels):
         ax = style.place(fig, left + column * (width + 5.5), 17.0, width, step * len(colours))
@@ -317,8 +317,9 @@ def fig2c(tidy: pd.DataFrame, info: Info) -> Figure:
     look = look_of(info)
     groups = [g for g in info["trainings"] if g in set(tidy["group"])]
     fig = style.figure(style.DOUBLE, 72.0)
-    top = max(tidy[["force_ev_per_a", "reference_ev_per_a"]].max()) * 1.05
-    low = min(tidy[["force_ev_per_a", "reference_ev_per_a"]].min()) * 1.05
+    drawn = tidy[["force_ev_per_a", "reference_ev_per_a"]]
+    low, top = drawn.min().min(), drawn.max().max()
+    low, top = low - 0.06 * (top - low), top + 0.06 * (top - low)
     for column, (support, title) in enumerate(SUPPORTS.items()):
         ax = style.place(fig, 14.0 + 63.0 * column, 17.0, 56.0, 46.0)
         own = tidy[tidy["support"] == support]

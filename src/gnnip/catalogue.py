@@ -35,6 +35,17 @@ def names() -> list[str]:
     return sorted(_listed())
 
 
+def summaries() -> dict[str, str]:
+    """Return what each model of the library is: the first sentence of its class."""
+    found = {}
+    for name in names():
+        module, cls = _place(name)
+        classes = [n for n in _parse(module_file(module)).body if isinstance(n, ast.ClassDef)]
+        text = next(ast.get_docstring(node) or "" for node in classes if node.name == cls)
+        found[name] = " ".join(text.split("\n\n")[0].split())
+    return found
+
+
 def _place(name: str) -> tuple[str, str]:
     """Return the module and the class of a model; ConfigError for an unknown name."""
     if name in _listed():

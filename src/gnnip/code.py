@@ -67,9 +67,19 @@ def code_hash(modules: Iterable[str], home: Path | None = None) -> str:
     """
     digest = hashlib.sha256()
     for name, path in sorted(_closure(modules, home or _HOME)):
-        content = _read(path).text.encode() if path.suffix == ".py" else path.read_bytes()
-        digest.update(f"{name}\0".encode() + content + b"\0")
+        digest.update(f"{name}\0".encode() + _content(path) + b"\0")
     return digest.hexdigest()[:16]
+
+
+def module_hashes(modules: Iterable[str], home: Path | None = None) -> dict[str, str]:
+    """Return a hash of each module and file that :func:`code_hash` covers, by its name."""
+    covered = sorted(_closure(modules, home or _HOME))
+    return {name: hashlib.sha256(_content(path)).hexdigest()[:16] for name, path in covered}
+
+
+def _content(path: Path) -> bytes:
+    """Return what of a file counts."""
+    return _read(path).text.encode() if path.suffix == ".py" else path.read_bytes()
 
 
 def code_closure(modules: Iterable[str], home: Path | None = None) -> list[str]:

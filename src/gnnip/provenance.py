@@ -8,15 +8,17 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from gnnip.errors import ConfigError
-from gnnip.files import atomic_path, make_folder, read_json, sha256
+from gnnip.files import atomic_path, make_folder, read_json, sha256, write_json
 from gnnip.machine import cpu_model
 
+#: the name of a provenance, or its end, and its list of the files of a record
+PROVENANCE, FILES = "provenance.json", "files"
 _LARGEST_RECORDED = 5_000_000  #: bytes
 #: packages whose versions are recorded
 _RECORDED = (
@@ -39,7 +41,8 @@ def gpu_names() -> list[str]:
     return (_answer("nvidia-smi", *query) or "").splitlines()
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Return the version of an installed package; None without it."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -54,7 +57,7 @@ def environment() -> dict[str, Any]:
         "git_commit": _answer(*git, "rev-parse", "HEAD"),
         "git_changed_files": None if changed is None else len(changed.splitlines()),
         "python": platform.python_version(),
-        "packages": {name: version for name in _RECORDED if (version := _version(name))},
+        "packages": {name: version for name in _RECORDED if (version := package_version(name))},
         "platform": platform.platform(),
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
@@ -109,11 +112,23 @@ def summarise_trainings(summaries: Iterable[str | Path]) -> dict[str, Any]:
     }
 
 
+def first_losses(summaries: Iterable[str | Path]) -> dict[str, list[float]]:
+    """Return the losses of the first steps of trainings by group/cell/seed-n, from files called
+    .../{group}/{cell}/seed-{seed}/summary.json."""
+    return {
+        "/".join(Path(path).parts[-4:-1]): [float(f"{loss:.9g}") for loss in losses]
+        for path in summaries
+        if (losses := read_json(path, dict).get("first_losses"))
+    }
+
+
 def describe_run(
     card: dict[str, Any],
     config: dict[str, Any],
     benchmarks: Iterable[str | Path],
-    summaries: Iterable[str | Path],
+    summaries: Sequence[str | Path],
+    data: Mapping[str, str | Path],
+    code: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """Return the provenance of one card's run, ready for provenance.json.
 
@@ -122,10 +137,13 @@ def describe_run(
         config: the user's choices.
         benchmarks: folders of the run's benchmark files.
         summaries: summary.json of every training.
+        data: the files of the data sets, by name.
+        code: hashes of the code behind the results, as `Pipeline.codes` returns them.
 
     Returns:
-        Commit, versions, hardware, card, config, seeds, wall time (sum over jobs, s) and peak
-        memory (largest job, MB).
+        Commit, versions, hardware, card, config, seeds, checksums of the data sets, hashes of the
+        code, first losses of the trainings, wall time (sum over jobs, s) and peak memory (largest
+        job, MB).
     """
     rules = read_benchmarks(benchmarks)
     trainings = summarise_trainings(summaries)
@@ -134,6 +152,9 @@ def describe_run(
         "card": card,
         "config": config,
         "seeds": {name: group["seeds"] for name, group in card.get("trainings", {}).items()},
+        "data": {name: sha256(path) for name, path in data.items()},
+        "code": code,
+        "first_losses": first_losses(summaries),
         "recorded_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "rules": rules,
         "trainings": trainings,
@@ -171,3 +192,36 @@ def record_files(
         if old.name not in manifest and old.suffix in (".csv", ".png", ".svg", ".json"):
             old.unlink()
     return manifest
+
+
+def note_files(folder: Path, names: Iterable[str], owner: str | None = None) -> None:
+    """Write bytes and SHA-256 of files of a record into the provenance that each belongs to.
+
+    Without `owner` that is the one that lists them already; with it, they are listed by the
+    provenance of that name and no other.
+    """
+    noted = {name: fingerprint(folder / name) for name in names if (folder / name).is_file()}
+    for path in sorted(folder.glob(f"*{PROVENANCE}")):
+        run = read_json(path, dict)
+        known = run.get(FILES, {})
+        if owner is None:
+            files = {name: noted.get(name, entry) for name, entry in known.items()}
+        elif path.name == owner:
+            files = known | noted
+        else:
+            files = {name: entry for name, entry in known.items() if name not in noted}
+        if files != known:
+            write_json(path, run | {FILES: files})
+
+
+def find_provenance(folder: Path, artefact: str) -> Path | None:
+    """Return the provenance that an artefact of a record or a run belongs to; None without one.
+
+    That is the one that lists its table, else one of some artefacts that has it in its name, else
+    that of the whole run.
+    """
+    parts = [*sorted(folder.glob(f"*.{PROVENANCE}")), *folder.glob(PROVENANCE)]
+    listed = [p for p in parts if f"{artefact}.csv" in read_json(p, dict).get(FILES, {})]
+    named = [p for p in parts if artefact in p.name.removesuffix(f".{PROVENANCE}").split("+")]
+    whole = [path for path in parts if path.name == PROVENANCE]
+    return next(iter([*listed, *named, *whole]), None)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from made_up_run import Error, Run, Training, labels, make_run
+from made_up_tables import calibration_table
 
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.units import HARTREE
@@ -42,6 +43,8 @@ def anion_run(root: Path) -> Run:
     run = make_run(root, "gijon2023", {"water_anion_ladder": frames}, _error)
     run.write("timing", made_up_timing())
     run.write("symmetry_audit", made_up_audit())
+    trained = [("table1", f"layer-{layer}_target-electronic") for layer in ("gat", "gcs")]
+    run.write("calibration", calibration_table(trained))
     run.write("densities", made_up_densities())
     run.write("force_audit", made_up_force_audit(run))
     run.write("dynamics", made_up_dynamics())

@@ -155,3 +155,39 @@ def local_forces_table(
         for k, r in enumerate(np.arange(nearest - 0.05, 7.0, 0.1))
     ]
     return pd.DataFrame(rows)
+
+
+def calibration_table(trainings: Sequence[tuple[str, str]], factor: float = 2.0) -> pd.DataFrame:
+    """Return what the kind calibration writes of trainings (group, cell) whose errors are `factor`
+    times the spread of three seeds."""
+    from gnnip.measurements.ensembles import _rows
+
+    parts = []
+    rng = np.random.default_rng(0)
+    for group, cell in trainings:
+        spread = rng.uniform(0.1, 1.0, size=200)
+        errors = np.abs(factor * spread * rng.normal(size=200))
+        rows = [row for name in ("energy", "forces") for row in _rows(name, spread, errors, 100)]
+        parts.append(pd.DataFrame(rows).assign(group=group, cell=cell, n_seeds=3))
+    return pd.concat(parts, ignore_index=True)
+
+
+def warnings_table(potentials: Mapping[str, Failures], duration: float) -> pd.DataFrame:
+    """Return what the kind warnings writes: every failure is flagged 100 fs before, and of those
+    that live the first one too."""
+    rows: list[Row] = []
+    for name, failures in potentials.items():
+        rows.append((name, "warning", "limit_ev_per_a", None, None, 1.0, ""))
+        for replica in range(REPLICAS):
+            failed = failures.times[replica] if replica < len(failures.times) else None
+            end = duration if failed is None else failed
+            alarm = failed is not None or replica == len(failures.times)
+            flagged = end - 100.0 if alarm else np.nan
+            for x in np.linspace(0.0, end, 5):
+                spread = 2.0 if x > flagged else 0.5
+                rows.append((name, "spread", "forces", replica, x, spread, ""))
+            rows.append((name, "warning", "flagged_fs", replica, None, flagged, ""))
+            if failed is not None:
+                rows.append((name, "warning", "failed_fs", replica, None, failed, ""))
+                rows.append((name, "warning", "warning_fs", replica, None, failed - flagged, ""))
+    return pd.DataFrame(rows, columns=list(COLUMNS))

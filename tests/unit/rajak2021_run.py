@@ -11,9 +11,11 @@ from made_up_run import ROOT, Error, Run, make_run
 from made_up_tables import (
     REPLICAS,
     Failures,
+    calibration_table,
     conservation_table,
     dynamics_table,
     local_forces_table,
+    warnings_table,
 )
 
 from gnnip.artefacts.arms import divide
@@ -54,7 +56,12 @@ def rajak_run(root: Path, rule: Rule) -> Run:
         kind, material = name.rsplit("_", 1)
         groups = [group for group in stated.trainings if group != rule.left_out]
         potentials = [f"{group}/all/seed-0" for group in groups]
-        if kind == "local_forces":
+        if kind == "calibration":
+            table = calibration_table([(group, "split-random") for group in groups])
+        elif kind == "warnings":
+            failures = {p: rule.failures(g) for p, g in zip(potentials, groups, strict=True)}
+            table = warnings_table(failures, rule.duration)
+        elif kind == "local_forces":
             elements = ("Si", "C") if material == "sic" else ("Se", "Ge")
             table = local_forces_table(
                 groups, elements, lambda _, *about: rule.local_force(*about), rule.nearest

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gnnip.__main__ import END, START, main
+from gnnip.__main__ import _COMMANDS, END, START, _parser, main
 from gnnip.config import papers
 from gnnip.config.resolve import resolve
 
@@ -21,7 +23,8 @@ def checkout(tmp_path, root, monkeypatch) -> Path:
     """A folder with the files that the command line reads, as working directory."""
     for part in ("papers", "workflow/schemas", "data", "docs"):
         shutil.copytree(root / part, tmp_path / part)
-    shutil.copy(root / "config.yaml", tmp_path)
+    for name in ("config.yaml", "CITATION.cff"):
+        shutil.copy(root / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -46,6 +49,22 @@ def test_help_lists_the_commands_and_starts_without_heavy_imports():
     assert done.returncode == 0, done.stderr
     for command in ("predict", "verdicts", "datasets", "download", "import", "spec", "readme"):
         assert command in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(_COMMANDS))
+def test_help_is_sentences_with_an_example_that_parses(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    text = capsys.readouterr().out
+    described = (_COMMANDS[name][0].__doc__ or "").strip()
+    first, *_, last = [" ".join(part.split()) for part in described.split("\n\n")]
+    assert first.endswith(".")
+    assert re.fullmatch(rf"Example: gnnip {name}\b.*", last)
+    assert last in " ".join(text.split())
+    for names, options in _COMMANDS[name][1]:
+        assert options.get("help"), f"{name} {names[0]} explains itself"
+    # an example with options that there are
+    _parser().parse_args(shlex.split(last.removeprefix("Example: gnnip ")))
 
 
 def test_unknown_command_is_refused(capsys):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 
 from gnnip import provenance
@@ -21,15 +24,45 @@ def test_run_sums_benchmarks_and_trainings(tmp_path):
     (folder / "a.tsv").write_text("s\tmax_rss\n10.5\t300\n", encoding="utf-8")
     (folder / "b.tsv").write_text("s\tmax_rss\n1.5\tNA\n", encoding="utf-8")
     (tmp_path / "benchmarks/judge_card.tsv").write_text("s\tmax_rss\n2\t50\n", encoding="utf-8")
-    summary = tmp_path / "summary.json"
-    summary.write_text('{"wall_s": 9, "peak_memory_mb": 512, "device": "cpu"}', encoding="utf-8")
-    card = {"id": "x", "trainings": {"table1": {"seeds": 3}}}
-    run = provenance.describe_run(card, {}, [tmp_path / "benchmarks"], [summary])
+    summary = tmp_path / "table1/all/seed-0/summary.json"
+    summary.parent.mkdir(parents=True)
+    facts = {"wall_s": 9, "peak_memory_mb": 512, "device": "cpu", "first_losses": [1 / 3, 2.0]}
+    summary.write_text(json.dumps(facts), encoding="utf-8")
+    data = tmp_path / "a.h5"
+    data.write_text("frames", encoding="utf-8")
+    card, code = {"id": "x", "trainings": {"table1": {"seeds": 3}}}, {"artefacts": {"a": "0"}}
+    places = [tmp_path / "benchmarks"]
+    run = provenance.describe_run(card, {}, places, [summary], {"a": data}, code)
     assert run["rules"]["train_model"] == {"jobs": 2, "wall_s": 12.0, "peak_memory_mb": 300.0}
     assert run["wall_s"] == 14.0
     assert run["peak_memory_mb"] == 512
     assert run["seeds"] == {"table1": 3}
     assert run["trainings"]["devices"] == ["cpu"]
+    assert run["data"] == {"a": hashlib.sha256(b"frames").hexdigest()}
+    assert run["code"] == code
+    assert run["first_losses"] == {"table1/all/seed-0": [0.333333333, 2.0]}
+
+
+def test_each_file_of_a_record_is_listed_by_one_provenance(tmp_path):
+    def listed(name):
+        return json.loads((tmp_path / name).read_text(encoding="utf-8")).get("files", {})
+
+    whole, part = "provenance.json", "b.provenance.json"
+    for name in (whole, part):
+        (tmp_path / name).write_text('{"seeds": {}}', encoding="utf-8")
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    provenance.note_files(tmp_path, ["a.csv", "b.csv", "c.csv"], whole)
+    assert set(listed(whole)) == {"a.csv", "b.csv"}
+    assert provenance.find_provenance(tmp_path, "b") == tmp_path / whole
+    provenance.note_files(tmp_path, ["b.csv"], part)
+    assert (set(listed(whole)), set(listed(part))) == ({"a.csv"}, {"b.csv"})
+    assert provenance.find_provenance(tmp_path, "b") == tmp_path / part
+    (tmp_path / "a.csv").write_text("judged again", encoding="utf-8")
+    provenance.note_files(tmp_path, ["a.csv", "other.csv"])
+    assert listed(whole)["a.csv"]["bytes"] == len("judged again")
+    assert provenance.find_provenance(tmp_path, "a") == tmp_path / whole
+    assert provenance.find_provenance(tmp_path / "nowhere", "a") is None
 
 
 def test_record_copies_small_files_and_drops_those_of_an_earlier_run(tmp_path):

@@ -11,7 +11,9 @@ import pytest
 #: the data's way; a folder imports from those before it only
 FOLDERS = (
     *("reference", "sampling", "datasets", "graphs", "models", "training"),
-    *("md", "measurements", "artefacts", "verdicts", "config", "page", "runs", "testing"),
+    *("md", "measurements", "artefacts", "verdicts", "config", "page", "own", "engines"),
+    "runs",
+    "testing",
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 SMALLEST = {
     "ace.py": "--frames 4 --repeats 1",
     "compiled_step.py": "--models pair --repeats 1",
+    "engines.py": "--steps 1 --programs ASE",
     "ground_state.py": "--repeats 1 --orders 12 --output {folder}/figures.json",
     "jat_step.py": "--repeats 1 --layers 1 --batch 1 --forms fused",
     "md_batch.py": "--model pair --replicas 2 --burst 1 --rounds 1",

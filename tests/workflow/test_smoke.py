@@ -151,7 +151,7 @@ def test_editing_elsewhere_retrains_nothing(run, edited, edits, expected):
 def uses_nequip(training) -> bool:
     """Tell whether a training is of NequIP, or of a sum with a term of it."""
     terms = training.hyperparameters.get("terms", [])
-    return "nequip" in {training.model, *(term["model"] for term in terms)}
+    return "nequip" in {training.model, *(term.get("model") for term in terms)}
 
 
 def test_one_operator_of_the_kernels_retrains_nequip_alone(run, edited):

@@ -123,7 +123,7 @@ def test_dry_run_of_every_tier_and_profile(project, tier, profile):
     measured = [(card, m) for card in all_cards for m in card.measurements.values()]
     moved = [(card, m) for card, m in measured if m.kind == "dynamics"]
     assert todo["run_dynamics"] == sum(
-        cell.matches({k: v for k, v in measurement.cells.items() if k in dict(cell.values)})
+        cell.chosen(measurement.cells)
         for card, measurement in moved
         for g in measurement.trainings
         for cell in card.cells(g)

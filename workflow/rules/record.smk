@@ -5,6 +5,7 @@ rule collect_provenance:
     input:
         verdicts="results/{tier}/{card}/verdicts.json",
         summaries=ask(RUN.summaries),
+        datasets=ask(RUN.used_datasets),
     output:
         json="results/{tier}/{card}/provenance.json",
     log:
@@ -21,6 +22,8 @@ rule collect_provenance:
         config=CONFIG.model_dump(mode="json"),
         benchmarks="results/{tier}/{card}/benchmarks",
         data_benchmarks="results/{tier}/datasets/benchmarks",
+        data=ask(RUN.data_files),
+        code=ask(RUN.codes),
     message:
         "Writing down where the results of {wildcards.card} come from"
     script:

@@ -15,5 +15,7 @@ with job(snakemake):
         snakemake.params.config,
         [snakemake.params.benchmarks, snakemake.params.data_benchmarks],
         [path for path in summaries if path.exists()],
+        snakemake.params.data,
+        snakemake.params.code,
     )
     write_json(snakemake.output.json, run)

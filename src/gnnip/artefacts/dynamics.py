@@ -18,6 +18,7 @@ RECORDS = {
     "energy": ("run", "series", "autopsy", "frame"),
     "collapse": ("run", "autopsy", "closest", "frame"),
     "survival": ("run", "survival", "autopsy"),
+    "warning": ("run", "spread", "warning"),
     "structure": ("rdf", "adf", "vdos", "rdf_error", "adf_error", "vdos_error"),
 }
 
@@ -36,7 +37,9 @@ def dynamics(inputs: Inputs, options: kinds.Dynamics) -> Result:
             others = (tidy["record"] == "series") & (tidy["name"] != "potential_energy_ev")
             tidy = tidy[~others]
         parts.append(tidy)
-        if options.view == "structure":
+        if options.view == "warning":
+            rows += _warnings(inputs, one)
+        elif options.view == "structure":
             rows += _structure(inputs, one, options.trivial)
         else:
             rows += _stability(inputs, one, options.trivial)
@@ -75,6 +78,31 @@ def _facts(part: pd.DataFrame) -> Iterator[tuple[str, str, float]]:
     pairs = autopsy.loc[autopsy["name"] == "pair_ratio", "text"].value_counts(normalize=True)
     for pair, share in pairs.items():
         yield f"failed_by_{str(pair).replace('-', '')}", "", float(share)
+
+
+def _warnings(inputs: Inputs, one: Measured) -> list[dict[str, Any]]:
+    """Return rows on the warnings of each group, over all replicas of all its seeds."""
+    rows = []
+    found = one.table[one.table["record"] == "warning"].copy()
+    found["group"] = found["potential"].str.split("/").str[0]
+    for group, part in found.groupby("group", sort=False):
+        told = part.dropna(subset=["replica"])
+        told = told.set_index(["potential", "replica", "name"])["value"].unstack()
+        told = told.reindex(columns=["flagged_fs", "failed_fs", "warning_fs"])
+        failed, flagged = told["failed_fs"].notna(), told["flagged_fs"].notna()
+        before = failed & (told["warning_fs"] > 0)
+        facts = []
+        if failed.any():
+            facts.append(("warned", "", float(before[failed].mean())))
+        if before.any():
+            facts.append(("warning_time", "fs", float(told["warning_fs"][before].median())))
+        if (~failed).any():
+            facts.append(("false_alarms", "", float(flagged[~failed].mean())))
+        prefix = f"{one.place}_{group}" if one.place else str(group)
+        for name, unit, value in facts:
+            about: dict[str, Any] = {"variant": inputs.variant(str(group)), "training": str(group)}
+            rows.append(metric_row(inputs, f"{prefix}_{name}", unit, value, **about))
+    return rows
 
 
 def _structure(inputs: Inputs, one: Measured, trivial: str) -> list[dict[str, Any]]:

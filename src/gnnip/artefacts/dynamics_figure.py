@@ -23,6 +23,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 def dynamics(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
     """Draw the view of the dynamics that the options name."""
     view = {"energy": energy, "collapse": collapse, "survival": survival, "structure": structure}
+    view["warning"] = warning
     return view[options.view](tidy, info, options)
 
 
@@ -99,6 +100,25 @@ def survival(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
         style.panel(right, LETTERS[2 * row + 1], f"{start}failures")
     legend(fig, look, _moved(tidy, look))
     style.footer(fig, info, tidy, "bands: 95 % of the share of replicas alive")
+    return fig
+
+
+def warning(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
+    """The spread over seeds along every replica, and how long before failures it warned."""
+    look, parts = _look(tidy, info, options), _materials(tidy, options)
+    height = 18.0 + 56.0 * len(parts)
+    fig = style.figure(style.DOUBLE, height)
+    for row, (start, part) in enumerate(parts):
+        bottom = height - 14.0 - 56.0 * (row + 1) + 17.0
+        left = style.place(fig, 18.0, bottom, 82.0, 34.0)
+        panels.spreads(left, part, look)
+        style.panel(left, LETTERS[2 * row], f"{start}largest spread of a force")
+        right = style.place(fig, 124.0, bottom, 40.0, 34.0)
+        panels.warnings(right, part, look)
+        style.panel(right, LETTERS[2 * row + 1], f"{start}warning before failure")
+    legend(fig, look, look.present(tidy))
+    note = "line: largest spread in frames that no seed learned from; crosses: failures"
+    style.footer(fig, info, tidy, note)
     return fig
 
 

@@ -93,6 +93,46 @@ def survival(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
     ax.set(xlabel="time (ps)", ylabel="share of replicas alive")
 
 
+def spreads(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw the largest spread of a force along each replica, where failures end it, and the limit
+    of what frames that were not learned from have."""
+    rows = tidy[tidy["record"] == "spread"]
+    told = tidy[tidy["record"] == "warning"]
+    failed = told[told["name"] == "failed_fs"].set_index(["potential", "replica"])["value"]
+    for potential, part, colour in _each(rows, look):
+        limit = told[(told["potential"] == potential) & (told["name"] == "limit_ev_per_a")]
+        ax.axhline(float(limit["value"].iloc[0]), color=colour, lw=0.8, ls=(0, (4, 2)))
+        for replica, one in part.groupby("replica"):
+            finite = one[np.isfinite(one["value"])]
+            ax.plot(finite["x"] / 1000.0, finite["value"], color=colour, lw=0.7, alpha=0.8)
+            if (potential, replica) in failed.index and len(finite):
+                end = finite.iloc[-1]
+                ax.plot(end["x"] / 1000.0, end["value"], "x", color=colour, ms=4)
+    ax.set(xlabel="time (ps)", ylabel="spread (eV/Å)")
+    style.plain_log(ax)
+
+
+def warnings(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
+    """Draw when each replica was flagged against when it failed; survivors along the right edge."""
+    told = tidy[tidy["record"] == "warning"].dropna(subset=["replica"])
+    told = told.set_index(["potential", "replica", "name"])["value"].unstack().reset_index()
+    told = told.reindex(columns=["potential", "replica", "flagged_fs", "failed_fs"])
+    failures = told.dropna(subset=["failed_fs"])
+    if failures.empty:
+        count = int(told["flagged_fs"].notna().sum())
+        ax.axis("off")
+        words = f"no replica failed,\n{count} of {len(told)} were flagged"
+        ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes)
+        return
+    largest = float(failures["failed_fs"].max()) / 1000.0
+    ax.plot([0.0, largest], [0.0, largest], color=style.GREY, lw=0.7)
+    for _, part, colour in _each(failures, look):
+        # never flagged: at the time of the failure
+        flagged = part["flagged_fs"].fillna(part["failed_fs"]) / 1000.0
+        ax.plot(part["failed_fs"] / 1000.0, flagged, "o", ms=3.5, color=colour)
+    ax.set(xlabel="failed at (ps)", ylabel="flagged at (ps)")
+
+
 #: marks of what becomes of replicas (`gnnip.md.KINDS`)
 KIND_MARKERS = {
     "collapse": "o",

@@ -20,11 +20,11 @@ from gnnip.artefacts.looks import look_of
 def force_against_distance(
     tidy: pd.DataFrame, info: Mapping[str, Any], options: kinds.ForceAgainstDistance
 ) -> Figure:
-    """Draw the value against the distance, with `share` its share of what is exact below, side by
-    side for several models."""
+    """Draw the value against the distance, with `share` its share of what is exact below, else the
+    values alone on their own scale; side by side for several models."""
     models = options.models or {info["trainings"][0]: ""}
-    alone, height = len(models) == 1, 99.0 if options.share else 71.0
-    fig = style.figure(style.SINGLE if alone else style.DOUBLE, height)
+    alone = len(models) == 1
+    fig = style.figure(style.SINGLE if alone else style.DOUBLE, 99.0)
     width = style.SINGLE - (17.0 if alone else 19.0)
     look = look_of(info)
     for column, (group, model) in enumerate(models.items()):
@@ -32,28 +32,29 @@ def force_against_distance(
         if part.empty:
             continue
         left, colour = 14.0 + column * 86.0, look.colours[group]
-        bottom, tall = (43.0, 49.0) if options.share else (17.0, 47.0)
-        ax = style.place(fig, left, bottom, width, tall)
+        ax = style.place(fig, left, 43.0, width, 49.0)
+        _exact(ax, part, options)
         _values(ax, part, options, colour)
-        ax.axhline(0.0, color=style.GREY, lw=0.6, zorder=1)
         ax.set_ylabel(options.label)
         ax.set_title(options.title.format(label=look.labels[group]), loc="left")
         ax.legend(loc="upper right")
+        ax.tick_params(labelbottom=False)
+        below = style.place(fig, left, 17.0, width, 22.0)
         if options.share:
-            ax.tick_params(labelbottom=False)
-            below = style.place(fig, left, 17.0, width, 22.0)
             _shares(below, part, options, colour)
-            below.set_xlim(ax.get_xlim())
         else:
-            ax.set_xlabel(options.axis)
+            _values(below, part, options, colour)
+            below.set(xlabel=options.axis, ylabel=f"closer ({options.unit})")
+            below.margins(y=0.2)
+        below.set_xlim(ax.get_xlim())
     note = f"bars: standard deviation over {options.over} and seeds"
     style.footer(fig, info, tidy, note + ("; below: seeds, band: ±10 %" if options.share else ""))
     return fig
 
 
-def _values(ax: Axes, tidy: pd.DataFrame, options: kinds.ForceAgainstDistance, colour: str) -> None:
-    """Draw seed means with the standard deviation over structures, and what is exact."""
-    distance, value, exact = options.distance, value_column(options), exact_column(options)
+def _exact(ax: Axes, tidy: pd.DataFrame, options: kinds.ForceAgainstDistance) -> None:
+    """Draw what is exact, dotted."""
+    distance, exact = options.distance, exact_column(options)
     if options.exact in LAWS:
         law, first = LAWS[options.exact], tidy.iloc[0]
         places = np.linspace(tidy[distance].min() - 0.3, tidy[distance].max() + 0.3, 100)
@@ -62,6 +63,12 @@ def _values(ax: Axes, tidy: pd.DataFrame, options: kinds.ForceAgainstDistance, c
     else:
         known = tidy.groupby(distance)[exact].mean()
         ax.plot(known.index, known, ":", color=style.INK, lw=1.2, label="reference", zorder=3)
+
+
+def _values(ax: Axes, tidy: pd.DataFrame, options: kinds.ForceAgainstDistance, colour: str) -> None:
+    """Draw seed means with the standard deviation over structures."""
+    distance, value = options.distance, value_column(options)
+    ax.axhline(0.0, color=style.GREY, lw=0.6, zorder=1)
     for part, label, face in _by_training(tidy, colour):
         per_seed = part.groupby([distance, "seed"])[value].agg(["mean", "std"])
         grouped = per_seed.groupby(distance)

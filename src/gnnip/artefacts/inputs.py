@@ -14,7 +14,7 @@ from gnnip.errors import ConfigError, nearest
 from gnnip.files import read_csv
 from gnnip.measurements.selection import frame_table
 from gnnip.measurements.sources import load_frames
-from gnnip.training.outputs import read_history, read_summary
+from gnnip.training.outputs import read_history, read_summary, seed_numbers
 
 if TYPE_CHECKING:
     from gnnip.datasets.arrays import FrameArrays
@@ -25,12 +25,14 @@ class Inputs:
     """What one artefact of a card reads, in one tier.
 
     `root` is results/{tier}/{card}; `card` is what the artefact may know of the card, as
-    `gnnip.config.pipeline` describes it. Nothing here trains or predicts: files are read as they
+    `gnnip.config.facts` describes it; `archives` is the folder of the data sets, by default the one
+    beside `root`. Nothing here trains or predicts: files are read as they
     lie, and a missing one is a DataError, so that no aggregate is made of a partial run.
     """
 
     root: Path
     card: dict[str, Any]
+    archives: Path | None = None
 
     @property
     def artefact(self) -> str:
@@ -77,7 +79,7 @@ class Inputs:
         entry = self.group(group)
         for cell in entry["cells"]:
             folder = self.root / "trainings" / group / cell["name"]
-            for seed in range(int(entry["seeds"])):
+            for seed in seed_numbers(entry["seeds"]):
                 yield dict(cell["keys"]), seed, folder / f"seed-{seed}"
 
     def training(self, group: str, keys: Mapping[str, Any]) -> str:
@@ -117,12 +119,18 @@ class Inputs:
         cell = next(cell for cell in entry["cells"] if cell["keys"] == keys)
         options = dict(cell["split"])
         arrays = self.arrays(entry["dataset"])
-        return np.asarray(make_split(arrays, options.pop("scheme"), seed, **options)["train"])
+        own = options.pop("seed", seed)
+        return np.asarray(make_split(arrays, options.pop("scheme"), own, **options)["train"])
 
     def measurement(self, name: str) -> pd.DataFrame:
-        """Return the table of a measurement, or of the part of it that this run needs."""
+        """Return the table of a measurement, or of the part of it that this run needs, without the
+        cells that the artefact does not read."""
         file = self.card.get("parts", {}).get(name, name)
-        return read_csv(self.root / "measurements" / f"{file}.csv")
+        table = read_csv(self.root / "measurements" / f"{file}.csv")
+        for group, entry in self.card["trainings"].items():
+            if others := entry.get("other_cells"):
+                table = table[(table["group"] != group) | ~table["cell"].isin(others)]
+        return table
 
     def measurements(self) -> list[str]:
         """Return the measurements that the artefact states."""
@@ -135,7 +143,7 @@ class Inputs:
     def arrays(self, dataset: str | None = None) -> FrameArrays:
         """Return the frames of a data set (eV, Angstrom), of the first one by default."""
         name = dataset or next(iter(self.card["references"]))
-        return load_frames(self.root.parent / "datasets" / f"{name}.h5")
+        return load_frames((self.archives or self.root.parent / "datasets") / f"{name}.h5")
 
     def frames(self, dataset: str | None = None) -> pd.DataFrame:
         """Return the table of a data set, one row per frame.

@@ -101,6 +101,19 @@ class EnergyErrors(ArtefactKind):
 
 
 @dataclass(frozen=True)
+class Calibration(ArtefactKind):
+    """Error against spread of ensembles, of measurements of the kind calibration.
+
+    Metrics of the names energy and forces: {group}_{name}_ratio, rms error over rms spread, 1 for a
+    calibrated ensemble; _rank, Spearman's correlation of spread and error, beside 0; and _covered,
+    the share of errors within twice the spread times the ratio, 0.95 for normal errors of energies.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.calibration:calibration"
+    figure: ClassVar[str] = "gnnip.artefacts.calibration_figure:calibration"
+
+
+@dataclass(frozen=True)
 class Conservation(OfArms):
     """Energy fluctuation at constant energy against the time step, one panel a measurement.
 
@@ -163,10 +176,14 @@ class Dynamics(OfArms):
         failures.
         survival: the share of replicas alive against time, and the closest pairs of all failures.
         structure: distances, angles and vibrations beside the reference's.
+        warning: the spread over seeds along every replica, and how long before failures it left
+        what frames that were not learned from have; of measurements of the kind warnings.
     show : arms that are drawn in the first two views, all when empty.
     trivial : an arm that has learned nothing, e.g. of the model composition, which has no forces:
         it is not shown, and what is told of its replicas are the baselines of the others.
 
+    Metrics of the view warning: {arm}_warned, the share of failures with a warning before,
+    _warning_time (fs, median), _false_alarms, the share of surviving replicas with a warning.
     Metrics of the first three: {arm}_replicas, _failed, _shortest_run, _longest_run,
     _first_failure, _median_failure and _failed_by_{pair}; of the last one {arm}_rdf_{pair}_error,
     _adf_{triplet}_error and _vdos_error (%), beside the noise floor of the reference, below which
@@ -176,7 +193,7 @@ class Dynamics(OfArms):
     function: ClassVar[str] = "gnnip.artefacts.dynamics:dynamics"
     figure: ClassVar[str] = "gnnip.artefacts.dynamics_figure:dynamics"
 
-    view: Literal["energy", "collapse", "survival", "structure"] = "survival"
+    view: Literal["energy", "collapse", "survival", "structure", "warning"] = "survival"
     show: tuple[str, ...] = ()
     trivial: str = ""
 
@@ -249,7 +266,7 @@ class ForceAgainstDistance(ArtefactKind):
     columns : those that the table keeps.
     exact : coulomb_force, k/d^2, or coulomb_energy, k/d, of unit charges, or a column of the
         measurement.
-    share : whether the share of what is exact is drawn below.
+    share : whether the share of what is exact is drawn below, else the values on their own scale.
     models : names of training groups in tables, metrics and figures, which have a column `model`
         then, and the errors of all test structures among the metrics; the artefact's one group has
         none.
@@ -346,6 +363,19 @@ class OtherFrames(Errors):
 
 
 @dataclass(frozen=True)
+class Parity(ArtefactKind):
+    """Predictions against the reference, from measurements of the kind evaluation.
+
+    Metrics: {group}_{name}_rmse of the names energy (meV/atom), forces, forces_{element} (eV/A) and
+    stress (eV/A^3), beside the fit of the test energies to the composition, no force at all, and
+    the mean stress.
+    """
+
+    function: ClassVar[str] = "gnnip.artefacts.parity:parity"
+    figure: ClassVar[str] = "gnnip.artefacts.parity_figure:parity"
+
+
+@dataclass(frozen=True)
 class ReferenceData(ArtefactKind):
     """Bonds, energies and forces of the frames of the data sets that the artefact states."""
 
@@ -399,6 +429,7 @@ class Scan(EnergyErrors):
 
 
 KINDS: Mapping[str, type[ArtefactKind]] = {
+    "calibration": Calibration,
     "conservation": Conservation,
     "cost_against_size": CostAgainstSize,
     "dynamics": Dynamics,
@@ -408,6 +439,7 @@ KINDS: Mapping[str, type[ArtefactKind]] = {
     "learning_curve": LearningCurve,
     "local_forces": LocalForces,
     "other_frames": OtherFrames,
+    "parity": Parity,
     "reference_data": ReferenceData,
     "scan": Scan,
 }

@@ -27,13 +27,20 @@ def archive(name: str) -> str:
 class Cards:
     """The selected cards at the selected tier, and any other card that a path asks for."""
 
-    def __init__(self, config: Config, scripts: Path = Path("workflow/scripts")) -> None:
+    def __init__(
+        self,
+        config: Config,
+        scripts: Path = Path("workflow/scripts"),
+        cards: dict[str, ResolvedCard] | None = None,
+    ) -> None:
         """Resolve the cards; ConfigError names what does not fit together.
 
         `scripts` is the folder of the jobs' scripts, whose code counts as that of the library.
+        `cards` are taken as they are, such as those of a record.
         """
         self.config, self.scripts = config, scripts
-        self.cards = resolve_all(config)
+        self.sources: dict[str, list[str]] = {}  # of each hash of code, the modules
+        self.cards = resolve_all(config) if cards is None else cards
         self._resolved: dict[tuple[str, str], ResolvedCard] = {
             (name, config.tier): card for name, card in self.cards.items()
         }
@@ -42,7 +49,10 @@ class Cards:
     def code_of(self, rule: str, *modules: str) -> str:
         """Hash the code behind a result, to be listed in the params of its rule: the modules, and
         the rule's script with all that it imports."""
-        return code.code_hash([str((self.scripts / f"{rule}.py").resolve()), *modules])
+        sources = [str((self.scripts / f"{rule}.py").resolve()), *modules]
+        found = code.code_hash(sources)
+        self.sources[found] = sources
+        return found
 
     def code(self, rule: str) -> Any:
         """Return the params function of the code of a rule that loads nothing by its name."""

@@ -9,16 +9,24 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from gnnip import reference
+from gnnip.code import module_hashes
 from gnnip.config import papers
 from gnnip.config.costs import RECORDED
 from gnnip.config.data_jobs import DataJobs, archive
-from gnnip.config.resolve import PART, ResolvedCard, check_own_frames, columns_of, resolve
+from gnnip.config.facts import artefact_facts, figure_info, measurement_facts
+from gnnip.config.resolve import (
+    PART,
+    REFERENCE_ARCHIVE,
+    ResolvedCard,
+    check_own_frames,
+    columns_of,
+    resolve,
+)
 from gnnip.config.schema import TIERS, Card
 from gnnip.config.trainings import Cell, TrainingSpec
 from gnnip.errors import ConfigError
@@ -112,20 +120,52 @@ class Pipeline(DataJobs):
         found = []
         for group in groups:
             for cell in self._cells(card, tier, group).values():
-                own = dict(cell.values)
-                wanted = {k: list(v) for k, v in (cells or {}).items() if k in own}
-                if not cell.matches(wanted):
+                if not cell.chosen(cells or {}):
                     continue
-                for seed in [0] if first_seed else resolved.seeds(group):
+                for seed in resolved.seeds(group)[: 1 if first_seed else None]:
                     folder = f"results/{tier}/{card}/trainings/{group}/{cell.name}/seed-{seed}"
                     found.append((group, cell, seed, folder))
         return found
 
+    def trainings_made(self, card: str, tier: str) -> list[tuple[str, Cell, int, str]]:
+        """Return group, cell, seed and folder of the trainings of a run: all of the card, or those
+        that the chosen artefacts show."""
+        resolved = self.card_at(card, tier)
+        if self.config.artefacts is None:
+            return self.training_folders(card, tier, list(resolved.trainings))
+        return self.trainings_behind(card, tier, *resolved.artefacts)
+
+    @functools.cache  # noqa: B019 (one pipeline lives as long as the process)
+    def trainings_behind(
+        self, card: str, tier: str, *artefacts: str
+    ) -> list[tuple[str, Cell, int, str]]:
+        """Return group, cell, seed and folder of the trainings that artefacts show, in the card's
+        order, with those that they start from.
+
+        Of a measurement an artefact shows the groups that it states, all where it states none.
+        """
+        resolved, pending = self.card_at(card, tier), list[tuple[str, str, int]]()
+        for made_of in (resolved.artefacts[name] for name in artefacts):
+            shown = self.training_folders(card, tier, made_of.trainings, made_of.cells)
+            for name in made_of.measurements:
+                measured = self._measured(SimpleNamespace(card=card, tier=tier, measurement=name))
+                own = made_of.trainings or resolved.measurements[name].trainings
+                shown += [training for training in measured if training[0] in own]
+            pending += [(group, cell.name, seed) for group, cell, seed, _ in shown]
+        found = set()
+        while pending:
+            group, name, seed = one = pending.pop()
+            if one not in found:
+                found.add(one)
+                before = resolved.earlier(self.training_of(card, tier, group, name))
+                pending += [(*place, seed) for place in before]
+        everything = self.training_folders(card, tier, list(resolved.trainings))
+        return [made for made in everything if (made[0], made[1].name, made[2]) in found]
+
     def summaries(self, wildcards: Any) -> list[str]:
-        """Return the summary of every training of a card."""
-        groups = list(self.card(wildcards).trainings)
-        folders = self.training_folders(wildcards.card, wildcards.tier, groups)
-        return [f"{folder}/summary.json" for _, _, _, folder in folders]
+        """Return the summary of every training of a run."""
+        made = self.trainings_made(wildcards.card, wildcards.tier)
+        return [f"{folder}/summary.json" for _, _, _, folder in made]
 
     # --- measurements -----------------------------------------------------------------------------
 
@@ -149,32 +189,22 @@ class Pipeline(DataJobs):
 
     def measurement(self, wildcards: Any) -> dict[str, Any]:
         """Return a measurement as `gnnip.measurements` reads it: kind, options and sources."""
-        card = self.card(wildcards)
-        stated = card.measurements[_measurement(wildcards)]
-        names = card.datasets_measured(_measurement(wildcards))
-        return {
-            "kind": stated.kind,
-            "options": asdict(self._kind(wildcards)),
-            "datasets": dict(zip(names, self.measured_datasets(wildcards), strict=True)),
-            "trainings": [
-                {
-                    "folder": folder,
-                    "group": group,
-                    "cell": cell.name,
-                    "seed": seed,
-                    "dataset": card.trainings[group].dataset,
-                    "keys": dict(cell.values),
-                }
-                for group, cell, seed, folder in self._measured(wildcards)
-            ],
-            "trajectories": self._moved(wildcards),
-        }
+        name = _measurement(wildcards)
+        return measurement_facts(
+            self.card(wildcards),
+            name,
+            self.measured_datasets(wildcards),
+            self._measured(wildcards),
+            self._moved(wildcards),
+        )
 
     def measurement_code(self, wildcards: Any) -> str:
         """Hash what measures, the models that are measured and the references that are run."""
+        return self.code_of("measure", *self._measuring(wildcards), *self._models(wildcards))
+
+    def _measuring(self, wildcards: Any) -> list[str]:
         kind = self._kind(wildcards)
-        run = [reference.calculator_module(text) for text in kind.references()]
-        return self.code_of("measure", *kind.modules(), *self._models(wildcards), *run)
+        return [*kind.modules(), *map(reference.calculator_module, kind.references())]
 
     def _models(self, wildcards: Any) -> list[str]:
         card = self.card(wildcards)
@@ -197,13 +227,25 @@ class Pipeline(DataJobs):
         return list(self._moved(wildcards).values())
 
     def _moved(self, wildcards: Any) -> dict[str, str]:
-        """Return the trajectories of a measurement of dynamics by what moves the atoms."""
-        if self.card(wildcards).measurements[_measurement(wildcards)].kind != "dynamics":
+        """Return the trajectories that a measurement makes or reads by what moves the atoms."""
+        card, name = self.card(wildcards), _measurement(wildcards)
+        if card.measurements[name].kind == "warnings":
+            return self._replayed(wildcards)
+        if card.measurements[name].kind != "dynamics":
             return {}
-        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{_measurement(wildcards)}"
+        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{name}"
         names = [f"{g}/{cell.name}/seed-{seed}" for g, cell, seed, _ in self._measured(wildcards)]
         names += [REFERENCE] if self._kind(wildcards).reference else []
         return {name: f"{place}/{name}/trajectory.h5" for name in names}
+
+    def _replayed(self, wildcards: Any) -> dict[str, str]:
+        """Return those trajectories of another measurement that its own trainings have moved."""
+        own = {f"{g}/{c.name}/seed-{seed}" for g, c, seed, _ in self._measured(wildcards)}
+        dynamics = SimpleNamespace(
+            tier=wildcards.tier, card=wildcards.card, measurement=self._kind(wildcards).dynamics
+        )
+        moved = self._moved(dynamics)
+        return {name: path for name, path in moved.items() if name in own}
 
     def moving_dataset(self, wildcards: Any) -> str:
         """Return the data set whose frames replicas start from; ConfigError where the user's own
@@ -252,7 +294,7 @@ class Pipeline(DataJobs):
         """Return what an artefact is made of: trainings, measurements and data sets."""
         card, tier = self.card(wildcards), wildcards.tier
         made_of = card.artefacts[wildcards.artefact]
-        folders = self.training_folders(wildcards.card, tier, made_of.trainings)
+        folders = self.training_folders(wildcards.card, tier, made_of.trainings, made_of.cells)
         names = ("predictions.csv", "history.csv", "summary.json")
         own = {card.trainings[g].dataset for g in made_of.trainings} | set(made_of.datasets)
         place = f"results/{tier}/{wildcards.card}/measurements"
@@ -264,37 +306,7 @@ class Pipeline(DataJobs):
 
     def artefact_facts(self, wildcards: Any) -> dict[str, Any]:
         """Return what an artefact may know of the card, so that other edits do not redo it."""
-        card, name = self.card(wildcards), wildcards.artefact
-        made_of = card.artefacts[name]
-        parts = {m: card.measurement_file(m) for m in made_of.measurements if m in card.parts}
-        return {
-            **_made_by(card, name),
-            **({"parts": parts} if parts else {}),
-            "datasets": made_of.datasets,
-            "references": {d: card.reference_of(d) for d in card.datasets_of(name)},
-            "trainings": {g: self._group_facts(card, g) for g in made_of.trainings},
-            "measurements": {
-                m: card.measurements[m].model_dump(mode="json") for m in made_of.measurements
-            },
-            "variants": {g: card.trainings[g].variant for g in card.groups_behind(name)},
-            "published": [
-                block.model_dump(mode="json", include={"artefact", "unit", "values"})
-                for block in card.published
-                if block.artefact == name
-            ],
-        }
-
-    def _group_facts(self, card: ResolvedCard, group: str) -> dict[str, Any]:
-        """Return a training group with its cells, each with its matrix values and its split."""
-        cells = [
-            {
-                "name": cell.name,
-                "keys": dict(cell.values),
-                "split": card.training(group, cell).split,
-            }
-            for cell in card.cells(group)
-        ]
-        return card.trainings[group].model_dump(mode="json", exclude={"ship"}) | {"cells": cells}
+        return artefact_facts(self.card(wildcards), wildcards.artefact)
 
     def artefact_code(self, wildcards: Any) -> str:
         """Hash what makes the tables of an artefact."""
@@ -333,30 +345,82 @@ class Pipeline(DataJobs):
         return self._complete(wildcards.card, wildcards.tier)
 
     def _figure_info(self, card: ResolvedCard, name: str) -> dict[str, Any]:
-        artefact = card.artefacts[name]
-        groups = self._written(card.id).trainings  # in one order at every tier
-        return {
-            **_made_by(card, name),
-            "reference": self._reference_line(card, name),
-            "label": artefact.label,
-            "title": artefact.title,
-            "trainings": artefact.trainings,
-            "looks": {
-                g: {"label": groups[g].label or g, "colour": groups[g].colour} for g in groups
-            },
-            "claims": [claim.text for claim in card.claims.values() if name in claim.artefacts],
-        }
+        # in one order at every tier
+        return figure_info(card, name, self._written(card.id).trainings)
 
     @functools.cache  # noqa: B019 (one pipeline lives as long as the process)
     def _written(self, card: str) -> Card:
         return papers.load_card(self.folder(card))
 
-    def _reference_line(self, card: ResolvedCard, artefact: str) -> str:
-        """Return the reference behind an artefact, by data set where they differ."""
-        words = {d: card.reference_of(d) for d in card.datasets_of(artefact)}
-        if len(set(words.values())) <= 1:
-            return next(iter(words.values()), "")
-        return ", ".join(f"{word} ({dataset})" for dataset, word in words.items())
+    # --- what a record is compared with -----------------------------------------------------------
+
+    def codes(self, wildcards: Any) -> dict[str, dict[str, str]]:
+        """Return the hashes of the code behind a card's results, by what it makes and its name; and
+        of each of the modules, so that it can be said which one has changed."""
+        card, tier = self.card(wildcards), wildcards.tier
+
+        def of(**names: str) -> SimpleNamespace:
+            return SimpleNamespace(tier=tier, card=card.id, **names)
+
+        measured = {name: of(measurement=name) for name in card.measurements}
+        moved = {m: w for m, w in measured.items() if self._moved(w)}
+        found = {
+            "artefacts": {a: self.artefact_code(of(artefact=a)) for a in card.artefacts},
+            "measurements": {m: self.measurement_code(w) for m, w in measured.items()},
+            "dynamics": {
+                m: self.code_of("run_dynamics", *self._models(w)) for m, w in moved.items()
+            },
+            "references": {
+                m: self.reference_code(w)
+                for m, w in moved.items()
+                if self._kind(w).reference and not self._kind(w).reference_archive
+            },
+            "trainings": {g: self._group_code(card, g) for g in card.trainings},
+            "datasets": {
+                d: self._making_code(of(dataset=d))
+                for d in card.used_datasets()
+                if card.datasets[d].source == "generate"
+            },
+        }
+        hashes = {value for values in found.values() for value in values.values()}
+        return {**found, "modules": self.modules_of(*hashes)}
+
+    def modules_of(self, *hashes: str) -> dict[str, str]:
+        """Return the hash of each module behind hashes of code that this pipeline gave; nothing for
+        those of data."""
+        parts = [part for value in hashes for part in value.split("+")]
+        return module_hashes(sorted({m for part in parts for m in self.sources.get(part, [])}))
+
+    def codes_without_models(self, wildcards: Any) -> list[str]:
+        """Return the hashes of the code of a measurement, less that of the models behind it."""
+        return [
+            self.code_of("measure", *self._measuring(wildcards)),
+            *([self.code_of("run_dynamics")] if self._moved(wildcards) else []),
+        ]
+
+    def _group_code(self, card: ResolvedCard, group: str) -> str:
+        trainings = [card.training(group, cell) for cell in card.cells(group)]
+        return self.code_of("train_model", *sorted({m for t in trainings for m in card.modules(t)}))
+
+    def _making_code(self, wildcards: Any) -> str:
+        """Hash what samples and labels a data set."""
+        drawn = not self.dataset(wildcards).sizes
+        rules = ["draw_structures"] if drawn else ["generate_trajectory", "assemble_dataset"]
+        return "+".join(self.data_code(rule)(wildcards) for rule in rules)
+
+    def data_files(self, wildcards: Any) -> dict[str, str]:
+        """Return the files of a card's data sets, and those of its references' trajectories."""
+        card = self.card(wildcards)
+        place = f"results/{wildcards.tier}/datasets"
+        moved = [m.options.get(REFERENCE_ARCHIVE) for m in card.measurements.values()]
+        return {name: f"{place}/{name}.h5" for name in card.used_datasets()} | {
+            name: archive(name) for name in moved if name
+        }
+
+    def used_datasets(self, wildcards: Any) -> list[str]:
+        """Return the files of a card's data sets."""
+        place = f"results/{wildcards.tier}/datasets"
+        return [f"{place}/{name}.h5" for name in self.card(wildcards).used_datasets()]
 
     # --- verdicts and what is asked for -----------------------------------------------------------
 
@@ -399,9 +463,8 @@ class Pipeline(DataJobs):
         files += [f"results/{tier}/{file}" for file in ("verdicts.csv", "index.html")]
         on_the_way = []
         for name, card in self.cards.items():
-            root, groups = f"results/{tier}/{name}", list(card.trainings)
-            folders = self.training_folders(name, tier, groups)
-            on_the_way += [f"{folder}/{file}" for _, _, _, folder in folders for file in RESULTS]
+            root, made = f"results/{tier}/{name}", self.trainings_made(name, tier)
+            on_the_way += [f"{folder}/{file}" for _, _, _, folder in made for file in RESULTS]
             files += [
                 f"{root}/measurements/{card.measurement_file(m)}.csv" for m in card.measurements
             ]
@@ -424,11 +487,12 @@ class Pipeline(DataJobs):
         """Return what a record of a card has besides tables and figures: the weights and histories
         of its trainings, and the trajectories of its dynamics."""
         w, card = wildcards, self.card(wildcards)
-        folders = self.training_folders(w.card, w.tier, list(card.trainings))
-        files = [f"{folder}/{file}" for _, _, _, folder in folders for file in RESULTS[:3]]
+        made = self.trainings_made(w.card, w.tier)
+        files = [f"{folder}/{file}" for _, _, _, folder in made for file in RESULTS[:3]]
         for name in card.measurements:
             dynamics = SimpleNamespace(tier=w.tier, card=w.card, measurement=name)
-            files += self.moved_trajectories(dynamics)
+            if card.measurements[name].kind == "dynamics":
+                files += self.moved_trajectories(dynamics)
         return files
 
     def recorded_content(self, wildcards: Any) -> str:
@@ -447,19 +511,6 @@ class Pipeline(DataJobs):
             stem = table.relative_to(RECORDED).with_suffix("")
             files += [f"results/figures/{stem}.{suffix}" for suffix in FIGURES]
         return files
-
-
-def _made_by(card: ResolvedCard, artefact: str) -> dict[str, Any]:
-    """Return which artefact it is and what makes it, with the defaults of its kind."""
-    stated, kind = card.artefacts[artefact], card.artefact_kind(artefact)
-    return {
-        "card": card.id,
-        "tier": card.tier,
-        "artefact": artefact,
-        "kind": stated.kind,
-        "function": stated.function or artefact,
-        "options": dict(stated.options) if kind is None else asdict(kind),
-    }
 
 
 def _measurement(wildcards: Any) -> str:

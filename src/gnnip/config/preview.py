@@ -77,10 +77,10 @@ def loads(card: ResolvedCard) -> dict[str, Load]:
         assert isinstance(kind, Dynamics)
         motion = Motion.read(kind.motion)
         many = sum(
-            1 if stated.seeds == "first" else len(card.seeds(group))
+            len(card.seeds(group)[: 1 if stated.seeds == "first" else None])
             for group in stated.trainings
             for cell in card.cells(group)
-            if cell.matches({k: v for k, v in stated.cells.items() if k in dict(cell.values)})
+            if cell.chosen(stated.cells)
         )
         length = motion.duration / motion.time_step * motion.starts * motion.repeats
         movers, steps, references = movers + many, steps + many * length, references + 1

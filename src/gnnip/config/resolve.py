@@ -34,6 +34,7 @@ from gnnip.errors import ConfigError, DataError, nearest
 from gnnip.measurements import kinds as measurements
 from gnnip.measurements.kinds import MeasurementKind
 from gnnip.strict import explain, full_stop, validate
+from gnnip.training.outputs import seed_numbers
 from gnnip.verdicts import kinds as claims
 
 #: ends the name of the table of a part of a measurement
@@ -142,7 +143,7 @@ class ResolvedCard(Card):
 
     def seeds(self, group: str) -> list[int]:
         """Return the seeds of a training group."""
-        return list(range(self.trainings[group].seeds))
+        return seed_numbers(self.trainings[group].seeds)
 
     def measurement_file(self, name: str) -> str:
         """Return the name of a measurement's table: one of a part does not replace the whole."""
@@ -160,7 +161,7 @@ class ResolvedCard(Card):
     def seeds_of_artefact(self, artefact: str) -> int:
         """Return how many seeds a complete run of `artefact` has (1 when nothing is trained)."""
         groups = self.artefacts[artefact].trainings
-        return max((self.trainings[g].seeds for g in groups), default=1)
+        return max((len(self.seeds(g)) for g in groups), default=1)
 
 
 def merge(base: Any, override: Any, keep_null: bool = False) -> Any:
@@ -224,9 +225,26 @@ def resolve(
         _leave_out_absent(card, config.sources if config else {})
     if config is not None:
         _work_in(card, config, where)
+    _leave_out_single_seeds(card)
     check(card, place, where)
     card.references = _references(card, written, defaults)
     card.reduced = _reduced(card, _with_defaults(raw), merged, own.get("comparable", {}))
+    return card
+
+
+def resolve_alone(raw: Mapping[str, Any], place: Path, where: str) -> ResolvedCard:
+    """Return a card that is in no folder of papers, as it is written and without any tier.
+
+    `place` is the folder that paths of frames may be relative to; a ConfigError names `where` what
+    does not fit together is.
+    """
+    written = validate(Card, raw, where)
+    merged = {k: v for k, v in _with_defaults(raw).items() if k != "tiers"}
+    card = validate(ResolvedCard, merged | {"tier": "paper"}, where)
+    _find_folders(card, place)
+    _leave_out_single_seeds(card)
+    check(card, place, where)
+    card.references = _references(card, written, merged.get("training_defaults") or {})
     return card
 
 
@@ -348,6 +366,25 @@ def _leave_out_absent(card: ResolvedCard, sources: Mapping[str, Any]) -> None:
     card.datasets = {name: use for name, use in card.datasets.items() if name not in absent}
 
 
+def _leave_out_single_seeds(card: ResolvedCard) -> None:
+    """Leave out the trainings of measurements of ensembles that have one seed only at this tier,
+    and measurements and artefacts that have none left."""
+    for name, stated in list(card.measurements.items()):
+        kind = measurements.KINDS.get(stated.kind)
+        if kind is None or kind.least_seeds < 2:
+            continue
+        groups = card.trainings
+        stated.trainings = [
+            g for g in stated.trainings if g not in groups or len(card.seeds(g)) >= kind.least_seeds
+        ]
+        if stated.trainings:
+            continue
+        del card.measurements[name]
+        for artefact in [a for a, made in card.artefacts.items() if name in made.measurements]:
+            del card.artefacts[artefact]
+            card.skipped[artefact] = "its trainings have one seed, and an ensemble has several"
+
+
 def _label(dataset: str, use: DatasetUse) -> str:
     """Return what labels a data set: exact, published, dft or xtb."""
     return reference_of(
@@ -446,8 +483,8 @@ def _choose_reference_dynamics(card: ResolvedCard, config: Config, where: str) -
 def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
     """Leave out the artefacts that the user did not choose, and what only they need.
 
-    Measurements take the groups that the chosen artefacts read; an artefact that names no groups
-    needs all of a measurement.
+    Measurements take the groups and cells that the chosen artefacts read; an artefact that names no
+    groups needs all of a measurement.
     """
     if chosen is None:
         return
@@ -456,14 +493,15 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
             del card.artefacts[name]
             card.skipped[name] = "not among the artefacts chosen for this run"
     kept = {name for artefact in card.artefacts.values() for name in artefact.measurements}
+    replayed = {
+        str(m.options.get("dynamics")): m.trainings
+        for name, m in card.measurements.items()
+        if name in kept and m.kind == "warnings"
+    }
+    kept |= set(replayed)
     card.measurements = {name: m for name, m in card.measurements.items() if name in kept}
     for name, measurement in card.measurements.items():
-        readers = [a.trainings for a in card.artefacts.values() if name in a.measurements]
-        if all(readers):
-            read = {group for groups in readers for group in groups}
-            if not read.issuperset(measurement.trainings):
-                measurement.trainings = [g for g in measurement.trainings if g in read]
-                card.parts.append(name)
+        _select_measured(card, name, measurement, replayed.get(name))
     groups = {g for a in card.artefacts.values() for g in a.trainings}
     groups |= {g for m in card.measurements.values() for g in m.trainings}
     pending = [name for name in groups if name in card.trainings]
@@ -479,6 +517,24 @@ def _select_artefacts(card: ResolvedCard, chosen: list[str] | None) -> None:
     datasets |= {name for artefact in card.artefacts.values() for name in artefact.datasets}
     datasets |= {use.starts or "" for name, use in card.datasets.items() if name in datasets}
     card.datasets = {name: use for name, use in card.datasets.items() if name in datasets}
+
+
+def _select_measured(
+    card: ResolvedCard, name: str, measurement: Measurement, replayed: list[str] | None
+) -> None:
+    """Leave out of a measurement what none of the artefacts reads; `replayed` are the groups whose
+    dynamics another measurement goes through again."""
+    readers = [(a.trainings, a.cells) for a in card.artefacts.values() if name in a.measurements]
+    readers += [(replayed, {})] if replayed is not None else []
+    if not all(groups for groups, _ in readers):
+        return
+    read = {group for groups, _ in readers for group in groups}
+    cells, *others = (cells for _, cells in readers)
+    cells = cells if all(other == cells for other in others) else {}
+    if cells or not read.issuperset(measurement.trainings):
+        measurement.trainings = [g for g in measurement.trainings if g in read]
+        measurement.cells = cells | measurement.cells
+        card.parts.append(name)
 
 
 # --- checks ---------------------------------------------------------------------------------------
@@ -531,7 +587,7 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
 def _refuse_too_many(card: ResolvedCard, where: str) -> None:
     """Raise ConfigError for more jobs than a workflow can plan."""
     jobs = {
-        f"trainings.{name}": group.seeds * math.prod(map(len, group.matrix.values()))
+        f"trainings.{name}": len(card.seeds(name)) * math.prod(map(len, group.matrix.values()))
         for name, group in card.trainings.items()
     }
     for name, use in card.datasets.items():
@@ -609,6 +665,9 @@ def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
     for reader in readers:
         yield from (("data set", name, datasets) for name in reader.datasets)
         yield from (("training group", name, groups) for name in reader.trainings)
+    for measurement in card.measurements.values():
+        if measurement.kind == "warnings" and "dynamics" in measurement.options:
+            yield "measurement", str(measurement.options["dynamics"]), list(card.measurements)
     for artefact in card.artefacts.values():
         yield from (
             ("measurement", name, list(card.measurements)) for name in artefact.measurements

@@ -14,7 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from gnnip.datasets.imports.settings import FolderSource
 from gnnip.strict import Strict
@@ -58,6 +66,35 @@ SourceChoice = Annotated[
 ]
 
 
+def _as_seeds(value: Any) -> Any:
+    """Accept `seeds=0,2` and `seeds=[0,2]` from the command line, where Snakemake leaves texts."""
+    several = _as_list(value) if isinstance(value, str) and len(_as_list(value)) > 1 else value
+    if not isinstance(several, list):
+        return value
+    return [int(s) if isinstance(s, str) and s.isdecimal() else s for s in several]
+
+
+def _once(seeds: Any) -> Any:
+    if isinstance(seeds, list):
+        twice = [seed for number, seed in enumerate(seeds) if seed in seeds[:number]]
+        if twice:
+            raise ValueError(f"the seed {twice[0]} is listed twice; remove one")
+    return seeds
+
+
+# a count, or a list; the tags are left out of complaints
+Seeds = Annotated[
+    Annotated[int, Field(ge=1, le=100), Tag("(count)")]
+    | Annotated[
+        list[Annotated[int, Field(ge=0, lt=2**32)]],
+        Field(min_length=1, max_length=100),
+        Tag("(list)"),
+    ],
+    Discriminator(lambda v: "(list)" if isinstance(v, list) else "(count)"),
+    AfterValidator(_once),
+]
+
+
 class Config(Strict):
     """The user's few choices (`config.yaml`, or `snakemake --config key=value`)."""
 
@@ -74,8 +111,9 @@ class Config(Strict):
         default=None, min_length=1
     )
     """The artefacts to make, by name, with what they need; null makes all of the cards."""
-    seeds: int | None = Field(default=None, ge=1, le=100)
-    """Trainings per model with different seeds; null takes the number that the card states."""
+    seeds: Annotated[Seeds | None, BeforeValidator(_as_seeds)] = None
+    """Trainings per model with different seeds: how many, counted from 0, or a list such as [0, 2];
+    null takes those that the card states."""
     sources: dict[str, SourceChoice] = {}
     """Where a data set comes from, by name: archive (shipped with the repository), generate,
     download (published by others), or a folder of your own frames, {path: ..., format: ...}."""
@@ -136,6 +174,9 @@ class Split(Strict):
     small systems, test on large ones; columns: by values of the data set's columns."""
     where: dict[str, list[Scalar]] = {}
     """Keep only frames with these values of the data set's columns, e.g. distance_a: [4, 6]."""
+    seed: int | None = Field(default=None, ge=0)
+    """Divide the frames alike for all seeds of a training, as an ensemble needs; null divides them
+    by the seed of the training."""
     sizes: list[int] | None = None
     """Keep only these system sizes; null keeps all."""
     max_frames: int | None = Field(default=None, ge=10)
@@ -204,8 +245,9 @@ class TrainingGroup(Strict):
     """How it is trained."""
     split: Split = Split()
     """How the frames are divided."""
-    seeds: int = Field(default=1, ge=1, le=100)
-    """Trainings per cell, with different seeds for the split, the weights and the batches."""
+    seeds: Seeds = 1
+    """Trainings per cell, with different seeds for the split, the weights and the batches: how
+    many, counted from 0, or a list such as [0, 2]."""
     ship: bool = False
     """Whether a recorded run has its weights in git; those of other groups are kept outside."""
 
@@ -273,6 +315,8 @@ class Artefact(Strict):
     """Options of the kind, or arguments of the paper's own functions."""
     trainings: list[str] = []
     """Training groups that it reads."""
+    cells: dict[str, list[Scalar]] = {}
+    """Read only the cells with these values, of groups whose matrix has the key."""
     measurements: list[str] = []
     """Measurements that it reads."""
     datasets: list[str] = []

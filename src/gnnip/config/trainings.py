@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from gnnip.config.schema import EarlierTraining, Scalar, Split, TrainingGroup
 from gnnip.errors import ConfigError, nearest
 from gnnip.strict import validate
+from gnnip.training.outputs import seed_numbers
 from gnnip.training.settings import stated
 
 # Where a matrix key goes is decided by its name alone; the rest are hyper-parameters.
@@ -28,10 +29,9 @@ class Cell:
     #: what a cell's name is made of: the wildcard constraint of the pipeline
     pattern: ClassVar[str] = r"[A-Za-z0-9_.+\-]+"
 
-    def matches(self, choices: Mapping[str, list[Scalar]]) -> bool:
-        """Tell whether the cell has one of the given values for every given key."""
-        values = dict(self.values)
-        return all(values.get(key) in allowed for key, allowed in choices.items())
+    def chosen(self, choices: Mapping[str, Sequence[Scalar]]) -> bool:
+        """Tell whether the cell has one of the given values for every key that it has."""
+        return all(value in choices.get(key, [value]) for key, value in self.values)
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,12 @@ def resolve_training(
                 f"initial: the training group '{wanted.training}' is not defined"
                 f"{nearest(wanted.training, groups)}"
             )
-        if groups[wanted.training].seeds < groups[group].seeds:
+        earlier_seeds = seed_numbers(groups[wanted.training].seeds)
+        missing = [s for s in seed_numbers(groups[group].seeds) if s not in earlier_seeds]
+        if missing:
             raise ConfigError(
-                f"initial: the training '{wanted.training}' has {groups[wanted.training].seeds} "
-                f"seeds and '{group}', which starts from it, {groups[group].seeds}; give it as "
-                "many."
+                f"initial: the training '{wanted.training}' has no seed {missing[0]}, and "
+                f"'{group}', which starts from it, has; give both the same seeds."
             )
         first = _cell_to_start_from(groups[wanted.training], wanted, cell)
         before = resolve_training(groups, wanted.training, first, (*later, group))

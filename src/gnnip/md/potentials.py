@@ -44,6 +44,12 @@ class ContractForceField:
     def __call__(self, state: State, edges: Edges | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Evaluate with forces by autograd."""
         assert edges is not None
+        output = evaluate(self.model, self.batch(state, edges), forces=True)
+        return output["energy"].detach().double(), output["forces"].detach().double()
+
+    def batch(self, state: State, edges: Edges) -> GraphBatch:
+        """Return the graphs of all replicas, of `edges` within the cutoff, in the precision of the
+        model; DataError for an element that it was not trained on."""
         if state.layout is not self._checked:
             self._check(state)
         positions, shift = state.positions.to(self._dtype), edges.edge_shift
@@ -53,7 +59,7 @@ class ContractForceField:
             positions = (state.positions - outside).to(self._dtype)
             (source, target), rounded = edges.edge_index, positions.double()
             shift = vectors - (rounded[source] - rounded[target])
-        batch = GraphBatch(
+        return GraphBatch(
             positions=positions,
             atomic_numbers=state.atomic_numbers,
             edge_index=edges.edge_index,
@@ -64,8 +70,6 @@ class ContractForceField:
             edge_shift=None if shift is None else shift.to(self._dtype),
             cell=state.cell.to(self._dtype) if edges.edge_shift is not None else None,
         )
-        output = evaluate(self.model, batch, forces=True)
-        return output["energy"].detach().double(), output["forces"].detach().double()
 
     def _check(self, state: State) -> None:
         if self._device is not None and self._device.type != state.device.type:

@@ -170,7 +170,7 @@ class Simulation:
         self,
         n_steps: int,
         *,
-        progress: Callable[[str], None] | None = None,
+        progress: Callable[[str], object] | None = None,
         progress_every_s: float = 10.0,
         time_limit_s: float | None = None,
     ) -> Result:

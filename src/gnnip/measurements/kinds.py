@@ -24,6 +24,8 @@ class MeasurementKind(Kind):
     on_gpu: ClassVar[bool] = True
     #: takes all cores, so that no other job disturbs the clock
     clock: ClassVar[bool] = False
+    #: of a training group, below which there is nothing to measure
+    least_seeds: ClassVar[int] = 1
     #: longest time of a job in minutes and its memory in MB, for a cluster
     runtime: ClassVar[int] = 60
     memory: ClassVar[int] = 3000
@@ -125,6 +127,25 @@ class LocalForces(MeasurementKind):
 
 
 @dataclass(frozen=True)
+class Calibration(MeasurementKind):
+    """How far the seeds of a training are apart, beside how far they are from the reference.
+
+    On frames that none of the seeds learned from. The measurement states `seeds: all`. Where each
+    seed has a split of its own there are few such frames; `split: {seed: 0}` is one for all.
+
+    max_frames : frames that are used, drawn evenly.  batch_size : frames at once.
+    points : most points of each quantity that are kept, in the order of the spread.
+    """
+
+    function: ClassVar[str] = "gnnip.measurements.ensembles:calibrate"
+    least_seeds: ClassVar[int] = 2
+
+    max_frames: int = 200
+    batch_size: int = 16
+    points: int = 1000
+
+
+@dataclass(frozen=True)
 class ChargeProbe(MeasurementKind):
     """Force on a unit charge, its atomic energy, and the edges between it and the other one."""
 
@@ -207,6 +228,22 @@ class Dynamics(MeasurementKind):
 
 
 @dataclass(frozen=True)
+class Evaluation(MeasurementKind):
+    """Errors in energies, forces by element and stress on test frames, and the worst of these.
+
+    batch_size : frames at once.
+    points : most pairs of reference and prediction of each quantity that are kept, drawn evenly.
+    worst : frames that are named.
+    """
+
+    function: ClassVar[str] = "gnnip.measurements.evaluation:evaluate_trainings"
+
+    batch_size: int = 16
+    points: int = 2000
+    worst: int = 5
+
+
+@dataclass(frozen=True)
 class OtherFrames(MeasurementKind):
     """Energies and forces of frames that no potential was trained on, of any reference."""
 
@@ -215,14 +252,37 @@ class OtherFrames(MeasurementKind):
     batch_size: int = 8
 
 
+@dataclass(frozen=True)
+class Warnings(MeasurementKind):
+    """Whether the spread over the seeds of a potential warns before its replicas fail.
+
+    The trajectories of another measurement are replayed through all seeds of the potential that
+    moved the atoms; see `gnnip.measurements.warnings`. The measurement states `seeds: all`.
+
+    dynamics : name of the measurement of dynamics, which has the same trainings.
+    frames : of each replica, drawn evenly.
+    max_frames : that no seed learned from, whose largest spread is the limit.
+    """
+
+    function: ClassVar[str] = "gnnip.measurements.warnings:replay"
+    least_seeds: ClassVar[int] = 2
+
+    dynamics: str
+    frames: int = 50
+    max_frames: int = 200
+
+
 KINDS: Mapping[str, type[MeasurementKind]] = {
+    "calibration": Calibration,
     "charge_probe": ChargeProbe,
     "conservation": Conservation,
     "dynamics": Dynamics,
     "electron_density": ElectronDensity,
+    "evaluation": Evaluation,
     "force_audit": ForceAudit,
     "local_forces": LocalForces,
     "other_frames": OtherFrames,
     "symmetry_audit": SymmetryAudit,
     "timing": Timing,
+    "warnings": Warnings,
 }

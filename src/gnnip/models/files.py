@@ -112,6 +112,26 @@ def model_files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
 
 
+def find_seeds(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the potentials that a path stands for: itself, or where it is a folder without a
+    model.json the seeds of the one training below it, in their order.
+
+    CheckpointError where a folder holds trainings of several models, which are named.
+    """
+    place = Path(path)
+    if not place.is_dir() or (place / "model.json").exists():
+        return [place]
+    found = sorted(
+        (file.parent for file in place.rglob("seed-*/model.json")),
+        key=lambda folder: (folder.parent, int(folder.name.removeprefix("seed-"))),
+    )
+    cells = list(dict.fromkeys(folder.parent for folder in found))
+    if len(cells) > 1:
+        shown = ", ".join(str(cell) for cell in cells[:4])
+        raise CheckpointError(f"{path} holds several potentials; choose one of {shown}.")
+    return found or [place]
+
+
 def _read_record(json_file: Path) -> Mapping[str, Any]:
     """Return the content of a ModelFile of a known format and architecture."""
     try:

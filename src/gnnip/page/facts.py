@@ -24,7 +24,10 @@ from gnnip.verdicts.verdict import VERDICTS, Verdict
 
 #: what a finding is about, and the kinds of artefacts that are about it
 FINDINGS: dict[str, tuple[str, ...]] = {
-    "accuracy": ("errors", "learning_curve", "scan", "local_forces", "force_against_distance"),
+    "accuracy": (
+        *("errors", "learning_curve", "parity", "calibration", "scan"),
+        *("local_forces", "force_against_distance"),
+    ),
     "splits": (),
     "symmetry": (),
     "conservation": ("conservation",),

@@ -13,6 +13,7 @@ from gnnip.config import papers
 from gnnip.config.resolve import ResolvedCard, resolve
 from gnnip.config.schema import Config
 from gnnip.files import read_json
+from gnnip.provenance import find_provenance
 from gnnip.verdicts import pages
 from gnnip.verdicts.judge import read_verdicts
 from gnnip.verdicts.recorded import HISTORIES, RecordedRun, join_histories
@@ -65,10 +66,8 @@ class Source:
 
     def provenance(self, artefact: str) -> dict[str, Any]:
         """Return where an artefact comes from; empty where nothing tells."""
-        whole = self.folder / "provenance.json"
-        parts = (p for p in self.folder.glob("*.provenance.json"))
-        part = next((p for p in parts if artefact in p.name.split(".")[0].split("+")), whole)
-        found: dict[str, Any] = read_json(part) if part.exists() else {}
+        path = find_provenance(self.folder, artefact)
+        found: dict[str, Any] = read_json(path, dict) if path else {}
         return found
 
     def histories(self) -> pd.DataFrame | None:

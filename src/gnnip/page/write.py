@@ -37,22 +37,14 @@ def write_page(sources: Sequence[Source], path: str | Path) -> None:
     papers = by_paper(list(sources))
     if not papers:
         raise DataError("There is no result to show; run the workflow, or record a run.")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["slug"] = lambda text: text.replace(" ", "-")
-    page = environment.get_template("page.html.j2").render(
+    page = template("page.html.j2").render(
         title=TITLE,
         papers=[facts(paper) for paper in papers],
         structures={paper.best.card.id: _embedded(viewer_data(paper)) for paper in papers},
         findings=[*FINDINGS, BASELINE],
         verdicts=VERDICTS,
         position=charts.position,
-        style=Markup(_own("page.css")),
+        style=page_style(),
         script=Markup(_own("page.js")),
         table_style=Markup(_packaged(*_TABLE_STYLE)),
         table=_address(_packaged(*_TABLE)),
@@ -62,6 +54,24 @@ def write_page(sources: Sequence[Source], path: str | Path) -> None:
     if size > _LARGEST:
         raise DataError(f"{path} would take {size / 1e6:.0f} MB, more than {_LARGEST / 1e6:.0f}.")
     write_text(path, page)
+
+
+def template(name: str) -> jinja2.Template:
+    """Return a template of this folder."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["slug"] = lambda text: text.replace(" ", "-")
+    return environment.get_template(name)
+
+
+def page_style() -> Markup:
+    """Return the style sheet of all pages."""
+    return Markup(_own("page.css"))
 
 
 def _own(name: str) -> str:

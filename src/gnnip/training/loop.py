@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: a training loss this many times its lowest value, so many epochs running, will not come back
 DIVERGED_FACTOR, DIVERGED_EPOCHS = 100.0, 5
+#: steps whose losses are kept: a replay of them tells whether other code trains alike
+FIRST_STEPS = 20
 _EVALUATION_BATCH = 64
 
 
@@ -45,7 +47,8 @@ class Run:
     `step`, `sums` and `seconds` belong to the epoch that has begun: its steps done, what they add
     to `Objective.no_errors`, and the time they took. `fit` is what a fit in closed form reported.
     `candidates` (epoch, loss, weights) have a lower loss than the best epoch, but what follows them
-    is not known yet; the lucky epoch is the best of those that were luck.
+    is not known yet; the lucky epoch is the best of those that were luck. `first_losses` are those
+    of the first steps, each of the batch before its step, or the one of a fit in closed form.
     """
 
     epoch: int = 0
@@ -62,6 +65,7 @@ class Run:
     history: list[dict[str, float]] = field(default_factory=list)
     wall_s: float = 0.0
     resumed: int = 0
+    first_losses: list[float] = field(default_factory=list)
     fit: dict[str, Any] | None = None
 
     @property
@@ -175,6 +179,7 @@ class Loop:
             )
         run.seconds = run.wall_s + time.perf_counter() - begun
         run.wall_s = run.seconds
+        run.first_losses = [train.loss]
         self.keep_epoch(train, validation, rate=0.0)
         self.settle(ended=True)
         bar.say(f"fitted in closed form: train {train}, validation {validation}")
@@ -312,7 +317,10 @@ class Loop:
                 seed_everything(s.seed, epoch, run.step, self.ranks.rank)
             # the first step of a warm-up must move
             within = (run.step + 1) / steps if self.schedule.changes_within_epochs else 0
-            totals += self.train_step(share, self.schedule.rate(epoch + within))
+            error = self.train_step(share, self.schedule.rate(epoch + within))
+            totals += error
+            if epoch * steps + run.step < FIRST_STEPS:
+                self.keep_loss(error, shuffled[run.step * s.batch_size :][: s.batch_size])
             run.step += 1
             now = time.perf_counter()
             run.seconds, run.wall_s = spent + now - begun, now - self.begun
@@ -326,6 +334,10 @@ class Loop:
                     return None
                 self.checkpoint()
         return self.mean(totals, shuffled)
+
+    def keep_loss(self, error: Tensor, rows: Tensor) -> None:
+        """Keep the loss of one batch, the structures `rows`."""
+        self.run.first_losses.append(self.mean(error, rows).loss)
 
     def shares(self, rows: Tensor, size: int) -> Iterator[Share]:
         """Yield what this process does of the structures `rows` in batches of `size`."""

@@ -5,6 +5,7 @@ The standard library only, and pandas for the tables; no torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESULTS = ("model.safetensors", "model.json", "history.csv", "predictions.csv", "summary.json")
+
+
+def seed_numbers(seeds: int | Sequence[int]) -> list[int]:
+    """Return the seeds of a training group: those that are listed, or as many as are counted."""
+    return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -14,10 +14,10 @@ class Progress:
 
     def __init__(self, total: int, start: int, sink: Callable[[str], object] | None) -> None:
         """Begin at step `start`."""
-        self._total = total
+        self._total, self._start = total, start
         self._bar = None
         self._sink = sink or _print
-        self._last = time.monotonic()
+        self._begun = self._last = time.monotonic()
         if sink is None and sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -30,7 +30,9 @@ class Progress:
             self._bar.update(1)
         elif time.monotonic() - self._last >= INTERVAL_S or number == self._total:
             self._last = time.monotonic()
-            self._sink(f"epoch {number}/{self._total}: {text}")
+            left = (self._total - number) * (self._last - self._begun) / (number - self._start)
+            said = f", {duration(left)} left" if number < self._total else ""
+            self._sink(f"epoch {number}/{self._total}: {text}{said}")
 
     def say(self, text: str) -> None:
         """Report a line at once."""
@@ -43,6 +45,13 @@ class Progress:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, e.g. 40 s, 5 min or 3.2 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _print(line: str) -> None:

@@ -70,6 +70,7 @@ def write_results(folder: Path, problem: Problem, task: Task, loop: Loop, stoppe
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
         "resumed": run.resumed,
+        "first_losses": run.first_losses,
         "identity": loop.identity,
     }
     if run.fit is not None:

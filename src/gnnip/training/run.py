@@ -28,12 +28,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gnnip.errors import ConfigError, GnnipError, nearest
 from gnnip.files import check_kind, read_json
 from gnnip.locks import end_with
 from gnnip.terminal import answer, check_cores
+
+if TYPE_CHECKING:
+    from gnnip.datasets.arrays import FrameArrays
+    from gnnip.training.problem import Stores
+    from gnnip.training.settings import Settings
 
 KEYS = {
     **dict.fromkeys(("folder", "data", "model", "term"), str),
@@ -132,10 +137,34 @@ def _needs(trainings: Sequence[Mapping[str, Any]]) -> list[set[int]]:
 
 def run_one(training: Mapping[str, Any], label: str = "", log: bool = True) -> dict[str, Any]:
     """Run one entry of a spec; frames and graphs are kept for the next one on the same data."""
+    from gnnip.training.trainer import train
+
+    def say(line: str) -> None:
+        if log:
+            print(f"{label}{line}", flush=True)
+
+    arrays, split, settings, stores = read_frames(training)
+    return train(
+        training["model"],
+        training["hyperparameters"],
+        arrays,
+        training["term"],
+        split,
+        settings,
+        training["folder"],
+        say,
+        stores=stores,
+    )
+
+
+def read_frames(
+    training: Mapping[str, Any],
+) -> tuple[FrameArrays, Mapping[str, Any], Settings, Stores]:
+    """Return the frames of an entry of a spec, its split and its settings, and the graphs that were
+    built of these frames."""
     from gnnip.datasets.splits import make_split
     from gnnip.datasets.store import load_arrays
     from gnnip.training.settings import Settings
-    from gnnip.training.trainer import train
 
     data = training["data"]
     if _CACHE.get("data") != data:
@@ -149,22 +178,7 @@ def run_one(training: Mapping[str, Any], label: str = "", log: bool = True) -> d
         split = make_split(arrays, split.pop("scheme"), seed, **split)
     if len(stores) > 4:
         stores.pop(next(iter(stores)))
-
-    def say(line: str) -> None:
-        if log:
-            print(f"{label}{line}", flush=True)
-
-    return train(
-        training["model"],
-        training["hyperparameters"],
-        arrays,
-        training["term"],
-        split,
-        settings,
-        training["folder"],
-        say,
-        stores=stores,
-    )
+    return arrays, split, settings, stores
 
 
 def run_all(trainings: Sequence[Mapping[str, Any]], workers: int) -> list[str]:

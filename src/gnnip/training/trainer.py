@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.files import make_folder
 from gnnip.locks import hold
-from gnnip.models import build
+from gnnip.models import Potential, build
 from gnnip.models.contract import choose_device
 from gnnip.training.loop import Loop
 from gnnip.training.outputs import are_whole, read_summary
@@ -107,18 +107,12 @@ def train_rank(
     """Take part in a training as one of its processes; the first one writes. See `train`."""
     folder = make_folder(folder)
     problem = Problem.read(arrays, term, split, settings)
-    seed_everything(settings.seed, -1)
-    model = build(model_name, **hyperparameters)
+    model = seeded(model_name, hyperparameters, settings)
     identity = problem.identity(model, settings)
     if ranks.agree(ranks.first and _finished(folder, identity, settings)):
         return read_summary(folder)
     check_parallel(model, model.architecture, ranks.size)
-
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    torch.set_float32_matmul_precision("highest")
-    device, dtype = choose_device(local_device(settings, ranks)), getattr(torch, settings.dtype)
-    model.to(device=device, dtype=dtype)
+    device, dtype = prepare_torch(model, settings, ranks)
     task = set_up(problem, model, device, dtype, {} if stores is None else stores)
     checkpoint = folder / "checkpoint.pt"
     loop = Loop(problem, task, settings, checkpoint, identity, ranks)
@@ -153,6 +147,24 @@ def _alone(
         math.inf,
         progress or print,
     )
+
+
+def seeded(model_name: str, hyperparameters: Mapping[str, Any], settings: Settings) -> Potential:
+    """Return the potential that the seed of the settings gives, not trained."""
+    seed_everything(settings.seed, -1)
+    return build(model_name, **hyperparameters)
+
+
+def prepare_torch(
+    model: Potential, settings: Settings, ranks: Ranks
+) -> tuple[torch.device, torch.dtype]:
+    """Set the threads and the precision of torch, move the model, and return device and type."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    torch.set_float32_matmul_precision("highest")
+    device, dtype = choose_device(local_device(settings, ranks)), getattr(torch, settings.dtype)
+    model.to(device=device, dtype=dtype)
+    return device, dtype
 
 
 def _silent(line: str) -> None:

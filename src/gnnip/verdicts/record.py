@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gnnip.errors import ConfigError, DataError
 from gnnip.files import atomic_path, write_json, write_text
-from gnnip.provenance import fingerprint, record_files
+from gnnip.provenance import PROVENANCE, fingerprint, note_files, record_files
 from gnnip.verdicts.judge import judge_folder
 from gnnip.verdicts.recorded import (
     HISTORIES,
@@ -33,6 +33,8 @@ from gnnip.verdicts.verdict import JudgedCard
 if TYPE_CHECKING:
     from ase import Atoms
 
+#: what judging writes, from the tables alone
+JUDGED = ("verdicts.csv", "verdicts.json", "claims.csv")
 #: bytes of all weights in git, those of other records too
 _SHIPPED = 15_000_000
 #: bytes above which histories are compressed, and last frames kept outside git
@@ -98,7 +100,16 @@ def record(
         _record_dynamics(parts["dynamics"], place / "dynamics", store, every)
         if store.outside or copy.has(MANIFEST):
             write_json(folder / MANIFEST, store.outside)
+        own = [name for name in committed if not name.endswith(PROVENANCE)]
+        note_files(folder, [*own, *JUDGED, MANIFEST], _provenance_name(card, chosen))
     return committed
+
+
+def _provenance_name(card: JudgedCard, chosen: Sequence[str] | None) -> str:
+    """Return what the provenance of a run is called in a record."""
+    if chosen is None:
+        return PROVENANCE
+    return f"{'+'.join(a for a in card.artefacts if a in chosen)}.{PROVENANCE}"
 
 
 def _record_tables(
@@ -114,8 +125,8 @@ def _record_tables(
     names = {f"{a}{suffix}" for a in own for suffix in (".csv", ".metrics.csv", ".png", ".svg")}
     with TemporaryDirectory() as place:
         parts = [path for path in files if path.name in names]
-        provenance = Path(place) / f"{'+'.join(own)}.provenance.json"
-        shutil.copyfile(next(p for p in files if p.name == "provenance.json"), provenance)
+        provenance = Path(place) / _provenance_name(card, chosen)
+        shutil.copyfile(next(p for p in files if p.name == PROVENANCE), provenance)
         trainings = join_trainings(target / FILE, next(p for p in files if p.name == FILE))
         write_text(Path(place) / FILE, trainings.to_csv(index=False))
         manifest = record_files([*parts, provenance, Path(place) / FILE], target, keep_others=True)
@@ -126,6 +137,7 @@ def _record_tables(
 def rejudge(folder: str | Path, card: JudgedCard, claims: str | None) -> None:
     """Write the verdicts of a recorded run anew, from its tables alone."""
     judge_folder(card, folder, claims, read_trainings(Path(folder) / FILE)).write(folder)
+    note_files(Path(folder), JUDGED)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from gnnip.training.settings import Settings
 SHARES = {
     "gijon2023": (5, 33, 1300),
     "rajak2021": (6, 18, 360),
-    "kang2024": (7, 34, 560),
+    "kang2024": (7, 34, 640),
     "cho2023": (3, 80, 2600),
     "hoedl2022": (5, 31, 780),
 }

@@ -64,6 +64,10 @@ def complaint(function, *arguments, **keywords) -> str:
     ("values", "expected"),
     [
         ({"seeds": 0}, "seeds: input should be greater than or equal to 1, found 0"),
+        ({"seeds": []}, "seeds: list should have at least 1 item"),
+        ({"seeds": [0, 2, 0]}, "seeds: the seed 0 is listed twice; remove one"),
+        ({"seeds": [0, -1]}, "seeds.1: input should be greater than or equal to 0, found -1"),
+        ({"seeds": "2"}, "seeds: input should be a valid integer, found '2'"),
         ({"papers": []}, "papers"),
         ({"device": "gpu"}, "device"),
         ({"sources": {"water_anion": "archiv"}}, "sources.water_anion: input should be 'archive'"),
@@ -214,8 +218,10 @@ def test_cells_send_each_value_where_it_belongs():
     cells = trainings.expand(group)
     assert len(cells) == 8
     assert cells[0].name == "layer-gat_split-random_target-atomic_learning_rate-0.0003"
-    assert cells[-1].matches({"layer": ["gcs"], "target": ["electronic", "atomic"]})
-    assert not cells[-1].matches({"layer": ["gat"]})
+    assert cells[-1].chosen(
+        {"layer": ["gcs"], "target": ["electronic", "atomic"], "split": ["size"]}
+    )
+    assert not cells[-1].chosen({"layer": ["gat"]})
     random, size = (trainings.describe(group, cell) for cell in (cells[0], cells[-1]))
     assert random.split == {"scheme": "random", "max_frames": 50}
     assert size.split == {
@@ -259,6 +265,26 @@ def test_a_tier_that_drops_a_group_drops_its_artefacts(raw, write):
     assert "grid" in resolve("gijon2023", "paper", folder=write(raw)).artefacts
 
 
+def test_ensembles_are_measured_where_there_are_several_seeds(raw, write):
+    folder = write(raw)
+    one = resolve("gijon2023", "quick", folder=folder)
+    assert "calibration" not in {**one.measurements, **one.artefacts}
+    assert "one seed" in one.skipped["calibration"]
+    several = resolve("gijon2023", "quick", Config(seeds=2), folder)
+    assert several.measurements["calibration"].trainings == ["table1"]
+    assert "calibration" in several.artefacts
+    whole = resolve("gijon2023", "paper", Config(seeds=1), folder)
+    assert "calibration" in whole.skipped
+
+
+def test_what_is_replayed_is_kept_with_the_artefact_that_needs_it(root):
+    config = Config(papers=["rajak2021"], artefacts=["warning"], tier="long")
+    card = resolve("rajak2021", "long", config, root / "papers")
+    assert set(card.measurements) == {"warnings_gese2", "dynamics_gese2"}
+    assert card.measurements["dynamics_gese2"].trainings == ["gese2_gnn", "gese2_decomposed"]
+    assert set(card.trainings) == {"gese2_gnn", "gese2_nn2", "gese2_nn3", "gese2_decomposed"}
+
+
 def test_what_the_tier_says_an_artefact_is_made_of_comes_first(raw, write):
     """A shorter list of trainings keeps the artefact although a group of the longer one is gone."""
     raw["artefacts"]["splits"]["trainings"] = ["splits", "grid"]
@@ -266,11 +292,12 @@ def test_what_the_tier_says_an_artefact_is_made_of_comes_first(raw, write):
     quick["trainings"]["grid"] = None
     quick["artefacts"] = {"grid": None}
     card = resolve("gijon2023", "quick", folder=write(raw))
-    assert card.skipped == dict.fromkeys(("splits", "grid"), "left out at tier quick")
+    left_out = {name: why for name, why in card.skipped.items() if "seed" not in why}
+    assert left_out == dict.fromkeys(("splits", "grid"), "left out at tier quick")
     quick["artefacts"]["splits"] = {"trainings": ["splits"]}
     card = resolve("gijon2023", "quick", folder=write(raw))
     assert card.artefacts["splits"].trainings == ["splits"]
-    assert list(card.skipped) == ["grid"]
+    assert [name for name, why in card.skipped.items() if "seed" not in why] == ["grid"]
     # a list that still names what is gone does not help
     quick["artefacts"]["splits"] = {"trainings": ["grid"]}
     assert "splits" in resolve("gijon2023", "quick", folder=write(raw)).skipped
@@ -308,7 +335,7 @@ def test_the_ablation_of_every_tier_has_the_arms_that_the_tier_trains(root):
         card = resolve("rajak2021", tier, folder=root / "papers")
         arms = {name for name in card.trainings if not name.endswith("_free")}
         assert set(card.artefacts["ablation"].trainings) == arms
-        assert card.skipped == {}
+        assert {name for name, why in card.skipped.items() if "seed" not in why} == set()
 
 
 def test_a_matrix_key_may_be_a_column_of_the_split():
@@ -421,7 +448,8 @@ def test_the_cell_to_start_from(hierarchy, write):
         ("initial", {"trainig": "nn2"}, "unknown key 'trainig', did you mean 'training'"),
         ("initial", {"training": "nn2", "cell": "al"}, "has no cell 'al', did you mean 'all'"),
         ("initial", {"training": "nn3"}, "'nn3' starts from itself"),
-        ("seeds", 1, "'nn2' has 1 seeds and 'nn3', which starts from it, 2; give it as many."),
+        ("seeds", 1, "'nn2' has no seed 1, and 'nn3', which starts from it, has; give both the"),
+        ("seeds", [1, 2], "'nn2' has no seed 0, and 'nn3', which starts from it, has; give both"),
         (
             "split",
             {"scheme": "trajectory"},
@@ -473,6 +501,16 @@ def test_the_users_seeds_and_sources_win(root):
     assert card.datasets["water_anion"].source == "generate"
     assert card.seeds_of_artefact("table1") == 2
     assert card.seeds_of_artefact("fig3") == 1
+
+
+@pytest.mark.parametrize("seeds", [[0, 2], "0,2", ["0", "2"]])
+def test_seeds_are_a_count_or_a_list(root, seeds):
+    card = resolve("gijon2023", "quick", config_of({"seeds": seeds}), root / "papers")
+    assert {tuple(card.seeds(group)) for group in card.trainings} == {(0, 2)}
+    assert card.seeds_of_artefact("table1") == 2
+    # what a job is told of a card is read back
+    again = type(card).model_validate(json.loads(card.model_dump_json()))
+    assert again.seeds("table1") == [0, 2]
 
 
 def test_a_shipped_reference_is_run_where_the_user_says_so(raw, write):

@@ -175,6 +175,60 @@ def test_all_that_lasts_is_asked_for(pipeline, make):
     assert not [name for name in few if "trainings/" in name or "gijon2023" in name]
 
 
+def shown(of, card, artefact):
+    """The folders of the trainings that an artefact and its measurements read."""
+    place = asked(tier="quick", card=card, artefact=artefact)
+    files = of.artefact_inputs(place)
+    for name in of.card(place).measurements:
+        files = files + of.measured_models(asked(tier="quick", card=card, measurement=name))
+    return {name.rpartition("/")[0] for name in files if "/trainings/" in name}
+
+
+@pytest.mark.parametrize(
+    ("card", "artefact", "count"),
+    [
+        ("kang2024", "fig1b", 3),
+        ("gijon2023", "fig3", 2),  # two of the twelve cells of a group are timed
+        ("gijon2023", "fig2", 2),  # one of its six layers is drawn
+        ("gijon2023", "grid", 2),
+        ("cho2023", "peroxide", 3),
+        ("hoedl2022", "attention", 1),  # one of three seeds is looked at
+        ("kang2024", "explicit_charges", 7),  # one of five cells of a group is drawn and probed
+        ("kang2024", "fig1a", 0),
+    ],
+)
+def test_an_artefact_trains_only_what_it_shows(make, card, artefact, count):
+    run = make(tier="quick", papers=[card], artefacts=[artefact])
+    trained = {n.rpartition("/")[0] for n in run.summaries(asked(tier="quick", card=card))}
+    assert trained == shown(run, card, artefact)
+    assert len(trained) == count
+    lasting = run.lasting_files(asked(tier="quick", card=card))
+    assert {n.rpartition("/")[0] for n in lasting if "/trainings/" in n} == trained
+
+
+def test_what_is_shown_starts_from_earlier_trainings(make):
+    run = make(tier="quick", papers=["rajak2021"], artefacts=["fig3a"])
+    place = "results/quick/rajak2021/trainings"
+    trained = run.summaries(asked(tier="quick", card="rajak2021"))
+    assert f"{place}/gese2_nn3/split-random/seed-0/summary.json" in trained
+    assert not [name for name in trained if "split-trajectory" in name]
+    earlier = asked(
+        tier="quick", card="rajak2021", group="gese2_decomposed", cell="split-random", seed="0"
+    )
+    for name in run.training_initial(earlier):
+        assert f"{name.rpartition('/')[0]}/summary.json" in trained
+
+
+def test_listed_seeds_are_trained_and_the_first_of_them_is_measured(make):
+    run = make(papers=["gijon2023"], seeds=[2, 5])
+    place = "results/smoke/gijon2023/trainings/forces/all"
+    made = [name for name in run.summaries(asked()) if name.startswith(place)]
+    assert made == [f"{place}/seed-{seed}/summary.json" for seed in (2, 5)]
+    models = run.measured_models(asked(measurement="dynamics"))
+    assert {name.split("/")[-2] for name in models} == {"seed-2"}
+    assert run.training_entry(asked(**GAT | {"seed": "5"}))["settings"]["seed"] == 5
+
+
 def test_a_record_has_what_its_card_trains_and_moves(pipeline, make):
     files = pipeline.lasting_files(asked())
     place = "results/smoke/gijon2023"

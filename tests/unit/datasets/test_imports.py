@@ -441,7 +441,7 @@ def test_damaged_text_files(tmp_path):
         ),
         ({"trajectory": "molecule"}, "trajectory: molecule is for the format ani only"),
         ({"format": "runner", "stress": "stress"}, "the format runner has no stress"),
-        ({"format": "vasp", "columns": {"a": "b"}}, "columns is for the format extxyz only"),
+        ({"format": "vasp", "columns": {"a": "b"}}, "columns is for the format extxyz or ase"),
     ],
 )
 def test_wrong_settings_are_one_sentence(values, message):
@@ -575,6 +575,108 @@ def test_pieces_of_an_archive_must_fit_together(tmp_path, made_frames):
     ):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def copper_frames():
+    """Rattled crystals with energy, forces and stress by EMT."""
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+
+    found = []
+    for seed in range(4):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.05, seed=seed)
+        atoms.calc = EMT()
+        atoms.get_potential_energy()
+        atoms.get_stress()
+        found.append(atoms)
+    return found
+
+
+@pytest.mark.parametrize("suffix", ["traj", "db", "json"])
+def test_whatever_ase_reads_by_a_pattern(tmp_path, copper_frames, suffix):
+    for part in (0, 2):
+        write(tmp_path / f"run-{part}.{suffix}", copper_frames[part : part + 2])
+    pattern = str(tmp_path / f"run-*.{suffix}")
+    source = FolderSource(path=pattern, format="ase", stress="stress")
+    report = import_folder(source, tmp_path / "frames.h5")
+    assert report.n_kept == 4
+    frames = load_arrays(tmp_path / "frames.h5")
+    energies = [atoms.get_potential_energy() for atoms in copper_frames]
+    np.testing.assert_allclose(frames.energies["total"], energies)
+    forces = np.concatenate([atoms.get_forces() for atoms in copper_frames])
+    np.testing.assert_allclose(frames.forces["total"], forces, atol=1e-6)
+    stresses = [atoms.get_stress(voigt=False) for atoms in copper_frames]
+    np.testing.assert_allclose(frames.stresses["total"], stresses, atol=1e-9)
+    # a file is a trajectory
+    assert len(set(frames.metadata["trajectory"])) == 2
+    with pytest.raises(DataError, match="No file fits"):
+        import_folder(FolderSource(path=str(tmp_path / "x*"), format="ase"), tmp_path / "n.h5")
+
+
+def test_an_output_of_a_program_by_ase(tmp_path):
+    """Quantum ESPRESSO's, in Rydberg and Bohr, which ASE converts."""
+    text = QUANTUM_ESPRESSO
+    (tmp_path / "pw.out").write_text(text, encoding="utf-8")
+    import_folder(FolderSource(path=str(tmp_path), format="ase"), tmp_path / "frames.h5")
+    frames = load_arrays(tmp_path / "frames.h5")
+    assert frames.energies["total"][0] == pytest.approx(-2.0 * 13.605693, rel=1e-5)
+    assert frames.forces["total"][0, 0] == pytest.approx(0.01 * 13.605693 / 0.5291772, rel=1e-4)
+
+
+QUANTUM_ESPRESSO = """
+     Program PWSCF v.6.0 starts on 1Jan2020 at  0: 0: 0
+
+     bravais-lattice index     =            0
+     lattice parameter (alat)  =      10.0000  a.u.
+     unit-cell volume          =    1000.0000 (a.u.)^3
+     number of atoms/cell      =            2
+     number of atomic types    =            1
+
+     celldm(1)=  10.000000  celldm(2)=   0.000000  celldm(3)=   0.000000
+     celldm(4)=   0.000000  celldm(5)=   0.000000  celldm(6)=   0.000000
+
+     crystal axes: (cart. coord. in units of alat)
+               a(1) = (   1.000000   0.000000   0.000000 )
+               a(2) = (   0.000000   1.000000   0.000000 )
+               a(3) = (   0.000000   0.000000   1.000000 )
+
+   Cartesian axes
+
+     site n.     atom                  positions (alat units)
+         1           H   tau(   1) = (   0.0000000   0.0000000   0.0000000  )
+         2           H   tau(   2) = (   0.1500000   0.0000000   0.0000000  )
+
+     number of k points=     1
+                       cart. coord. in units 2pi/alat
+        k(    1) = (   0.0000000   0.0000000   0.0000000), wk =   2.0000000
+
+!    total energy              =      -2.00000000 Ry
+
+     Forces acting on atoms (cartesian axes, Ry/au):
+
+     atom    1 type  1   force =     0.01000000    0.00000000    0.00000000
+     atom    2 type  1   force =    -0.01000000    0.00000000    0.00000000
+
+     Total force =     0.014142     Total SCF correction =     0.000000
+"""
+
+
+def test_an_archive_is_read_like_files(tmp_path, copper_frames):
+    write(tmp_path / "a.traj", copper_frames)
+    source = FolderSource(path=str(tmp_path / "a.traj"), format="ase", stress="stress")
+    import_folder(source, tmp_path / "one.h5")
+    again = {"path": str(tmp_path / "one.h5"), "format": "gnnip", "trajectory_key": "trajectory"}
+    import_folder(FolderSource(**again, stress="total"), tmp_path / "two.h5")
+    one, two = (load_arrays(tmp_path / f"{name}.h5") for name in ("one", "two"))
+    for part in ("energies", "forces", "stresses"):
+        np.testing.assert_allclose(getattr(one, part)["total"], getattr(two, part)["total"])
+    assert list(one.metadata["trajectory"]) == list(two.metadata["trajectory"])
+    with pytest.raises(DataError, match="no 'electronic'"):
+        import_folder(FolderSource(**again, energy="electronic"), tmp_path / "none.h5")
+    with pytest.raises(DataError, match="no column 'stat'"):
+        import_folder(FolderSource(**again | {"trajectory_key": "stat"}), tmp_path / "none.h5")
 
 
 # --- texts as programs and editors leave them -----------------------------------------------------

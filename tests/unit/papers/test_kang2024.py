@@ -22,7 +22,7 @@ from gnnip.sampling import p4
 from gnnip.units import COULOMB_CONSTANT
 from gnnip.verdicts import outcomes
 from kang2024 import figures, tables
-from kang2024.molecules import molecules, rigid_modes
+from kang2024.molecules import Molecules, molecules, rigid_modes
 from kang2024.supports import Supports, measure_supports
 
 CARD = resolve("kang2024", "paper", folder=ROOT / "papers")
@@ -330,6 +330,13 @@ def test_gold_without_a_cell_is_refused(tmp_path):
     sources = Sources({"au_mgo": tmp_path / "open.h5"}, [])
     with pytest.raises(DataError, match="a slab is periodic"):
         measure_supports(sources, Supports(layers=()))
+
+
+def test_the_liquid_of_the_archive_is_made_of_molecules():
+    frames = load_arrays(ROOT / "data/p4.h5")
+    for frame in range(frames.n_frames):
+        positions, _, cell, _ = frames.structure(frame)
+        assert len(molecules(positions, cell, Molecules().bond)) == len(positions) // 4
 
 
 def test_forces_are_divided_into_those_of_whole_molecules_and_the_rest():

@@ -18,9 +18,10 @@ from gnnip.__main__ import main
 from gnnip.config.resolve import resolve
 from gnnip.errors import ConfigError, DataError
 from gnnip.md import read_facts, read_trajectory
+from gnnip.provenance import fingerprint
 from gnnip.verdicts import record as recording
 from gnnip.verdicts.judge import read_verdicts
-from gnnip.verdicts.record import record, renewed
+from gnnip.verdicts.record import record, rejudge, renewed
 from gnnip.verdicts.recorded import RecordedRun
 from gnnip.verdicts.trainings import training_table
 from gnnip.verdicts.verdict import NOT_RUN
@@ -72,6 +73,18 @@ def test_artefacts_join_and_all_is_judged_again(tmp_path):
     present = {path.name for path in target.iterdir()}
     assert {"fig1b.provenance.json", "fig1c.provenance.json", "fig1b.png", "fig1c.csv"} <= present
     assert "provenance.json" not in present
+    # each file is listed by the run that it is of, and what judging wrote as it is now
+    for name in ("fig1b", "fig1c"):
+        files = json.loads((target / f"{name}.provenance.json").read_text())["files"]
+        assert f"{name}.metrics.csv" in files
+        assert all(fingerprint(target / file) == entry for file, entry in files.items())
+    assert "verdicts.json" in files
+    assert (
+        "verdicts.json" not in json.loads((target / "fig1b.provenance.json").read_text())["files"]
+    )
+    rejudge(target, CARD.model_copy(update={"claims": {}}), None)
+    files = json.loads((target / "fig1c.provenance.json").read_text())["files"]
+    assert files["claims.csv"] == fingerprint(target / "claims.csv")
 
 
 def test_a_run_without_trainings_replaces_everything(tmp_path, finished):
@@ -84,7 +97,9 @@ def test_a_run_without_trainings_replaces_everything(tmp_path, finished):
     assert {path.name for path in target.rglob("*")} == {path.name for path in tables} | {
         "README.md"
     }
-    assert json.loads((target / "provenance.json").read_text()) == {"of": []}
+    provenance = json.loads((target / "provenance.json").read_text())
+    assert provenance["of"] == []
+    assert set(provenance["files"]) == {path.name for path in tables} - {"provenance.json"}
     assert not list((tmp_path / "kept").rglob("*.*"))
 
 

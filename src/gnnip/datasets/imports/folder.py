@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,20 @@ from gnnip.errors import DataError
 
 
 def folder_files(source: FolderSource) -> list[Path]:
-    """Return the files of a folder in the order of their names; hidden ones are left out.
+    """Return the files of a folder, or those that a path with * or ? stands for, in the order of
+    their names; hidden ones are left out.
 
     Raises DataError for a folder that does not exist, or has no file that the pattern fits.
     """
     path = Path(source.path)
     if path.is_file():
         return [path]
+    if glob.has_magic(source.path):
+        found = [Path(name) for name in sorted(glob.glob(source.path, recursive=True))]
+        found = [path for path in found if path.is_file()]
+        if not found:
+            raise DataError(f"No file fits {source.path}; correct path.")
+        return found
     if not path.is_dir():
         raise DataError(f"{path} is neither a folder nor a file; correct path.")
     try:
@@ -55,7 +63,7 @@ def import_folder(
         "level_of_theory": source.level,
         "licence": source.licence,
     }
-    root = path if path.is_dir() else path.parent
-    return import_files(
-        folder_files(source), source, out, root=root, attributes=facts, progress=progress
-    )
+    files = folder_files(source)
+    # files that a pattern stands for are told apart from where their paths part
+    root = path if path.is_dir() else None if len(files) > 1 else files[0].parent
+    return import_files(files, source, out, root=root, attributes=facts, progress=progress)

@@ -306,6 +306,8 @@ def _stress_of(
     stated = StressConvention("stress")
     if settings.format == "vasp":
         return (stated, False), "as VASP's 'in kB' is read"
+    if settings.format == "gnnip":
+        return (stated, False), "as archives have it"
     for path in paths:
         for group in _chunks(READERS[settings.format](path, settings)):
             batches = [batch for batch in group if isinstance(batch, Batch)]

@@ -10,7 +10,9 @@ from gnnip import units
 from gnnip.errors import nearest
 from gnnip.strict import Strict
 
-Format = Literal["extxyz", "vasp", "runner", "neuralil", "ani"]
+Format = Literal["extxyz", "vasp", "runner", "neuralil", "ani", "ase", "gnnip"]
+#: formats whose frames have any columns, and a stress by any name
+NAMED = ("extxyz", "ase", "gnnip")
 Length = Literal["Angstrom", "Bohr", "nm"]
 Energy = Literal["eV", "meV", "Hartree", "Rydberg", "kcal/mol", "kJ/mol"]
 
@@ -42,6 +44,8 @@ CONVENTIONS: dict[str, tuple[str, str]] = {
     "runner": ("Bohr", "Hartree"),
     "neuralil": ("Angstrom", "eV"),
     "ani": ("Angstrom", "Hartree"),
+    "ase": ("Angstrom", "eV"),
+    "gnnip": ("Angstrom", "eV"),
 }
 #: names of energies and forces in the file where none are stated
 KEYS: dict[str, tuple[str, str | None]] = {
@@ -50,6 +54,8 @@ KEYS: dict[str, tuple[str, str | None]] = {
     "runner": ("energy", "forces"),
     "neuralil": ("Energy", "Forces"),
     "ani": ("energies", None),
+    "ase": ("energy", "forces"),
+    "gnnip": ("total", "total"),
 }
 
 
@@ -117,7 +123,8 @@ class ImportSettings(Strict):
     """How files are read, and what is done with frames that are not in order."""
 
     format: Format
-    """extxyz, vasp (OUTCAR), runner (input.data), neuralil (JSON lines) or ani (HDF5)."""
+    """extxyz, vasp (OUTCAR), runner (input.data), neuralil (JSON lines), ani (HDF5), ase (whatever
+    ASE reads: trajectories, databases, outputs of programs) or gnnip (an archive)."""
     energy: str | None = None
     """Name of the energy in the file; null takes the format's own."""
     forces: Annotated[str | Literal[False] | None, BeforeValidator(_false)] = None
@@ -171,13 +178,14 @@ class ImportSettings(Strict):
     """Frames that belong together in a split by trajectory: those of a file, of a molecule (ani),
     of a composition, or every frame for itself."""
     trajectory_key: str | None = None
-    """extxyz: the name in the comment line that tells the trajectories apart, instead."""
+    """extxyz, ase, gnnip: the name in the comment line, or the column, that tells the trajectories
+    apart, instead."""
     block_frames: int | None = Field(default=None, ge=1, le=2**31)
     """Cut every trajectory into blocks of so many consecutive frames: for a single long run."""
     columns: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], str] = Field(
         default_factory=dict
     )
-    """extxyz: further columns, {name in the archive: name in the comment line}."""
+    """extxyz, ase, gnnip: further columns, {name in the archive: name in the comment line}."""
     species: list[SpeciesGroup] = Field(default_factory=list)
     """neuralil: the elements, which its files do not hold."""
     high_energy: bool = False
@@ -190,18 +198,20 @@ class ImportSettings(Strict):
         if sum(group.times * len(group.symbols) for group in self.species) > 10_000_000:
             raise ValueError("species stand for more than 10000000 atoms a frame; correct times")
         needs = {
-            "trajectory_key": ("extxyz", self.trajectory_key),
-            "columns": ("extxyz", self.columns),
-            "species": ("neuralil", self.species),
-            "high_energy": ("ani", self.high_energy),
+            "trajectory_key": (NAMED, self.trajectory_key),
+            "columns": (NAMED, self.columns),
+            "species": (("neuralil",), self.species),
+            "high_energy": (("ani",), self.high_energy),
         }
-        for key, (format_, value) in needs.items():
-            if value and self.format != format_:
-                raise ValueError(f"{key} is for the format {format_} only, not for {self.format}")
+        for key, (formats, value) in needs.items():
+            if value and self.format not in formats:
+                raise ValueError(
+                    f"{key} is for the format {' or '.join(formats)} only, not for {self.format}"
+                )
         taken = set(WRITTEN) & set(self.columns)
         if taken:
             raise ValueError(f"columns cannot be called {taken.pop()}, which the import writes")
-        if self.stress is not None and self.format not in ("extxyz", "vasp"):
+        if self.stress is not None and self.format not in (*NAMED, "vasp"):
             raise ValueError(f"the format {self.format} has no stress; leave the key out")
         if self.stress is None and (self.stress_is or self.stress_order):
             raise ValueError("stress_is and stress_order need stress, the name in the file")
@@ -268,7 +278,7 @@ class FolderSource(ImportSettings):
     """Frames of the user's own: a folder, or one file, and how it is read."""
 
     path: str
-    """The folder or file, relative to the working directory."""
+    """The folder or file, relative to the working directory, or a pattern of such: runs/*.traj."""
     pattern: str = "*"
     """Which files of the folder are read, e.g. `*.xyz` or `**/OUTCAR`."""
     reference: Reference = "published"

@@ -138,12 +138,22 @@ def read(path: Path, settings: ImportSettings) -> Iterator[Batch | Skipped]:
             yield _batch(atoms, frame, f"{path}, frame {frame}", settings)
 
 
+def read_any(path: Path, settings: ImportSettings) -> Iterator[Batch | Skipped]:
+    """Yield the structures of a file in any format that ASE reads, as `read` does; ASE converts to
+    eV and Angstrom what its formats define the units of."""
+    for frame, atoms in enumerate(structures(path)):
+        if isinstance(atoms, Skipped):
+            yield atoms
+        else:
+            yield _batch(atoms, frame, f"{path}, frame {frame}", settings)
+
+
 def _batch(atoms: ase.Atoms, frame: int, where: str, settings: ImportSettings) -> Batch:
     results: Mapping[str, Any] = {} if atoms.calc is None else atoms.calc.results
-    per_frame = {**atoms.info, **{k: v for k, v in results.items() if k not in _PER_ATOM}}
+    per_frame = {**atoms.info, **{k: v for k, v in results.items() if k not in PER_ATOM}}
     per_atom = {
         k: v
-        for k, v in {**atoms.arrays, **{k: v for k, v in results.items() if k in _PER_ATOM}}.items()
+        for k, v in {**atoms.arrays, **{k: v for k, v in results.items() if k in PER_ATOM}}.items()
         if np.ndim(v) == 2 and k not in ("positions", "numbers")
     }
     forces, hint = None, ""
@@ -183,7 +193,8 @@ def _batch(atoms: ase.Atoms, frame: int, where: str, settings: ImportSettings) -
     )
 
 
-_PER_ATOM = ("forces", "energies", "stresses", "charges", "magmoms")
+#: results of ASE that have a value for each atom
+PER_ATOM = ("forces", "energies", "stresses", "charges", "magmoms")
 
 
 def _floats(value: Any, shape: tuple[int, ...], key: str, what: str, where: str) -> np.ndarray:

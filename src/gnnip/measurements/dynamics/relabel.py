@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from ase import Atoms
 
-from gnnip import load_calculator
 from gnnip.errors import GnnipError
 from gnnip.md import Trajectory
 from gnnip.measurements.dynamics.motion import COLUMNS, REFERENCE, Motion
@@ -19,6 +18,7 @@ from gnnip.measurements.dynamics.options import Comparison
 from gnnip.measurements.dynamics.rows import Row, row
 from gnnip.measurements.dynamics.structure import NOISE_FLOOR
 from gnnip.measurements.selection import spread_evenly
+from gnnip.models.calculator import load_calculator
 from gnnip.reference import make_calculator
 
 

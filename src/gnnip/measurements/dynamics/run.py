@@ -36,7 +36,7 @@ def run_dynamics(
     code: str = "",
     device: str = "cpu",
     threads: int = 1,
-    progress: Callable[[str], None] = print,
+    progress: Callable[[str], object] = print,
 ) -> list[Trajectory]:
     """Run the replicas of one potential and write their trajectories to `output` (HDF5).
 

@@ -1,0 +1,1 @@
+"""Potentials in other programs; none of these is needed for anything else (docs/engines.md)."""
