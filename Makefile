@@ -16,18 +16,14 @@ CORES ?= all
 # further options of snakemake, e.g. make FLAGS="--keep-going"
 FLAGS ?=
 CHOICE := $(if $(TIER),--config tier=$(TIER))
-# one run at a time: the lock of the kernel ends with its process, so that a killed run leaves none
-# behind, while Snakemake's own would have to be removed by hand
-LOCKED := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75 .venv/lock)
-SNAKEMAKE := $(LOCKED) snakemake $(if $(LOCKED),--nolock) --cores $(CORES) $(FLAGS)
-BUSY := || { test $$? -ne 75 || echo "Another make is running the workflow in this folder."; exit 1; }
+SNAKEMAKE := snakemake --cores $(CORES) $(FLAGS)
 
 .DEFAULT_GOAL := run
 .PHONY: run install test test-slow figures lint smoke record page report release readme schema benchmark \
-  long-run bring-back runs clean help
+  long-run bring-back runs cost clean help
 
 run: $(STAMP) ## run the workflow and print the verdicts (TIER=smoke|quick|long|paper, CORES=n)
-	$(SNAKEMAKE) $(CHOICE) $(BUSY)
+	$(SNAKEMAKE) $(CHOICE)
 	python -m gnnip verdicts $(if $(TIER),--tier $(TIER))
 
 install: $(STAMP) ## make .venv with the pinned packages, once
@@ -50,7 +46,7 @@ test-slow: $(STAMP) ## run those that take minutes or another program
 	pytest -n 2 --dist loadfile -q -m slow
 
 figures: $(STAMP) ## redraw every figure from results/recorded (no torch needed)
-	$(SNAKEMAKE) figures $(BUSY)
+	$(SNAKEMAKE) figures
 
 lint: $(STAMP) ## check style, types, workflow, schemas and README
 	ruff check .
@@ -61,11 +57,11 @@ lint: $(STAMP) ## check style, types, workflow, schemas and README
 	python -m gnnip readme --check
 
 smoke: $(STAMP) ## every rule and artefact on tiny inputs
-	$(SNAKEMAKE) --config tier=smoke $(BUSY)
+	$(SNAKEMAKE) --config tier=smoke
 	python -m gnnip verdicts --tier smoke
 
 record: $(STAMP) ## copy the finished run (TIER=...) to results/recorded and results/kept, update the README
-	$(SNAKEMAKE) $(CHOICE) --forcerun record_results -- record $(BUSY)
+	$(SNAKEMAKE) $(CHOICE) --forcerun record_results -- record
 	python -m gnnip tolerances
 	python -m gnnip readme --update
 
@@ -73,7 +69,7 @@ page: $(STAMP) ## write the page of the recorded results: results/recorded/index
 	python -m gnnip page
 
 report: $(STAMP) ## write report.zip: verdicts, figures, tables, runtimes
-	$(SNAKEMAKE) $(CHOICE) --report report.zip $(BUSY)
+	$(SNAKEMAKE) $(CHOICE) --report report.zip
 
 release: $(STAMP) ## write dist/gnnip-<version>.zip: code, recorded results and data, with checksums and an RO-Crate
 	python -m gnnip readme --check
@@ -89,6 +85,9 @@ schema: $(STAMP) ## write the JSON schemas of config.yaml and the cards
 
 benchmark: $(STAMP) ## measure speed against the alternatives, side by side
 	for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
+
+cost: $(STAMP) ## what the cards take, from recorded runs: core-hours, disk (TIER=..., nothing is run)
+	python -m gnnip cost $(if $(TIER),--tier $(TIER))
 
 runs: $(STAMP) ## list the long runs of runs.yaml, their state and their core-hours
 	python -m gnnip runs

@@ -751,6 +751,18 @@ def _register_trajectory(options: argparse.Namespace) -> int:
     return 0
 
 
+@command("cost", CARDS, TIER)
+def cost(options: argparse.Namespace) -> int:
+    """Print what cards will take by what was recorded: core-hours, disk; nothing is run."""
+    from gnnip.config import papers, preview
+    from gnnip.config.schema import name_of
+
+    config = papers.load_config()
+    cards = list(dict.fromkeys(map(name_of, options.cards))) or config.papers
+    print(preview.table([name_of(card) for card in cards], options.tier or config.tier, config))
+    return 0
+
+
 @command("runs")
 def runs(options: argparse.Namespace) -> int:
     """Print the long runs of runs.yaml: their state, estimated and measured core-hours.
@@ -908,6 +920,8 @@ def fresh(options: argparse.Namespace) -> int:
 
     Each artefact is fresh, equivalent (training code has changed, and trains alike in its first
     steps), unknown (recorded before checksums were kept) or stale; the status is 1 if one is stale.
+
+    Example: gnnip fresh cho2023 --tier quick
     """
     from gnnip import fresh
 
@@ -925,7 +939,10 @@ def fresh(options: argparse.Namespace) -> int:
 @command("release", argument("--output", "-o", help="archive, dist/gnnip-<version>.zip"))
 def release(options: argparse.Namespace) -> int:
     """Write an archive of the code, the recorded results and the data of the last commit, with
-    checksums, licences and an RO-Crate."""
+    checksums, licences and an RO-Crate.
+
+    Example: gnnip release --output gnnip.zip
+    """
     from gnnip.release import write_release
 
     target = Path(options.output or f"dist/gnnip-{__version__}.zip")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DEEPEST, MOST_VALUES = 100, 1_000_000
 #: what Python and the constructors of YAML raise for values that cannot be
 _BAD_VALUE = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
-_CURES = {
+CURES = {
     errno.ENOSPC: "free disk space or choose another folder",
     errno.EDQUOT: "free disk space or choose another folder",
     errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
@@ -63,7 +63,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(stream.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        raise DataError(_unwritten(target, error)) from error
+        raise DataError(unwritten(target, error)) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
             f"{folder} is a file, and a folder is needed there; rename it or choose another folder."
         ) from None
     except OSError as error:
-        raise DataError(_unwritten(folder, error)) from error
+        raise DataError(unwritten(folder, error)) from error
     return folder
 
 
@@ -97,8 +97,9 @@ def _named(path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def _unwritten(target: Path, error: OSError) -> str:
-    cure = _CURES.get(error.errno or 0, "choose a place that you may write to")
+def unwritten(target: str | os.PathLike[str], error: OSError) -> str:
+    """Return the sentence about a file that could not be written."""
+    cure = CURES.get(error.errno or 0, "choose a place that you may write to")
     said = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
     return f"Could not write {target}: {said}; {cure}, nothing that was there is lost."
 
@@ -107,6 +108,54 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` atomically, UTF-8."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def write_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Yield a new HDF5 file that appears, whole, when the block succeeds; see `atomic_path`."""
+    import h5py
+
+    with atomic_path(path) as temporary, open(temporary, "w+b", buffering=0) as raw:
+        stream = _Patient(raw)
+        try:
+            with h5py.File(stream, "w") as file:
+                yield file
+        finally:  # whatever else a file that is full has led to
+            if stream.error is not None:
+                raise stream.error
+
+
+class _Patient:
+    """A file for HDF5, which ends the process where a write fails; here all that follows the first
+    failure is dropped, and `error` holds that."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self.error: OSError | None = None
+        self._raw = raw
+        self.read, self.readinto = raw.read, raw.readinto
+        self.seek, self.tell = raw.seek, raw.tell
+
+    def write(self, data: bytes) -> int:
+        """Write all of the bytes, or take them and write nothing after a failure."""
+        left = memoryview(data).cast("B")
+        try:
+            while left and self.error is None:
+                left = left[self._raw.write(left) :]
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        """Set the size, but after a failure."""
+        try:
+            if self.error is None:
+                self._raw.truncate(size)
+        except OSError as error:
+            self.error = error
+        return size
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

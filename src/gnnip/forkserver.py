@@ -28,7 +28,9 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
+
+from gnnip.locks import kill_family
 
 #: what nearly every script imports, and what those add that compute with torch; a module that is
 #: missing here costs time alone. None of them may start a thread.
@@ -209,7 +211,7 @@ def _serve(channel: socket.socket) -> dict[str, Any]:
                 continue
             request, numbers, *_ = socket.recv_fds(channel, 2**20, 1)
             if not request:
-                _end_all()
+                kill_family()  # whoever asked for the jobs is gone
             answers, parent = socket.socket(fileno=numbers[0]), os.getpid()
             pid = os.fork()
             if pid == 0:
@@ -231,16 +233,6 @@ def _report(events: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
         answers.send(json.dumps(end).encode())
     events.unregister(key.fd)
     os.close(key.fd)
-
-
-def _end_all() -> NoReturn:
-    """End with all descendants: whoever asked for the jobs is gone."""
-    import psutil
-
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    sys.exit()
 
 
 def _begin(events: selectors.BaseSelector, answers: socket.socket, parent: int) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gnnip.errors import GnnipError
-from gnnip.files import make_folder
+from gnnip.files import CURES, make_folder, unwritten
+from gnnip.locks import end_with_snakemake
 from gnnip.receipts import write_receipt
 
 
@@ -20,6 +21,9 @@ def job(snakemake: Any) -> Iterator[None]:
     """Send what the block and its child processes print to the job's log; when it succeeds, write
     the job's receipt.
 
+    The job ends with its Snakemake, also where that is killed, so that a restart meets no second
+    writer.
+
     An exception ends the process with status 1: a :class:`GnnipError` leaves its sentence in the
     log and on the terminal, anything else its traceback in the log and its last line on the
     terminal.
@@ -27,6 +31,7 @@ def job(snakemake: Any) -> Iterator[None]:
     Args:
         snakemake: the object that Snakemake gives to a script, for its log, input and output.
     """
+    end_with_snakemake()
     target = Path(snakemake.log[0])
     make_folder(target.parent)
     _flush()
@@ -43,6 +48,11 @@ def job(snakemake: Any) -> Iterator[None]:
             if isinstance(error, GnnipError):
                 message = str(error)
                 print(message, file=sys.stderr)
+            elif isinstance(error, OSError) and error.errno in CURES:
+                # one without a name is of the log, which is full itself
+                message = unwritten(error.filename or target, error)
+                with contextlib.suppress(OSError):
+                    traceback.print_exc()
             else:
                 message = f"{type(error).__name__}: {error} (traceback in {target})"
                 with contextlib.suppress(OSError):  # the log itself may be what is full
@@ -57,5 +67,6 @@ def job(snakemake: Any) -> Iterator[None]:
 
 
 def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()

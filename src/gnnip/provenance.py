@@ -66,16 +66,21 @@ def environment() -> dict[str, Any]:
 
 
 def read_benchmarks(folders: Iterable[str | Path]) -> dict[str, dict[str, float]]:
-    """Sum the benchmark files under `folders`, by rule: jobs, wall_s, peak_memory_mb (resident)."""
+    """Sum the benchmark files under `folders`, by rule: jobs and wall_s, and of the
+    largest job longest_s and peak_memory_mb (resident)."""
     rules: dict[str, dict[str, float]] = {}
     for folder in map(Path, folders):
         for path in sorted(folder.glob("**/*.tsv")):
             rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
-            entry = rules.setdefault(rule, {"jobs": 0, "wall_s": 0.0, "peak_memory_mb": 0.0})
+            entry = rules.setdefault(
+                rule, {"jobs": 0, "wall_s": 0.0, "longest_s": 0.0, "peak_memory_mb": 0.0}
+            )
             with open(path, newline="", encoding="utf-8") as stream:
                 for row in csv.DictReader(stream, delimiter="\t"):
                     entry["jobs"] += 1
-                    entry["wall_s"] += _number(row.get("s"))
+                    seconds = _number(row.get("s"))
+                    entry["wall_s"] += seconds
+                    entry["longest_s"] = max(entry["longest_s"], seconds)
                     peak = max(entry["peak_memory_mb"], _number(row.get("max_rss")))
                     entry["peak_memory_mb"] = peak
     return {

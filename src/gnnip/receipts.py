@@ -21,13 +21,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from gnnip.errors import DataError
+from gnnip.errors import ConfigError, DataError
 from gnnip.files import make_folder, read_json, sha256, write_json
+from gnnip.locks import hold_workflow
 
 RECEIPTS = Path("results/.receipts")
 #: Snakemake's records of the params and inputs of every file
 _RECORDS, _KEPT_RECORDS = Path(".snakemake/metadata"), Path("results/.snakemake-metadata")
-_LOCKS = Path(".snakemake/locks")
 #: what this machine has read: a file with the same size and times is not read again
 _MEMORY = Path(".snakemake/gnnip-contents.json")
 
@@ -82,10 +82,13 @@ def settle(say: Callable[[str], object]) -> set[str]:
     """
     gone: set[str] = set()
     make_folder(_KEPT_RECORDS)
-    if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
-        return gone
-    _keep_records()
-    with _memory() as memory:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold_workflow())
+        except ConfigError:
+            return gone
+        _keep_records()
+        memory = stack.enter_context(_memory())
         for name, record in _read_receipts(say).items():
             try:
                 memory[name] = Record.of(Path(name), memory.get(name, record))

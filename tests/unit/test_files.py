@@ -167,17 +167,21 @@ def test_a_place_that_cannot_be_written(tmp_path):
 def test_a_limit_of_file_sizes_keeps_the_old_file(tmp_path):
     code = """
 import resource, sys
-import h5py, numpy as np
-from gnnip.files import atomic_path, write_text
+import numpy as np
+from gnnip.files import atomic_path, write_hdf5, write_text
 from gnnip.errors import DataError
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 def archive(path):
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with write_hdf5(path) as file:
         file["x"] = np.arange(9000.0)
+def packed(path):  # is written when the file is closed
+    with write_hdf5(path) as file:
+        for k in range(9):
+            file.create_dataset(f"a/{k}", data=np.arange(900), compression="gzip")
 def arrays(path):
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, x=np.arange(9000.0))
-for write in (archive, arrays, lambda path: write_text(path, "x" * 9000)):
+for write in (archive, packed, arrays, lambda path: write_text(path, "x" * 9000)):
     try:
         write(sys.argv[1])
         print("written")
@@ -189,8 +193,9 @@ for write in (archive, arrays, lambda path: write_text(path, "x" * 9000)):
     done = subprocess.run(
         [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
     )
+    assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert all("raise the limit of file sizes" in line for line in lines), done.stdout
     assert path.read_text(encoding="utf-8") == "old"
     assert os.listdir(tmp_path) == ["old"]

@@ -54,6 +54,19 @@ def test_a_bug_leaves_its_traceback_in_the_log(tmp_path):
     assert "Traceback" in log
 
 
+def test_a_log_that_cannot_grow_is_named(tmp_path):
+    body = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); print('x' * 1000)"
+    )
+    done, log = run_job(tmp_path, body)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Could not write {tmp_path / 'logs/job.log'}: File too large; raise the limit of file "
+        "sizes (ulimit -f), nothing that was there is lost.\n"
+    )
+    assert len(log) == 100
+
+
 def test_a_python_whose_path_holds_a_space_is_quoted():
     class Script:
         def _execute_cmd(self, command, **values):

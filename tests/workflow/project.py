@@ -21,6 +21,8 @@ PARTS = (
     "papers",
     "src",
     "README.md",
+    "CITATION.cff",
+    "codecheck.yml",
 )
 #: jobs that only pass files on; a list of what is redone is clearer without them
 BOOKKEEPING = {"all", "judge_card", "collect_verdicts", "collect_provenance", "write_page", "total"}

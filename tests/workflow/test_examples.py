@@ -189,6 +189,11 @@ TRIES: dict[str, Try | str] = {
     "make smoke": "tests/workflow/test_smoke.py",
     "make record TIER=paper": dry(),
     "make runs": Try("core-hours"),
+    "--config device=cpu": dry(),
+    "make cost TIER=paper": Try("core-hours"),
+    "make cost": Try("core-hours"),
+    "snakemake -n --workflow-profile profiles/slurm --config tier=paper": "where the plug-in of "
+    "Slurm is installed, test_workflow.py",
     "make bring-back": Try(),
     "make readme": Try(),
     "make schema": Try(),

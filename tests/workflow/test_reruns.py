@@ -13,10 +13,14 @@ import pytest
 from project import ROOT, jobs, kill_group
 
 SNAKEFILE = """
+from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.persistence import PersistenceBase
 
-from gnnip import receipts
+from gnnip import locks, receipts
 from gnnip.code import code_hash
+
+locks.install(PersistenceBase, WorkflowError)
 
 GONE = receipts.settle(say=logger.warning) if workflow.is_main_process else set()
 
@@ -199,8 +203,12 @@ def test_a_run_killed_within_a_job_does_it_again(toy):
     # a second run looks on and touches nothing
     toy.run("-n")
     assert model.exists()
+    # another one that would write is refused
+    refused = subprocess.run(**toy.command(), capture_output=True, text=True, check=False)
+    sentence = f"A run of the workflow is at work in this folder (process {begun.pid} on "
+    assert refused.returncode == 1
+    assert sentence in refused.stdout + refused.stderr
     kill_group(begun)
-    toy.run("--unlock")
     toy.run()
     assert (toy.folder / "results/table.csv").read_text(encoding="utf-8") == "ATOMS,1"
     assert toy.todo() == FINISHED

@@ -30,7 +30,8 @@ def double(number):
 
 
 def facts():
-    own = {"_", "PWD", "OLDPWD", "SHLVL", "GNNIP_PLAIN_JOBS"}  # of a shell, and of the test
+    # of a shell, of the test, of one run
+    own = {"_", "PWD", "OLDPWD", "SHLVL", "GNNIP_PLAIN_JOBS", "GNNIP_SNAKEMAKE"}
     threads = len(os.listdir("/proc/self/task"))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         doubled = pool.map(double, [1, 2])
@@ -128,7 +129,9 @@ def test_jobs_go_on_without_their_server(project, write):
     assert "forkserver" not in made(project)["parent"]
 
 
-def test_nothing_outlives_a_killed_run(project, write):
+@pytest.mark.parametrize("alone", ["0", "1"])
+def test_nothing_outlives_a_killed_run(project, write, alone):
+    project.environment["GNNIP_PLAIN_JOBS"] = alone
     write(
         "child = subprocess.Popen(['sleep', '100'])\n"
         "Path('pids.tmp').write_text(f'{os.getpid()} {os.getppid()} {child.pid}')\n"
@@ -140,9 +143,14 @@ def test_nothing_outlives_a_killed_run(project, write):
     eventually(noted.exists)
     pids = [int(text) for text in noted.read_text(encoding="utf-8").split()]
     assert all(map(alive, pids))
+    busy = fail(project)
+    assert f"A run of the workflow is at work in this folder (process {process.pid} on" in busy
     process.kill()
     process.wait()
     eventually(lambda: not any(map(alive, pids)))
+    # and the next run starts without more ado
+    write("")
+    project.snakemake(*TARGET)
 
 
 def test_an_interrupt_ends_the_job(project, write):

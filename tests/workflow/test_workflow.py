@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from project import jobs
 
 from gnnip.config import papers
+from gnnip.config.pipeline import Pipeline
 from gnnip.config.resolve import resolve
-from gnnip.config.schema import TIERS
+from gnnip.config.schema import TIERS, Config
 
 DIRECTIVES = ("log", "benchmark", "threads", "resources", "message")
 
@@ -54,6 +57,25 @@ def test_every_rule_that_computes_has_every_directive(root):
         missing = [d for d in DIRECTIVES if not re.search(rf"^    {d}:", body, re.MULTILINE)]
         assert not missing, f"{name} lacks {missing}"
         assert "retries:" not in body, f"{name}: retries belong into the cluster's profile"
+
+
+def test_every_job_says_what_it_needs(root):
+    for name, body in rules(root).items():
+        if "script:" not in body:
+            continue
+        (needs,) = re.findall(r"^    resources:\n((?:        .*\n)+)", body, re.MULTILINE)
+        for what in ("mem_mb=", "runtime="):
+            assert what in needs, f"{name} does not state {what}"
+        # records say what those need that go to the nodes
+        here = "localrule: True" in body
+        assert here or len(re.findall(rf'=measured\(\s*"{name}"', needs)) == 2, name
+        # what computes with torch on the device of the choice may want a GPU
+        on_device = name in ("train_model", "run_dynamics", "measure")
+        assert ("gpu=" in needs) is on_device, name
+        assert not (here and on_device)
+    scripts = (root / "workflow/scripts").glob("*.py")
+    chosen = {path.stem for path in scripts if 'config.get("device"' in path.read_text("utf-8")}
+    assert chosen <= {"train_model", "run_dynamics", "measure"}
 
 
 def test_rule_script_and_log_share_a_name(root):
@@ -255,7 +277,21 @@ exit {status}
 """
 
 
-def test_what_is_asked_of_slurm(project, tmp_path):
+@pytest.mark.parametrize(
+    ("wanted", "flags", "others"),
+    [
+        # nothing is recorded of tier smoke: what the rule states
+        (
+            "trainings/table1/layer-gat_target-electronic/seed-0/summary.json",
+            {"--gpus=1", "--cpus-per-gpu=8", "--mem 3000", "-t 480"},
+            {"--exclusive"},
+        ),
+        ("measurements/symmetry_audit.csv", {"--gpus=1", "-t 60"}, {"--exclusive"}),
+        # a clock has a node of its own
+        ("measurements/timing.csv", {"--exclusive"}, set()),
+    ],
+)
+def test_what_is_asked_of_slurm(project, tmp_path, monkeypatch, wanted, flags, others):
     if find_spec("snakemake_executor_plugin_slurm") is None:
         pytest.skip("the package snakemake-executor-plugin-slurm is not installed")
     # stand-ins for Slurm's commands: submission writes its arguments down and is refused
@@ -266,19 +302,43 @@ def test_what_is_asked_of_slurm(project, tmp_path):
         (stubs / name).write_text(STUB.format(log=log, status=int(name == "sbatch")))
         (stubs / name).chmod(0o755)
     project.environment["PATH"] = f"{stubs}:{os.environ['PATH']}"
-    data = project.folder / "results/smoke/datasets/water_anion_ladder.h5"
-    data.parent.mkdir(parents=True)
-    data.touch()
-    cell = "results/smoke/gijon2023/trainings/table1/layer-gat_target-electronic/seed-0"
+    # what the job needs is there
+    monkeypatch.chdir(project.folder)
+    pipeline = Pipeline(Config(tier="smoke", papers=["gijon2023"]))
+    job = SimpleNamespace(tier="smoke", card="gijon2023", measurement=Path(wanted).stem)
+    files = ["results/smoke/datasets/water_anion_ladder.h5"]
+    if wanted.startswith("measurements"):
+        files = [*pipeline.measured_datasets(job), *pipeline.measured_models(job)]
+    for path in map(Path, files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     done = project.run(
         *("snakemake", "--workflow-profile", "profiles/slurm", "--retries", "0"),
-        *("--config", "tier=smoke", "--", f"{cell}/summary.json"),
+        *("--config", "tier=smoke", "--", f"results/smoke/gijon2023/{wanted}"),
         timeout=100,
     )
     assert done.returncode != 0
-    submitted = (tmp_path / "sbatch.log").read_text(encoding="utf-8")
-    for flag in ("--gpus=1", "--cpus-per-gpu=8", "--mem 16000", "-t 240"):
-        assert flag in submitted, submitted
+    (submitted,) = (tmp_path / "sbatch.log").read_text(encoding="utf-8").splitlines()
+    assert not {flag for flag in flags if flag not in submitted}, submitted
+    assert not {flag for flag in others if flag in submitted}, submitted
+
+
+def test_without_slurm_its_profile_says_so(project, tmp_path):
+    if find_spec("snakemake_executor_plugin_slurm") is None:
+        pytest.skip("the package snakemake-executor-plugin-slurm is not installed")
+    for name in ("bash", "sh", "uname", "which"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name))
+    project.environment["PATH"] = str(tmp_path / "bin")
+    choice = ("--workflow-profile", "profiles/slurm", "--config", "tier=smoke", "papers=kang2024")
+    done = project.run("snakemake", *choice, timeout=60)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "This profile needs Slurm, and there is no command sbatch here" in said, said
+    assert "Traceback" not in said
+    assert not (project.folder / "results/smoke").exists()
+    # a look at what would be done needs none
+    assert project.todo(*choice)
 
 
 def test_a_report_of_nothing_says_so(project):

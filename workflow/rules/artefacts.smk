@@ -16,6 +16,7 @@ rule tabulate_artefact:
         "logs/{tier}/{card}/tabulate_artefact/{artefact}.log",
     benchmark:
         "results/{tier}/{card}/benchmarks/tabulate_artefact/{artefact}.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=2000,
@@ -45,6 +46,7 @@ rule plot_artefact:
         "logs/{tier}/{card}/plot_artefact/{artefact}.log",
     benchmark:
         "results/{tier}/{card}/benchmarks/plot_artefact/{artefact}.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,

@@ -1,14 +1,18 @@
 # What all rules share: the pipeline of the validated config and cards, and one way to ask it.
 import os
+import shutil
 import sys
 from pathlib import Path
 
 from snakemake.benchmark import benchmarked
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.persistence import PersistenceBase
 from snakemake.script import PythonScript
+from snakemake.settings.types import ExecMode
 
-from gnnip import forkserver, provenance, receipts
+from gnnip import forkserver, locks, provenance, receipts
+from gnnip.config import costs
 from gnnip.config.pipeline import Pipeline
 from gnnip.config.schema import Config
 from gnnip.errors import GnnipError
@@ -36,6 +40,11 @@ for name, value in {
     os.environ.setdefault(name, str(value))
 
 
+# one run at a time, and jobs that end with it
+if workflow.exec_mode == ExecMode.SUBPROCESS:
+    locks.end_with_snakemake()
+locks.announce_snakemake()
+locks.install(PersistenceBase, WorkflowError)
 forkserver.quote_python(PythonScript)
 # the jobs of a cluster, each a Snakemake of its own, have nobody to share with
 if workflow.is_main_process:
@@ -59,6 +68,16 @@ def ask(method):
             return method(wildcards)
         except GnnipError as error:
             raise WorkflowError(str(error)) from None
+
+    return answer
+
+
+def measured(rule, what, stated, on_gpu=0):
+    """Return a function of the job that says what it may take of a node, more at every attempt."""
+
+    def answer(wildcards, attempt):
+        most = ask(stated)(wildcards) if callable(stated) else stated
+        return attempt * costs.needs(rule, what, most, wildcards, on_gpu)
 
     return answer
 

@@ -12,8 +12,8 @@ rule generate_trajectory:
         "results/{tier}/datasets/benchmarks/generate_trajectory/{dataset}_{size}_{replica}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=720,
+        mem_mb=measured("generate_trajectory", "mem_mb", 2000),
+        runtime=measured("generate_trajectory", "runtime", 720),
     params:
         plan=ask(RUN.of_dataset(lambda use: dict(use.plan))),
         code=ask(RUN.data_code("generate_trajectory")),
@@ -36,8 +36,8 @@ rule assemble_dataset:
         dataset=RUN.datasets(drawn=False),
     threads: ALL_CORES
     resources:
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=measured("assemble_dataset", "mem_mb", 4000),
+        runtime=measured("assemble_dataset", "runtime", 1440),
     params:
         code=ask(RUN.data_code("assemble_dataset")),
     message:
@@ -57,8 +57,8 @@ rule draw_structures:
         dataset=RUN.datasets(drawn=True),
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=measured("draw_structures", "mem_mb", 2000),
+        runtime=measured("draw_structures", "runtime", 60),
     params:
         plan=ask(RUN.of_dataset(lambda use: dict(use.plan))),
         code=ask(RUN.data_code("draw_structures")),
@@ -107,8 +107,8 @@ rule import_dataset:
         "results/{tier}/datasets/benchmarks/import_dataset/{dataset}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=measured("import_dataset", "mem_mb", 4000),
+        runtime=measured("import_dataset", "runtime", 240),
     params:
         source=ask(RUN.import_source),
         code=ask(RUN.code("import_dataset")),
@@ -128,6 +128,7 @@ rule provide_dataset:
         "logs/{tier}/{dataset}/provide_dataset.log",
     benchmark:
         "results/{tier}/datasets/benchmarks/provide_dataset/{dataset}.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=500,
@@ -156,8 +157,8 @@ rule verify_labels:
         "results/{tier}/datasets/benchmarks/verify_labels/{dataset}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=measured("verify_labels", "mem_mb", 2000),
+        runtime=measured("verify_labels", "runtime", 30),
     params:
         frames=ask(RUN.of_dataset(lambda use: use.verify_frames)),
         code=ask(RUN.data_code("verify_labels")),

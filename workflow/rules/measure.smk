@@ -16,9 +16,13 @@ rule measure:
     # all cores where a clock runs, so that no other job disturbs it; it uses one
     threads: ask(RUN.of_kind(lambda kind: ALL_CORES if kind.clock else 1))
     resources:
-        mem_mb=ask(RUN.of_kind(lambda kind: kind.memory)),
-        runtime=ask(RUN.of_kind(lambda kind: kind.runtime)),
+        mem_mb=measured(
+            "measure", "mem_mb", RUN.of_kind(lambda kind: kind.memory), USES_GPU
+        ),
+        runtime=measured("measure", "runtime", RUN.of_kind(lambda kind: kind.runtime)),
         gpu=ask(RUN.of_kind(lambda kind: USES_GPU if kind.on_gpu else 0)),
+        # on a cluster a node alone where a clock runs
+        slurm_extra=ask(RUN.of_kind(lambda kind: "--exclusive" if kind.clock else "")),
     params:
         measurement=ask(RUN.measurement),
         code=ask(RUN.measurement_code),
@@ -46,8 +50,8 @@ rule run_dynamics:
         "results/{tier}/{card}/benchmarks/run_dynamics/{measurement}/{potential}.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=480,
+        mem_mb=measured("run_dynamics", "mem_mb", 3000, USES_GPU),
+        runtime=measured("run_dynamics", "runtime", 480),
         gpu=USES_GPU,
     params:
         motion=ask(RUN.of_kind(lambda kind: dict(kind.motion))),
@@ -73,8 +77,8 @@ rule run_reference:
         "results/{tier}/{card}/benchmarks/run_reference/{measurement}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=480,
+        mem_mb=measured("run_reference", "mem_mb", 2000),
+        runtime=measured("run_reference", "runtime", 480),
     params:
         options=ask(RUN.reference_options),
         code=ask(RUN.reference_code),

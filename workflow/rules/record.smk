@@ -12,6 +12,7 @@ rule collect_provenance:
         "logs/{tier}/{card}/collect_provenance.log",
     benchmark:
         "results/{tier}/{card}/benchmarks/collect_provenance.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=500,
@@ -46,6 +47,7 @@ rule record_results:
         "logs/{tier}/{card}/record_results.log",
     benchmark:
         "results/{tier}/{card}/benchmarks/record_results.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=3000,

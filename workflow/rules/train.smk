@@ -17,8 +17,8 @@ rule train_model:
         "results/{tier}/{card}/benchmarks/train_model/{group}/{cell}_seed-{seed}.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=480,
+        mem_mb=measured("train_model", "mem_mb", 3000, USES_GPU),
+        runtime=measured("train_model", "runtime", 480),
         gpu=USES_GPU,
     params:
         training=ask(RUN.training_entry),

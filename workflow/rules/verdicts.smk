@@ -14,6 +14,7 @@ rule judge_card:
         "logs/{tier}/{card}/judge_card.log",
     benchmark:
         "results/{tier}/{card}/benchmarks/judge_card.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
@@ -50,6 +51,7 @@ rule collect_verdicts:
         "logs/{tier}/collect_verdicts.log",
     benchmark:
         "results/{tier}/datasets/benchmarks/collect_verdicts.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=500,
@@ -71,6 +73,7 @@ rule write_page:
         "logs/{tier}/write_page.log",
     benchmark:
         "results/{tier}/datasets/benchmarks/write_page.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1500,

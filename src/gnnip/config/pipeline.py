@@ -16,6 +16,7 @@ from typing import Any
 from gnnip import reference
 from gnnip.code import module_hashes
 from gnnip.config import papers
+from gnnip.config.costs import RECORDED
 from gnnip.config.data_jobs import DataJobs, archive
 from gnnip.config.facts import artefact_facts, figure_info, measurement_facts
 from gnnip.config.resolve import (
@@ -34,7 +35,6 @@ from gnnip.training.outputs import RESULTS
 
 #: name of the reference among the potentials of dynamics
 REFERENCE = "reference"
-RECORDED = Path("results/recorded")
 FIGURES = ("png", "svg")
 
 

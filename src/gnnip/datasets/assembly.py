@@ -23,6 +23,7 @@ from gnnip.datasets.references import OWN_MODELS
 from gnnip.datasets.store import write_frames
 from gnnip.errors import DataError
 from gnnip.files import atomic_path
+from gnnip.locks import end_with
 from gnnip.reference.engines import THREADS
 from gnnip.sampling import water_anion
 from gnnip.sampling.clusters import fragments
@@ -165,7 +166,8 @@ def _label_all(
     if not todo:
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
+    many = min(workers, len(todo))
+    with ProcessPoolExecutor(many, context, end_with, (os.getpid(),)) as pool:
         jobs = {
             pool.submit(_label_trajectory, _positions(t), accuracy, path): t for t, path in todo
         }

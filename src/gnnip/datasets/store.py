@@ -26,7 +26,7 @@ import numpy as np
 
 from gnnip.datasets.arrays import FrameArrays, in_project_units
 from gnnip.errors import DataError
-from gnnip.files import atomic_path, read_hdf5
+from gnnip.files import read_hdf5, write_hdf5
 
 FORMAT = "gnnip frames"
 VERSION = 1
@@ -57,7 +57,7 @@ def write_frames(
         raise DataError(
             f"The frames have no unit for {', '.join(sorted(missing))}; set frames.units."
         )
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with write_hdf5(path) as file:
         file.attrs.update({"format": FORMAT, "version": VERSION, **frames.attributes, **attributes})
         for name, values, attached in _contents(frames, force_resolution):
             file.create_dataset(name, data=values, **_SMALL).attrs.update(attached)
@@ -99,7 +99,7 @@ def frame_writer(
     The file appears, whole, when the block ends without an error. Raises DataError when nothing was
     written or the pieces do not fit together.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with write_hdf5(path) as file:
         writer = FrameWriter(file, force_resolution)
         yield writer
         writer.finish()

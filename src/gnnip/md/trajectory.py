@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from gnnip.errors import ConfigError, DataError
-from gnnip.files import atomic_path, read_hdf5
+from gnnip.files import atomic_path, read_hdf5, write_hdf5
 from gnnip.md.stability import Failure, Frame
 
 FORMAT = "gnnip trajectory"
@@ -124,7 +124,7 @@ class Recorder:
 
     def write_segment(self, path: Path) -> None:
         """Write what was kept, atomically, and forget it."""
-        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        with write_hdf5(path) as file:
             for replica, arrays in self.arrays().items():
                 for name, values in arrays.items():
                     file[f"{replica:04d}/{name}"] = values
@@ -148,8 +148,7 @@ def join_segments(
     with ExitStack() as stack:
         cure = "delete its folder to start the run anew"
         opened = [stack.enter_context(read_hdf5(part, cure)) for part in parts]
-        temporary = stack.enter_context(atomic_path(target))
-        file = stack.enter_context(h5py.File(temporary, "w"))
+        file = stack.enter_context(write_hdf5(target))
         file.attrs["format"], file.attrs["format_version"] = FORMAT, FORMAT_VERSION
         file.attrs["segments"] = n_segments
         file.attrs.update(attributes)
@@ -211,12 +210,13 @@ def read_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def add_facts(path: str | os.PathLike[str], facts: Mapping[str, Any]) -> None:
     """Write numbers, texts and JSON values into a trajectory file of one's own, as attributes."""
-    with _open(Path(path)):
-        pass
-    with h5py.File(path, "r+") as file:
+    with _open(Path(path)) as old, write_hdf5(path) as new:
+        new.attrs.update(old.attrs)
+        for name in old:
+            old.copy(name, new)
         for name, value in facts.items():
             plain = isinstance(value, str | int | float)
-            file.attrs[name] = value if plain else _JSON + json.dumps(value, sort_keys=True)
+            new.attrs[name] = value if plain else _JSON + json.dumps(value, sort_keys=True)
 
 
 def pack_trajectory(
@@ -229,11 +229,7 @@ def pack_trajectory(
     changes in a hundredth of a femtosecond.
     Everything else, time series and failures included, is kept as it is.
     """
-    with (
-        _open(Path(source)) as old,
-        atomic_path(target) as temporary,
-        h5py.File(temporary, "w") as new,
-    ):
+    with _open(Path(source)) as old, write_hdf5(target) as new:
         new.attrs.update(old.attrs)
         if every > 1:
             new.attrs["thinned_by"] = every

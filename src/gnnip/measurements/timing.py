@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from gnnip.errors import DataError
+from gnnip.locks import end_with
 from gnnip.machine import THREADS, watched
 from gnnip.measurements.selection import atoms_of, spread_evenly
 
@@ -74,7 +75,7 @@ def in_one_thread(function: Callable[..., Result], *arguments: Any) -> Result:
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
+        with ProcessPoolExecutor(1, context, end_with, (os.getpid(),)) as pool:
             return pool.submit(function, *arguments).result()
     finally:
         for name, value in before.items():

@@ -19,10 +19,10 @@ def write_run_page(run: Run) -> str:
     """Write `index.html` of a run that is finished; return its path."""
     from gnnip.page.charts import training_curves
     from gnnip.page.pictures import picture
-    from gnnip.page.write import page_style, template
+    from gnnip.page.write import RUN_PAGE, page_style, template
 
     paths = sorted(run.folder.glob("trainings/*/*/*/history.csv"))
-    page = template("run.html.j2").render(
+    page = template(RUN_PAGE).render(
         title=run.card.title,
         words=" ".join(training_words(run)),
         tables=[_errors(run), *_dynamics(run), _worst(run), _trainings(run)],

@@ -21,6 +21,8 @@ from gnnip.page.structures import viewer_data
 from gnnip.verdicts.verdict import VERDICTS
 
 TITLE = "Papers on graph neural network potentials, reproduced and judged"
+#: of a page of all results, and of that of one run of a user's own
+RESULTS_PAGE, RUN_PAGE = "page.html.j2", "run.html.j2"
 #: bytes
 _LARGEST = 15_000_000
 #: what the page takes from installed packages, none of which is imported
@@ -37,7 +39,7 @@ def write_page(sources: Sequence[Source], path: str | Path) -> None:
     papers = by_paper(list(sources))
     if not papers:
         raise DataError("There is no result to show; run the workflow, or record a run.")
-    page = template("page.html.j2").render(
+    page = template(RESULTS_PAGE).render(
         title=TITLE,
         papers=[facts(paper) for paper in papers],
         structures={paper.best.card.id: _embedded(viewer_data(paper)) for paper in papers},

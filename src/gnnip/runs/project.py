@@ -7,16 +7,14 @@ committed: results/recorded/runs/<name>.json of each entry that was brought back
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gnnip.errors import ConfigError, DataError
-from gnnip.files import make_folder, read_json, write_json
+from gnnip.errors import DataError
+from gnnip.files import read_json, write_json
+from gnnip.locks import hold
 from gnnip.machine import long_run_is_on, runs_folder
 from gnnip.runs.entries import Run
 
@@ -89,23 +87,16 @@ class Project:
 
         ConfigError when another process does.
         """
-        make_folder(self.folder)
-        with open(self.folder / "lock", "a+", encoding="utf-8") as stream:
-            for _ in range(10):  # who only asks holds it for a moment
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    time.sleep(0.05)
-            else:
-                stream.seek(0)
-                raise ConfigError(
-                    f"A long run is at work here already (process {stream.read().strip()}, log "
-                    f"{self.folder / 'long-run.log'}); wait for it or stop it."
-                )
-            stream.truncate(0)
-            print(os.getpid(), file=stream, flush=True)
-            yield stream.fileno()
+
+        def busy(holder: str) -> str:
+            log = self.folder / "long-run.log"
+            return (
+                f"A long run is at work here already ({holder}, log {log}); wait for it or stop it."
+            )
+
+        # who only asks holds it for a moment
+        with hold(self.folder / "lock", busy) as number:
+            yield number
 
     def state(self, name: str, run: Run) -> tuple[str, str]:
         """Return the state of an entry and the reason, where there is one.

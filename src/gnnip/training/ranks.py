@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import ConfigError, GnnipError
+from gnnip.locks import end_with
 from gnnip.machine import cpu_count
 from gnnip.training.settings import Settings
 
@@ -188,7 +189,7 @@ def _start(folder: Path, rank: int, settings: Settings) -> subprocess.Popen[byte
         "OMP_NUM_THREADS": str(threads),
     }
     code = "from gnnip.training.ranks import main; main()"
-    command = [sys.executable, "-c", code, str(folder), str(rank)]
+    command = [sys.executable, "-c", code, str(folder), str(rank), str(os.getpid())]
     with open(folder / f"{rank}.log", "wb") as log:
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
@@ -271,6 +272,7 @@ def _read_training(folder: Path) -> tuple[Callable[..., object], Settings, dict[
 def main() -> None:
     """Take part in a training as the process with the number on the command line."""
     folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+    end_with(int(sys.argv[3]))
     part, settings, training = _read_training(folder)
     (folder / f"{rank}.ready").touch()
     _join(folder, rank, settings)

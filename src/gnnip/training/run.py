@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnnip.errors import ConfigError, GnnipError, nearest
 from gnnip.files import check_kind, read_json
+from gnnip.locks import end_with
 from gnnip.terminal import answer, check_cores
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def run_all(trainings: Sequence[Mapping[str, Any]], workers: int) -> list[str]:
     context = multiprocessing.get_context("spawn")
     needs = _needs(trainings)
     waiting, running, ended = dict(enumerate(trainings)), dict[Future[Any], int](), set[int]()
-    with ProcessPoolExecutor(workers, context, _start_worker, (threads,)) as pool:
+    with ProcessPoolExecutor(workers, context, _start_worker, (threads, os.getpid())) as pool:
         while waiting or running:
             # those of a training that failed fail at once, for want of its weights
             for k in [k for k in waiting if needs[k] <= ended]:
@@ -243,8 +244,10 @@ def _main(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(threads: int, parent: int) -> None:
     import torch
+
+    end_with(parent)
 
     torch.set_num_threads(threads)
 

@@ -8,6 +8,8 @@ and continued ends with the same weights as one that was not.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.files import make_folder
+from gnnip.locks import hold
 from gnnip.models import Potential, build
 from gnnip.models.contract import choose_device
 from gnnip.training.loop import Loop
@@ -85,7 +88,7 @@ def train(
         shorter = replace(settings, epochs=settings.epochs // 2, check_flat=False)
         parts = (model_name, hyperparameters, arrays, term, split, shorter, Path(folder) / HALF)
         train(*parts, progress, stores=stores)
-    with open_ranks(settings, training, train_rank) as ranks:
+    with open_ranks(settings, training, train_rank) as ranks, _alone(ranks, folder, progress):
         return train_rank(ranks, settings, **training, progress=progress, stores=stores)
 
 
@@ -130,6 +133,20 @@ def train_rank(
             checkpoint.unlink(missing_ok=True)
     ranks.wait()  # until the files are written
     return read_summary(folder)
+
+
+def _alone(
+    ranks: Ranks, folder: str | os.PathLike[str], progress: Callable[[str], object] | None
+) -> contextlib.AbstractContextManager[Any]:
+    """Wait until no other training writes into the folder, such as one whose job was given up."""
+    if not ranks.first:
+        return contextlib.nullcontext()
+    return hold(
+        Path(folder) / ".lock",
+        lambda holder: f"{folder} is written by another training ({holder}); waiting for its end",
+        math.inf,
+        progress or print,
+    )
 
 
 def seeded(model_name: str, hyperparameters: Mapping[str, Any], settings: Settings) -> Potential:

@@ -66,6 +66,24 @@ def test_killed_and_continued_equals_uninterrupted(folders):
     assert not (killed / "checkpoint.pt").exists()
 
 
+def test_a_second_training_of_one_folder_waits_and_finds_the_results(folders):
+    """Such as that of a job whose workflow was killed, and of the restarted workflow."""
+    folder, _ = folders
+    code = KILLED.format(tests=os.path.dirname(__file__))
+    first = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 100
+    while not (folder / "checkpoint.pt").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    said = []
+    summary = run(folder, say=said.append, **LONG)
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert summary["resumed"] == 0
+    (line,) = said
+    assert line.startswith(f"{folder} is written by another training (process {first.pid} on ")
+
+
 @pytest.mark.parametrize("layer", ["gat", "general"])
 def test_time_limit_writes_results_and_a_larger_one_continues(folders, layer):
     model = TINY | {"layer": layer}

@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from tiny_trainings import entry, graphs, make_frames, write_spec
@@ -60,6 +62,27 @@ def test_two_workers_without_the_packages_of_a_laptop(folder):
         assert n_train in (None, summary["n_train"])
     assert not (folder / "c" / "summary.json").exists()
     assert "3/3" in ran.stdout
+
+
+@pytest.mark.parametrize("how", [{"workers": 2}, {"processes": 2}], ids=str)
+def test_nothing_trains_on_when_the_main_process_is_killed(folder, how):
+    settings = {"epochs": 100_000, "processes": how.get("processes", 1), "threads": 1}
+    settings["checkpoint_interval_s"] = 0.0
+    spec = write_spec(folder, [entry(folder=name, settings=settings) for name in "ab"])
+    command = [sys.executable, "-m", "gnnip.training.run", "--spec", str(spec)]
+    command += ["--workers", str(how.get("workers", 1))]
+    main = psutil.Popen(command, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(folder.rglob("checkpoint.pt"))) < how.get("workers", 1):
+        assert time.monotonic() < deadline
+        assert main.poll() is None
+        time.sleep(0.05)
+    started = main.children(recursive=True)
+    trainers = [p for p in started if "resource_tracker" not in " ".join(p.cmdline())]
+    assert len(trainers) == 2
+    main.kill()
+    main.wait()
+    assert psutil.wait_procs(trainers, timeout=20)[1] == []
 
 
 def test_seed_of_the_settings_seeds_the_split(folder):
