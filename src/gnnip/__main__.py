@@ -753,7 +753,10 @@ def _register_trajectory(options: argparse.Namespace) -> int:
 
 @command("cost", CARDS, TIER)
 def cost(options: argparse.Namespace) -> int:
-    """Print what cards will take by what was recorded: core-hours, disk; nothing is run."""
+    """Print what cards will take by what was recorded: core-hours, disk; nothing is run.
+
+    Example: gnnip cost kang2024 --tier paper
+    """
     from gnnip.config import papers, preview
     from gnnip.config.schema import name_of
 
@@ -897,7 +900,10 @@ def page(options: argparse.Namespace) -> int:
 
 @command("tolerances")
 def judge_at_other_tolerances(options: argparse.Namespace) -> int:
-    """Judge the recorded runs with all tolerances halved and doubled; write table and figure."""
+    """Judge the recorded runs with all tolerances halved and doubled; write table and figure.
+
+    Example: gnnip tolerances
+    """
     from gnnip.artefacts import style
     from gnnip.page import tolerances
 

