@@ -54,7 +54,8 @@ def facts(paper: Paper) -> dict[str, Any]:
         "citation": card.citation,
         "doi": "" if card.doi == "none" else card.doi,
         "claims_in_short": card.summary,
-        "finding": finding([verdict for _, verdict in chosen]),
+        # the first screen has room for so many
+        "finding": finding([verdict for _, verdict in chosen], most=1),
         "counts": counts(row["verdict"] for row in rows),
         "rows": rows,
         "axis": ratio_axis(),

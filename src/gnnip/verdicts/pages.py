@@ -112,12 +112,15 @@ def _found(run: Recorded) -> str:
     return f"Tier `{run.tier}`: {finding(run.rows)}{rest}"
 
 
-def finding(rows: Sequence[Verdict]) -> str:
-    """Return in a few sentences how many rows decide, which claims hold and which do not."""
+def finding(rows: Sequence[Verdict], most: int | None = None) -> str:
+    """Return in a few sentences how many rows decide, which claims hold and which do not; of either
+    at most `most` are named and the others counted."""
     decided = sum(row.verdict in (REPRODUCED, BETTER, DEVIATES) for row in rows)
     parts = [f"{decided} of {len(rows)} numbers and claims decided."]
     for verdict, word in ((REPRODUCED, "Holds"), (DEVIATES, "Does not hold")):
         texts = [str(r.published) for r in rows if r.unit == "claim" and r.verdict == verdict]
         if texts:
-            parts.append(f"{word}: {'; '.join(f'“{text}”' for text in texts)}.".replace("|", "/"))
+            named = [f"“{text}”" for text in texts[:most]]
+            rest = [f"and {len(texts) - len(named)} more"] if len(named) < len(texts) else []
+            parts.append(f"{word}: {'; '.join([*named, *rest])}.".replace("|", "/"))
     return " ".join(parts)
