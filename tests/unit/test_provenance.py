@@ -33,7 +33,8 @@ def test_run_sums_benchmarks_and_trainings(tmp_path):
     card, code = {"id": "x", "trainings": {"table1": {"seeds": 3}}}, {"artefacts": {"a": "0"}}
     places = [tmp_path / "benchmarks"]
     run = provenance.describe_run(card, {}, places, [summary], {"a": data}, code)
-    assert run["rules"]["train_model"] == {"jobs": 2, "wall_s": 12.0, "peak_memory_mb": 300.0}
+    trained = {"jobs": 2, "wall_s": 12.0, "longest_s": 10.5, "peak_memory_mb": 300.0}
+    assert run["rules"]["train_model"] == trained
     assert run["wall_s"] == 14.0
     assert run["peak_memory_mb"] == 512
     assert run["seeds"] == {"table1": 3}

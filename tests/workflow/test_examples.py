@@ -185,7 +185,7 @@ TRIES: dict[str, Try | str] = {
         "2 structures with", clusters
     ),
     "snakemake --cores all --config papers=kang2024 artefacts=fig1b seeds=0,2": dry(),
-    "python -m gnnip models": Try("gijon2023/table1/gat"),
+    "python -m gnnip models": Try("To be trained"),
     "python -m gnnip import 'runs/*.traj' --format ase --set stress=stress --output frames.h5": (
         "tests/unit/own/test_use.py"
     ),

@@ -269,7 +269,8 @@ def test_recorded_files(recorded):
     assert len(trained) == facts["trainings"]["count"]
     for group, cell, place in (
         ("forces", "all", record.folder),
-        ("table1", "layer-gat_target-electronic", record.kept),
+        ("table1", "layer-gat_target-electronic", record.folder),
+        ("cutoff_scan", "cutoff-4_target-electronic", record.kept),
     ):
         name = f"weights/{group}/{cell}/seed-0/model.safetensors"
         assert record.file(name).is_relative_to(place)

@@ -277,6 +277,7 @@ exit {status}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wanted", "flags", "others"),
     [

@@ -40,7 +40,7 @@ def test_files(tmp_path):
     frames, lines = make_frames(), []
     summary = run(tmp_path, frames=frames, say=lines.append)
     names = ["history.csv", "model.json", "model.safetensors", "predictions.csv", "summary.json"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    assert sorted(p.name for p in tmp_path.glob("[!.]*")) == names
     history = read_table(tmp_path / "history.csv")
     columns = ["epoch", "train_loss", "validation_loss", "train_mae_ev", "validation_mae_ev"]
     assert list(history[0]) == [*columns, "learning_rate", "seconds"]
