@@ -223,30 +223,22 @@ class Pipeline(DataJobs):
     # --- dynamics: every potential is a job, named by the folder of its training ------------------
 
     def moved_trajectories(self, wildcards: Any) -> list[str]:
-        """Return the trajectories that a measurement of dynamics makes, or an autopsy reads."""
+        """Return the trajectories that a measurement makes, or reads of another one."""
         return list(self._moved(wildcards).values())
 
     def _moved(self, wildcards: Any) -> dict[str, str]:
         """Return the trajectories that a measurement makes or reads by what moves the atoms."""
-        own = _measurement(wildcards)
-        if self.card(wildcards).measurements[own].kind == "warnings":
-            return self._replayed(wildcards)
-        moved = self._kind(wildcards).moved(own)
+        own, kind = _measurement(wildcards), self._kind(wildcards)
+        moved = kind.moved(own)
         if moved is None:
             return {}
-        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{moved}"
         names = [f"{g}/{cell.name}/seed-{seed}" for g, cell, seed, _ in self._measured(wildcards)]
-        names += [REFERENCE] if moved == own and self._kind(wildcards).reference else []
+        if moved != own:  # of the trajectories of another one those that its trainings have moved
+            other = SimpleNamespace(tier=wildcards.tier, card=wildcards.card, measurement=moved)
+            return {name: path for name, path in self._moved(other).items() if name in names}
+        names += [REFERENCE] if kind.reference else []
+        place = f"results/{wildcards.tier}/{wildcards.card}/dynamics/{own}"
         return {name: f"{place}/{name}/trajectory.h5" for name in names}
-
-    def _replayed(self, wildcards: Any) -> dict[str, str]:
-        """Return those trajectories of another measurement that its own trainings have moved."""
-        own = {f"{g}/{c.name}/seed-{seed}" for g, c, seed, _ in self._measured(wildcards)}
-        dynamics = SimpleNamespace(
-            tier=wildcards.tier, card=wildcards.card, measurement=self._kind(wildcards).dynamics
-        )
-        moved = self._moved(dynamics)
-        return {name: path for name, path in moved.items() if name in own}
 
     def moving_dataset(self, wildcards: Any) -> str:
         """Return the data set whose frames replicas start from; ConfigError where the user's own

@@ -657,7 +657,7 @@ def _check_moved(card: ResolvedCard, name: str) -> None:
     """Raise ConfigError for options of a measurement that are none, and for one of trajectories
     that no other measurement makes."""
     moved = card.measurement_kind(name).moved(name)
-    if moved is None or moved == name:
+    if moved is None or card.measurements[name].kind == "dynamics":
         return
     made = {m: stated for m, stated in card.measurements.items() if stated.kind == "dynamics"}
     place = f"measurements.{name}.options.dynamics"
@@ -681,9 +681,6 @@ def _names_used(card: ResolvedCard) -> Iterator[tuple[str, str, list[str]]]:
     for reader in readers:
         yield from (("data set", name, datasets) for name in reader.datasets)
         yield from (("training group", name, groups) for name in reader.trainings)
-    for measurement in card.measurements.values():
-        if measurement.kind == "warnings" and "dynamics" in measurement.options:
-            yield "measurement", str(measurement.options["dynamics"]), list(card.measurements)
     for artefact in card.artefacts.values():
         yield from (
             ("measurement", name, list(card.measurements)) for name in artefact.measurements

@@ -161,15 +161,17 @@ def test_conservation(run_of):
     assert len(drawn(run, "two")[0].axes) == 2
 
 
-def test_autopsy(run_of):
-    card = """
+OF_ANOTHER = """
 measurements:
-  hot: {kind: dynamics, trainings: [small], options: {motion: {temperature: 300}}}
-  labelled: {kind: autopsy, trainings: [small], options: {dynamics: hot, reference: "ase:lj"}}
+  hot: {{kind: dynamics, trainings: [small], options: {{motion: {{temperature: 300}}}}}}
+  labelled: {{kind: {kind}, trainings: [small], options: {options}}}
 artefacts:
-  one: {kind: autopsy, label: "1", title: One, measurements: [labelled]}
+  one: {{kind: autopsy, label: "1", title: One, measurements: [labelled]}}
 """
-    run = run_of(card)
+
+
+def test_autopsy(run_of):
+    run = run_of(OF_ANOTHER.format(kind="autopsy", options='{dynamics: hot, reference: "ase:lj"}'))
     run.write("labelled", autopsy_table({"small/all/seed-0": [(-300.0, 40.0), (-50.0, -45.0)]}))
     value = values(run, "one")
     assert (value["small_holes"], value["small_relaxations"]) == (1.0, 1.0)
@@ -179,16 +181,18 @@ artefacts:
     assert {"hole", "relaxation"} <= set(drawn(run, "one")[1])
 
 
-def test_an_autopsy_is_of_a_measurement_of_dynamics(run_of):
-    card = """
-measurements:
-  hot: {kind: dynamics, trainings: [small], options: {motion: {temperature: 300}}}
-  labelled: {kind: autopsy, trainings: [small], options: {dynamics: hat, reference: "ase:lj"}}
-artefacts:
-  one: {kind: autopsy, label: "1", title: One, measurements: [labelled]}
-"""
-    with pytest.raises(ConfigError, match="'hat' is no measurement of dynamics"):
-        run_of(card)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("autopsy", '{dynamics: hat, reference: "ase:lj"}'),
+        ("warnings", "{dynamics: hat}"),
+        ("warnings", "{dynamics: labelled}"),
+    ],
+)
+def test_who_reads_trajectories_names_a_measurement_of_dynamics(run_of, kind, options):
+    seeds = "    seeds: 2\n"  # of the training; warnings of one are left out
+    with pytest.raises(ConfigError, match=r"'(hat|labelled)' is no measurement of dynamics"):
+        run_of(seeds + OF_ANOTHER.format(kind=kind, options=options))
 
 
 def test_local_forces_of_one_element(run_of):
