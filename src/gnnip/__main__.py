@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gnnip import __version__
 from gnnip.errors import ConfigError, DataError
 from gnnip.files import atomic_path, parse_yaml, write_json, write_text
-from gnnip.terminal import answer, check_cores
+from gnnip.terminal import answer, check_cores, columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +73,13 @@ DEVICE = argument(
     default="auto",
     choices=["auto", "cpu", "cuda"],
     help="auto takes a GPU if there is one",
+)
+READ = argument(
+    "--read",
+    action="append",
+    default=[],
+    metavar="KEY=VALUE",
+    help="how the frames are read, as in docs/bring_your_data.md, e.g. energy=REF_energy",
 )
 THREADS = argument("--threads", type=int, help="threads of the CPU; those of torch if left out")
 
@@ -144,13 +151,7 @@ def _say_left_out(reasons: Mapping[int, str], output: str | None) -> int:
         metavar="KEY=VALUE",
         help="a setting of the training or an option of the model, e.g. batch_size=8",
     ),
-    argument(
-        "--read",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="how the frames are read, as in docs/bring_your_data.md, e.g. energy=REF_energy",
-    ),
+    READ,
     argument("--md", type=float, default=0.0, metavar="PS", help="dynamics of so many picoseconds"),
     argument("--temperature", type=float, default=300.0, help="of the dynamics, in Kelvin; 300"),
     argument("--output", "-o", help="folder of the run; named after frames and model if left out"),
@@ -211,25 +212,13 @@ def _say_run(run: Run) -> None:
     )
 
     print("\n".join(training_words(run)))
-    print(_table([ERROR_COLUMNS, *error_rows(evaluations(run))]))
+    print(columns([ERROR_COLUMNS, *error_rows(evaluations(run))], "lr"))
     for facts in dynamics_facts(run):
         print(
             f"Dynamics of {facts['ps']:g} ps at constant energy: {facts['survived']} of "
             f"{facts['replicas']} replicas survived, largest drift {facts['largest_drift']:.2g} "
             "meV/atom/ps."
         )
-
-
-def _table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return rows as text in columns, the first `left` of them to the left."""
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            value.ljust(width) if k < left else value.rjust(width)
-            for k, (value, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
 
 
 @command(
@@ -250,11 +239,11 @@ def models(options: argparse.Namespace) -> int:
         print(find(options.name).model_card())
         return 0
     print("To be trained (gnnip train FRAMES --model NAME):")
-    print(_table([[name, text] for name, text in summaries().items()], left=2))
+    print(columns([[name, text] for name, text in summaries().items()], "l"))
     print("\nTrained (gnnip predict STRUCTURES --model NAME; errors beside the best null model):")
     rows = [["name", "model", "elements", "term", "validation error, eV", "share of null", "worth"]]
     rows += [_row_of(one) for one in shipped()]
-    print(_table(rows, left=4))
+    print(columns(rows, "llllr"))
     return 0
 
 
@@ -275,13 +264,7 @@ def _row_of(one: Shipped) -> list[str]:
     "evaluate",
     argument("model", help="a saved potential, the folder of its seeds or of a run"),
     argument("frames", help="frames with labels, given as for train"),
-    argument(
-        "--read",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="how the frames are read, as in docs/bring_your_data.md, e.g. energy=REF_energy",
-    ),
+    READ,
     argument(
         "--output", "-o", help="folder for the table and a parity plot; without it only print"
     ),
@@ -300,8 +283,8 @@ def evaluate(options: argparse.Namespace) -> int:
 
     read = _settings(options.read, "--read", "energy=REF_energy")
     table = evaluate_files(options.model, options.frames, read, options.device)
-    print(_table([ERROR_COLUMNS, *error_rows([table])]))
-    print(_table([["worst frames", "RMSE", "energy error"], *worst_rows(table)]))
+    print(columns([ERROR_COLUMNS, *error_rows([table])], "lr"))
+    print(columns([["worst frames", "RMSE", "energy error"], *worst_rows(table)], "lr"))
     if options.output:
         files = write_evaluation(table, Path(options.output))
         print("Written to " + " and ".join(map(str, files)) + ".")
@@ -321,7 +304,7 @@ def compare(options: argparse.Namespace) -> int:
     from gnnip.own.compare import comparison, curves, read_runs, same_test
 
     runs = read_runs(options.runs)
-    print(_table(comparison(runs)))
+    print(columns(comparison(runs), "lr"))
     if not same_test(list(runs.values())):
         print("The runs were tested on different frames: small differences say nothing.")
     if options.output:

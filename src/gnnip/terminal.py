@@ -6,10 +6,22 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gnnip.errors import ConfigError, GnnipError
 from gnnip.machine import cpu_count
+
+
+def columns(rows: Sequence[Sequence[str]], align: str) -> str:
+    """Return rows as text in columns: `l` to the left, `r` to the right, the last letter of `align`
+    for all that follow."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = align.ljust(len(widths), align[-1])
+    return "\n".join("  ".join(map(_put, row, widths, sides)).rstrip() for row in rows)
+
+
+def _put(cell: str, width: int, side: str) -> str:
+    return cell.ljust(width) if side == "l" else cell.rjust(width)
 
 
 def answer(run: Callable[[], int], prefix: str) -> int:

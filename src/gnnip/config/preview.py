@@ -13,6 +13,7 @@ from gnnip.datasets import registry
 from gnnip.errors import DataError
 from gnnip.measurements.dynamics.motion import Motion
 from gnnip.measurements.kinds import Dynamics
+from gnnip.terminal import columns
 from gnnip.training.settings import Settings
 
 KEPT = Path("results/kept")
@@ -144,15 +145,9 @@ def table(cards: list[str], tier: str, config: Config) -> str:
             + (f"; not known: {', '.join(unknown)}" if unknown else "")
             + f"; disk {_disk(card, tier)}"
         )
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    align = (str.ljust, str.ljust, str.rjust, str.rjust, str.rjust, str.ljust)
-    lines = [
-        "  ".join(put(text, width) for put, text, width in zip(align, row, widths, strict=True))
-        for row in cells
-    ]
     return "\n".join(
         [
-            *map(str.rstrip, lines),
+            columns(cells, "llrrrl"),
             "",
             *notes,
             f"All: {total:.1f} core-hours of the machines that recorded them, without data sets "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gnnip.runs.entries import Run, load_runs
 from gnnip.runs.project import DONE, FINISHED, PLANNED, Project
+from gnnip.terminal import columns
 
 _HEADER = ("name", "state", "estimate", "measured", "left", "feeds")
 
@@ -33,10 +34,4 @@ def table(project: Project) -> str:
         left = f"{_left(project, name, run):.1f}"
         rows.append((name, state, *hours, left, ", ".join(run.feeds)))
         remarks += [f"{name}: {reason}"] if reason else []
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    align = (str.ljust, str.ljust, str.rjust, str.rjust, str.rjust, str.ljust)
-    lines = [
-        "  ".join(put(cell, width) for put, cell, width in zip(align, row, widths, strict=True))
-        for row in rows
-    ]
-    return "\n".join([*map(str.rstrip, lines), f"{hours_left(project)}.", *remarks])
+    return "\n".join([columns(rows, "llrrrl"), f"{hours_left(project)}.", *remarks])
