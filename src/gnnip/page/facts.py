@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from gnnip.page.sources import Paper, Source
 from gnnip.page.tolerances import verdicts_at
 from gnnip.verdicts.pages import finding
 from gnnip.verdicts.published import Published
-from gnnip.verdicts.verdict import VERDICTS, Verdict
+from gnnip.verdicts.verdict import Verdict, counts
 
 #: what a finding is about, and the kinds of artefacts that are about it
 FINDINGS: dict[str, tuple[str, ...]] = {
@@ -69,12 +69,6 @@ def facts(paper: Paper) -> dict[str, Any]:
         "curves": training_curves(paper.best.histories()),
         "dynamics": _dynamics(paper),
     }
-
-
-def counts(verdicts: Iterable[str]) -> list[tuple[str, int]]:
-    """Return how often each verdict was given, those that were."""
-    tally = Counter(verdicts)
-    return [(kind, tally[kind]) for kind in VERDICTS if tally[kind]]
 
 
 def _row(source: Source, verdict: Verdict) -> dict[str, Any]:

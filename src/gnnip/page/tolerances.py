@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from gnnip.artefacts import style
 from gnnip.config import papers
 from gnnip.page.sources import TIERS, Source, recorded
 from gnnip.verdicts.judge import judge_folder
-from gnnip.verdicts.verdict import VERDICTS
+from gnnip.verdicts.verdict import VERDICTS, counts
 
 #: tolerances are judged once more at these multiples of theirs
 MULTIPLES = (0.5, 1.0, 2.0)
@@ -64,8 +63,7 @@ def sensitivity(sources: Sequence[Source]) -> pd.DataFrame:
             inside["crossed"] = int((within[multiple] != within[1.0]).sum())
             row = {"paper": source.name, "tier": source.tier, "multiple": multiple}
             changed = int((found[multiple] != found[1.0]).sum())
-            counted = Counter(found[multiple])
-            told = {verdict: counted[verdict] for verdict in VERDICTS}
+            told = dict.fromkeys(VERDICTS, 0) | dict(counts(found[multiple]))
             rows.append({**row, "numbers": len(found), **told, "changed": changed, **inside})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,7 @@ from typing import Protocol
 
 from gnnip.files import read_json
 from gnnip.verdicts import judge, show
-from gnnip.verdicts.verdict import (
-    BETTER,
-    CANNOT_DECIDE,
-    DEVIATES,
-    NOT_COMPARABLE,
-    NOT_RUN,
-    REPRODUCED,
-    Verdict,
-)
+from gnnip.verdicts.verdict import DECIDED, DEVIATES, NOT_RUN, REPRODUCED, Verdict, counts
 
 #: the recorded run that is shown: the largest one there is
 TIERS = ("paper", "long", "quick")
@@ -106,8 +97,8 @@ def _authors(names: Sequence[str]) -> str:
 
 
 def _found(run: Recorded) -> str:
-    counts = Counter(row.verdict for row in run.rows)
-    left = [f"{counts[v]} {v}" for v in (CANNOT_DECIDE, NOT_COMPARABLE, NOT_RUN) if counts[v]]
+    open_ = (row.verdict for row in run.rows if row.verdict not in DECIDED)
+    left = [f"{n} {verdict}" for verdict, n in counts(open_)]
     rest = f" Open: {', '.join(left)}." if left else ""
     return f"Tier `{run.tier}`: {finding(run.rows)}{rest}"
 
@@ -115,7 +106,7 @@ def _found(run: Recorded) -> str:
 def finding(rows: Sequence[Verdict], most: int | None = None) -> str:
     """Return in a few sentences how many rows decide, which claims hold and which do not; of either
     at most `most` are named and the others counted."""
-    decided = sum(row.verdict in (REPRODUCED, BETTER, DEVIATES) for row in rows)
+    decided = sum(row.verdict in DECIDED for row in rows)
     parts = [f"{decided} of {len(rows)} numbers and claims decided."]
     for verdict, word in ((REPRODUCED, "Holds"), (DEVIATES, "Does not hold")):
         texts = [str(r.published) for r in rows if r.unit == "claim" and r.verdict == verdict]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
-from gnnip.verdicts.verdict import BETTER, CANNOT_DECIDE, DEVIATES, REPRODUCED, VERDICTS, Verdict
+from gnnip.verdicts.verdict import BETTER, CANNOT_DECIDE, DEVIATES, REPRODUCED, Verdict, counts
 
 
 def _ours(verdict: Verdict) -> str:
@@ -62,8 +62,8 @@ def _split_note(reasons: list[str]) -> tuple[str, list[str]]:
 
 def count(verdicts: list[Verdict]) -> str:
     """Return how often each verdict was given, in one line."""
-    tally = {kind: sum(v.verdict == kind for v in verdicts) for kind in VERDICTS}
-    return f"{len(verdicts)} rows: " + ", ".join(f"{n} {kind}" for kind, n in tally.items() if n)
+    told = counts(verdict.verdict for verdict in verdicts)
+    return f"{len(verdicts)} rows: " + ", ".join(f"{n} {kind}" for kind, n in told)
 
 
 def format_markdown(verdicts: list[Verdict]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -13,7 +14,8 @@ from gnnip.verdicts.published import Claim, Published
 
 REPRODUCED, BETTER, DEVIATES = "reproduced", "better", "deviates"
 CANNOT_DECIDE, NOT_COMPARABLE, NOT_RUN = "cannot decide", "not comparable", "not run"
-VERDICTS = (REPRODUCED, BETTER, DEVIATES, CANNOT_DECIDE, NOT_COMPARABLE, NOT_RUN)
+DECIDED = (REPRODUCED, BETTER, DEVIATES)
+VERDICTS = (*DECIDED, CANNOT_DECIDE, NOT_COMPARABLE, NOT_RUN)
 #: trainings with different seeds that a mean and its standard error take
 FEWEST_SEEDS = 3
 
@@ -36,6 +38,12 @@ class JudgedCard(Protocol):
 
     def judging_groups(self, artefact: str) -> list[str]:
         """Return the training groups that decide an artefact's numbers."""
+
+
+def counts(verdicts: Iterable[str]) -> list[tuple[str, int]]:
+    """Return how often each verdict was given, those that were."""
+    tally = Counter(verdicts)
+    return [(kind, tally[kind]) for kind in VERDICTS if tally[kind]]
 
 
 @dataclass(frozen=True, kw_only=True)
