@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from gnnip.errors import DataError
+from gnnip.measurements.evaluation import labels_of
 from gnnip.measurements.selection import spread_evenly, terms_of
 from gnnip.training.outputs import read_predictions
 
@@ -138,15 +139,15 @@ def _term(training: Training) -> str:
 
 
 def _pairs(
-    frames: FrameArrays, terms: Sequence[str], found: Spread
+    frames: FrameArrays, terms: tuple[str, ...], found: Spread
 ) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
     """Return spread and size of the error by quantity."""
-    energy = np.sum([frames.energy(term) for term in terms], axis=0)
-    scale = 1000.0 / frames.n_atoms
-    pairs = {"energy": (scale * found.energy_spread, scale * np.abs(found.energy - energy))}
-    if all(term in frames.forces for term in terms):
-        forces = np.sum([frames.force(term) for term in terms], axis=0)
-        pairs["forces"] = (found.forces_spread, np.linalg.norm(found.forces - forces, axis=1))
+    labels, scale = labels_of(frames, terms), 1000.0 / frames.n_atoms
+    errors = scale * np.abs(found.energy - labels["energy"])
+    pairs = {"energy": (scale * found.energy_spread, errors)}
+    if "forces" in labels:
+        errors = np.linalg.norm(found.forces - labels["forces"], axis=1)
+        pairs["forces"] = (found.forces_spread, errors)
     return pairs
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from gnnip.errors import DataError
 from gnnip.files import read_csv
+from gnnip.md import straight_line
 from gnnip.models.calculator import EnsembleCalculator, PotentialCalculator
 from gnnip.models.structure_files import keep_labels
 from gnnip.own.card import CALIBRATION
@@ -49,8 +50,8 @@ class Outcome:
         """Return the drift of the total energy, meV/atom/ps, of a straight line."""
         if len(self.times) < 3:
             return math.nan
-        slope = np.polyfit(self.times, self.energies, 1)[0]
-        return float(1000.0 * slope / len(self.frames[0]))
+        slope, _ = straight_line(np.array(self.times), np.array(self.energies))
+        return 1000.0 * slope / len(self.frames[0])
 
 
 def spread_limit(folder: str | Path) -> float:

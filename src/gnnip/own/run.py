@@ -55,7 +55,7 @@ class Run:
             (group, cell, seed, str(self.folder / f"trainings/{group}/{cell.name}/seed-{seed}"))
             for group in groups
             for cell in self.card.cells(group)
-            for seed in (self.card.seeds(group) if all_seeds else [0])
+            for seed in self.card.seeds(group)[: None if all_seeds else 1]
         ]
 
 

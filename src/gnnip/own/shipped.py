@@ -175,7 +175,8 @@ def shipped() -> Iterator[Shipped]:
     """Yield the recorded potentials whose weights are here, of the largest tier first."""
     root = records()
     for folder in sorted(root.glob("*/*"), key=_rank):
-        run = RecordedRun(folder, root.parent / "kept" / folder.parts[-2] / folder.parts[-1])
+        tier, card = folder.parts[-2:]
+        run = RecordedRun.of(tier, card, root.parent)
         names = [path.relative_to(folder) for path in folder.glob(f"weights/*/*/*/{WEIGHTS[0]}")]
         names += [
             Path(n) for n in run.manifest() if n.endswith(WEIGHTS[0]) and (run.kept / n).exists()

@@ -43,16 +43,22 @@ def folders(tmp_path):
     return tmp_path / "cut", tmp_path / "whole"
 
 
-def test_killed_and_continued_equals_uninterrupted(folders):
-    """Dropout, averaged weights and a schedule survive SIGKILL."""
-    killed, whole = folders
+def begun(folder) -> subprocess.Popen[bytes]:
+    """Start a slow training in another process and return it when it has left a checkpoint."""
     code = KILLED.format(tests=os.path.dirname(__file__))
-    process = subprocess.Popen([sys.executable, "-c", code, str(killed)], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 100
-    while not (killed / "checkpoint.pt").exists():
+    while not (folder / "checkpoint.pt").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.02)
+    return process
+
+
+def test_killed_and_continued_equals_uninterrupted(folders):
+    """Dropout, averaged weights and a schedule survive SIGKILL."""
+    killed, whole = folders
+    process = begun(killed)
     time.sleep(0.3)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -69,12 +75,7 @@ def test_killed_and_continued_equals_uninterrupted(folders):
 def test_a_second_training_of_one_folder_waits_and_finds_the_results(folders):
     """Such as that of a job whose workflow was killed, and of the restarted workflow."""
     folder, _ = folders
-    code = KILLED.format(tests=os.path.dirname(__file__))
-    first = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE)
-    deadline = time.monotonic() + 100
-    while not (folder / "checkpoint.pt").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    first = begun(folder)
     said = []
     summary = run(folder, say=said.append, **LONG)
     first.communicate(timeout=60)
