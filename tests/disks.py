@@ -1,0 +1,61 @@
+"""Disks that are full or cannot be written, and a limit of file sizes, for a moment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def limited(size: int) -> Iterator[None]:
+    """Let this process and those that it starts write no file beyond a size in bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *options: str) -> Iterator[None]:
+    """Mount something on a folder, as root may where the machine lets it.
+
+    Raises PermissionError elsewhere.
+    """
+    done = subprocess.run(["mount", *options, folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PermissionError(done.stderr.strip())
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextlib.contextmanager
+def full(folder: Path, left: int = 0) -> Iterator[Path]:
+    """Mount a small disk on a folder and fill it but for some bytes; yield the file that does."""
+    with mounted(folder, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
+        rest = os.statvfs(folder)
+        ballast = folder / "ballast"
+        ballast.write_bytes(bytes(rest.f_bavail * rest.f_frsize - left))
+        yield ballast
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Let nobody write into a folder: root too, where the machine lets it mount."""
+    if os.getuid() == 0:
+        with mounted(folder, "-o", "bind,ro", str(folder)):
+            yield
+        return
+    mode = folder.stat().st_mode
+    folder.chmod(0o555)
+    try:
+        yield
+    finally:
+        folder.chmod(mode)
