@@ -109,7 +109,7 @@ def test_the_same_again_trains_nothing_and_says_what_came_out(run, frames, capsy
     ("name", "said"),
     [
         ("frames.h5", "is not what was made of the frames; they are read again."),
-        ("dynamics/md/pair/all/seed-1/trajectory.h5", "is not what the dynamics had made; they"),
+        ("dynamics/md/pair/all/seed-0/trajectory.h5", "is not what the dynamics had made; they"),
     ],
 )
 def test_what_was_edited_by_hand_is_noticed_and_made_again(run, capsys, name, said):
