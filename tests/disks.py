@@ -37,13 +37,17 @@ def mounted(folder: Path, *options: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def full(folder: Path, left: int = 0) -> Iterator[Path]:
-    """Mount a small disk on a folder and fill it but for some bytes; yield the file that does."""
-    with mounted(folder, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
-        rest = os.statvfs(folder)
-        ballast = folder / "ballast"
-        ballast.write_bytes(bytes(rest.f_bavail * rest.f_frsize - left))
-        yield ballast
+def small_disk(folder: Path) -> Iterator[None]:
+    """Mount a disk of 4 MB on a folder; see `mounted`."""
+    with mounted(folder, "-t", "tmpfs", "-o", "size=4m", "tmpfs"):
+        yield
+
+
+def fill(folder: Path) -> Path:
+    """Fill the disk of a folder to the last byte; return the file that does it."""
+    rest, ballast = os.statvfs(folder), folder / "ballast"
+    ballast.write_bytes(bytes(rest.f_bavail * rest.f_frsize))
+    return ballast
 
 
 @contextlib.contextmanager

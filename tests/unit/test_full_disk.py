@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.build import bulk
 from matplotlib.figure import Figure
 
-from disks import full, limited
+from disks import fill, limited, small_disk
 from gnnip import md
 from gnnip.artefacts import style
 from gnnip.datasets.arrays import FrameArrays
@@ -121,7 +121,8 @@ def test_a_limit_of_file_sizes(tmp_path, capfd, name):
 
 def test_a_disk_that_is_full(tmp_path):
     try:
-        with full(tmp_path) as ballast:
+        with small_disk(tmp_path):
+            ballast = fill(tmp_path)
             for name in WRITERS:
                 with open(ballast, "r+b") as stream:  # room for the old file
                     stream.truncate(ballast.stat().st_size - 4096)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from project import ROOT, jobs, kill_group
 
-from disks import read_only
+from disks import fill, read_only, small_disk
 
 SNAKEFILE = """
 import logging
@@ -89,6 +89,15 @@ with job(snakemake):
     time.sleep(snakemake.params.pause)
     Path(snakemake.output[1]).write_text("{}")
 """
+#: fills the disk before its last output
+FILLING = TRAIN.replace(
+    """    Path(snakemake.output[1]).write_text("{}")""",
+    """    import os
+    from gnnip.files import write_text
+    rest = os.statvfs(".")
+    Path("ballast").write_bytes(bytes(rest.f_bavail * rest.f_frsize))
+    write_text(snakemake.output[1], "{}")""",
+)
 TABULATE = """
 from pathlib import Path
 
@@ -260,6 +269,32 @@ def test_a_run_killed_after_the_clock_was_set_back_makes_what_is_stale_again(toy
     toy.run()
     assert (toy.folder / "results/table.csv").read_text(encoding="utf-8") == "ATOMS,1"
     assert toy.todo() == FINISHED
+
+
+def test_a_disk_that_is_full_or_becomes_so_loses_nothing(finished, tmp_path):
+    (tmp_path / "disk").mkdir()
+    try:
+        with small_disk(tmp_path / "disk"):
+            toy = Toy(tmp_path / "disk/copy")
+            shutil.copytree(finished, toy.folder, symlinks=True)
+            toy.write("data/frames.txt", "atoms")
+            ballast = fill(toy.folder)
+            said = toy.refuse()
+            assert "Could not write results: No space left on device; free disk space" in said
+            assert "Traceback" not in said
+            assert (toy.folder / "results/table.csv").read_text(encoding="utf-8") == "FRAMES,1"
+            ballast.unlink()
+            toy.write("scripts/train.py", FILLING)
+            said = toy.refuse()
+            assert "Could not write results/model.json: No space left on device; free" in said
+            assert "Traceback" not in said
+            ballast.unlink()
+            toy.write("scripts/train.py", TRAIN)
+            toy.run()
+            assert (toy.folder / "results/table.csv").read_text(encoding="utf-8") == "ATOMS,1"
+            assert toy.todo() == FINISHED
+    except PermissionError as error:
+        pytest.skip(f"only root can mount a small disk ({error})")
 
 
 @pytest.mark.parametrize("name", ["results", ".snakemake"])
