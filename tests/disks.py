@@ -43,6 +43,11 @@ def small_disk(folder: Path) -> Iterator[None]:
         yield
 
 
+def resize(folder: Path, size: int) -> None:
+    """Give a small disk another size in bytes, no less than what is on it."""
+    subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)
+
+
 def fill(folder: Path) -> Path:
     """Fill the disk of a folder to the last byte; return the file that does it."""
     rest, ballast = os.statvfs(folder), folder / "ballast"
