@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
+
+_ROOM = "free disk space, or choose another folder,"
+#: what helps where the disk, or a limit, refuses to write
+CURES = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+}
+#: what helps where the place is the reason
+_PLACES = {
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EROFS: "mount the file system for writing, or choose another folder",
+}
 
 
 class GnnipError(ValueError):
@@ -41,3 +56,14 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if match:
         return f", did you mean '{match[0]}'?"
     return f"; known names are {', '.join(names)}"
+
+
+def unwritten(target: str | os.PathLike[str], error: OSError) -> str:
+    """Return the sentence about a file that could not be written."""
+    number = error.errno or 0
+    said = os.strerror(number) if number else str(error).splitlines()[0]
+    if number in CURES:
+        cure = f"{CURES[number]} and run the same command again"
+    else:
+        cure = _PLACES.get(number, "choose a place that you may write to")
+    return f"Could not write {os.fspath(target)}: {said}; {cure} (nothing that was there is lost)."

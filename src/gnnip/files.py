@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnnip.errors import DataError, GnnipError
+from gnnip.errors import DataError, GnnipError, unwritten
 
 if TYPE_CHECKING:
     import h5py
@@ -29,17 +29,22 @@ if TYPE_CHECKING:
 #: how deep lists and mappings may lie in each other, and how many values YAML may stand for when
 #: every alias is written out
 DEEPEST, MOST_VALUES = 100, 1_000_000
+#: bytes that a folder must have room for: logs and records
+_ROOM = 2**16
 #: what Python and the constructors of YAML raise for values that cannot be
 _BAD_VALUE = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
-CURES = {
-    errno.ENOSPC: "free disk space or choose another folder",
-    errno.EDQUOT: "free disk space or choose another folder",
-    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
-    errno.ENAMETOOLONG: "choose a shorter name",
-}
 
 
 # --- writing --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise a DataError that names `path` and the cure where the system refuses to write it."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(unwritten(path, error)) from error
 
 
 @contextlib.contextmanager
@@ -52,18 +57,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = _named(path)
     temporary = None
     try:
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        if target.exists() and not target.is_file():
-            yield target
-            return
-        temporary = _temporary(target)
-        yield temporary
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise DataError(unwritten(target, error)) from error
+        with naming(target):
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder")
+            if target.exists() and not target.is_file():
+                yield target
+                return
+            temporary = _temporary(target)
+            yield temporary
+            with open(temporary, "rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(temporary, target)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -75,6 +79,17 @@ def _temporary(target: Path) -> Path:
     name = f".{target.stem[:40]}.{secrets.token_hex(4)}{target.suffix[:20]}"
     os.close(os.open(target.with_name(name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return target.with_name(name)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Make a folder where it is missing; DataError unless a small file can be written there."""
+    folder = make_folder(path)
+    with naming(folder):
+        trial = _temporary(folder / "trial")
+        try:
+            trial.write_bytes(bytes(_ROOM))
+        finally:
+            trial.unlink()
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
@@ -95,13 +110,6 @@ def _named(path: str | os.PathLike[str]) -> Path:
     if "\0" in os.fspath(path):
         raise DataError(f"{str(path)!r} is no name of a file; leave out the null character.")
     return Path(path)
-
-
-def unwritten(target: str | os.PathLike[str], error: OSError) -> str:
-    """Return the sentence about a file that could not be written."""
-    cure = CURES.get(error.errno or 0, "choose a place that you may write to")
-    said = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-    return f"Could not write {target}: {said}; {cure}, nothing that was there is lost."
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

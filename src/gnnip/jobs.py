@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gnnip.errors import GnnipError
-from gnnip.files import CURES, make_folder, unwritten
+from gnnip.errors import CURES, GnnipError, unwritten
+from gnnip.files import make_folder
 from gnnip.locks import end_with_snakemake
 from gnnip.receipts import write_receipt
 
@@ -45,18 +45,18 @@ def job(snakemake: Any) -> Iterator[None]:
             yield
             write_receipt(snakemake.output, snakemake.input)
         except Exception as error:
+            with contextlib.suppress(OSError):  # the log may be on a disk that is full
+                if isinstance(error, GnnipError):
+                    print(error, file=sys.stderr)
+                else:
+                    traceback.print_exc()
             if isinstance(error, GnnipError):
                 message = str(error)
-                print(message, file=sys.stderr)
             elif isinstance(error, OSError) and error.errno in CURES:
-                # one without a name is of the log, which is full itself
+                # one without a name is of the log
                 message = unwritten(error.filename or target, error)
-                with contextlib.suppress(OSError):
-                    traceback.print_exc()
             else:
                 message = f"{type(error).__name__}: {error} (traceback in {target})"
-                with contextlib.suppress(OSError):  # the log itself may be what is full
-                    traceback.print_exc()
             os.write(terminal[1], f"{message}\n".encode())
             raise SystemExit(1) from None
         finally:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnip.errors import ConfigError
-from gnnip.files import make_folder
+from gnnip.files import make_folder, naming
 
 #: of a run of the workflow in the current folder; a dry-run holds it for a moment
 WORKFLOW = Path(".snakemake/run.lock")
@@ -46,10 +46,13 @@ def hold(
 
     Raises:
         ConfigError: another process has it still.
+        DataError: the file cannot be made.
     """
     begun, told = time.monotonic(), False
     make_folder(Path(path).parent)
-    with open(path, "a+", encoding="utf-8") as stream:
+    with naming(path):
+        stream = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (closed below)
+    with stream:
         while True:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,8 +70,9 @@ def hold(
                 if error.errno not in _NO_LOCKS:
                     raise
                 break
-        stream.truncate(0)
-        print(f"{os.getpid()} on {platform.node()}", file=stream, flush=True)
+        with contextlib.suppress(OSError):  # a disk that is full: the lock holds without a name
+            stream.truncate(0)
+            os.write(stream.fileno(), f"{os.getpid()} on {platform.node()}\n".encode())
         yield stream.fileno()
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from gnnip.errors import ConfigError, GnnipError
+from gnnip.errors import CURES, ConfigError, GnnipError, unwritten
 from gnnip.machine import cpu_count
 
 
@@ -47,7 +47,8 @@ def answer(run: Callable[[], int], prefix: str) -> int:
         with contextlib.suppress(OSError):  # what is left in the buffer goes nowhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         place = error.filename or "the output"
-        print(f"{prefix}: {place}: {error.strerror or error}.", file=sys.stderr)
+        full = unwritten(place, error) if error.errno in CURES else ""
+        print(f"{prefix}: {full or f'{place}: {error.strerror or error}.'}", file=sys.stderr)
         return 2
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -162,43 +160,6 @@ def test_a_place_that_cannot_be_written(tmp_path):
     write_text("/dev/null", "x")
     assert not Path("/dev/null").is_file()
     write_text(tmp_path / ("ü" * 120), "a name of 240 bytes")
-
-
-def test_a_limit_of_file_sizes_keeps_the_old_file(tmp_path):
-    code = """
-import resource, sys
-import numpy as np
-from gnnip.files import atomic_path, write_hdf5, write_text
-from gnnip.errors import DataError
-resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
-def archive(path):
-    with write_hdf5(path) as file:
-        file["x"] = np.arange(9000.0)
-def packed(path):  # is written when the file is closed
-    with write_hdf5(path) as file:
-        for k in range(9):
-            file.create_dataset(f"a/{k}", data=np.arange(900), compression="gzip")
-def arrays(path):
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, x=np.arange(9000.0))
-for write in (archive, packed, arrays, lambda path: write_text(path, "x" * 9000)):
-    try:
-        write(sys.argv[1])
-        print("written")
-    except DataError as error:
-        print(error)
-"""
-    path = tmp_path / "old"
-    path.write_text("old", encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
-    )
-    assert done.stderr == ""
-    lines = done.stdout.splitlines()
-    assert len(lines) == 4
-    assert all("raise the limit of file sizes" in line for line in lines), done.stdout
-    assert path.read_text(encoding="utf-8") == "old"
-    assert os.listdir(tmp_path) == ["old"]
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])

@@ -62,7 +62,7 @@ def test_a_log_that_cannot_grow_is_named(tmp_path):
     assert done.returncode == 1
     assert done.stderr == (
         f"Could not write {tmp_path / 'logs/job.log'}: File too large; raise the limit of file "
-        "sizes (ulimit -f), nothing that was there is lost.\n"
+        "sizes (ulimit -f) and run the same command again (nothing that was there is lost).\n"
     )
     assert len(log) == 100
 

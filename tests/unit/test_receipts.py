@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from gnnip import locks, receipts
-from gnnip.files import read_json, sha256
+from gnnip import files, locks, receipts
+from gnnip.errors import DataError
+from gnnip.files import read_json, sha256, write_json
 
 TABLE = Path("results/a/table.csv")
 RECEIPT = Path("results/.receipts/results/a/table.csv.json")
@@ -58,8 +61,8 @@ def test_other_bytes_move_out_of_the_way_whatever_their_time_stamp(text):
     TABLE.write_text(text, encoding="utf-8")
     os.utime(TABLE, ns=(made.st_atime_ns, made.st_mtime_ns))
     assert settle(gone=(TABLE,)) == [
-        f"{TABLE} is not what its job had made ({len(text)} bytes, 8 expected): it is made again; "
-        "what was found there is now table.csv.changed."
+        f"{TABLE} is not what its job had made ({len(text)} bytes, 8 expected): it is made again "
+        "as soon as it is needed; what was found there is now table.csv.changed."
     ]
     assert not TABLE.exists()
     assert Path(f"{TABLE}.changed").read_text(encoding="utf-8") == text
@@ -76,7 +79,10 @@ def test_nothing_is_touched_while_another_snakemake_is_at_work():
     assert settle(gone=(TABLE,)) != []
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"results/a/table.csv": {"sha256": "0"}}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"results/a/table.csv": {"sha256": "0"}}', '{"made_of": ["results/a/table.csv"]}'],
+)
 def test_a_damaged_receipt_is_removed_with_a_sentence(text):
     RECEIPT.write_text(text, encoding="utf-8")
     assert settle() == [
@@ -110,6 +116,45 @@ def test_time_stamps_recorded_are_not_older_than_those_of_the_inputs():
     assert settle() == []
     assert TABLE.stat().st_mtime_ns == newest
     assert read_json(RECEIPT)[str(TABLE)]["sha256"] == sha256(TABLE)
+
+
+def test_what_was_made_of_other_inputs_is_older_than_they_are():
+    """Whatever the clock said when the input was made again, and the run was killed."""
+    first = Path("results/first.txt")
+    first.write_text("one", encoding="utf-8")
+    receipts.write_receipt([str(first)])
+    receipts.write_receipt([str(TABLE)], [str(first), "data.txt"])
+    made = read_json(RECEIPT)[str(TABLE)]["modified_ns"]
+    # the same again, and by a clock that had gone back
+    for text, older in (("one", False), ("two", True), ("two", True), ("one", False)):
+        first.write_text(text, encoding="utf-8")
+        set_age(first, 3600)
+        receipts.write_receipt([str(first)])
+        assert settle() == []
+        assert (TABLE.stat().st_mtime_ns < first.stat().st_mtime_ns) == older
+        assert older or TABLE.stat().st_mtime_ns == made
+    # a receipt of before says nothing of inputs
+    receipt = read_json(RECEIPT)
+    assert sorted(receipt.pop("made_of")) == ["data.txt", str(first)]
+    first.write_text("two", encoding="utf-8")
+    receipts.write_receipt([str(first)])
+    write_json(RECEIPT, receipt)
+    assert settle() == []
+    assert TABLE.stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize("place", ["results", ".snakemake"])
+def test_a_folder_that_cannot_be_written_is_named(monkeypatch, place):
+    write = files._temporary
+
+    def refuse(path):
+        if path.parent == Path(place):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return write(path)
+
+    monkeypatch.setattr(files, "_temporary", refuse)
+    with pytest.raises(DataError, match=rf"^Could not write {re.escape(place)}: Read-only file"):
+        settle()
 
 
 def test_records_of_snakemake_lie_among_the_results(project):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from disks import read_only
 from gnnip import md, models
 from gnnip.__main__ import main
 from gnnip.datasets.arrays import FrameArrays
@@ -150,3 +151,19 @@ def test_a_place_that_cannot_be_written_is_one_sentence(home, tmp_path, capsys, 
     assert said.endswith(".")
     assert sorted(os.listdir(tmp_path)) == before
     assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("entry", [*FILES, *FOLDERS], ids=lambda f: f.__name__)
+def test_a_folder_that_is_read_only_is_one_sentence(home, tmp_path, capsys, entry):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "kept").write_text("kept", encoding="utf-8")
+    try:
+        with read_only(folder), pytest.raises(GnnipError) as caught:
+            entry(home, folder / "run/new")
+    except PermissionError as error:
+        pytest.skip(f"nothing can be made read-only here ({error})")
+    said = capsys.readouterr().err if entry in (by_predict, by_import) else str(caught.value)
+    assert said.strip().count("\n") == 0
+    assert f"Could not write {folder}" in said
+    assert os.listdir(folder) == ["kept"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,17 +13,30 @@ from pathlib import Path
 import pytest
 from project import ROOT, jobs, kill_group
 
+from disks import fill, read_only, small_disk
+
 SNAKEFILE = """
+import logging
+
+from snakemake.dag import DAG
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.persistence import PersistenceBase
 
 from gnnip import locks, receipts
 from gnnip.code import code_hash
+from gnnip.errors import GnnipError
 
 locks.install(PersistenceBase, WorkflowError)
+receipts.install(DAG)
+logging.raiseExceptions = False
 
-GONE = receipts.settle(say=logger.warning) if workflow.is_main_process else set()
+GONE = set()
+if workflow.is_main_process:
+    try:
+        GONE = receipts.settle(say=logger.warning)
+    except GnnipError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def code_of(script):
@@ -75,6 +89,15 @@ with job(snakemake):
     time.sleep(snakemake.params.pause)
     Path(snakemake.output[1]).write_text("{}")
 """
+#: fills the disk before its last output
+FILLING = TRAIN.replace(
+    """    Path(snakemake.output[1]).write_text("{}")""",
+    """    import os
+    from gnnip.files import write_text
+    rest = os.statvfs(".")
+    Path("ballast").write_bytes(bytes(rest.f_bavail * rest.f_frsize))
+    write_text(snakemake.output[1], "{}")""",
+)
 TABULATE = """
 from pathlib import Path
 
@@ -113,6 +136,14 @@ class Toy:
             **self.command(*arguments), capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def refuse(self, *arguments: str) -> str:
+        """Run what must fail, and return what it says."""
+        done = subprocess.run(
+            **self.command(*arguments), capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 1, done.stdout + done.stderr
         return done.stdout + done.stderr
 
     def todo(self, *arguments: str) -> dict[str, int]:
@@ -204,11 +235,78 @@ def test_a_run_killed_within_a_job_does_it_again(toy):
     toy.run("-n")
     assert model.exists()
     # another one that would write is refused
-    refused = subprocess.run(**toy.command(), capture_output=True, text=True, check=False)
     sentence = f"A run of the workflow is at work in this folder (process {begun.pid} on "
-    assert refused.returncode == 1
-    assert sentence in refused.stdout + refused.stderr
+    assert sentence in toy.refuse()
     kill_group(begun)
     toy.run()
     assert (toy.folder / "results/table.csv").read_text(encoding="utf-8") == "ATOMS,1"
     assert toy.todo() == FINISHED
+
+
+def test_inputs_from_the_future_are_taken_as_they_are(toy):
+    toy.write("data/frames.txt", "atoms", age=-1e8)
+    toy.run()
+    assert (toy.folder / "results/table.csv").read_text(encoding="utf-8") == "ATOMS,1"
+    assert toy.todo() == FINISHED
+    # and when they are not from there any more
+    toy.write("data/frames.txt", "atoms")
+    assert toy.todo() == FINISHED
+
+
+def test_a_run_killed_after_the_clock_was_set_back_makes_what_is_stale_again(toy):
+    for path in (toy.folder / "results/.receipts").rglob("*.json"):
+        receipt = json.loads(path.read_text(encoding="utf-8"))
+        for name, entry in receipt.items():
+            if name != "made_of":
+                entry["modified_ns"] += int(1e17)
+        path.write_text(json.dumps(receipt), encoding="utf-8")
+    assert toy.todo() == FINISHED
+    assert (toy.folder / "results/table.csv").stat().st_mtime > time.time() + 9e7
+    toy.write("data/frames.txt", "atoms")
+    toy.run("results/model.txt")
+    # older than the table, by its time stamp
+    assert toy.todo() == TABULATED
+    toy.run()
+    assert (toy.folder / "results/table.csv").read_text(encoding="utf-8") == "ATOMS,1"
+    assert toy.todo() == FINISHED
+
+
+def test_a_disk_that_is_full_or_becomes_so_loses_nothing(finished, tmp_path):
+    (tmp_path / "disk").mkdir()
+    try:
+        with small_disk(tmp_path / "disk"):
+            toy = Toy(tmp_path / "disk/copy")
+            shutil.copytree(finished, toy.folder, symlinks=True)
+            toy.write("data/frames.txt", "atoms")
+            ballast = fill(toy.folder)
+            said = toy.refuse()
+            assert "Could not write results: No space left on device; free disk space" in said
+            assert "Traceback" not in said
+            assert (toy.folder / "results/table.csv").read_text(encoding="utf-8") == "FRAMES,1"
+            ballast.unlink()
+            toy.write("scripts/train.py", FILLING)
+            said = toy.refuse()
+            assert "Could not write results/model.json: No space left on device; free" in said
+            assert "Traceback" not in said
+            ballast.unlink()
+            toy.write("scripts/train.py", TRAIN)
+            toy.run()
+            assert (toy.folder / "results/table.csv").read_text(encoding="utf-8") == "ATOMS,1"
+            assert toy.todo() == FINISHED
+    except PermissionError as error:
+        pytest.skip(f"only root can mount a small disk ({error})")
+
+
+@pytest.mark.parametrize("name", ["results", ".snakemake"])
+def test_a_folder_that_cannot_be_written_is_one_sentence(toy, name):
+    toy.write("data/frames.txt", "atoms")
+    try:
+        with read_only(toy.folder / name):
+            said = toy.refuse()
+    except PermissionError as error:
+        pytest.skip(f"nothing can be made read-only here ({error})")
+    (line,) = [line for line in said.splitlines() if line.startswith("Could not write")]
+    assert line.startswith(f"Could not write {name}: ")
+    assert "Traceback" not in said
+    toy.run()
+    assert (toy.folder / "results/table.csv").read_text(encoding="utf-8") == "ATOMS,1"

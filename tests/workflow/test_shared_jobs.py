@@ -98,7 +98,7 @@ def test_a_job_finds_what_it_finds_in_a_process_of_its_own(project, write):
     assert "forkserver" in found[1].pop("parent")
     assert found[0] == found[1]
     assert found[0]["doubled"] == [2, 4]
-    assert receipts[0] == receipts[1] == {DATASET}
+    assert receipts[0] == receipts[1] == {DATASET, "made_of"}
     drawn = [(project.folder / log).read_text(encoding="utf-8") for log in LOGS]
     assert drawn[0] != drawn[1]  # of two jobs of one server
     measured = project.folder / "results/quick/datasets/benchmarks/provide_dataset/ean.tsv"

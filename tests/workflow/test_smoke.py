@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -200,6 +201,7 @@ def test_a_copied_run_has_nothing_to_do(run, tmp_path, without):
 LASTING = (
     f"{CELL}/model.json",
     f"{CARD}/trainings/forces/all/seed-0/summary.json",
+    f"{CARD}/dynamics/dynamics/forces/all/seed-0/trajectory.h5",
     f"{CARD}/measurements/timing.csv",
     f"{CARD}/artefacts/fig1.csv",
     f"{CARD}/artefacts/table1.metrics.csv",
@@ -207,26 +209,65 @@ LASTING = (
 )
 
 
-@pytest.mark.parametrize("damage", ["deleted", "cut"])
-def test_what_was_lost_or_damaged_is_made_again(run, damage):
-    paths = [run.folder / name for name in LASTING]
-    kept = {path: (path.read_bytes(), path.stat()) for path in paths}
-    for path, (content, stamps) in kept.items():
-        path.unlink()
-        if damage == "cut":
-            path.write_bytes(content[:-20])
-            os.utime(path, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+@contextlib.contextmanager
+def damaged(run, names, damage: str):
+    """Delete files, cut them, or change a byte of theirs without a trace, for a while."""
+    kept = {run.folder / name: (run.folder / name).read_bytes() for name in names}
+    stamps = {path: path.stat() for path in kept}
+
+    def restore(path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        os.utime(path, ns=(stamps[path].st_atime_ns, stamps[path].st_mtime_ns))
+
+    for path, content in kept.items():
+        if damage == "deleted":
+            path.unlink()
+        else:
+            edited = bytes([content[0] ^ 1]) + content[1:]
+            restore(path, content[:-20] if damage == "cut" else edited)
     try:
+        yield
+    finally:
+        for path, content in kept.items():
+            path.with_name(f"{path.name}.changed").unlink(missing_ok=True)
+            restore(path, content)
+    assert run.todo(*TIER) == {}
+
+
+@pytest.mark.parametrize("damage", ["deleted", "cut", "edited"])
+def test_what_was_lost_or_damaged_is_made_again(run, damage):
+    with damaged(run, LASTING, damage):
         text = run.snakemake("-n", *TIER)
         for name in LASTING:
             assert re.search(rf"Missing output files: .*{re.escape(name)}", text), name
-            assert (f"{name} is not what its job had made" in text) == (damage == "cut")
-    finally:
-        for path, (content, stamps) in kept.items():
-            path.write_bytes(content)
-            path.with_name(f"{path.name}.changed").unlink(missing_ok=True)
-            os.utime(path, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
-    assert run.todo(*TIER) == {}
+            assert (f"{name} is not what its job had made" in text) == (damage != "deleted")
+
+
+def test_an_edit_of_any_file_that_a_job_has_made_is_noticed(run):
+    receipts = (run.folder / "results/.receipts").rglob("*.json")
+    made = {n for path in receipts for n in json.loads(path.read_text(encoding="utf-8"))}
+    names = sorted(n for n in made - {"made_of"} if (run.folder / n).stat().st_size)
+    for kind in ("csv", "json", "h5", "npz", "safetensors", "png", "svg", "html"):
+        assert any(name.endswith(kind) for name in names), kind
+    with damaged(run, names, "edited"):
+        text = run.snakemake("-n", *TIER)
+        assert [n for n in names if f"{n} is not what its job had made" not in text] == []
+        # nothing is taken for what it was, from the first frame to the last figure
+        rules = {"generate_trajectory", "train_model", "measure", "plot_artefact"}
+        assert set(jobs(text)) > rules
+
+
+def test_an_edited_data_set_retrains_nothing_and_is_used_by_nothing(run):
+    name = "results/smoke/datasets/water_anion_ladder.h5"
+    with damaged(run, [name], "edited"):
+        text = run.snakemake("-n", *TIER)
+        assert f"{name} is not what its job had made" in text
+        assert jobs(text) == {}
+        training = f"{CELL}/model.safetensors"
+        assert run.todo(*TIER, "--forcerun", training, "--", training) == {
+            "provide_dataset": 1,
+            "train_model": 1,
+        }
 
 
 def test_editing_a_tolerance_only_judges_again(run, edited):

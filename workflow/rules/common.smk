@@ -1,10 +1,12 @@
 # What all rules share: the pipeline of the validated config and cards, and one way to ask it.
+import logging
 import os
 import shutil
 import sys
 from pathlib import Path
 
 from snakemake.benchmark import benchmarked
+from snakemake.dag import DAG
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.persistence import PersistenceBase
@@ -31,6 +33,8 @@ USES_GPU = int(CONFIG.device == "cuda" or (CONFIG.device == "auto" and bool(HAS_
 DEVICE = "cuda" if USES_GPU else "cpu"
 # of this machine; a cluster's profile sets the threads of its jobs itself
 ALL_CORES = workflow.resource_settings.cores or 1
+# a log on a disk that is full is not worth a traceback a line
+logging.raiseExceptions = False
 # glibc otherwise returns the pages of every large tensor and takes them anew, cleared
 for name, value in {
     "MALLOC_MMAP_MAX_": 0,
@@ -45,6 +49,7 @@ if workflow.exec_mode == ExecMode.SUBPROCESS:
     locks.end_with_snakemake()
 locks.announce_snakemake()
 locks.install(PersistenceBase, WorkflowError)
+receipts.install(DAG)
 forkserver.quote_python(PythonScript)
 # the jobs of a cluster, each a Snakemake of its own, have nobody to share with
 if workflow.is_main_process:

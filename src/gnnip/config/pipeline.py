@@ -444,8 +444,8 @@ class Pipeline(DataJobs):
     def final_files(self, gone: Collection[str] = ()) -> list[str]:
         """Return everything that `snakemake` makes when nothing else is asked for.
 
-        Trainings are made on the way; files of them that were there and are `gone` are asked for by
-        name, so that what was lost is made again although nothing needs it.
+        Trainings and trajectories are made on the way; files of them that were there and are `gone`
+        are asked for by name, so that what was lost is made again although nothing needs it.
         """
         tier = self.config.tier
         # imported labels have nothing to be recomputed with
@@ -461,9 +461,10 @@ class Pipeline(DataJobs):
         for name, card in self.cards.items():
             root, made = f"results/{tier}/{name}", self.trainings_made(name, tier)
             on_the_way += [f"{folder}/{file}" for _, _, _, folder in made for file in RESULTS]
-            files += [
-                f"{root}/measurements/{card.measurement_file(m)}.csv" for m in card.measurements
-            ]
+            for measurement in card.measurements:
+                files.append(f"{root}/measurements/{card.measurement_file(measurement)}.csv")
+                moved = SimpleNamespace(tier=tier, card=name, measurement=measurement)
+                on_the_way += self.moved_trajectories(moved)
             files += [
                 f"{root}/artefacts/{artefact}.{suffix}"
                 for artefact in card.artefacts
@@ -477,7 +478,7 @@ class Pipeline(DataJobs):
                 "provenance.json",
             )
             files += [f"{root}/{file}" for file in last]
-        return files + [file for file in on_the_way if file in gone]
+        return files + [file for file in dict.fromkeys(on_the_way) if file in gone]
 
     def lasting_files(self, wildcards: Any) -> list[str]:
         """Return what a record of a card has besides tables and figures: the weights and histories

@@ -25,8 +25,8 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from gnnip.errors import DataError, nearest
-from gnnip.files import atomic_path, make_folder, read_json, sha256, write_json
+from gnnip.errors import DataError, nearest, unwritten
+from gnnip.files import atomic_path, make_folder, naming, read_json, sha256, write_json
 
 DOWNLOADS, MIRROR = "GNNIP_DOWNLOADS", "GNNIP_MIRROR"
 UNKNOWN = "unknown"  #: stands for a checksum that is not known
@@ -130,7 +130,8 @@ class _Transfer:
             copy = Path(mirror) / self.file.name
             if copy.is_file():
                 self.progress(f"{self.file.name} from the mirror {mirror}")
-                shutil.copyfile(copy, output_file)
+                with naming(self.target):
+                    shutil.copyfile(copy, output_file)
                 return
         elif mirror:
             url = f"{mirror.rstrip('/')}/{self.file.name}"
@@ -161,6 +162,10 @@ class _Transfer:
                 requests.exceptions.ChunkedEncodingError,
             ) as error:
                 reason, pause = f"{type(error).__name__}", 0.0
+            except requests.RequestException:  # an OSError too, but none of the disk's
+                raise
+            except OSError as error:
+                raise DataError(unwritten(self.part, error)) from error
             failures = 1 if self._size() > before else failures + 1
             if failures >= ATTEMPTS:
                 raise DataError(_unreachable(self.file, reason))

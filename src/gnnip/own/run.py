@@ -20,7 +20,7 @@ from gnnip.files import read_json, read_yaml, sha256, write_json, write_text
 
 #: the description of a run, in its folder
 DESCRIPTION = "train.yaml"
-_MOVED = "moved.json"
+_MOVED, _TRAJECTORY = "moved.json", "trajectory"
 
 Say = Callable[[str], object]
 
@@ -60,19 +60,22 @@ class Run:
 
 
 def import_frames(run_folder: Path, name: str, source: Any, say: Say = print) -> Path:
-    """Read frames into the archive of a run, unless they and their settings are those that are
-    there; return the archive."""
+    """Read frames into the archive of a run, unless they, their settings and what was made of them
+    are those that are there; return the archive."""
     archive = run_folder / f"{name}.h5"
     record = run_folder / f"{name}.import.json"
     described = source.model_dump(mode="json")
     content = {str(path): sha256(path) for path in folder_files(source)}
     known = read_json(record, dict) if record.exists() and archive.exists() else {}
     if known.get("source") == described and known.get("content") == content:
-        return archive
+        if known.get("archive") in (None, sha256(archive)):  # runs of before did not keep it
+            return archive
+        say(f"{archive} is not what was made of the frames; they are read again.")
     report = import_folder(source, archive, progress=lambda line: None)
     for sentence in report.sentences():
         say(sentence)
-    write_json(record, {"source": described, "content": content, "report": report.to_json()})
+    made = {"source": described, "content": content, "archive": sha256(archive)}
+    write_json(record, made | {"report": report.to_json()})
     return archive
 
 
@@ -141,7 +144,12 @@ def _moved(
         output, weights = place / "trajectory.h5", Path(folder) / "model.safetensors"
         made_of = {"motion": motion, "weights": sha256(weights), "frames": sha256(dataset)}
         record = place / _MOVED
-        if not (output.exists() and record.exists() and read_json(record) == made_of):
+        known = read_json(record, dict) if output.exists() and record.exists() else {}
+        made = known.pop(_TRAJECTORY, None)  # not kept by runs of before
+        changed = made is not None and made != sha256(output)
+        if changed:
+            say(f"{output} is not what the dynamics had made; they are run again.")
+        if changed or known != made_of:
             run_dynamics(
                 dataset,
                 output,
@@ -153,7 +161,7 @@ def _moved(
                 threads=threads,
                 progress=say,
             )
-            write_json(record, made_of)
+            write_json(record, made_of | {_TRAJECTORY: sha256(output)})
         yield potential, str(output)
 
 

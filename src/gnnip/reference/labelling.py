@@ -29,7 +29,15 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from gnnip.errors import ConfigError, ConvergenceError, DataError, GnnipError, StructureError
+from gnnip.errors import (
+    CURES,
+    ConfigError,
+    ConvergenceError,
+    DataError,
+    GnnipError,
+    StructureError,
+    unwritten,
+)
 from gnnip.files import atomic_path, make_folder
 from gnnip.reference.engines import (
     THREADS,
@@ -361,17 +369,23 @@ def _serve() -> None:
             signal.setitimer(signal.ITIMER_REAL, settings["time_limit_s"])
             began = time.perf_counter()
             try:
-                calculator = calculator or engine.calculator()
-                found = evaluate(calculator, _atoms(request), stress=True)
-                reason = ""
-            except (ConvergenceError, StructureError) as error:
-                found, reason = Evaluation(np.nan, np.zeros((0, 3)), None), str(error)
+                try:
+                    calculator = calculator or engine.calculator()
+                    found, reason = evaluate(calculator, _atoms(request), stress=True), ""
+                except (ConvergenceError, StructureError) as error:
+                    found, reason = Evaluation(np.nan, np.zeros((0, 3)), None), str(error)
+                signal.setitimer(signal.ITIMER_REAL, 0.0)
+                spent = time.perf_counter() - began
+                write_label(folder, request["key"], found, spent, reason)
             except GnnipError as error:
                 _answer(answers, {"error": str(error)})
                 return
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
-            spent = time.perf_counter() - began
-            write_label(folder, request["key"], found, spent, reason)
+            except OSError as error:  # what an engine writes beside its results
+                if error.errno not in CURES:
+                    raise
+                place = error.filename or tempfile.gettempdir()
+                _answer(answers, {"error": unwritten(place, error)})
+                return
             _answer(answers, {"reason": reason})
             # a calculator that failed may not come round again
             if reason or not engine.consecutive:

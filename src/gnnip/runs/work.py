@@ -66,7 +66,11 @@ class _Worker:
     def tell(self, text: str) -> None:
         line = f"{now()} {text}"
         self.say(line)
-        with open(self.project.folder / "long-run.log", "a", encoding="utf-8") as stream:
+        # on a disk that is full the run goes on as long as its command does
+        with (
+            contextlib.suppress(OSError),
+            open(self.project.folder / "long-run.log", "a", encoding="utf-8") as stream,
+        ):
             print(line, file=stream)
 
     def take(self, name: str, runs: Mapping[str, Run]) -> bool:
@@ -82,7 +86,7 @@ class _Worker:
         try:
             self._run(name, run, status)
             status.state = FINISHED
-        except GnnipError as error:
+        except (GnnipError, OSError) as error:
             status.state, status.reason = FAILED, str(error)
         status.finished_at = now()
         self.project.write(name, status)

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from gnnip.datasets.arrays import FrameArrays
 from gnnip.errors import ConfigError, GnnipError
+from gnnip.files import atomic_path, write_text
 from gnnip.locks import end_with
 from gnnip.machine import cpu_count
 from gnnip.training.settings import Settings
@@ -246,11 +247,12 @@ def _write_training(
             plain |= {f"{name}/{key}": np.asarray(values) for key, values in value.items()}
         elif value is not None:
             plain[name] = value
-    np.savez(folder / "arrays.npz", **plain)
+    with atomic_path(folder / "arrays.npz") as temporary:
+        np.savez(temporary, **plain)
     rest = {k: training[k] for k in ("model_name", "hyperparameters", "term", "folder")}
     rest = {k: dict(v) if isinstance(v, Mapping) else v for k, v in rest.items()}
     rest |= {"settings": asdict(settings), "part": [part.__module__, part.__qualname__]}
-    (folder / "training.json").write_text(json.dumps(rest, default=str), encoding="utf-8")
+    write_text(folder / "training.json", json.dumps(rest, default=str))
 
 
 def _read_training(folder: Path) -> tuple[Callable[..., object], Settings, dict[str, Any]]:

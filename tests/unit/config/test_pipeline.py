@@ -168,7 +168,8 @@ def test_all_that_lasts_is_asked_for(pipeline, make):
     assert "results/smoke/datasets/water_anion_ladder.verification.csv" in files
     assert "results/smoke/gijon2023/measurements/timing.csv" in files
     folder = pipeline.summaries(asked())[0].removesuffix("summary.json")
-    lost = [f"{folder}{name}" for name in RESULTS]
+    moved = asked(measurement="dynamics")
+    lost = [f"{folder}{name}" for name in RESULTS] + pipeline.moved_trajectories(moved)[:1]
     assert not set(lost) & set(files)
     assert pipeline.final_files([*lost, "results/quick/other.csv"]) == [*files, *lost]
     few = make(papers=["kang2024"], artefacts=["fig1a"]).final_files()

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from disks import limited
 from gnnip.datasets import download, published
 from gnnip.datasets.download import RemoteFile, fetch, git_blob, unpack
 from gnnip.errors import ConfigError, DataError
@@ -103,6 +104,17 @@ def get(file: RemoteFile, folder: Path, **options: object) -> Path:
 
 
 # --- transfers ------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_named_and_the_rest_comes_when_there_is_room(site, tmp_path):
+    file = site.file("a.bin", CONTENT)
+    part = tmp_path / "a.bin.part"
+    with limited(200_000), pytest.raises(DataError, match=f"^Could not write {part}: File too"):
+        get(file, tmp_path)
+    assert part.stat().st_size > 100_000
+    assert get(file, tmp_path).read_bytes() == CONTENT
+    assert site.requests[0] == ""
+    assert site.requests[1].startswith("bytes=")
 
 
 def test_a_file_is_downloaded_once(site, tmp_path):

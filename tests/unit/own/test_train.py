@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import ase.io
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -102,6 +103,28 @@ def test_the_same_again_trains_nothing_and_says_what_came_out(run, frames, capsy
     assert "forces on Cu" in out
     assert "4 of 4 replicas survived" in out
     assert weights.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("frames.h5", "is not what was made of the frames; they are read again."),
+        ("dynamics/md/pair/all/seed-0/trajectory.h5", "is not what the dynamics had made; they"),
+    ],
+)
+def test_what_was_edited_by_hand_is_noticed_and_made_again(run, capsys, name, said):
+    path, weights = run / name, trainings(run) / "seed-1/model.safetensors"
+    before, trained = path.read_bytes(), weights.stat().st_mtime_ns
+    with h5py.File(path, "r+") as file:
+        place = file if name == "frames.h5" else file["0000/frames"]
+        positions = place["positions" if name == "frames.h5" else "positions_angstrom"]
+        positions[...] = positions[...] + 0.01
+    assert main(["train", str(run), "--device", "cpu"]) == 0
+    assert f"{path} {said}" in capsys.readouterr().out
+    assert path.read_bytes() == before
+    assert weights.stat().st_mtime_ns == trained
+    assert main(["train", str(run), "--device", "cpu"]) == 0
+    assert said not in capsys.readouterr().out
 
 
 def test_another_run_in_the_folder_is_refused(run, frames, capsys):

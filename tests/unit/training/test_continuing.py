@@ -1,5 +1,6 @@
 """Trainings that were killed or stopped: the same call continues them exactly."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,7 +10,8 @@ import time
 import pytest
 from tiny_trainings import TINY, make_frames, quiet, read_table, run, same_weights, settings
 
-from gnnip.errors import CheckpointError
+from gnnip import files
+from gnnip.errors import CheckpointError, DataError
 from gnnip.training.loop import Loop
 
 LONG = {
@@ -144,6 +146,30 @@ def test_time_limit_within_a_later_epoch(folders, monkeypatch):
     assert first["best_epoch"] in (1, 2)
     run(cut)
     run(whole)
+    assert same_weights(cut, whole)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "model.safetensors", "history.csv"])
+def test_a_full_disk_leaves_the_checkpoint_and_the_training_goes_on(folders, monkeypatch, name):
+    cut, whole = folders
+    run(cut, **LONG | {"time_limit_s": 1e-6})
+    there = {path.name: path.read_bytes() for path in cut.iterdir()}
+    write = files._temporary
+
+    def refuse(path):
+        if path.name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path)
+
+    how = LONG | {"checkpoint_interval_s": 0.0 if name == "checkpoint.pt" else 1e9}
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_temporary", refuse)
+        with pytest.raises(DataError, match=f"{name}: No space left"):
+            run(cut, **how)
+    assert (cut / name).read_bytes() == there[name]
+    assert (cut / "checkpoint.pt").read_bytes() == there["checkpoint.pt"]
+    assert run(cut, **LONG)["resumed"] == 1
+    run(whole, **LONG)
     assert same_weights(cut, whole)
 
 
