@@ -95,7 +95,13 @@ rule collect_costs:
             "results/{tier}/costs.csv",
             caption="../report/costs.rst",
             category="Cost",
-            labels={"what": "jobs, core-hours and memory by card and rule"},
+            labels={"what": "table"},
+        ),
+        html=report(
+            "results/{tier}/costs.html",
+            caption="../report/costs.rst",
+            category="Cost",
+            labels={"what": "page"},
         ),
     log:
         "logs/{tier}/collect_costs.log",

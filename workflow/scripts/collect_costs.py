@@ -16,4 +16,7 @@ with job(snakemake):
         for folder in folders
         for row in cost_rows(read_benchmarks([folder]))
     ]
-    write_text(snakemake.output.csv, pd.DataFrame(rows).round(4).to_csv(index=False))
+    table = pd.DataFrame(rows).round(5)
+    write_text(snakemake.output.csv, table.to_csv(index=False))
+    head = '<!doctype html><meta charset="utf-8"><title>Cost</title>\n'
+    write_text(snakemake.output.html, head + table.to_html(index=False, border=0, na_rep=""))
