@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -144,6 +145,16 @@ def test_without_a_gpu_or_a_wish_for_one_nothing_changes(machine, start, monkeyp
     with gpus.hold_gpus(1) as names:
         assert os.environ[gpus.VISIBLE] == "0"
     assert (names, os.environ[gpus.VISIBLE]) == (["0"], "0,1")
+
+
+@pytest.mark.parametrize("name", ["train_model", "run_dynamics", "measure"])
+def test_a_job_chooses_before_torch_is_there(root, name):
+    """What these scripts import before they are jobs does not bring torch, which starts CUDA."""
+    script = ast.parse((root / f"workflow/scripts/{name}.py").read_text(encoding="utf-8"))
+    imports = [node for node in script.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    code = "\n".join([*map(ast.unparse, imports), "import sys", "sys.exit('torch' in sys.modules)"])
+    assert "gnnip.jobs" in code
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_who_chooses_for_ever_is_named(machine, tmp_path, monkeypatch):
