@@ -68,7 +68,7 @@ record: $(STAMP) ## copy the finished run (TIER=...) to results/recorded and res
 page: $(STAMP) ## write the page of the recorded results: results/recorded/index.html (no torch needed)
 	python -m gnnip page
 
-report: $(STAMP) ## write report.zip: verdicts, figures, tables, runtimes
+report: $(STAMP) ## write report.zip: verdicts, figures, tables, runtimes, costs
 	$(SNAKEMAKE) $(CHOICE) --report report.zip
 
 release: $(STAMP) ## write dist/gnnip-<version>.zip: code, recorded results and data, with checksums and an RO-Crate

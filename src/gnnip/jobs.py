@@ -1,4 +1,5 @@
-"""What every job of the pipeline does besides its work: a log, and a receipt of what it made."""
+"""What every job of the pipeline does besides its work: a log, a GPU of its own where it asks for
+one, and a receipt of what it made."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,15 @@ def job(snakemake: Any) -> Iterator[None]:
     the job's receipt.
 
     The job ends with its Snakemake, also where that is killed, so that a restart meets no second
-    writer.
+    writer. It sees as many GPUs as its rule asks for, see `gnnip.gpus`.
 
     An exception ends the process with status 1: a :class:`GnnipError` leaves its sentence in the
     log and on the terminal, anything else its traceback in the log and its last line on the
     terminal.
 
     Args:
-        snakemake: the object that Snakemake gives to a script, for its log, input and output.
+        snakemake: the object that Snakemake gives to a script, for its log, resources, input and
+            output.
     """
     end_with_snakemake()
     target = Path(snakemake.log[0])
@@ -42,7 +44,10 @@ def job(snakemake: Any) -> Iterator[None]:
         for out in (sys.stdout, sys.stderr):  # whatever the locale says
             out.reconfigure(encoding="utf-8", line_buffering=True)  # type: ignore[union-attr]
         try:
-            yield
+            with _gpus(snakemake.resources.get("gpu", 0)) as names:
+                if names:
+                    print("On the GPU", *names)
+                yield
             write_receipt(snakemake.output, snakemake.input)
         except Exception as error:
             with contextlib.suppress(OSError):  # the log may be on a disk that is full
@@ -64,6 +69,14 @@ def job(snakemake: Any) -> Iterator[None]:
             for number, saved in enumerate(terminal, start=1):
                 os.dup2(saved, number)
                 os.close(saved)
+
+
+def _gpus(count: int) -> contextlib.AbstractContextManager[Sequence[str]]:
+    if not count:
+        return contextlib.nullcontext(())
+    from gnnip.gpus import hold_gpus  # not loaded by the many jobs that want none
+
+    return hold_gpus(count)
 
 
 def _flush() -> None:

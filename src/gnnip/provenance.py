@@ -20,6 +20,8 @@ from gnnip.machine import cpu_model
 #: the name of a provenance, or its end, and its list of the files of a record
 PROVENANCE, FILES = "provenance.json", "files"
 _LARGEST_RECORDED = 5_000_000  #: bytes
+#: of the jobs of a rule: sums, and the largest
+_COSTS = ("wall_s", "cpu_s", "longest_s", "peak_memory_mb")
 #: packages whose versions are recorded
 _RECORDED = (
     *("numpy", "scipy", "numba", "torch", "torch-geometric", "e3nn", "vesin", "ase", "h5py"),
@@ -27,7 +29,7 @@ _RECORDED = (
 )
 
 
-def _answer(*command: str) -> str | None:
+def answer_of(*command: str) -> str | None:
     """Return what a program prints; None where it is not installed or fails."""
     if shutil.which(command[0]) is None:
         return None
@@ -38,7 +40,7 @@ def _answer(*command: str) -> str | None:
 def gpu_names() -> list[str]:
     """Return the names of the NVIDIA GPUs and their driver, without importing torch."""
     query = ("--query-gpu=name,driver_version", "--format=csv,noheader")
-    return (_answer("nvidia-smi", *query) or "").splitlines()
+    return (answer_of("nvidia-smi", *query) or "").splitlines()
 
 
 def package_version(package: str) -> str | None:
@@ -52,9 +54,9 @@ def package_version(package: str) -> str | None:
 def environment() -> dict[str, Any]:
     """Return the commit, the package versions and the hardware of this machine."""
     git = ("git", "-C", str(Path(__file__).parent))
-    changed = _answer(*git, "status", "--porcelain", "--untracked-files=no")
+    changed = answer_of(*git, "status", "--porcelain", "--untracked-files=no")
     return {
-        "git_commit": _answer(*git, "rev-parse", "HEAD"),
+        "git_commit": answer_of(*git, "rev-parse", "HEAD"),
         "git_changed_files": None if changed is None else len(changed.splitlines()),
         "python": platform.python_version(),
         "packages": {name: version for name in _RECORDED if (version := package_version(name))},
@@ -66,20 +68,19 @@ def environment() -> dict[str, Any]:
 
 
 def read_benchmarks(folders: Iterable[str | Path]) -> dict[str, dict[str, float]]:
-    """Sum the benchmark files under `folders`, by rule: jobs and wall_s, and of the
+    """Sum the benchmark files under `folders`, by rule: jobs, wall_s and cpu_s, and of the
     largest job longest_s and peak_memory_mb (resident)."""
     rules: dict[str, dict[str, float]] = {}
     for folder in map(Path, folders):
         for path in sorted(folder.glob("**/*.tsv")):
             rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
-            entry = rules.setdefault(
-                rule, {"jobs": 0, "wall_s": 0.0, "longest_s": 0.0, "peak_memory_mb": 0.0}
-            )
+            entry = rules.setdefault(rule, {"jobs": 0, **dict.fromkeys(_COSTS, 0.0)})
             with open(path, newline="", encoding="utf-8") as stream:
                 for row in csv.DictReader(stream, delimiter="\t"):
                     entry["jobs"] += 1
                     seconds = _number(row.get("s"))
                     entry["wall_s"] += seconds
+                    entry["cpu_s"] += _number(row.get("cpu_time"))
                     entry["longest_s"] = max(entry["longest_s"], seconds)
                     peak = max(entry["peak_memory_mb"], _number(row.get("max_rss")))
                     entry["peak_memory_mb"] = peak
@@ -87,6 +88,36 @@ def read_benchmarks(folders: Iterable[str | Path]) -> dict[str, dict[str, float]
         rule: {key: round(value, 2) for key, value in entry.items()}
         for rule, entry in rules.items()
     }
+
+
+def cost_rows(rules: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Return what the jobs of each rule took, the longest first, and of all together.
+
+    Args:
+        rules: what `read_benchmarks` returns, or the rules of a provenance.
+
+    Returns:
+        rule, jobs, hours (sum of wall times), core_hours (computed by their processes), longest_s
+        and peak_memory_mb (of the largest job); None where an older record does not tell.
+    """
+    rows: list[dict[str, Any]] = [
+        {
+            "rule": rule,
+            "jobs": int(entry["jobs"]),
+            "hours": entry["wall_s"] / 3600.0,
+            "core_hours": entry["cpu_s"] / 3600.0 if "cpu_s" in entry else None,
+            "longest_s": entry.get("longest_s"),
+            "peak_memory_mb": entry["peak_memory_mb"],
+        }
+        for rule, entry in rules.items()
+    ]
+    rows.sort(key=lambda row: -row["hours"])
+    total: dict[str, Any] = {"rule": "all"}
+    for key in ("jobs", "hours", "core_hours", "longest_s", "peak_memory_mb"):
+        values = [row[key] for row in rows]
+        join = max if key in ("longest_s", "peak_memory_mb") else sum
+        total[key] = join(values) if values and None not in values else None
+    return [*rows, total] if rows else []
 
 
 def _number(text: str | None) -> float:

@@ -1,8 +1,7 @@
-"""What protects a job of the pipeline: its checkpoints and its log."""
+"""What protects a job of the pipeline: its checkpoints, its log and its GPU."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -21,11 +20,12 @@ def test_a_checkpoint_is_kept_for_the_same_plan_only(tmp_path):
     assert not checkpoint.exists()
 
 
-def run_job(tmp_path, body: str) -> tuple[subprocess.CompletedProcess, str]:
+def run_job(tmp_path, body: str, **more) -> tuple[subprocess.CompletedProcess, str]:
     log = tmp_path / "logs/job.log"
+    facts = {"log": [str(log)], "resources": {}, "input": [], "output": []} | more
     code = (
         "from types import SimpleNamespace\nfrom gnnip.jobs import job\n"
-        f"with job(SimpleNamespace(log=[{str(log)!r}], input=[], output=[])):\n    {body}\n"
+        f"with job(SimpleNamespace(**{facts})):\n    {body}\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     return done, log.read_text(encoding="utf-8")
@@ -79,12 +79,19 @@ def test_a_python_whose_path_holds_a_space_is_quoted():
     assert Script()._execute_cmd("bash {fname}", fname="x") == "bash x"
 
 
-def test_a_log_takes_what_the_locale_does_not_know(tmp_path):
-    code = (
-        "from types import SimpleNamespace\nfrom gnnip.jobs import job\n"
-        f"with job(SimpleNamespace(log=[{str(tmp_path / 'log')!r}], input=[], output=[])):\n"
-        "    print('3 \\u00c5')\n"
-    )
+def test_a_log_takes_what_the_locale_does_not_know(tmp_path, monkeypatch):
     plain = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    subprocess.run([sys.executable, "-c", code], env=os.environ | plain, check=True)
-    assert (tmp_path / "log").read_text(encoding="utf-8") == "3 \u00c5\n"
+    for name, value in plain.items():
+        monkeypatch.setenv(name, value)
+    done, log = run_job(tmp_path, "print('3 \\u00c5')")
+    assert (done.returncode, log) == (0, "3 \u00c5\n")
+
+
+def test_a_job_has_the_gpus_that_it_asks_for_and_its_log_names_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    body = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    _, log = run_job(tmp_path, body, resources={"gpu": 2})
+    assert log == "On the GPU 4 5\n4,5\n"
+    for none in ({}, {"gpu": 0}):
+        assert run_job(tmp_path, body, resources=none)[1] == "4,5,6\n"

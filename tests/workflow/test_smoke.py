@@ -86,6 +86,23 @@ def test_provenance(run):
     assert facts["cpu"]
 
 
+def test_every_job_counts_once_in_the_table_of_costs(run):
+    root = run.folder / "results/smoke"
+    table = pd.read_csv(root / "costs.csv")
+    assert set(table["card"]) == {*PAPERS, "datasets"}
+    total = table[table["rule"] == "all"].set_index("card")
+    for card, own in table[table["rule"] != "all"].groupby("card"):
+        assert own["jobs"].sum() == total.loc[card, "jobs"]
+        folder = root / card / "benchmarks"
+        for rule, count in own.set_index("rule")["jobs"].items():
+            files = [*folder.glob(f"{rule}.tsv"), *(folder / rule).rglob("*.tsv")]
+            assert count == len(files), (card, rule)
+    trained = table[table["rule"] == "train_model"]
+    assert len(trained) == len(PAPERS)
+    assert (trained["core_hours"] > 0).all()
+    assert (trained["peak_memory_mb"] > 50).all()
+
+
 def test_nothing_is_left_to_do(run):
     """Not even bookkeeping: it would judge a finished run anew at every call."""
     assert "Nothing to be done" in run.snakemake("-n", *TIER)
@@ -283,12 +300,14 @@ def test_report_opens_with_the_verdicts(run):
         names = archive.namelist()
         page = next(name for name in names if name.endswith("report.html"))
         html = archive.read(page).decode()
+        (costs,) = (archive.read(n).decode() for n in names if n.endswith("costs.html"))
     # the landing page is the description of the workflow, which holds the table
     assert "<td" in html
     cell = re.search(r"<td[^<]*>gat_electronic_mae</td>", html.replace("\\", ""))
     assert cell is not None
     assert any(name.endswith("table1.png") for name in names)
     assert any(name.endswith("verdicts.html") for name in names)
+    assert "<td>train_model</td>" in costs
 
 
 @pytest.fixture(scope="module")

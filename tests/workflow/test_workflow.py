@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -76,6 +77,37 @@ def test_every_job_says_what_it_needs(root):
     scripts = (root / "workflow/scripts").glob("*.py")
     chosen = {path.stem for path in scripts if 'config.get("device"' in path.read_text("utf-8")}
     assert chosen <= {"train_model", "run_dynamics", "measure"}
+
+
+#: end of a Snakefile: what Snakemake knows of each rule
+TELL = """
+import json
+
+told = {
+    one.name: {"needs": sorted(one.resources), "here": one.name in workflow._localrules}
+    for one in workflow.rules
+    if not one.norun
+}
+Path("rules.json").write_text(json.dumps(told))
+"""
+#: what takes seconds; a scheduler would take longer to start it
+LIGHT = {
+    *("tabulate_artefact", "plot_artefact", "redraw_artefact", "judge_card", "provide_dataset"),
+    *("collect_verdicts", "collect_costs", "collect_provenance", "write_page", "record_results"),
+    "datasets",
+}
+
+
+def test_no_rule_lacks_resources_and_light_ones_run_where_snakemake_does(project):
+    with open(project.folder / "Snakefile", "a", encoding="utf-8") as stream:
+        stream.write(TELL)
+    project.todo("--config", "tier=smoke", "papers=cho2023")
+    told = json.loads((project.folder / "rules.json").read_text(encoding="utf-8"))
+    assert set(told) > set(rules(project.folder)) - {"all", "figures", "record"}
+    for name, found in told.items():
+        assert {"_cores", "mem_mb", "runtime"} <= set(found["needs"]), name
+    # and what needs the network
+    assert {name for name, found in told.items() if found["here"]} == LIGHT | {"download_dataset"}
 
 
 def test_rule_script_and_log_share_a_name(root):

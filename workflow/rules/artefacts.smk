@@ -70,6 +70,7 @@ use rule plot_artefact as redraw_artefact with:
         "logs/{tier}/{card}/redraw_artefact/{artefact}.log",
     benchmark:
         "results/figures/{tier}/{card}/benchmarks/{artefact}.tsv"
+    localrule: True
     params:
         info=ask(RUN.recorded_figure_info),
         code=ask(RUN.recorded_figure_code),

@@ -172,6 +172,12 @@ rule datasets:
     log:
         "logs/datasets.log",
     localrule: True
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Listing the data sets"
     run:
         from gnnip.__main__ import dataset_tables
 

@@ -19,7 +19,8 @@ rule train_model:
     resources:
         mem_mb=measured("train_model", "mem_mb", 3000, USES_GPU),
         runtime=measured("train_model", "runtime", 480),
-        gpu=USES_GPU,
+        # one for each of its processes
+        gpu=ask(RUN.of_training(lambda settings: USES_GPU * settings.processes)),
     params:
         training=ask(RUN.training_entry),
         code=ask(RUN.training_code),

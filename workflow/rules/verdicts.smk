@@ -85,3 +85,38 @@ rule write_page:
         "Writing the page of results of tier {wildcards.tier}"
     script:
         "../scripts/write_page.py"
+
+
+rule collect_costs:
+    input:
+        ask(RUN.cost_inputs),
+    output:
+        csv=report(
+            "results/{tier}/costs.csv",
+            caption="../report/costs.rst",
+            category="Cost",
+            labels={"what": "table"},
+        ),
+        html=report(
+            "results/{tier}/costs.html",
+            caption="../report/costs.rst",
+            category="Cost",
+            labels={"what": "page"},
+        ),
+    log:
+        "logs/{tier}/collect_costs.log",
+    benchmark:
+        "results/{tier}/datasets/benchmarks/collect_costs.tsv"
+    wildcard_constraints:
+        tier=CONFIG.tier,
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        code=ask(RUN.code("collect_costs")),
+    message:
+        "Summing what the jobs of tier {wildcards.tier} took"
+    script:
+        "../scripts/collect_costs.py"

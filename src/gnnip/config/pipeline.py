@@ -32,10 +32,12 @@ from gnnip.config.trainings import Cell, TrainingSpec
 from gnnip.errors import ConfigError
 from gnnip.receipts import content_hash
 from gnnip.training.outputs import RESULTS
+from gnnip.training.settings import Settings
 
 #: name of the reference among the potentials of dynamics
 REFERENCE = "reference"
 FIGURES = ("png", "svg")
+COSTS = "costs.csv"
 
 
 class Pipeline(DataJobs):
@@ -91,6 +93,10 @@ class Pipeline(DataJobs):
         of, and without settings that are left at their defaults."""
         data, trainings = self.training_dataset(wildcards), _trainings_of(wildcards)
         return self._training(wildcards).entry("", data, int(wildcards.seed), trainings)
+
+    def of_training(self, value: Callable[[Settings], Any]) -> Any:
+        """Return the function that gives a value of the settings of a training."""
+        return lambda wildcards: value(Settings.read(self._training(wildcards).settings))
 
     def training_initial(self, wildcards: Any) -> list[str]:
         """Return the weights that a training starts from: earlier trainings of the same seed."""
@@ -441,6 +447,11 @@ class Pipeline(DataJobs):
             files += [f"{root}/artefacts/{artefact}.png" for artefact in card.artefacts]
         return files
 
+    def cost_inputs(self, wildcards: Any) -> list[str]:
+        """Return all that a run makes but the table of its costs, which sums all other jobs."""
+        own = f"results/{wildcards.tier}/{COSTS}"
+        return [file for file in self.final_files() if file != own]
+
     def final_files(self, gone: Collection[str] = ()) -> list[str]:
         """Return everything that `snakemake` makes when nothing else is asked for.
 
@@ -456,7 +467,7 @@ class Pipeline(DataJobs):
             if card.datasets[name].source in ("archive", "generate")
         }
         files = [f"results/{tier}/datasets/{name}.verification.csv" for name in sorted(verified)]
-        files += [f"results/{tier}/{file}" for file in ("verdicts.csv", "index.html")]
+        files += [f"results/{tier}/{file}" for file in ("verdicts.csv", COSTS, "index.html")]
         on_the_way = []
         for name, card in self.cards.items():
             root, made = f"results/{tier}/{name}", self.trainings_made(name, tier)

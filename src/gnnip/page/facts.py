@@ -18,6 +18,7 @@ from gnnip.page.charts import ratio_axis, training_curves
 from gnnip.page.pictures import picture
 from gnnip.page.sources import Paper, Source
 from gnnip.page.tolerances import verdicts_at
+from gnnip.provenance import cost_rows
 from gnnip.verdicts.pages import finding, unsettled
 from gnnip.verdicts.published import Published
 from gnnip.verdicts.verdict import Verdict, counts
@@ -148,6 +149,7 @@ def _tier(source: Source) -> dict[str, Any]:
         "commits": sorted({str(run["git_commit"])[:7] for run in known}),
         "devices": sorted({d for run in known for d in run["trainings"]["devices"] or ["cpu"]}),
         "cpu": sorted({run["cpu"] for run in known}),
+        "costs": [row for run in known for row in cost_rows(run["rules"])],
         "hours": sum(run["wall_s"] for run in known) / 3600.0,
         "peak_gb": max((run["peak_memory_mb"] or 0.0 for run in known), default=0.0) / 1000.0,
     }

@@ -81,6 +81,11 @@ def test_a_training_waits_for_what_it_starts_from(pipeline):
     assert pipeline.training_initial(asked(**GAT)) == []
 
 
+def test_settings_of_a_training(pipeline):
+    settings = pipeline.of_training(lambda settings: settings)(asked(**GAT))
+    assert (settings.epochs, settings.batch_size, settings.processes) == (2, 4, 1)
+
+
 def test_measurements(pipeline):
     audit = asked(measurement="force_audit")
     models = pipeline.measured_models(audit)

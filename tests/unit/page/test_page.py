@@ -54,6 +54,16 @@ def test_what_a_larger_tier_measured_comes_before_what_a_smaller_one_did(made):
     assert {source.tier for source, _ in paper.verdicts()} == {"paper", "quick"}
 
 
+def test_what_the_jobs_of_each_rule_took_stands_in_it(made):
+    path, sources = made
+    (table,) = re.findall(r'<table class="small costs">.*?</table>', path.read_text(), re.DOTALL)
+    for source in sources:
+        (run,) = source.folder.glob("*provenance.json")
+        for rule, entry in json.loads(run.read_text())["rules"].items():
+            row = f"<td>{source.tier}</td><td>{rule}</td><td>{entry['jobs']}</td>"
+            assert f"{row}<td>{entry['wall_s'] / 3600:.3f}</td>" in table
+
+
 def test_it_takes_nothing_from_elsewhere(made):
     text = made[0].read_text()
     assert "default-src 'none'" in text  # a browser refuses what it would load
