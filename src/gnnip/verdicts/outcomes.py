@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from gnnip.verdicts import kinds
-from gnnip.verdicts.claims import ClaimResult, ClaimTest, Metrics, of_trivial
+from gnnip.verdicts.claims import ClaimResult, ClaimTest, Metrics, of_trivial, of_variant
 from gnnip.verdicts.published import Claim
 from gnnip.verdicts.trainings import why_unsound
 from gnnip.verdicts.verdict import (
@@ -126,7 +126,7 @@ def judge_claim(
     elif name not in tests:
         verdict, reason = NOT_RUN, "no test is written for this claim"
     else:
-        read = {artefact: metrics[artefact] for artefact in claim.artefacts}
+        read = of_variant({a: metrics[a] for a in claim.artefacts}, claim.variant)
         found = outcome(claim, tests[name], read)
         seeds = min(max(1, int(table["seed"].nunique())) for table in read.values())
         decisive = {
@@ -144,6 +144,7 @@ def judge_claim(
             published=claim.text,
             n_seeds=seeds,
             reference=card.references[claim.artefacts[0]],
+            variant=claim.variant or "as_described",
             verdict=verdict,
             reason=with_note(reason, card.note),
         ),
@@ -169,9 +170,10 @@ def _decide(
         return CANNOT_DECIDE, told or found.undecided
     why = found.undecided
     for artefact, table in metrics.items() if not why else ():
-        why = (
-            why or remark(table) or why_unsound(trainings, *trainings_behind(card, artefact, table))
-        )
+        names, of_seeds = trainings_behind(card, artefact, table)
+        why = remark(table) or why_unsound(trainings, names, of_seeds, learned=claim.learned)
+        if why:
+            break
     if why:
         return CANNOT_DECIDE, f"{why}; {told}"
     return (REPRODUCED if found.ours.holds else DEVIATES), told
