@@ -54,10 +54,11 @@ def table1(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> Figure:
     To the right of each row the MAE relative to the (N, T) mean: filled ours, hollow published.
     """
     w, tidy = Words(**words), _with_variants(tidy)
+    trained = tidy[tidy["source"] == "ours"]
     ours = {
         name + end: (name, w.label(name) + end)
-        for end in tidy.loc[tidy["source"] == "ours", "end"].unique()
-        for name in _layers(tidy[tidy["end"] == end], w)
+        for end in trained["end"].unique()
+        for name in _layers(trained[trained["end"] == end], w)
     }
     tidy = tidy.assign(layer=tidy["layer"] + tidy["end"])
     told = [n for n in TRIVIAL if (tidy["layer"] == n).any()]

@@ -55,6 +55,14 @@ def test_table1_prints_ours_and_published(made_up_run):
     assert "GATConv†" in {t.get_text() for t in texts(fig)}
 
 
+def test_a_layer_that_a_tier_does_not_train_has_no_row(made_up_run):
+    tidy, _ = made_up_run.table("table1")
+    trained = (tidy["source"] != "ours") | tidy["layer"].isin(["gat", "gcs"])
+    shown = {t.get_text() for t in texts(made_up_run.draw("table1", tidy[trained]))}
+    assert {"GATConv", "GCSConv†"} <= shown
+    assert "ECCConv" not in shown
+
+
 def test_tables_that_were_recorded_with_one_variant_are_drawn(made_up_run):
     tidy, _ = made_up_run.table("table1")
     old = tidy[tidy["variant"] != "tuned"].drop(columns="variant")
