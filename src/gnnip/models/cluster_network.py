@@ -54,9 +54,9 @@ class ClusterHyperparameters:
     gcs_normalised : GCSConv sees D^-1/2 A D^-1/2 (Spektral's preprocessing; not stated), else ones.
     attn_heads : of GATConv, concatenated (not stated).
     attn_dropout : of GATConv, on the attention in training (not stated; Spektral's default).
-    input_scaling : "none" as in the paper; "rms": node features, lengths of edges and the sums over
-        the atoms are divided by their root mean squares over the training frames, the sums by those
-        of the network as it starts.
+    input_scaling : "none" as in the paper; "rms": node features and lengths of edges are divided by
+        their root mean squares over the training frames, the sums over the atoms by the mean number
+        of atoms.
     output_scaling : "none" as in the paper: the network gives Hartree; "standard": it gives the
         energy minus the training mean in standard deviations; "composition": minus a linear fit on
         the composition, in standard deviations of what is left.
@@ -185,18 +185,16 @@ class ClusterNetwork(Potential):
         """Fix the scales of the inputs and of the sums over the atoms (`input_scaling`)."""
         if self.hyperparameters.input_scaling == "none":
             return None
-        was_training = self.training
-        self.eval()
-        measured: tuple[tuple[Tensor, Callable[[GraphBatch], Tensor]], ...] = (
-            (self.feature_scale, self.node_features),
-            (self.length_scale, lambda batch: batch.edge_lengths() / BOHR),
-            (self.sum_scale, self.pooled),  # last: it sees the inputs scaled
-        )
-        for scale, values in measured:
-            squares = [values(batch).double().square().flatten() for batch in frames.batches()]
-            mean = float(torch.cat(squares).mean())
-            scale.fill_(mean**0.5 if mean > 0.0 else 1.0)
-        self.train(was_training)
+        features, lengths, atoms = [], [], []
+        for batch in frames.batches():
+            features.append(self.node_features(batch).double().flatten())
+            lengths.append(batch.edge_lengths().double() / BOHR)
+            atoms.append(batch.n_atoms)
+        for scale, values in ((self.feature_scale, features), (self.length_scale, lengths)):
+            mean = float(torch.cat(values).square().mean())
+            scale.fill_(mean**0.5 if mean > 0.0 else 1.0)  # there may be no edge
+        # a step of the optimiser moves a sum by as much for each of its atoms
+        self.sum_scale.fill_(float(torch.cat(atoms).double().mean()))
         names = ("feature_scale", "length_scale", "sum_scale")
         return FitReport(complete=False, details={n: float(getattr(self, n)) for n in names})
 

@@ -96,8 +96,8 @@ class Claim(Strict):
     variant: str | None = None
     """The variant whose numbers decide; null takes those as described, else as coded."""
     learned: bool = True
-    """False where the test asks whether anything was learned: trainings that are no better than a
-    trivial predictor decide it, too."""
+    """False where the test asks whether anything was learned: trainings that have collapsed decide
+    it, too."""
     trivial: str | dict[str, float] = Field(default_factory=dict)
     """What a predictor that has learned nothing gets where the metrics have no baseline, by regular
     expressions of quantities; or why there is no such predictor, e.g. of a measured time."""

@@ -57,11 +57,13 @@ def _reasons(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
 
 
 def _learned_or_not(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Return the trainings judged as if none with a record were worse than a null model."""
+    """Return the trainings judged as if none with a record had collapsed."""
     known = trainings[trainings["share_of_null"].notna()].astype(object)
     rows = known.where(known.notna(), None).to_dict("records")
     told = trainings["reason"].fillna("")
-    told[known.index] = _reasons([row | {"share_of_null": None} for row in rows])
+    told[known.index] = _reasons(
+        [row | {"share_of_null": None, "silent_share": 0.0} for row in rows]
+    )
     return trainings.assign(reason=told, sound=told == "")
 
 
@@ -102,7 +104,7 @@ def why_unsound(
         trainings: the table of all trainings of the run; None where none was kept.
         names: groups, or group/cell.
         seeds: those that the numbers are of; all when empty.
-        learned: whether one that is no better than a null model judges nothing.
+        learned: whether one that has collapsed judges nothing.
     """
     if not names or set(names) == {NONE}:
         return ""

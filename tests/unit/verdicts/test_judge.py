@@ -340,7 +340,7 @@ def test_a_claim_about_learning_is_decided_by_those_that_learned_nothing(tmp_pat
     metrics = {"table1": table([0.1, 0.1, 0.1], baseline=0.3)}
     claims, written = {"a_best": value_below(0.2)}, CARD["claims"]["a_best"]
     told = card(claims={"a_best": written | {"learned": False}})
-    worse = {"share_of_null": 4.0}
+    worse = {"share_of_null": 4.0, "silent_share": 0.7}
     trainings = trained(tmp_path / "flat", [worse, worse, worse])
     assert judge(metrics, claims=claims, trainings=trainings)["a_best"].verdict == "cannot decide"
     assert judge(metrics, told, claims, trainings)["a_best"].verdict == "reproduced"
