@@ -105,7 +105,7 @@ def _warnings(inputs: Inputs, one: Measured) -> list[dict[str, Any]]:
     """Return rows on the warnings of each group, over all replicas of all its seeds."""
     rows = []
     found = one.table[one.table["record"] == "warning"].copy()
-    found["group"] = found["potential"].str.split("/").str[0]
+    found["group"] = found["potential"].map(one.groups)
     for group, part in found.groupby("group", sort=False):
         told = part.dropna(subset=["replica"])
         told = told.set_index(["potential", "replica", "name"])["value"].unstack()
@@ -119,9 +119,10 @@ def _warnings(inputs: Inputs, one: Measured) -> list[dict[str, Any]]:
             facts.append(("warning_time", "fs", float(told["warning_fs"][before].median())))
         if (~failed).any():
             facts.append(("false_alarms", "", float(flagged[~failed].mean())))
-        prefix = f"{one.place}_{group}" if one.place else str(group)
+        arm = str(part["potential"].iloc[0])
+        prefix = one.prefix(arm.split("/")[0])
+        about: dict[str, Any] = {"variant": one.variants[arm], "training": str(group)}
         for name, unit, value in facts:
-            about: dict[str, Any] = {"variant": inputs.variant(str(group)), "training": str(group)}
             rows.append(metric_row(inputs, f"{prefix}_{name}", unit, value, **about))
     return rows
 

@@ -124,7 +124,7 @@ def warning(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
         style.panel(left, LETTERS[2 * row], f"{start}largest spread of a force")
         right = style.place(fig, 124.0, bottom, 40.0, 34.0)
         panels.warnings(right, part, look)
-        style.panel(right, LETTERS[2 * row + 1], f"{start}warning before failure")
+        style.panel(right, LETTERS[2 * row + 1], "warning before failure")
     legend(fig, look, look.present(tidy))
     note = "line: largest spread in frames that no seed learned from; crosses: failures"
     style.footer(fig, info, tidy, note)

@@ -120,10 +120,15 @@ class Calibration(ArtefactKind):
     Metrics of the names energy and forces: {group}_{name}_ratio, rms error over rms spread, 1 for a
     calibrated ensemble; _rank, Spearman's correlation of spread and error, beside 0; and _covered,
     the share of errors within twice the spread times the ratio, 0.95 for normal errors of energies.
+
+    materials : data sets whose training groups are called {data set}_{arm}, and their names in
+        figures, which have a row for each.
     """
 
     function: ClassVar[str] = "gnnip.artefacts.calibration:calibration"
     figure: ClassVar[str] = "gnnip.artefacts.calibration_figure:calibration"
+
+    materials: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

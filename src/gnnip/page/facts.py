@@ -18,7 +18,7 @@ from gnnip.page.charts import ratio_axis, training_curves
 from gnnip.page.pictures import picture
 from gnnip.page.sources import Paper, Source
 from gnnip.page.tolerances import verdicts_at
-from gnnip.verdicts.pages import finding
+from gnnip.verdicts.pages import finding, unsettled
 from gnnip.verdicts.published import Published
 from gnnip.verdicts.verdict import Verdict, counts
 
@@ -56,6 +56,7 @@ def facts(paper: Paper) -> dict[str, Any]:
         "claims_in_short": card.summary,
         # the first screen has room for so many
         "finding": finding([verdict for _, verdict in chosen], most=1),
+        "open": unsettled([verdict for _, verdict in chosen], most=2),
         "counts": counts(row["verdict"] for row in rows),
         "rows": rows,
         "axis": ratio_axis(),

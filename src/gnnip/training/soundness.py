@@ -64,7 +64,7 @@ def faults(summary: Mapping[str, Any]) -> list[str]:
     is left to :func:`unflat`.
     """
     if "share_of_null" not in summary:
-        return ["there is no record of its validation errors"]
+        return ["not recorded: nothing tells its validation errors"]
     found = []
     share, silent = summary["share_of_null"], summary["silent_share"]
     if share is not None and not share <= COLLAPSED:
@@ -72,7 +72,7 @@ def faults(summary: Mapping[str, Any]) -> list[str]:
     if silent > SILENT:
         found.append(f"collapsed: {100 * silent:.0f} % of the units of a layer are silent")
     if summary.get("lucky_epoch"):
-        found.append(f"its lowest error was the luck of epoch {summary['lucky_epoch']}")
+        found.append(f"lucky: its lowest error was the luck of epoch {summary['lucky_epoch']}")
     if summary["stopped"] not in ("epochs", "fit"):
         found.append(f"unfinished: stopped by {summary['stopped']}")
     elif summary["stopped"] == "epochs" and not summary["ends_at_zero"]:
@@ -94,3 +94,8 @@ def unflat(error: float, half: float | None) -> str:
         return "nobody knows whether it is flat: none with half the epochs stands beside it"
     gain = 1.0 - error / half if half > 0.0 else 0.0
     return f"not flat: doubling the epochs gained {100 * gain:.0f} %" if gain >= DOUBLED else ""
+
+
+def kind(fault: str) -> str:
+    """Return which kind of fault it is: the words before the colon."""
+    return fault.split(":")[0]

@@ -16,11 +16,19 @@ from gnnip.verdicts.verdict import (
     CANNOT_DECIDE,
     DEVIATES,
     FEWEST_SEEDS,
+    NOISE,
     NOT_COMPARABLE,
     NOT_RUN,
+    OTHER,
+    PLUMBING,
+    REDUCED,
     REPRODUCED,
+    SEEDS,
+    TRIVIAL,
+    UNTOLD,
     JudgedCard,
     Verdict,
+    Why,
     noise_floor,
     remark,
     trainings_behind,
@@ -44,7 +52,7 @@ class Measured:
     baseline: float | None
     reference: str
     trained: bool = field(default=False, kw_only=True)
-    unsound: str = field(default="", kw_only=True)
+    unsound: Why | None = field(default=None, kw_only=True)
     floor: float | None = field(default=None, kw_only=True)
 
     @property
@@ -74,7 +82,9 @@ def judge_number(
     rows = []
     for ours in measured:
         published = block.values[quantity]
-        verdict, why = (NOT_RUN, missing) if missing else _compare(card, block, published, ours)
+        verdict, why = NOT_RUN, Why("", missing)
+        if not missing:
+            verdict, why = _compare(card, block, published, ours)
         known = verdict != NOT_RUN
         rows.append(
             Verdict(
@@ -91,7 +101,8 @@ def judge_number(
                 reference=ours.reference,
                 variant=ours.variant,
                 verdict=verdict,
-                reason=with_note(why, card.note),
+                reason=with_note(why.text, card.note),
+                cause=why.cause,
             )
         )
     return rows
@@ -134,7 +145,7 @@ def _aggregate(
 
 def _compare(
     card: JudgedCard, block: Published, published: float, ours: Measured
-) -> tuple[str, str]:
+) -> tuple[str, Why]:
     demanded = card.seeds_of_artefact(block.artefact)
     if ours.unit != block.unit:
         raise DataError(
@@ -142,40 +153,45 @@ def _compare(
             f"{block.unit!r}; convert at the border."
         )
     if ours.n_seeds < demanded:
-        return NOT_RUN, f"only {ours.n_seeds} of {demanded} seeds are there, no mean of a part"
+        told = f"only {ours.n_seeds} of {demanded} seeds are there, no mean of a part"
+        return NOT_RUN, Why(SEEDS, told)
     ratio = _ratio(ours.mean, published, block.ideal)
     if not card.judged or not block.comparable or block.reference not in (None, ours.reference):
-        return NOT_COMPARABLE, _join(ratio, _other_reference(block, ours))
+        cause = OTHER if card.judged else PLUMBING
+        return NOT_COMPARABLE, Why(cause, _join(ratio, _other_reference(block, ours)))
     if block.artefact in card.reduced:
-        return NOT_COMPARABLE, _join(ratio, card.reduced[block.artefact])
+        return NOT_COMPARABLE, Why(REDUCED, _join(ratio, card.reduced[block.artefact]))
     low, high = block.tolerance.bounds(published)
     told = _join(f"{ratio}, allowed {low:.3g} to {high:.3g}", block.note)
     undecided = _why_undecided(block, ours, low, high)
     if undecided:
-        return CANNOT_DECIDE, _join(undecided, told)
-    return _place(block, ours.mean, low, high), told
+        return CANNOT_DECIDE, Why(undecided.cause, _join(undecided.text, told))
+    return _place(block, ours.mean, low, high), Why("", told)
 
 
-def _why_undecided(block: Published, ours: Measured, low: float, high: float) -> str:
-    """Return why the number judges nothing, empty when it does."""
+def _why_undecided(block: Published, ours: Measured, low: float, high: float) -> Why | None:
+    """Return why the number judges nothing, None when it does."""
     if not math.isfinite(ours.mean):
-        return "a seed gave no finite value"
+        return Why(UNTOLD, "a seed gave no finite value")
     if _no_better_than_trivial(block, ours):
-        return "no better than the trivial predictor"
+        return Why(TRIVIAL, "no better than the trivial predictor")
     if ours.unsound:
         return ours.unsound
     if ours.floor is not None and ours.floor > high:
-        return f"the noise floor of the reference, {ours.floor:.3g}, is above the tolerance"
+        told = f"the noise floor of the reference, {ours.floor:.3g}, is above the tolerance"
+        return Why(NOISE, told)
     place = _place(block, ours.mean, low, high)
     trivial = ours.baseline if ours.floor is None else None
     if trivial is not None and DEVIATES not in (place, _place(block, trivial, low, high)):
-        return f"a trivial predictor gets it too ({trivial:.3g})"
+        return Why(TRIVIAL, f"a trivial predictor gets it too ({trivial:.3g})")
     if ours.trained and ours.n_seeds < FEWEST_SEEDS:
-        return f"{ours.n_seeds} of the {FEWEST_SEEDS} seeds that a standard error takes"
+        told = f"{ours.n_seeds} of the {FEWEST_SEEDS} seeds that a standard error takes"
+        return Why(SEEDS, told)
     ends = {_place(block, ours.mean + sign * ours.error, low, high) for sign in (-1, 1)}
     if place == REPRODUCED and ends != {REPRODUCED}:
-        return f"the standard error of {ours.error:.2g} reaches beyond the tolerance"
-    return ""
+        told = f"the standard error of {ours.error:.2g} reaches beyond the tolerance"
+        return Why(NOISE, told)
+    return None
 
 
 def _place(block: Published, value: float, low: float, high: float) -> str:

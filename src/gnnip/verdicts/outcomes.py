@@ -15,11 +15,18 @@ from gnnip.verdicts.published import Claim
 from gnnip.verdicts.trainings import why_unsound
 from gnnip.verdicts.verdict import (
     CANNOT_DECIDE,
+    CONTROL,
     DEVIATES,
+    NO_TRIVIAL,
     NOT_RUN,
+    PLUMBING,
     REPRODUCED,
+    SEEDS,
+    TRIVIAL,
+    UNTOLD,
     JudgedCard,
     Verdict,
+    Why,
     remark,
     trainings_behind,
     with_note,
@@ -55,17 +62,17 @@ class Outcome:
     control: ClaimResult | None = None
 
     @property
-    def undecided(self) -> str:
-        """Return why the claim cannot be decided by this; empty when it can."""
+    def undecided(self) -> Why | None:
+        """Return why the claim cannot be decided by this; None when it can."""
         if self.ours.holds is None:
-            return self.ours.reason or "the run cannot decide it"
+            return Why(UNTOLD, self.ours.reason or "the run cannot decide it")
         if self.trivial is not None and self.trivial.holds:
-            return "a trivial predictor passes the test"
+            return Why(TRIVIAL, "a trivial predictor passes the test")
         if self.trivial is None and not self.exempt:
-            return "no trivial predictor stands beside it"
+            return Why(NO_TRIVIAL, "no trivial predictor stands beside it")
         if self.control is not None and self.control.holds == self.ours.holds:
-            return f"the control behaves alike: {self.control.measured}"
-        return ""
+            return Why(CONTROL, f"the control behaves alike: {self.control.measured}")
+        return None
 
     @property
     def of_trivial(self) -> str:
@@ -122,9 +129,9 @@ def judge_claim(
     seeds, row = 0, None
     if missing:
         verdict = NOT_RUN
-        reason = card.skipped.get(missing[0], f"{missing[0]} has not been run")
+        why = Why("", card.skipped.get(missing[0], f"{missing[0]} has not been run"))
     elif name not in tests:
-        verdict, reason = NOT_RUN, "no test is written for this claim"
+        verdict, why = NOT_RUN, Why("", "no test is written for this claim")
     else:
         read = of_variant({a: metrics[a] for a in claim.artefacts}, claim.variant)
         found = outcome(claim, tests[name], read)
@@ -133,7 +140,7 @@ def judge_claim(
             artefact: table[table["quantity"].str.fullmatch(tests[name].reads)]
             for artefact, table in read.items()
         }
-        verdict, reason = _decide(card, claim, found, decisive, seeds, trainings)
+        verdict, why = _decide(card, claim, found, decisive, seeds, trainings)
         row = _row(name, found)
     return (
         Verdict(
@@ -146,7 +153,8 @@ def judge_claim(
             reference=card.references[claim.artefacts[0]],
             variant=claim.variant or "as_described",
             verdict=verdict,
-            reason=with_note(reason, card.note),
+            reason=with_note(why.text, card.note),
+            cause=why.cause,
         ),
         row,
     )
@@ -159,24 +167,24 @@ def _decide(
     metrics: Metrics,
     seeds: int,
     trainings: pd.DataFrame | None,
-) -> tuple[str, str]:
+) -> tuple[str, Why]:
     told = "; ".join(part for part in (found.ours.measured, found.ours.reason) if part)
     demanded = min(card.seeds_of_artefact(artefact) for artefact in claim.artefacts)
     if seeds < demanded:
-        return NOT_RUN, f"only {seeds} of {demanded} seeds are there"
+        return NOT_RUN, Why(SEEDS, f"only {seeds} of {demanded} seeds are there")
     if not card.judged:
-        return CANNOT_DECIDE, told
-    if found.ours.holds is None:
-        return CANNOT_DECIDE, told or found.undecided
+        return CANNOT_DECIDE, Why(PLUMBING, told)
     why = found.undecided
+    if why and found.ours.holds is None:
+        return CANNOT_DECIDE, Why(why.cause, told or why.text)
     for artefact, table in metrics.items() if not why else ():
         names, of_seeds = trainings_behind(card, artefact, table)
         why = remark(table) or why_unsound(trainings, names, of_seeds, learned=claim.learned)
         if why:
             break
     if why:
-        return CANNOT_DECIDE, f"{why}; {told}"
-    return (REPRODUCED if found.ours.holds else DEVIATES), told
+        return CANNOT_DECIDE, Why(why.cause, f"{why.text}; {told}")
+    return (REPRODUCED if found.ours.holds else DEVIATES), Why("", told)
 
 
 def _row(name: str, found: Outcome) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,10 +98,21 @@ def _authors(names: Sequence[str]) -> str:
 
 
 def _found(run: Recorded) -> str:
-    open_ = (row.verdict for row in run.rows if row.verdict not in DECIDED)
-    left = [f"{n} {verdict}" for verdict, n in counts(open_)]
-    rest = f" Open: {', '.join(left)}." if left else ""
-    return f"Tier `{run.tier}`: {finding(run.rows)}{rest}"
+    rest = unsettled(run.rows)
+    return f"Tier `{run.tier}`: {finding(run.rows)}{f' Open: {rest}.' if rest else ''}"
+
+
+def unsettled(rows: Sequence[Verdict], most: int = 3) -> str:
+    """Return how many rows are open, by verdict, with the `most` frequent causes of each."""
+    told = []
+    for verdict, n in counts(row.verdict for row in rows if row.verdict not in DECIDED):
+        causes = Counter(row.cause for row in rows if row.verdict == verdict and row.cause)
+        named = causes.most_common(most)
+        left = causes.total() - sum(k for _, k in named)
+        parts = [f"{cause} ({k})" if k < n else cause for cause, k in named]
+        why = ", ".join(parts + ([f"other reasons ({left})"] if left else []))
+        told.append(f"{n} {verdict}{f': {why}' if why else ''}")
+    return "; ".join(told)
 
 
 def finding(rows: Sequence[Verdict], most: int | None = None) -> str:

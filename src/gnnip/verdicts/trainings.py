@@ -12,6 +12,7 @@ from gnnip.artefacts.tables import NONE
 from gnnip.errors import DataError
 from gnnip.files import read_csv, read_json
 from gnnip.training import soundness
+from gnnip.verdicts.verdict import UNRECORDED, Why
 
 FILE = "trainings.csv"
 _FACTS = (
@@ -97,8 +98,8 @@ def why_unsound(
     seeds: Sequence[int],
     *,
     learned: bool = True,
-) -> str:
-    """Return why numbers of these trainings judge nothing; empty when they do, or none is behind.
+) -> Why | None:
+    """Return why numbers of these trainings judge nothing; None when they do, or none is behind.
 
     Args:
         trainings: the table of all trainings of the run; None where none was kept.
@@ -107,21 +108,23 @@ def why_unsound(
         learned: whether one that has collapsed judges nothing.
     """
     if not names or set(names) == {NONE}:
-        return ""
+        return None
     if trainings is None:
-        return "no record tells whether its trainings were flat"
+        return Why(UNRECORDED, "no record tells whether its trainings were flat")
     cells = trainings["group"] + "/" + trainings["cell"].astype(str)
     chosen = trainings["group"].isin(names) | cells.isin(names)
     if seeds:
         chosen &= trainings["seed"].isin(seeds)
     behind = trainings[chosen] if learned else _learned_or_not(trainings)[chosen]
     if behind.empty:
-        return f"no record tells whether the trainings of {', '.join(sorted(names))} were flat"
+        which = ", ".join(sorted(names))
+        return Why(UNRECORDED, f"no record tells whether the trainings of {which} were flat")
     unsound = behind[~behind["sound"].astype(bool)]
     if unsound.empty:
-        return ""
+        return None
     first = unsound.iloc[0]
-    which = f"{first['group']}/{first['cell']}, seed {first['seed']}: {first['reason']}"
-    if len(behind) == 1:
-        return which
-    return f"{len(unsound)} of {len(behind)} trainings judge nothing, {which}"
+    fault = str(first["reason"])
+    which = f"{first['group']}/{first['cell']}, seed {first['seed']}: {fault}"
+    if len(behind) > 1:
+        which = f"{len(unsound)} of {len(behind)} trainings judge nothing, {which}"
+    return Why(soundness.kind(fault), which)

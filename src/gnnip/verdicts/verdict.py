@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 
@@ -16,6 +17,17 @@ REPRODUCED, BETTER, DEVIATES = "reproduced", "better", "deviates"
 CANNOT_DECIDE, NOT_COMPARABLE, NOT_RUN = "cannot decide", "not comparable", "not run"
 DECIDED = (REPRODUCED, BETTER, DEVIATES)
 VERDICTS = (*DECIDED, CANNOT_DECIDE, NOT_COMPARABLE, NOT_RUN)
+#: causes: why a row is not decided, in words that rows share and that are counted
+TRIVIAL = "a trivial predictor does as well"
+NO_TRIVIAL = "no trivial predictor beside it"
+CONTROL = "a control behaves alike"
+UNRECORDED = "training not recorded"
+SEEDS = "too few seeds"
+NOISE = "noise too large"
+UNTOLD = "the run does not tell"
+OTHER = "data, reference or machine other than the paper's"
+REDUCED = "smaller than the paper's"
+PLUMBING = "plumbing only"
 #: trainings with different seeds that a mean and its standard error take
 FEWEST_SEEDS = 3
 
@@ -38,6 +50,13 @@ class JudgedCard(Protocol):
 
     def judging_groups(self, artefact: str) -> list[str]:
         """Return the training groups that decide an artefact's numbers."""
+
+
+class Why(NamedTuple):
+    """Why a row is not decided: the cause, and the same in full with its numbers."""
+
+    cause: str
+    text: str
 
 
 def counts(verdicts: Iterable[str]) -> list[tuple[str, int]]:
@@ -64,6 +83,7 @@ class Verdict:
     variant: str = "as_described"
     verdict: str
     reason: str
+    cause: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Verdict))
@@ -83,9 +103,13 @@ def trainings_behind(
     return sorted(groups), sorted({int(s) for s in rows["seed"].dropna()})
 
 
-def remark(rows: pd.DataFrame) -> str:
-    """Return why rows of metrics themselves say that they cannot be judged; empty where all can."""
-    return next(iter(rows[REMARK].dropna()), "") if REMARK in rows else ""
+def remark(rows: pd.DataFrame) -> Why | None:
+    """Return why rows of metrics themselves say that they cannot be judged; None where all can.
+
+    The cause is what stands before the first bracket or colon of the remark.
+    """
+    told = next(iter(rows[REMARK].dropna()), "") if REMARK in rows else ""
+    return Why(re.split(r" \(|: ", told)[0], told) if told else None
 
 
 def noise_floor(rows: pd.DataFrame) -> float | None:

@@ -24,10 +24,10 @@ def test_metrics_of_a_calibration(run):
     for group in ("gese2_gnn", "gese2_decomposed"):
         assert found[f"{group}_split_random_forces_ratio"] == pytest.approx(2.0, rel=0.15)
         assert 0.9 < found[f"{group}_split_random_energy_covered"] <= 1.0
-    assert set(metrics["training"]) == {
-        "gese2_gnn/split-random",
-        "gese2_decomposed/split-random",
+    of = {
+        arm for m in ("sic", "gese2") for arm in run.card.measurements[f"calibration_{m}"].trainings
     }
+    assert set(metrics["training"]) == {f"{group}/split-random" for group in of}
 
 
 def test_warnings_are_counted_over_replicas(run):
@@ -47,4 +47,4 @@ def test_figures(run, artefact, tmp_path):
     tidy, _ = tabulate(run.inputs(artefact))
     figure = draw(tidy, run.info(artefact))
     figure.savefig(tmp_path / "figure.png")
-    assert len(figure.axes) == 2
+    assert len(figure.axes) == 4

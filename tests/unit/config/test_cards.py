@@ -301,9 +301,14 @@ def test_ensembles_are_measured_where_there_are_several_seeds(raw, write):
 def test_what_is_replayed_is_kept_with_the_artefact_that_needs_it(root):
     config = Config(papers=["rajak2021"], artefacts=["warning"], tier="long")
     card = resolve("rajak2021", "long", config, root / "papers")
-    assert set(card.measurements) == {"warnings_gese2", "dynamics_gese2"}
-    assert card.measurements["dynamics_gese2"].trainings == ["gese2_gnn", "gese2_decomposed"]
-    assert set(card.trainings) == {"gese2_gnn", "gese2_nn2", "gese2_nn3", "gese2_decomposed"}
+    materials = ("sic", "gese2")
+    of = {kind: [f"{kind}_{m}" for m in materials] for kind in ("warnings", "dynamics")}
+    assert set(card.measurements) == {*of["warnings"], *of["dynamics"]}
+    for warning, moved in zip(of["warnings"], of["dynamics"], strict=True):
+        assert card.measurements[moved].trainings == card.measurements[warning].trainings
+    assert set(card.trainings) == {
+        g for m in of["warnings"] for g in card.measurements[m].trainings
+    }
 
 
 def test_what_the_tier_says_an_artefact_is_made_of_comes_first(raw, write):

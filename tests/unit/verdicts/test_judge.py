@@ -12,7 +12,7 @@ from gnnip.artefacts.tables import metric_row, metric_table
 from gnnip.config.resolve import ResolvedCard
 from gnnip.errors import DataError
 from gnnip.verdicts import judge as verdicts
-from gnnip.verdicts import show
+from gnnip.verdicts import pages, show
 from gnnip.verdicts.claims import ClaimResult, mean
 from gnnip.verdicts.outcomes import ClaimTests
 from gnnip.verdicts.trainings import read_trainings, training_table
@@ -64,7 +64,7 @@ SOUND = pd.DataFrame(
 )
 COLUMNS = [
     *("card", "artefact", "quantity", "unit", "published", "tolerance", "ours_mean", "ours_std"),
-    *("n_seeds", "baseline", "reference", "variant", "verdict", "reason"),
+    *("n_seeds", "baseline", "reference", "variant", "verdict", "reason", "cause"),
 ]
 
 
@@ -143,6 +143,7 @@ def test_what_a_trivial_predictor_gets_decides_nothing(baseline, told):
     row = judge({"table1": table([0.10, 0.10, 0.10], baseline=baseline)})["a_mae"]
     assert row.verdict == "cannot decide"
     assert row.reason.startswith(told)
+    assert row.cause == "a trivial predictor does as well"
 
 
 def test_two_numbers_that_both_deviate_are_no_reason_to_doubt():
@@ -170,6 +171,7 @@ def test_an_unsound_training_decides_nothing(tmp_path, name):
     assert row.verdict == "cannot decide"
     assert row.reason.startswith("1 of 3 trainings judge nothing, table1/all, seed 1: ")
     assert told in row.reason
+    assert row.cause == trainings["reason"].iloc[1].split(":")[0]
     # a claim too, unless it reads other quantities
     holds = {"a_best": ClaimTests(lambda _: ClaimResult(True, "", "yes"))}
     metrics = {"table1": table([0.1, 0.1, 0.1], baseline=0.5)}
@@ -490,3 +492,19 @@ def test_times_that_were_measured_under_load_are_not_judged():
     assert rows["stable"].verdict == "reproduced"
     rows = judge({"fig1": pd.concat([quiet, failed])}, the_card, claims)
     assert rows["ratio"].verdict == rows["fast"].verdict == "reproduced"
+
+
+def test_what_is_open_is_counted_by_its_cause():
+    rows = judge({"table1": table([0.1, 0.1, 0.1], baseline=0.05)})
+    one = rows["a_mae"]
+    assert pages.unsettled([one]) == "1 cannot decide: a trivial predictor does as well"
+    flat = replace(one, cause="not flat")
+    load = replace(one, cause="measured under load")
+    other = replace(one, verdict="not comparable", cause="smaller than the paper's")
+    decided = replace(one, verdict="deviates", cause="")
+    told = pages.unsettled([flat, one, one, load, other, decided, rows["ratio"]], most=2)
+    assert told == (
+        "4 cannot decide: a trivial predictor does as well (2), not flat (1), other reasons (1); "
+        "1 not comparable: smaller than the paper's; 1 not run"
+    )
+    assert pages.unsettled([decided]) == ""

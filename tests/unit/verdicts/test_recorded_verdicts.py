@@ -38,3 +38,12 @@ def test_every_claim_that_was_run_has_an_outcome_of_the_trivial_predictor():
         for row in table.itertuples():
             if row.trivial in ("passes", "unknown"):
                 assert verdicts[row.claim] == "cannot decide"
+
+
+def test_every_row_that_is_not_decided_has_a_cause():
+    for path in RECORDED:
+        verdicts = pd.read_csv(path)
+        open_ = verdicts["verdict"].isin(["cannot decide", "not comparable"])
+        assert verdicts.loc[open_, "cause"].notna().all(), path
+        decided = verdicts["verdict"].isin(["reproduced", "better", "deviates"])
+        assert verdicts.loc[decided, "cause"].isna().all(), path
