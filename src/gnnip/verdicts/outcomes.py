@@ -126,14 +126,18 @@ def judge_claim(
     """Return the verdict on a claim, and its row of claims.csv; None where it was not tested."""
     claim = card.claims[name]
     missing = [artefact for artefact in claim.artefacts if artefact not in metrics]
+    read = of_variant({a: metrics[a] for a in claim.artefacts if a in metrics}, claim.variant)
+    without = [a for a, table in read.items() if claim.variant and table.empty]
     seeds, row = 0, None
     if missing:
         verdict = NOT_RUN
         why = Why("", card.skipped.get(missing[0], f"{missing[0]} has not been run"))
     elif name not in tests:
         verdict, why = NOT_RUN, Why("", "no test is written for this claim")
+    elif without:
+        said = f"{without[0]} was run without the variant '{claim.variant}'"
+        verdict, why = NOT_RUN, Why("", said)
     else:
-        read = of_variant({a: metrics[a] for a in claim.artefacts}, claim.variant)
         found = outcome(claim, tests[name], read)
         seeds = min(max(1, int(table["seed"].nunique())) for table in read.values())
         decisive = {

@@ -336,6 +336,10 @@ def test_a_claim_may_be_decided_by_a_variant():
     for variant, expected in ((None, "reproduced"), ("tuned", "deviates")):
         told = card(claims={"a_best": written | {"variant": variant}})
         assert judge({"table1": metrics}, told, claims)["a_best"].verdict == expected
+    told = card(claims={"a_best": written | {"variant": "corrected"}})
+    row = judge({"table1": metrics}, told, claims)["a_best"]
+    assert row.verdict == "not run"
+    assert row.reason == "table1 was run without the variant 'corrected'"
 
 
 def test_a_claim_about_learning_is_decided_by_those_that_learned_nothing(tmp_path):
