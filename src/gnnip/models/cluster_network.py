@@ -281,11 +281,10 @@ class RandomFeatures(ClusterNetwork):
         found = [self._equations(batch) for batch in frames.batches()]
         x, y = (torch.cat(part) for part in zip(*found, strict=True))
         centre_x, centre_y = x.mean(0), y.mean()
-        parts = torch.arange(len(y)).tensor_split(min(FOLDS, len(y)))
         folds = []
-        for part in parts:
+        for first in range(min(FOLDS, len(y))):  # frames in a row would be whole trajectories
             rows = Rows(x.shape[1])
-            rows.add((x - centre_x)[part], (y - centre_y)[part])
+            rows.add((x - centre_x)[first::FOLDS], (y - centre_y)[first::FOLDS])
             folds.append(rows.triangle())
         weights, ridge = solve(folds, None)
         assert isinstance(self.readout, Dense)
