@@ -53,10 +53,16 @@ def table1(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> Figure:
 
     To the right of each row the MAE relative to the (N, T) mean: filled ours, hollow published.
     """
-    w = Words(**words)
-    ours = _layers(tidy[tidy["source"] == "ours"], w)
+    w, tidy = Words(**words), _with_variants(tidy)
+    trained = tidy[tidy["source"] == "ours"]
+    ours = {
+        name + end: (name, w.label(name) + end)
+        for end in trained["end"].unique()
+        for name in _layers(trained[trained["end"] == end], w)
+    }
+    tidy = tidy.assign(layer=tidy["layer"] + tidy["end"])
     told = [n for n in TRIVIAL if (tidy["layer"] == n).any()]
-    lines = {name: w.label(name) for name in ours} | {n: predictor(w, n) for n in told}
+    lines = {key: label for key, (_, label) in ours.items()} | {n: predictor(w, n) for n in told}
     blocks = {}
     for target in tidy["target"].unique():
         squared = 3 if target == "atomic" else 5
@@ -68,7 +74,7 @@ def table1(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> Figure:
             Column("r2", 125.5, r"$R^2$", published=False),
             Column("r2_within", 136.5, r"$R^2_{N,T}$", published=False),
         )
-        shade = {name: colour(w, name) for name in ours}
+        shade = {key: colour(w, name) for key, (name, _) in ours.items()}
         rows = tidy[tidy["target"] == target]
         blocks[target] = Block(rows, lines, shade, columns, "mae_ha", "ensemble_mean")
     gap = 5.0
@@ -87,8 +93,17 @@ def table1(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> Figure:
         r"$R^2_{N,T}$: within $(N, T)$ ensembles; their means score 0."
     )
     ax.text(3.0, height - 8.3, note, fontsize=6, color=style.INK, va="center")
-    style.footer(fig, info, tidy)
+    marked = tidy.loc[tidy["end"] == "†", "variant"].unique()
+    style.footer(fig, info, tidy, "".join(f"†: {variant}" for variant in marked))
     return fig
+
+
+def _with_variants(tidy: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with `end`, what is added to the name of a layer that is not as described;
+    tables that were recorded when there was one variant lack the column."""
+    stated = tidy.get("variant", pd.Series("as_described", index=tidy.index))
+    plain = stated.fillna("as_described") == "as_described"
+    return tidy.assign(variant=stated, end=plain.map({True: "", False: "†"}))
 
 
 @style.styled
@@ -221,7 +236,7 @@ MOVES = {
 def symmetry_audit(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> Figure:
     """Error of each trained network on the test set as it is, rotated, shifted and mirrored."""
     w = Words(**words)
-    groups = {"table1": "", "corrected": ", invariant"}
+    groups = {g: ", invariant" if g == "corrected" else "" for g in tidy["group"].unique()}
     names = [(g, x) for g in groups for x in _layers(tidy[tidy["group"] == g], w)]
     height = 32 + 6.2 * len(names)
     room = {"left": 31, "right": 5, "bottom": 20, "top": 9, "gap": 8}
@@ -292,6 +307,109 @@ def grid(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any]) -> Figure:
         style.panel(ax, "ab"[k], w.label(target))
     style.footer(fig, info, tidy, f"{w.label('gat')}; dashed: mean of the ensemble")
     return fig
+
+
+#: how the layers' rows of the two figures below are placed, mm
+_ROWS = {"left": 25.0, "right": 5.0, "top": 9.0, "gap": 8.0}
+
+
+@style.styled
+def search(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any], **_: Any) -> Figure:
+    """Validation error of every cell of the search, a row for each layer; ringed: the card's."""
+    w = Words(**words)
+    layers, rates = _layers(tidy, w), sorted(tidy["learning_rate"].unique())
+    fig, panels = row_of_panels(tidy, 34.0 + 8.0 * len(layers), bottom=23.0, **_ROWS)
+    looks, cells = shades(rates), ["learning_rate", "channels"]
+    for panel in panels:
+        ax = panel.ax
+        for lane, layer in enumerate(layers):
+            part = panel.rows[panel.rows["layer"] == layer]
+            for (rate, channels), own in part.groupby(cells):
+                marker = "o" if channels == tidy["channels"].max() else "v"
+                ax.plot(own["error_ha"], [lane] * len(own), marker, color=looks[rate], mew=0)
+            best = part.loc[part["chosen"].astype(bool), "error_ha"]
+            ring: dict[str, Any] = {"mfc": "none", "mec": style.INK, "ms": 8.0, "mew": 0.9}
+            ax.plot(best, [lane] * len(best), "o", **ring)
+        _name_rows(ax, layers, w, panel.letter)
+        ax.set_xlabel(error_label(w, "validation", "mae", "Ha", panel.value))
+        style.plain_log(ax, "x")
+        panel.title(w)
+    dots = [Line2D([], [], color=looks[r], marker="o", ls="", label=f"rate {r:g}") for r in rates]
+    place = (0.5, 4.5 * style.MM / fig.get_figheight())
+    fig.legend(handles=dots, loc="lower center", ncol=len(dots), bbox_to_anchor=place)
+    note = f"triangles: fewer than {tidy['channels'].max()} channels; ringed: the card's choice"
+    style.footer(fig, info, tidy, note)
+    return fig
+
+
+def _name_rows(ax: Axes, layers: list[str], words: Words, letter: str) -> None:
+    """Name the rows of the first panel by the layers."""
+    names_at_the_left(ax, [words.label(x) if letter == "a" else "" for x in layers])
+
+
+#: regime of the table -> what it is called, its marker, and how far from the middle of a row
+REGIMES = {
+    "published": ("published", "D", -0.3),
+    "random": ("random split", "o", -0.1),
+    "elsewhere": ("the same networks on other trajectories", "^", 0.1),
+    "unseen": ("trained for trajectories not seen", "s", 0.3),
+}
+#: regime and null model -> how it is drawn
+NULLS: dict[tuple[str, str], Any] = {
+    ("random", "trajectory_mean"): (0, (1, 1)),
+    ("unseen", "ensemble_mean"): (0, (4, 2)),
+    ("unseen", "n_linear"): "-",
+}
+
+
+@style.styled
+def unseen(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any], **_: Any) -> Figure:
+    """MAE of six layers by random split and on trajectories that they have not learned from."""
+    w = Words(**words)
+    layers = _layers(tidy, w)
+    fig, panels = row_of_panels(tidy, 45.0 + 10.0 * len(layers), bottom=34.0, **_ROWS)
+    for panel in panels:
+        ax, rows = panel.ax, panel.rows.set_index("predictor")
+        for lane, layer in enumerate(layers):
+            own = rows[rows["layer"] == layer]
+            for regime, (_, marker, aside) in REGIMES.items():
+                part = own.loc[own["regime"] == regime, "mae_ha"]
+                ours = part[part.index == "network"]
+                face = "none" if regime == "published" else colour(w, layer)
+                shade = style.INK if regime == "published" else face
+                look: dict[str, Any] = {"fmt": marker, "color": shade, "mfc": face, "ms": 4.5}
+                if len(ours):
+                    mean_and_spread(ax, lane + aside, ours, lying=True, **look)
+                rest = part[part.index == "random_features"]
+                if len(rest):
+                    ax.plot(rest.mean(), lane + aside, "x", color=style.GREY, ms=4.0, mew=1.0)
+        for (regime, name), dash in NULLS.items():
+            level = rows.loc[(rows["regime"] == regime) & (rows.index == name), "mae_ha"]
+            if len(level):
+                ax.axvline(level.mean(), color=style.GREY, lw=0.9, ls=dash, zorder=1)
+        _name_rows(ax, layers, w, panel.letter)
+        ax.set_xlabel(error_label(w, "test", "mae", "Ha", panel.value))
+        style.plain_log(ax, "x")
+        panel.title(w)
+    place = (0.5, 4.5 * style.MM / fig.get_figheight())
+    fig.legend(handles=_marks(w), loc="lower center", ncol=2, bbox_to_anchor=place, fontsize=6.5)
+    style.footer(fig, info, tidy, "mean and standard deviation over seeds")
+    return fig
+
+
+def _marks(words: Words) -> list[Line2D]:
+    """Return what the marks and lines of the figure `unseen` mean; colours stand for layers."""
+    found = []
+    for regime, (label, marker, _) in REGIMES.items():
+        face = "none" if regime == "published" else style.INK
+        look: dict[str, Any] = {"marker": marker, "mfc": face, "ls": "", "ms": 4.5}
+        found.append(Line2D([], [], color=style.INK, label=label, **look))
+    label = words.label("random_features")
+    found.append(Line2D([], [], color=style.GREY, marker="x", ls="", ms=4.0, label=label))
+    for (regime, name), dash in NULLS.items():
+        label = f"{predictor(words, name)}, {'random split' if regime == 'random' else 'not seen'}"
+        found.append(Line2D([], [], color=style.GREY, lw=0.9, ls=dash, label=label))
+    return found
 
 
 # --- forces and dynamics --------------------------------------------------------------------------

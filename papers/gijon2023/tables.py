@@ -8,6 +8,7 @@ on the same test frames: it knows N and T, and nothing of the geometry. Options 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from gnnip.artefacts.measures import BASELINE, ENERGY_MEASURES, columns
 from gnnip.artefacts.tables import Result, metric_row, metric_table
 from gnnip.machine import load_of
 from gnnip.measurements import metrics as measure
+from gnnip.training.outputs import read_history
 from gnnip.units import HARTREE
 
 #: how errors of energies are told
@@ -41,23 +43,31 @@ SCORES = {name: columns(HOW.unit)[name] for name in ENERGY_MEASURES}
 def table1(inputs: Inputs, **_: Any) -> Result:
     """Test errors of the six convolutions on both terms, with baselines and published values.
 
-    Tidy: source (ours, baseline, published), layer (or the baseline's name), target, seed, the six
-    measures, n_train, n_test, n_parameters.
+    Tidy: source (ours, baseline, published), variant, layer (or the baseline's name), target, seed,
+    the six measures, n_train, n_test, n_parameters.
     """
-    scores = scored(inputs, "table1", HOW)[0]
-    sizes = inputs.summaries("table1")[["layer", "target", "seed", "n_parameters"]]
-    networks = scores[scores["predictor"] == NETWORK].merge(sizes, on=["layer", "target", "seed"])
-    networks = networks.assign(source="ours")
-    # every layer of one seed has the same test frames, so the baselines are the same: keep one
-    first = scores["layer"].iloc[0]
-    base = scores[(scores["predictor"] != NETWORK) & (scores["layer"] == first)]
-    base = base.assign(source="baseline", layer=base["predictor"])
-    tidy = pd.concat([networks, base, _published_rows(inputs)], ignore_index=True)
+    parts, rows, others = [], [], []
+    for group in inputs.groups():
+        scores, variant = scored(inputs, group, HOW)[0], inputs.variant(group)
+        sizes = inputs.summaries(group)[["layer", "target", "seed", "n_parameters"]]
+        networks = scores[scores["predictor"] == NETWORK]
+        networks = networks.merge(sizes, on=["layer", "target", "seed"])
+        parts.append(networks.assign(source="ours", variant=variant))
+        if not others:
+            # every layer of one seed has the same test frames, in all groups, so the baselines are
+            # the same: keep one
+            first = scores["layer"].iloc[0]
+            base = scores[(scores["predictor"] != NETWORK) & (scores["layer"] == first)]
+            others = [base.assign(source="baseline", layer=base["predictor"])]
+        rows.append(score_metrics(inputs, scores, HOW, "{layer}_{target}", variant))
+        rows.append(_better_than_baseline(inputs, scores, variant))
+    tidy = pd.concat([*parts, *others, _published_rows(inputs)], ignore_index=True)
     measured = [column for column, _ in SCORES.values()]
-    names = ["source", "layer", "target", "seed", *measured, "n_train", "n_test", "n_parameters"]
-    errors = score_metrics(inputs, scores, HOW, "{layer}_{target}")
-    rows = [errors, _better_than_baseline(inputs, scores)]
-    return tidy[names], pd.concat(rows, ignore_index=True)
+    names = ["source", "variant", "layer", "target", "seed", *measured]
+    return (
+        tidy[[*names, "n_train", "n_test", "n_parameters"]],
+        pd.concat(rows, ignore_index=True),
+    )
 
 
 def _published_rows(inputs: Inputs) -> pd.DataFrame:
@@ -69,7 +79,7 @@ def _published_rows(inputs: Inputs) -> pd.DataFrame:
     return pd.DataFrame(list(cells.values()))
 
 
-def _better_than_baseline(inputs: Inputs, scores: pd.DataFrame) -> pd.DataFrame:
+def _better_than_baseline(inputs: Inputs, scores: pd.DataFrame, variant: str) -> pd.DataFrame:
     """Return, per target and seed, how many networks have a lower MAE than the (N, T) mean."""
     rows = []
     for (target, seed), part in scores.groupby(["target", "seed"]):
@@ -77,7 +87,8 @@ def _better_than_baseline(inputs: Inputs, scores: pd.DataFrame) -> pd.DataFrame:
             part.loc[part["predictor"] == name, "mae_ha"].to_numpy() for name in (NETWORK, BASELINE)
         )
         name = f"networks_better_than_ensemble_mean_{target}"
-        rows.append(metric_row(inputs, name, "", int((networks < baseline).sum()), seed=seed))
+        count = int((networks < baseline).sum())
+        rows.append(metric_row(inputs, name, "", count, seed=seed, variant=variant))
     return metric_table(rows)
 
 
@@ -87,13 +98,15 @@ def fig2(inputs: Inputs, **_: Any) -> Result:
     Tidy: layer, target, seed, frame, n_molecules, temperature_k, true_ha, predicted_ha,
     ensemble_mean_ha.
     """
-    scores, frames = scored(inputs, "table1", HOW)
+    (group,) = inputs.groups()
+    scores, frames = scored(inputs, group, HOW)
     layer = "gat" if (frames["layer"] == "gat").any() else str(frames["layer"].iloc[0])
     about = ["layer", "target", "seed", "frame", "n_molecules", "temperature_k"]
     energies = ["true", "predicted", "ensemble_mean"]
     tidy = frames.loc[frames["layer"] == layer, [*about, *energies]].reset_index(drop=True)
     own, measures = scores[scores["layer"] == layer], ("r2", "r2_within", "rmse")
-    rows = score_metrics(inputs, own, HOW, "{layer}_{target}", measures=measures)
+    variant = inputs.variant(group)
+    rows = score_metrics(inputs, own, HOW, "{layer}_{target}", variant, measures)
     return tidy.rename(columns={name: f"{name}_ha" for name in energies}), rows
 
 
@@ -106,7 +119,7 @@ def width_matched(inputs: Inputs, **_: Any) -> Result:
     Tidy: scores of both groups with width "own" (as the paper) or "matched". Metrics: the errors,
     and per target and seed the Spearman correlation of the two rankings by MAE.
     """
-    groups = {"own": "table1", "matched": "width_matched"}
+    groups = dict(zip(("own", "matched"), inputs.groups(), strict=True))
     parts = {width: scored(inputs, group, HOW)[0] for width, group in groups.items()}
     cell, rows, kept = ["layer", "target"], [], []
     for (width, group), other in zip(groups.items(), ("matched", "own"), strict=True):
@@ -123,7 +136,8 @@ def width_matched(inputs: Inputs, **_: Any) -> Result:
         mean = part.pivot_table(index="layer", columns="width", values="mae_ha")
         if len(mean) > 2:
             value = float(mean["own"].rank().corr(mean["matched"].rank()))
-            extra.append(metric_row(inputs, f"rank_correlation_{target}", "", value))
+            name = f"rank_correlation_{target}"
+            extra.append(metric_row(inputs, name, "", value, variant=variant))
     rows += [metric_table(extra)] if extra else []
     return tidy, pd.concat(rows, ignore_index=True)
 
@@ -164,6 +178,107 @@ def grid(inputs: Inputs, **_: Any) -> Result:
         for name, value in zip(("lowest", "median", "highest"), mean, strict=True):
             extra.append(metric_row(inputs, f"gat_{target}_mae_{name}", "Ha", value))
     return scores, pd.concat([rows, metric_table(extra)], ignore_index=True)
+
+
+def search(
+    inputs: Inputs, chosen: Mapping[str, Mapping[str, Any]], last_epochs: int, **_: Any
+) -> Result:
+    """What one search for every layer and term found, beside the cells that the card chose.
+
+    Tidy: layer, target, the choices of each cell, seed, error_ha (the median validation MAE of the
+    last epochs, of a training that ended earlier of its own) and chosen, whether it is the cell
+    that the card's networks have. Metrics: the error of the chosen cell of each layer and target,
+    and by how much (%) it is above the lowest, 0 where the search chose it.
+
+    Args:
+        inputs: where its trainings are.
+        chosen: values by the name of the cell of layer and target.
+        last_epochs: over which the median is taken.
+    """
+    parts = []
+    for group in inputs.groups():
+        for keys, seed, folder in inputs.cells(group):
+            last = read_history(folder)["validation_mae_ev"].tail(last_epochs)
+            own = chosen["layer-{layer}_target-{target}".format_map(keys)]
+            choices = {k: v for k, v in keys.items() if k not in ("layer", "target")}
+            about = {**keys, "seed": seed, "error_ha": float(last.median()) / HARTREE}
+            parts.append(about | {"chosen": choices == dict(own), "group": group})
+    tidy, rows = pd.DataFrame(parts), []
+    for (layer, target, group), part in tidy.groupby(["layer", "target", "group"], sort=False):
+        own = part.loc[part["chosen"], "error_ha"]
+        if own.empty:  # a small tier does not try it
+            continue
+        above = 100.0 * (float(own.mean()) / float(part["error_ha"].min()) - 1.0)
+        about = {"variant": inputs.variant(group), "training": str(group)}
+        name = f"{layer}_{target}_chosen"
+        rows.append(metric_row(inputs, f"{name}_error", "Ha", float(own.mean()), **about))
+        rows.append(metric_row(inputs, f"{name}_above_lowest", "%", above, **about))
+    return tidy.drop(columns="group"), metric_table(rows)
+
+
+def unseen(inputs: Inputs, published: Mapping[str, float], **_: Any) -> Result:
+    """Errors where frames of every trajectory were learned from, and on other trajectories.
+
+    Tidy: regime, predictor, layer, target, seed, mae_ha, n_test. Regimes: published; random, the
+    test frames of the random split; elsewhere, the same networks on the other data set, in sizes
+    that they have learned from; unseen, networks that were trained on other trajectories of the
+    data set that they are tested on. Predictors: network; random_features, whose convolutions are
+    not trained; the trivial ones. Metrics: {layer}_{target}_{regime}_mae of both, those of random
+    features with _random_features_ before the regime, beside the best trivial predictor.
+    """
+    regimes = {"tuned": "random", "unseen": "unseen"}
+    parts, rows = [], []
+    for group in inputs.groups():
+        scores = scored(inputs, group, HOW)[0]
+        untrained = group.startswith("random_features")
+        like = "tuned" if group == "random_features" else group.removeprefix("random_features_")
+        name = f"{'random_features_' if untrained else ''}{regimes[like]}"
+        quantity, variant = f"{{layer}}_{{target}}_{name}", inputs.variant(group)
+        rows.append(score_metrics(inputs, scores, HOW, quantity, variant, measures=("mae",)))
+        if untrained:
+            scores = scores[scores["predictor"] == NETWORK].assign(predictor="random_features")
+        parts.append(scores.assign(regime=regimes[like]))
+    scores = _elsewhere(inputs)
+    quantity, variant = "{layer}_{target}_elsewhere", inputs.variant("tuned")
+    rows.append(score_metrics(inputs, scores, HOW, quantity, variant, measures=("mae",)))
+    parts.append(scores.assign(regime="elsewhere"))
+    told = pd.DataFrame(
+        [
+            {"regime": "published", "predictor": NETWORK, "layer": layer, "target": target}
+            | {"mae_ha": value}
+            for (layer, target, _), value in (
+                (name.split("_"), value) for name, value in published.items()
+            )
+        ]
+    )
+    columns = ["regime", "predictor", "layer", "target", "seed", "mae_ha", "n_test"]
+    tidy = pd.concat([told, *parts], ignore_index=True)[columns]
+    return tidy, pd.concat(rows, ignore_index=True)
+
+
+def _elsewhere(inputs: Inputs) -> pd.DataFrame:
+    """Return the MAE of the tuned networks on the frames of the other data set, as `scored`."""
+    own = inputs.group("tuned")["dataset"]
+    table = inputs.measurement("elsewhere")
+    (other,) = set(table["dataset"]) - {own}
+    learned, asked = (inputs.frames(n).set_index("frame", drop=False) for n in (own, other))
+    keys = {cell["name"]: cell["keys"] for cell in inputs.group("tuned")["cells"]}
+    rows = []
+    part = table[table["dataset"] == other]
+    for (cell, seed), said in part.groupby(["cell", "seed"], sort=False):
+        train = learned.loc[inputs.training_frames("tuned", keys[cell], seed)]
+        test = asked.loc[said["frame"]]
+        known = test["n_molecules"].isin(set(train["n_molecules"])).to_numpy()
+        test, said = test[known], said[known]
+        energy = term_energy(train, keys[cell]["target"])
+        guesses = baseline_predictions(train, test, energy, HOW)
+        truth = said["energy_reference_ev"].to_numpy()
+        guesses[NETWORK] = said["energy_ev"].to_numpy()
+        about = {**keys[cell], "seed": seed, "training": f"tuned/{cell}", "n_train": len(train)}
+        for predictor, guess in guesses.items():
+            error = measure.mae(truth, guess.to_numpy()) / HARTREE
+            rows.append({**about, "predictor": predictor, "mae_ha": error, "n_test": len(test)})
+    return pd.DataFrame(rows)
 
 
 def forces(inputs: Inputs) -> Result:

@@ -171,6 +171,16 @@ class TestClusterNetwork(PotentialContract):
                 ("crystal", "gat", "gcs", "ecc", "agnn", "general"), ("raw", "invariant")
             )
         },
+        scaled={"layer": "ecc", "input_scaling": "rms", "output_scaling": "composition"},
+    )
+
+
+class TestRandomFeatures(PotentialContract):
+    architecture = "random_features"
+    hyperparameters = TestClusterNetwork.hyperparameters
+    options = variants(
+        gat_raw={"layer": "gat", "features": "raw"},
+        ecc_invariant={"layer": "ecc", "features": "invariant"},
     )
 
 

@@ -42,7 +42,7 @@ from gnnip.datasets.arrays import FrameArrays
 from gnnip.datasets.splits import make_split
 from gnnip.datasets.store import write_frames
 from gnnip.measurements.sources import load_frames
-from gnnip.verdicts.claims import ClaimResult
+from gnnip.verdicts.claims import ClaimResult, of_variant
 from gnnip.verdicts.judge import Judged, judge
 from gnnip.verdicts.outcomes import tests_of
 from gnnip.verdicts.trainings import training_table
@@ -144,8 +144,9 @@ class Run:
 
     def claim(self, name: str) -> ClaimResult:
         """Return what the test of a claim says of the run."""
-        artefacts = self.card.claims[name].artefacts
-        return self.tests[name]({artefact: self.table(artefact)[1] for artefact in artefacts})
+        claim = self.card.claims[name]
+        metrics = {artefact: self.table(artefact)[1] for artefact in claim.artefacts}
+        return self.tests[name](of_variant(metrics, claim.variant))
 
     def published(self, artefact: str) -> dict[str, float]:
         """Return the published numbers of an artefact by quantity."""

@@ -359,7 +359,7 @@ def test_spec_lists_every_training_of_a_tier(checkout, capsys):
     )
     first = trainings[0]
     results = checkout / "results/smoke"
-    assert Path(first["data"]).resolve() == results / "datasets/water_anion_ladder.h5"
+    assert Path(first["data"]).resolve() == results / "datasets/water_anion.h5"
     folder = results / "gijon2023/trainings/table1/layer-gat_target-atomic/seed-0"
     assert Path(first["folder"]).resolve() == folder
     assert first["settings"]["seed"] == 0

@@ -11,7 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from project import Project
 
-NAME = "water_anion_ladder"
+NAME = "water_anion"
 TARGET = f"results/smoke/datasets/{NAME}.h5"
 
 

@@ -339,7 +339,7 @@ def test_what_is_asked_of_slurm(project, tmp_path, monkeypatch, wanted, flags, o
     monkeypatch.chdir(project.folder)
     pipeline = Pipeline(Config(tier="smoke", papers=["gijon2023"]))
     job = SimpleNamespace(tier="smoke", card="gijon2023", measurement=Path(wanted).stem)
-    files = ["results/smoke/datasets/water_anion_ladder.h5"]
+    files = ["results/smoke/datasets/water_anion.h5"]
     if wanted.startswith("measurements"):
         files = [*pipeline.measured_datasets(job), *pipeline.measured_models(job)]
     for path in map(Path, files):

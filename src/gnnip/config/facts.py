@@ -109,7 +109,7 @@ def _group_facts(card: ResolvedCard, group: str, chosen: Mapping[str, list[Any]]
         if cell.chosen(chosen)
     ]
     others = [cell.name for cell in card.cells(group) if not cell.chosen(chosen)]
-    stated = card.trainings[group].model_dump(mode="json", exclude={"ship"})
+    stated = card.trainings[group].model_dump(mode="json", exclude={"ship", "by_cell"})
     return stated | {"cells": cells} | ({"other_cells": others} if others else {})
 
 

@@ -23,6 +23,7 @@ from gnnip.config.schema import (
     DatasetUse,
     Measurement,
     Tier,
+    TrainingGroup,
     TrainingSettings,
 )
 from gnnip.config.trainings import Cell, TrainingSpec, earlier, expand, resolve_training
@@ -227,6 +228,7 @@ def resolve(
         _work_in(card, config, where)
     _leave_out_single_seeds(card)
     check(card, place, where)
+    _check_by_cell([_with_defaults(raw)["trainings"], merged["trainings"]], where)
     card.references = _references(card, written, defaults)
     card.reduced = _reduced(card, _with_defaults(raw), merged, own.get("comparable", {}))
     return card
@@ -244,6 +246,7 @@ def resolve_alone(raw: Mapping[str, Any], place: Path, where: str) -> ResolvedCa
     _find_folders(card, place)
     _leave_out_single_seeds(card)
     check(card, place, where)
+    _check_by_cell([merged["trainings"]], where)
     card.references = _references(card, written, merged.get("training_defaults") or {})
     return card
 
@@ -287,6 +290,7 @@ _CHANGED = {
     "model": "the network",
     "hyperparameters": "the network",
     "settings": "the training",
+    "by_cell": "the training",
     "options": "the measurement",
 }
 #: what it may change without a change of any one number
@@ -582,6 +586,23 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
         if own and papers.module(place, part) is None:
             raise ConfigError(
                 f"{where}: artefacts.{own[0]} states no kind, and the paper has no {part}.py."
+            )
+
+
+def _check_by_cell(versions: list[Mapping[str, Any]], where: str) -> None:
+    """Raise ConfigError for values of a cell that no version of its group has: a smaller tier need
+    not have them all."""
+    for name in dict.fromkeys(group for groups in versions for group in groups):
+        written = [groups[name] for groups in versions if name in groups]
+        stated = [cell for group in written for cell in group.get("by_cell") or {}]
+        if not stated:
+            continue
+        groups = [TrainingGroup.model_validate(group) for group in written]
+        known = {cell.name for group in groups for cell in expand(group)}
+        if unknown := [cell for cell in stated if cell not in known]:
+            raise ConfigError(
+                f"{where}: trainings.{name}.by_cell: there is no cell '{unknown[0]}'"
+                f"{nearest(unknown[0], known)}"
             )
 
 

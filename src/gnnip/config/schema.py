@@ -239,6 +239,9 @@ class TrainingGroup(Strict):
     matrix: dict[str, list[Scalar]] = {}
     """Choices to combine: each key is target, model, split, train_frames, a training setting, a
     column of split.where (one value at a time) or a hyper-parameter."""
+    by_cell: dict[str, dict[str, Scalar]] = {}
+    """Values of single cells of the matrix, by the cells' names, e.g. what a search has chosen for
+    each: {layer-gat_target-atomic: {learning_rate: 0.003}}; keys are as those of the matrix."""
     hyperparameters: dict[str, Scalar | list[Any] | dict[str, Any] | None] = {}
     """Hyper-parameters of the model, by the names it gives them."""
     settings: TrainingSettings = TrainingSettings()
@@ -269,6 +272,12 @@ class TrainingGroup(Strict):
                 raise ValueError(f"matrix.{key} lists the value {twice[0]!r} twice; remove one")
         _refuse_infinite(self.hyperparameters, "hyperparameters")
         _refuse_infinite(self.matrix, "matrix")
+        _refuse_infinite(self.by_cell, "by_cell")
+        for cell, own in self.by_cell.items():
+            if twice := sorted(own.keys() & self.matrix.keys()):
+                raise ValueError(
+                    f"by_cell.{cell} states {twice[0]}, which the matrix states; remove one"
+                )
         return self
 
 

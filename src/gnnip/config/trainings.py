@@ -99,7 +99,7 @@ def describe(group: TrainingGroup, cell: Cell) -> TrainingSpec:
     settings = group.settings.model_dump()
     split = group.split
     routed: dict[str, Any] = {"target": group.target, "model": group.model}
-    for key, value in cell.values:
+    for key, value in (*cell.values, *group.by_cell.get(cell.name, {}).items()):
         if key == "split":
             split = Split.model_validate(split.model_dump() | {"scheme": value})
         elif key == "train_frames":

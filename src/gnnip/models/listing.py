@@ -17,6 +17,7 @@ POTENTIALS: dict[str, tuple[str, str]] = {
     "nequip": ("gnnip.models.nequip.network", "NequIP"),
     "pair": ("gnnip.models.pair", "PairPotential"),
     "pair_network": ("gnnip.models.pair_network", "PairNetwork"),
+    "random_features": ("gnnip.models.cluster_network", "RandomFeatures"),
     "spektral": ("gnnip.models.cluster_network", "ClusterNetwork"),
     "sum": ("gnnip.models.sum", "SumPotential"),
     "torch_geometric": ("gnnip.models.torch_geometric", "TorchGeometricPotential"),

@@ -59,6 +59,17 @@ def of_trivial(metrics: Metrics, known: Mapping[str, float]) -> dict[str, pd.Dat
     return found
 
 
+def of_variant(metrics: Metrics, variant: str | None) -> dict[str, pd.DataFrame]:
+    """Return the metrics of one variant as if they were those as described, for tests that know no
+    other; all of them where none is asked for."""
+    if variant is None:
+        return dict(metrics)
+    return {
+        artefact: table[table["variant"] == variant].assign(variant="as_described")
+        for artefact, table in metrics.items()
+    }
+
+
 def mean(metrics: pd.DataFrame, quantity: str) -> float:
     """Return the mean over seeds of a quantity as described, else as coded: both are the paper's
     own; NaN when it was measured in neither variant."""

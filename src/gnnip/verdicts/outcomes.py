@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from gnnip.verdicts import kinds
-from gnnip.verdicts.claims import ClaimResult, ClaimTest, Metrics, of_trivial
+from gnnip.verdicts.claims import ClaimResult, ClaimTest, Metrics, of_trivial, of_variant
 from gnnip.verdicts.published import Claim
 from gnnip.verdicts.trainings import why_unsound
 from gnnip.verdicts.verdict import (
@@ -126,14 +126,18 @@ def judge_claim(
     """Return the verdict on a claim, and its row of claims.csv; None where it was not tested."""
     claim = card.claims[name]
     missing = [artefact for artefact in claim.artefacts if artefact not in metrics]
+    read = of_variant({a: metrics[a] for a in claim.artefacts if a in metrics}, claim.variant)
+    without = [a for a, table in read.items() if claim.variant and table.empty]
     seeds, row = 0, None
     if missing:
         verdict = NOT_RUN
         why = Why("", card.skipped.get(missing[0], f"{missing[0]} has not been run"))
     elif name not in tests:
         verdict, why = NOT_RUN, Why("", "no test is written for this claim")
+    elif without:
+        said = f"{without[0]} was run without the variant '{claim.variant}'"
+        verdict, why = NOT_RUN, Why("", said)
     else:
-        read = {artefact: metrics[artefact] for artefact in claim.artefacts}
         found = outcome(claim, tests[name], read)
         seeds = min(max(1, int(table["seed"].nunique())) for table in read.values())
         decisive = {
@@ -151,6 +155,7 @@ def judge_claim(
             published=claim.text,
             n_seeds=seeds,
             reference=card.references[claim.artefacts[0]],
+            variant=claim.variant or "as_described",
             verdict=verdict,
             reason=with_note(why.text, card.note),
             cause=why.cause,
@@ -177,9 +182,10 @@ def _decide(
     if why and found.ours.holds is None:
         return CANNOT_DECIDE, Why(why.cause, told or why.text)
     for artefact, table in metrics.items() if not why else ():
-        why = (
-            why or remark(table) or why_unsound(trainings, *trainings_behind(card, artefact, table))
-        )
+        names, of_seeds = trainings_behind(card, artefact, table)
+        why = remark(table) or why_unsound(trainings, names, of_seeds, learned=claim.learned)
+        if why:
+            break
     if why:
         return CANNOT_DECIDE, Why(why.cause, f"{why.text}; {told}")
     return (REPRODUCED if found.ours.holds else DEVIATES), Why("", told)

@@ -93,6 +93,11 @@ class Claim(Strict):
     test: dict[str, Any] | None = None
     """A kind of `gnnip.verdicts.kinds` and its options; null takes the function of the claim's name
     in the paper's claims.py."""
+    variant: str | None = None
+    """The variant whose numbers decide; null takes those as described, else as coded."""
+    learned: bool = True
+    """False where the test asks whether anything was learned: trainings that have collapsed decide
+    it, too."""
     trivial: str | dict[str, float] = Field(default_factory=dict)
     """What a predictor that has learned nothing gets where the metrics have no baseline, by regular
     expressions of quantities; or why there is no such predictor, e.g. of a measured time."""

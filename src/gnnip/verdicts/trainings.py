@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -28,24 +29,43 @@ def training_table(summaries: Iterable[str | Path]) -> pd.DataFrame:
     A training under a schedule that ends at zero is flat where one of its cell gained less than 5 %
     on the same with half the epochs.
     """
-    found = [(*_names(Path(path)), read_json(path, dict)) for path in summaries]
+    rows: list[dict[str, Any]] = []
+    for path in map(Path, summaries):
+        place = dict(zip(("group", "cell", "seed"), _names(path), strict=True))
+        rows.append({**read_json(path, dict), **place})
+    judged = [
+        {**{name: row.get(name) for name in COLUMNS}, "sound": not reason, "reason": reason}
+        for row, reason in zip(rows, _reasons(rows), strict=True)
+    ]
+    return pd.DataFrame(judged, columns=list(COLUMNS))
+
+
+def _reasons(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """Return why each training may not judge, empty where it may; rows have its summary's facts."""
     told: dict[tuple[str, str], list[str]] = {}
-    for group, cell, _, summary in found:
-        if summary.get("half_error") is not None:
-            reason = soundness.unflat(summary["validation_error"], summary["half_error"])
-            told.setdefault((group, cell), []).append(reason)
-    rows = []
-    for group, cell, seed, summary in found:
-        faults = soundness.faults(summary)
-        if not faults and summary["stopped"] == "epochs" and summary["ends_at_zero"]:
-            reasons = told.get((group, cell), [soundness.unflat(0.0, None)])
+    for row in rows:
+        if row.get("half_error") is not None:
+            reason = soundness.unflat(row["validation_error"], row["half_error"])
+            told.setdefault((row["group"], row["cell"]), []).append(reason)
+    found = []
+    for row in rows:
+        faults = soundness.faults(row)
+        if not faults and row["stopped"] == "epochs" and row["ends_at_zero"]:
+            reasons = told.get((row["group"], row["cell"]), [soundness.unflat(0.0, None)])
             faults = [reason for reason in reasons if reason][:1]
-        facts = {name: summary.get(name) for name in _FACTS}
-        rows.append(
-            {"group": group, "cell": cell, "seed": seed, **facts}
-            | {"sound": not faults, "reason": "; ".join(faults)}
-        )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        found.append("; ".join(faults))
+    return found
+
+
+def _learned_or_not(trainings: pd.DataFrame) -> pd.DataFrame:
+    """Return the trainings judged as if none with a record had collapsed."""
+    known = trainings[trainings["share_of_null"].notna()].astype(object)
+    rows = known.where(known.notna(), None).to_dict("records")
+    told = trainings["reason"].fillna("")
+    told[known.index] = _reasons(
+        [row | {"share_of_null": None, "silent_share": 0.0} for row in rows]
+    )
+    return trainings.assign(reason=told, sound=told == "")
 
 
 def _names(path: Path) -> tuple[str, str, int]:
@@ -73,7 +93,11 @@ def join_trainings(recorded: str | Path, new: str | Path) -> pd.DataFrame:
 
 
 def why_unsound(
-    trainings: pd.DataFrame | None, names: Collection[str], seeds: Sequence[int]
+    trainings: pd.DataFrame | None,
+    names: Collection[str],
+    seeds: Sequence[int],
+    *,
+    learned: bool = True,
 ) -> Why | None:
     """Return why numbers of these trainings judge nothing; None when they do, or none is behind.
 
@@ -81,6 +105,7 @@ def why_unsound(
         trainings: the table of all trainings of the run; None where none was kept.
         names: groups, or group/cell.
         seeds: those that the numbers are of; all when empty.
+        learned: whether one that has collapsed judges nothing.
     """
     if not names or set(names) == {NONE}:
         return None
@@ -90,7 +115,7 @@ def why_unsound(
     chosen = trainings["group"].isin(names) | cells.isin(names)
     if seeds:
         chosen &= trainings["seed"].isin(seeds)
-    behind = trainings[chosen]
+    behind = trainings[chosen] if learned else _learned_or_not(trainings)[chosen]
     if behind.empty:
         which = ", ".join(sorted(names))
         return Why(UNRECORDED, f"no record tells whether the trainings of {which} were flat")

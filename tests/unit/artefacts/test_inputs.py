@@ -27,7 +27,7 @@ def test_training_frames_are_those_of_the_split(made_up_run):
 
 
 def test_frame_table_has_energies_and_atoms(made_up_run):
-    frames = made_up_run.frames["water_anion_ladder"]
+    frames = made_up_run.frames["water_anion"]
     table = frame_table(frames)
     assert (table["n_atoms"] == 3 * table["n_molecules"]).all()
     np.testing.assert_allclose(table["energy_atomic_ev"], frames.energies["atomic"], rtol=1e-12)

@@ -130,7 +130,7 @@ def change(path: str, value):
         (change("trainings/table1/matrix/layer", ["gats"]), "did you mean 'gat'?"),
         (change("trainings/table1/hyperparameters", {"chanels": 3}), "did you mean 'channels'?"),
         (change("trainings/table1/model", "spectral"), "did you mean 'spektral'?"),
-        (change("trainings/table1/matrix/split", ["by_size"]), "trainings.table1"),
+        (change("trainings/grid/matrix/split", ["by_size"]), "trainings.grid"),
         (change("trainings/table1/dataset", "water"), "'water' is not defined"),
         (change("datasets/water_anion_pimd/starts", "water"), "data set 'water' is not defined"),
         (change("artefacts/fig2/trainings", ["table2"]), "did you mean 'table1'?"),
@@ -236,6 +236,27 @@ def test_cells_send_each_value_where_it_belongs():
     assert entry["settings"]["device"] == "cpu"
 
 
+def test_a_cell_may_have_values_of_its_own(raw, write):
+    card = resolve("gijon2023", "paper", folder=write(raw))
+    plans = {cell.name: card.training("tuned", cell) for cell in card.cells("tuned")}
+    for name, own in card.trainings["tuned"].by_cell.items():
+        plan = plans[name]
+        assert {k: (plan.settings | plan.hyperparameters)[k] for k in own} == own
+    others = card.training("table1", card.cells("table1")[0])
+    assert others.settings["learning_rate"] == card.training_defaults.settings.learning_rate
+    # a tier need not have all the cells
+    quick = resolve("gijon2023", "quick", folder=write(raw))
+    assert len(quick.cells("tuned")) < len(quick.trainings["tuned"].by_cell)
+    own = raw["trainings"]["tuned"]["by_cell"]
+    own["layer-gatt_target-atomic"] = own.pop("layer-gat_target-atomic")
+    message = complaint(resolve, "gijon2023", "paper", folder=write(raw))
+    assert "tuned.by_cell: there is no cell 'layer-gatt_target-atomic', did you mean" in message
+    del own["layer-gatt_target-atomic"]
+    own["layer-gcs_target-atomic"] = {"layer": "gat"}
+    message = complaint(resolve, "gijon2023", "paper", folder=write(raw))
+    assert "by_cell.layer-gcs_target-atomic states layer, which the matrix states" in message
+
+
 def test_a_group_without_matrix_has_one_cell():
     assert [cell.name for cell in trainings.expand(schema.TrainingGroup())] == ["all"]
 
@@ -271,7 +292,7 @@ def test_ensembles_are_measured_where_there_are_several_seeds(raw, write):
     assert "calibration" not in {**one.measurements, **one.artefacts}
     assert "one seed" in one.skipped["calibration"]
     several = resolve("gijon2023", "quick", Config(seeds=2), folder)
-    assert several.measurements["calibration"].trainings == ["table1"]
+    assert several.measurements["calibration"].trainings == ["tuned"]
     assert "calibration" in several.artefacts
     whole = resolve("gijon2023", "paper", Config(seeds=1), folder)
     assert "calibration" in whole.skipped
@@ -297,12 +318,13 @@ def test_what_the_tier_says_an_artefact_is_made_of_comes_first(raw, write):
     quick["trainings"]["grid"] = None
     quick["artefacts"] = {"grid": None}
     card = resolve("gijon2023", "quick", folder=write(raw))
-    left_out = {name: why for name, why in card.skipped.items() if "seed" not in why}
-    assert left_out == dict.fromkeys(("splits", "grid"), "left out at tier quick")
+    left_out = {name for name, why in card.skipped.items() if why == "left out at tier quick"}
+    assert left_out == {"splits", "grid"}
     quick["artefacts"]["splits"] = {"trainings": ["splits"]}
     card = resolve("gijon2023", "quick", folder=write(raw))
     assert card.artefacts["splits"].trainings == ["splits"]
-    assert [name for name, why in card.skipped.items() if "seed" not in why] == ["grid"]
+    left_out = {name for name, why in card.skipped.items() if why == "left out at tier quick"}
+    assert left_out == {"grid"}
     # a list that still names what is gone does not help
     quick["artefacts"]["splits"] = {"trainings": ["grid"]}
     assert "splits" in resolve("gijon2023", "quick", folder=write(raw)).skipped
@@ -460,7 +482,7 @@ def test_the_cell_to_start_from(hierarchy, write):
         (
             "split",
             {"scheme": "trajectory"},
-            "divides the frames of water_anion_ladder in",
+            "divides the frames of water_anion in",
         ),
         ("matrix", {"envelope": [True, False]}, "2 cells of the training 'nn2' agree"),
     ],

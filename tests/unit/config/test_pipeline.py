@@ -65,7 +65,7 @@ def test_files_of_trainings(pipeline):
     folder = "results/smoke/gijon2023/trainings/table1/layer-gat_target-electronic/seed-0"
     assert f"{folder}/summary.json" in pipeline.summaries(asked())
     entry = pipeline.training_entry(asked(**GAT))
-    assert (entry["folder"], entry["data"]) == ("", "results/smoke/datasets/water_anion_ladder.h5")
+    assert (entry["folder"], entry["data"]) == ("", "results/smoke/datasets/water_anion.h5")
     assert "device" not in entry["settings"]
     with pytest.raises(ConfigError, match="has no training table1/nothing at tier smoke"):
         pipeline.training_entry(asked(**GAT | {"cell": "nothing"}))
@@ -113,7 +113,7 @@ def test_gpus_go_to_networks_only(pipeline):
     on_gpu = pipeline.of_kind(lambda kind: kind.on_gpu)
     names = pipeline.card_at("gijon2023", "smoke").measurements
     networks = {name for name in names if on_gpu(asked(measurement=name))}
-    assert networks == {"symmetry_audit", "force_audit"}
+    assert networks == {"symmetry_audit", "force_audit", "elsewhere"}
 
 
 def test_every_potential_of_a_dynamics_is_a_job(pipeline):
@@ -133,8 +133,8 @@ def test_every_potential_of_a_dynamics_is_a_job(pipeline):
 
 def test_an_artefact_knows_no_more_of_the_card_than_it_needs(pipeline):
     facts = pipeline.artefact_facts(asked(artefact="table1"))
-    assert list(facts["trainings"]) == ["table1"]
-    assert facts["references"] == {"water_anion_ladder": "exact"}
+    assert list(facts["trainings"]) == ["table1", "tuned"]
+    assert facts["references"] == {"water_anion": "exact"}
     assert {block["artefact"] for block in facts["published"]} == {"table1"}
     cells = facts["trainings"]["table1"]["cells"]
     assert cells[0]["keys"] == {"layer": "gat", "target": "atomic"}
@@ -147,7 +147,7 @@ def test_an_artefact_knows_no_more_of_the_card_than_it_needs(pipeline):
 @pytest.mark.parametrize(
     ("card", "artefact", "reference", "line"),
     [
-        ("gijon2023", "table1", {"water_anion_ladder": "exact"}, "exact"),
+        ("gijon2023", "table1", {"water_anion": "exact"}, "exact"),
         (
             "kang2024",
             "reference_data",
@@ -287,7 +287,7 @@ def test_what_own_frames_lack_is_told_by_who_needs_it(make, columns, said):
     assert own.dataset_made(asked(dataset="water_anion_ladder"))
 
     def plan() -> list[str]:
-        trained = own.training_dataset(asked(**GAT))
+        trained = own.training_dataset(asked(group="forces", cell="all", seed="0"))
         return [trained, own.moving_dataset(asked(measurement="dynamics"))]
 
     if said is None:

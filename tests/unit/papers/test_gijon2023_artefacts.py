@@ -1,7 +1,9 @@
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
-from gijon2023_run import ERRORS, SEEDS
+from gijon2023_run import ERRORS, SEEDS, UNSEEN
 from made_up_run import ROOT
 from paper_checks import artefacts, check_figure, check_metrics
 
@@ -21,6 +23,12 @@ def test_artefacts(made_up_run, name):
 
 def test_table1_errors_are_those_of_the_predictions_beside_published_ones(made_up_run):
     tidy, metrics = made_up_run.table("table1")
+    # as described and tuned stand side by side, with one set of baselines
+    assert list(metrics["variant"].unique()) == ["as_described", "tuned"]
+    assert len(tidy[tidy["source"] == "ours"]) == 2 * 6 * 2 * 3
+    assert not tidy[tidy["source"] == "baseline"].duplicated(["layer", "target", "seed"]).any()
+    tidy = tidy[tidy["variant"] != "tuned"]
+    metrics = metrics[metrics["variant"] == "as_described"]
     row = metrics[(metrics["quantity"] == "gcs_electronic_mae") & (metrics["seed"] == 2)]
     gat = metrics[(metrics["quantity"] == "gat_electronic_mae") & (metrics["seed"] == 2)]
     ratio = ERRORS["gcs"][1] / ERRORS["gat"][1]
@@ -45,7 +53,7 @@ def test_baseline_is_the_ensemble_mean_of_the_training_frames(made_up_run):
     tidy = made_up_run.table("fig2")[0]
     assert set(tidy["layer"]) == {"gat"}
     rows = tidy[(tidy["target"] == "atomic") & (tidy["seed"] == 0)]
-    train = inputs.training_frames("table1", {"layer": "gat", "target": "atomic"}, 0)
+    train = inputs.training_frames("tuned", {"layer": "gat", "target": "atomic"}, 0)
     frames = inputs.frames().loc[train]
     means = frames.groupby(["n_molecules", "temperature_k"])["energy_atomic_ev"].mean() / HARTREE
     expected = means.reindex(pd.MultiIndex.from_frame(rows[["n_molecules", "temperature_k"]]))
@@ -69,7 +77,7 @@ def test_width_tells_whether_the_ranking_survives(made_up_run):
     tidy, metrics = made_up_run.table("width_matched")
     # at the paper tier the control was trained on one term
     assert set(tidy["target"]) == {"electronic"}
-    assert set(metrics["variant"]) == {"as_described", "width_matched"}
+    assert set(metrics["variant"]) == {"tuned", "width_matched"}
     rank = metrics.set_index("quantity")["value"]["rank_correlation_electronic"]
     assert rank == pytest.approx(1.0)  # the lifted network of the worst layer is the worst still
 
@@ -77,7 +85,7 @@ def test_width_tells_whether_the_ranking_survives(made_up_run):
 def test_symmetry_audit_tells_errors_and_changes_by_variant(made_up_run):
     metrics = made_up_run.table("symmetry_audit")[1].groupby(["quantity", "variant"])["value"]
     change = metrics.mean()["gat_electronic_shift_change"]
-    assert change["as_described"] == pytest.approx(3.0 * ERRORS["gat"][1] * np.mean(SEEDS))
+    assert change["tuned"] == pytest.approx(3.0 * ERRORS["gat"][1] * np.mean(SEEDS))
     assert change["corrected"] == pytest.approx(1e-9)
     assert "gat_electronic_none_change" not in metrics.mean()
     assert ("gat_electronic_none_mae", "corrected") in metrics.mean()
@@ -86,6 +94,7 @@ def test_symmetry_audit_tells_errors_and_changes_by_variant(made_up_run):
 def test_grid_gives_the_range_over_the_choices(made_up_run):
     metrics = made_up_run.table("grid")[1]
     cells = metrics[metrics["quantity"] == "gat_electronic_mae"]
+    assert len(cells) == 2 * 2 * 2 * 3
     assert "channels 32, activation relu, batch_size 8, learning_rate 0.001" in set(
         cells["variant"]
     )
@@ -93,6 +102,89 @@ def test_grid_gives_the_range_over_the_choices(made_up_run):
     assert value["gat_electronic_mae_lowest"] == cells["value"].min()
     assert value["gat_electronic_mae_highest"] == cells["value"].max()
     assert value["gat_electronic_mae_median"] == cells["value"].median()
+
+
+def test_the_search_says_whether_it_chose_what_the_card_has(made_up_run):
+    tidy, metrics = made_up_run.table("search")
+    cells = tidy.groupby(["layer", "target"])
+    assert (cells.size() == 12).all()
+    assert (cells["chosen"].sum() == 1).all()
+    above = metrics[metrics["quantity"].str.endswith("_above_lowest")]
+    assert len(above) == 12
+    assert above["value"].tolist() == pytest.approx([0.0] * 12)
+    # the median of the last epochs, where one lucky epoch does not count
+    folder = made_up_run.folder / "trainings/search_gat"
+    name = "layer-gat_target-atomic_learning_rate-0.0003_channels-32_attn_dropout-0.5"
+    history = pd.read_csv(folder / name / "seed-0/history.csv")
+    row = tidy[(tidy["layer"] == "gat") & (tidy["target"] == "atomic") & (tidy["channels"] == 32)]
+    row = row[(row["learning_rate"] == 0.0003) & (row["attn_dropout"] == 0.5)]
+    expected = history["validation_mae_ev"].iloc[-5:].median() / HARTREE
+    assert row["error_ha"].item() == pytest.approx(expected)
+    # a card that takes another cell than the search is found out
+    inputs = made_up_run.inputs("search")
+    options = inputs.card["options"] = copy.deepcopy(inputs.card["options"])
+    options["chosen"]["layer-gat_target-atomic"]["attn_dropout"] = 0.5
+    value = tabulate(inputs)[1].set_index("quantity")["value"]
+    assert value["gat_atomic_chosen_above_lowest"] == pytest.approx(100.0)
+    assert value["gcs_atomic_chosen_above_lowest"] == pytest.approx(0.0)
+
+
+def test_the_recorded_search_chose_the_cells_of_the_card():
+    """Once there is a record: whoever trains with other cells than it chose changes the card."""
+    recorded = ROOT / "results/recorded/paper/gijon2023/search.metrics.csv"
+    if not recorded.exists():
+        pytest.skip("no search is recorded")
+    metrics = pd.read_csv(recorded)
+    above = metrics[metrics["quantity"].str.endswith("_above_lowest")]
+    assert len(above) == 12
+    assert (above["value"] == 0.0).all(), above.loc[above["value"] > 0.0, "quantity"].tolist()
+
+
+def test_errors_on_unseen_trajectories_stand_beside_those_of_the_random_split(made_up_run):
+    tidy, metrics = made_up_run.table("unseen")
+    value = metrics.groupby("quantity")["value"].mean()
+    base = metrics.groupby("quantity")["baseline"].mean()
+    ours = ERRORS["gat"][0] * np.mean(SEEDS) * 0.5**0.1
+    assert value["gat_atomic_random_mae"] == pytest.approx(ours)
+    assert value["gat_atomic_unseen_mae"] == pytest.approx(UNSEEN * ours)
+    elsewhere = UNSEEN * ERRORS["gat"][0] * np.mean(SEEDS)
+    assert value["gat_atomic_elsewhere_mae"] == pytest.approx(elsewhere)
+    assert value["gcs_electronic_random_features_unseen_mae"] == pytest.approx(0.2)
+    published = tidy[(tidy["regime"] == "published") & (tidy["layer"] == "gat")]
+    assert sorted(published["mae_ha"]) == [0.005, 0.02]
+    # null models are fitted on the data that the networks have learned from
+    inputs = made_up_run.inputs("unseen")
+    keys = {"layer": "gat", "target": "atomic"}
+    train = inputs.training_frames("tuned", keys, 0)
+    learned = inputs.frames("water_anion").set_index("frame").loc[train]
+    asked = inputs.frames("water_anion_ladder")
+    place = ["n_molecules", "temperature_k"]
+    means = learned.groupby(place)["energy_atomic_ev"].mean().rename("mean")
+    said = asked.join(means, on=place)
+    error = (said["mean"] - said["energy_atomic_ev"]).abs().mean() / HARTREE
+    own = tidy[(tidy["regime"] == "elsewhere") & (tidy["predictor"] == "ensemble_mean")]
+    own = own[(own["layer"] == "gat") & (own["target"] == "atomic") & (own["seed"] == 0)]
+    assert own["mae_ha"].item() == pytest.approx(error)
+    rows = metrics[metrics["quantity"] == "gat_atomic_elsewhere_mae"]
+    assert rows.loc[rows["seed"] == 0, "baseline"].item() <= error + 1e-12
+    assert base["gat_atomic_unseen_mae"] > 0
+
+
+def test_frames_of_sizes_that_were_not_learned_are_left_out(made_up_run, monkeypatch):
+    whole = Inputs.training_frames
+
+    def small(self, group, keys, seed):
+        frames = whole(self, group, keys, seed)
+        if group != "tuned":
+            return frames
+        size = self.frames("water_anion").set_index("frame").loc[frames, "n_molecules"]
+        return frames[size.to_numpy() <= 47]
+
+    monkeypatch.setattr(Inputs, "training_frames", small)
+    tidy, _ = tabulate(made_up_run.inputs("unseen"))
+    asked = made_up_run.inputs("unseen").frames("water_anion_ladder")
+    known = tidy[(tidy["regime"] == "elsewhere")]["n_test"]
+    assert set(known) == {int((asked["n_molecules"] <= 47).sum())}
 
 
 def test_forces_of_the_artefact_are_those_of_the_audit(made_up_run):

@@ -16,22 +16,23 @@ def test_every_claim_of_the_card_has_a_test_that_reads_its_metrics(made_up_run):
     assert set(made_up_run.tests) == set(made_up_run.card.claims)
     holds = {name: made_up_run.claim(name).holds for name in made_up_run.tests}
     # the made-up errors are those of the paper, the made-up times are not; half of the networks are
-    # no better than the baseline, and the scans have one seed, which has no standard error
+    # no better than the baseline, and all are worse on trajectories that they have not seen
     failing = {"gnn_thousand_times_faster", "gnn_linear", "converges_in_100_to_150_epochs"}
-    failing |= {"cutoff_6_suffices", "two_and_two_layers_suffice"}
+    failing |= {"geometry_is_learned", "two_and_two_layers_suffice"}
     assert {name for name, result in holds.items() if result is not True} == failing
 
 
 def test_the_made_up_run_gives_a_row_for_every_number_and_claim(made_up_run):
     paper = made_up_run.card
-    names = ("table1", "fig3", "cutoff_scan", "depth_scan", "convergence")
+    names = ("table1", "fig3", "cutoff_scan", "depth_scan", "convergence", "unseen")
     rows = made_up_run.judge(names).verdicts
     judged = {(row.artefact, row.quantity) for row in rows if row.verdict != "not run"}
     wanted = {(block.artefact, name) for block in paper.published for name in block.values}
     wanted |= {(claim.artefacts[0], name) for name, claim in paper.claims.items()}
     assert wanted <= judged, wanted - judged
     numbers = [row for row in rows if row.artefact == "table1" and row.unit != "claim"]
-    assert len(numbers) == 36
+    assert len(numbers) == 2 * 36
+    assert {row.variant for row in numbers} == {"as_described", "tuned"}
     assert all(row.n_seeds == 3 and row.baseline is not None for row in numbers)
 
 
@@ -123,6 +124,28 @@ CASES = {
         ({"gnn_time": 1.0}, None, "was not timed"),
     ],
 }
+
+
+@pytest.mark.parametrize(
+    ("random", "unseen", "trivial", "holds", "words"),
+    [
+        (0.02, 0.025, 0.04, True, "0.02, 0.025 and 0.04 Ha"),
+        (0.02, 0.09, 0.2, False, "let it know the trajectory"),  # 4.5 times as large
+        (0.02, 0.025, 0.021, False, "let it know the trajectory"),  # worse than knowing N and T
+        (0.02, None, 0.04, None, "not trained on both terms"),
+    ],
+)
+def test_what_is_learned_of_the_geometry_shows_on_unseen_trajectories(
+    made_up_run, random, unseen, trivial, holds, words
+):
+    values = {"random": random} | ({} if unseen is None else {"unseen": unseen})
+    metrics = metrics_of({f"gat_{t}_{r}_mae": v for t in TARGETS for r, v in values.items()})
+    result = made_up_run.tests["geometry_is_learned"]({"unseen": metrics.assign(baseline=trivial)})
+    assert result.holds is holds
+    assert words in f"{result.measured}; {result.reason}"
+    # what a null model gets is never learned
+    nulls = {"unseen": metrics.assign(baseline=trivial, value=trivial)}
+    assert not made_up_run.tests["geometry_is_learned"](nulls).holds
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ def one_seed(tidy, **choice):
         ("depth_scan", {"target": ["electronic"], "n_dense": [2]}),
         ("convergence", {"layer": ["gat"], "epoch": [1, 2]}),
         ("width_matched", {"target": ["electronic"], "layer": ["gat", "gcs"]}),
+        ("search", {"layer": ["gat"], "learning_rate": [0.003], "channels": [64]}),
+        ("unseen", {"target": ["electronic"], "regime": ["random", "unseen"]}),
         ("splits", {"target": ["electronic"], "layer": ["gat"]}),
         ("symmetry_audit", {"layer": ["gat", "gcs"]}),
         ("grid", {"target": ["electronic"], "channels": [64], "activation": ["relu"]}),
@@ -46,9 +48,27 @@ def test_table1_prints_ours_and_published(made_up_run):
     assert {"GATConv", "GeneralConv", "constant", "7.6", "101.8"} <= {
         t.get_text() for t in texts(fig)
     }
-    gat = metrics[metrics["quantity"] == "gat_electronic_mape"]["value"]
+    own = metrics["variant"] == "as_described"
+    gat = metrics[own & (metrics["quantity"] == "gat_electronic_mape")]["value"]
     bold = [t.get_text() for t in texts(fig) if t.get_fontweight() == "bold"]
     assert with_spread(gat.mean(), gat.std(ddof=1)) in bold
+    assert "GATConv†" in {t.get_text() for t in texts(fig)}
+
+
+def test_a_layer_that_a_tier_does_not_train_has_no_row(made_up_run):
+    tidy, _ = made_up_run.table("table1")
+    trained = (tidy["source"] != "ours") | tidy["layer"].isin(["gat", "gcs"])
+    shown = {t.get_text() for t in texts(made_up_run.draw("table1", tidy[trained]))}
+    assert {"GATConv", "GCSConv†"} <= shown
+    assert "ECCConv" not in shown
+
+
+def test_tables_that_were_recorded_with_one_variant_are_drawn(made_up_run):
+    tidy, _ = made_up_run.table("table1")
+    old = tidy[tidy["variant"] != "tuned"].drop(columns="variant")
+    shown = {t.get_text() for t in texts(made_up_run.draw("table1", old))}
+    assert "GATConv" in shown
+    assert not [text for text in shown if "tuned" in text or "†" in text]
 
 
 def test_anion_md_says_what_failed_and_gives_errors_beside_the_noise(made_up_run):

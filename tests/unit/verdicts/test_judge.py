@@ -13,9 +13,9 @@ from gnnip.config.resolve import ResolvedCard
 from gnnip.errors import DataError
 from gnnip.verdicts import judge as verdicts
 from gnnip.verdicts import pages, show
-from gnnip.verdicts.claims import ClaimResult
+from gnnip.verdicts.claims import ClaimResult, mean
 from gnnip.verdicts.outcomes import ClaimTests
-from gnnip.verdicts.trainings import training_table
+from gnnip.verdicts.trainings import read_trainings, training_table
 
 CARD = {
     "id": "paper1",
@@ -322,6 +322,54 @@ def test_a_card_may_say_what_learning_nothing_gets():
         told = card(claims={"a_best": written | {"trivial": trivial}})
         row = judge(metrics, told, {"a_best": value_below(0.2)})["a_best"]
         assert row.verdict == expected
+
+
+def test_a_claim_may_be_decided_by_a_variant():
+    written = CARD["claims"]["a_best"]
+    metrics = pd.concat(
+        [
+            table([0.1, 0.1, 0.1], baseline=0.3),
+            table([0.4, 0.4, 0.4], baseline=0.5, variant="tuned"),
+        ]
+    )
+    claims = {"a_best": lambda m: ClaimResult(bool(mean(m["table1"], "a_mae") < 0.2), "", "")}
+    for variant, expected in ((None, "reproduced"), ("tuned", "deviates")):
+        told = card(claims={"a_best": written | {"variant": variant}})
+        assert judge({"table1": metrics}, told, claims)["a_best"].verdict == expected
+    told = card(claims={"a_best": written | {"variant": "corrected"}})
+    row = judge({"table1": metrics}, told, claims)["a_best"]
+    assert row.verdict == "not run"
+    assert row.reason == "table1 was run without the variant 'corrected'"
+
+
+def test_a_claim_about_learning_is_decided_by_those_that_learned_nothing(tmp_path):
+    metrics = {"table1": table([0.1, 0.1, 0.1], baseline=0.3)}
+    claims, written = {"a_best": value_below(0.2)}, CARD["claims"]["a_best"]
+    told = card(claims={"a_best": written | {"learned": False}})
+    worse = {"share_of_null": 4.0, "silent_share": 0.7}
+    trainings = trained(tmp_path / "flat", [worse, worse, worse])
+    assert judge(metrics, claims=claims, trainings=trainings)["a_best"].verdict == "cannot decide"
+    assert judge(metrics, told, claims, trainings)["a_best"].verdict == "reproduced"
+    # as a table that was written and read
+    trainings.to_csv(tmp_path / "trainings.csv", index=False)
+    read = read_trainings(tmp_path / "trainings.csv")
+    assert judge(metrics, told, claims, read)["a_best"].verdict == "reproduced"
+    # but by flat ones only, and by none without a record
+    ends = worse | {"ends_at_zero": True}
+    half = ends | {"half_error": 1.2 * SUMMARY["validation_error"]}
+    for name, changed, reason in (
+        ("falling", worse | {"late_change": 0.05}, "still falls by 5 %"),
+        ("half", half, "doubling the epochs gained 17 %"),
+        ("no half", ends, "none with half the epochs"),
+    ):
+        trainings = trained(tmp_path / name, [changed, changed, changed])
+        row = judge(metrics, told, claims, trainings)["a_best"]
+        assert row.verdict == "cannot decide"
+        assert reason in row.reason
+    blank = trained(tmp_path / "blank", [{}, {}, {}]).assign(
+        share_of_null=None, sound=False, reason="there is no record of its validation errors"
+    )
+    assert "no record" in judge(metrics, told, claims, blank)["a_best"].reason
 
 
 def test_claims_without_test_or_without_all_seeds():
