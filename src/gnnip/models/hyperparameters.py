@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -51,6 +52,12 @@ class Limits:
         return "must be " + " and ".join(w for w, limit in words.items() if limit is not None)
 
 
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    """Return the types of a dataclass's fields, which take long to find."""
+    return typing.get_type_hints(cls, include_extras=True)
+
+
 def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """Return the dataclass `cls` filled with `values`; `what` names it in messages.
 
@@ -58,7 +65,7 @@ def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     default, a value of another type and one that is not among the choices or within its `Limits`.
     Whole numbers are accepted for floats, lists for tuples.
     """
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = _hints(cls)
     known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     filled = {}
     for key, value in values.items():
@@ -74,7 +81,7 @@ def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
 
 def check_options(options: Any, what: str) -> None:
     """Raise ConfigError as `read_options` does for the values that a dataclass holds."""
-    for name, hint in typing.get_type_hints(type(options), include_extras=True).items():
+    for name, hint in _hints(type(options)).items():
         fit_value(getattr(options, name), hint, f"{what}: {name}")
 
 
