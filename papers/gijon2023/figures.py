@@ -372,7 +372,7 @@ def unseen(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any], **_: Any) -
         ax, rows = panel.ax, panel.rows.set_index("predictor")
         for lane, layer in enumerate(layers):
             own = rows[rows["layer"] == layer]
-            for regime, (_, marker, aside) in REGIMES.items():
+            for regime, (_label, marker, aside) in REGIMES.items():
                 part = own.loc[own["regime"] == regime, "mae_ha"]
                 ours = part[part.index == "network"]
                 face = "none" if regime == "published" else colour(w, layer)

@@ -46,7 +46,8 @@ def table1(inputs: Inputs, **_: Any) -> Result:
     Tidy: source (ours, baseline, published), variant, layer (or the baseline's name), target, seed,
     the six measures, n_train, n_test, n_parameters.
     """
-    parts, rows, others = [], [], []
+    parts, rows = [], []
+    others: list[pd.DataFrame] = []
     for group in inputs.groups():
         scores, variant = scored(inputs, group, HOW)[0], inputs.variant(group)
         sizes = inputs.summaries(group)[["layer", "target", "seed", "n_parameters"]]
@@ -199,17 +200,18 @@ def search(
     for group in inputs.groups():
         for keys, seed, folder in inputs.cells(group):
             last = read_history(folder)["validation_mae_ev"].tail(last_epochs)
-            own = chosen["layer-{layer}_target-{target}".format_map(keys)]
+            picked = chosen["layer-{layer}_target-{target}".format_map(keys)]
             choices = {k: v for k, v in keys.items() if k not in ("layer", "target")}
             about = {**keys, "seed": seed, "error_ha": float(last.median()) / HARTREE}
-            parts.append(about | {"chosen": choices == dict(own), "group": group})
+            parts.append(about | {"chosen": choices == dict(picked), "group": group})
     tidy, rows = pd.DataFrame(parts), []
-    for (layer, target, group), part in tidy.groupby(["layer", "target", "group"], sort=False):
+    for place, part in tidy.groupby(["layer", "target", "group"], sort=False):
+        layer, target, group = map(str, place)
         own = part.loc[part["chosen"], "error_ha"]
         if own.empty:  # a small tier does not try it
             continue
         above = 100.0 * (float(own.mean()) / float(part["error_ha"].min()) - 1.0)
-        about = {"variant": inputs.variant(group), "training": str(group)}
+        about = {"variant": inputs.variant(group), "training": group}
         name = f"{layer}_{target}_chosen"
         rows.append(metric_row(inputs, f"{name}_error", "Ha", float(own.mean()), **about))
         rows.append(metric_row(inputs, f"{name}_above_lowest", "%", above, **about))
