@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import math
 import types
 import typing
@@ -52,10 +51,14 @@ class Limits:
         return "must be " + " and ".join(w for w, limit in words.items() if limit is not None)
 
 
-@functools.cache
+#: types of the fields of dataclasses, which take long to find
+_HINTS: dict[type[Any], dict[str, Any]] = {}
+
+
 def _hints(cls: type[Any]) -> dict[str, Any]:
-    """Return the types of a dataclass's fields, which take long to find."""
-    return typing.get_type_hints(cls, include_extras=True)
+    if cls not in _HINTS:
+        _HINTS[cls] = typing.get_type_hints(cls, include_extras=True)
+    return _HINTS[cls]
 
 
 def read_options(cls: type[T], values: Mapping[str, Any], what: str) -> T:
