@@ -11,6 +11,7 @@ import argparse
 import itertools
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,14 +66,18 @@ def build(name: str) -> Potential:
 
 
 def crystal(
-    repeats: int, symbols: tuple[str, str] = ("Si", "C"), lattice: float = LATTICE
+    repeats: int | Sequence[int],
+    symbols: tuple[str, str] = ("Si", "C"),
+    lattice: float = LATTICE,
 ) -> Atoms:
-    """Return cubic zincblende, 8 atoms per cell; the lattice constant in Angstrom."""
+    """Return zincblende, 8 atoms per cell, so many cells along each side or along the three; the
+    lattice constant in Angstrom."""
+    sides = [repeats] * 3 if isinstance(repeats, int) else list(repeats)
     face = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
-    grid = np.array(list(itertools.product(range(repeats), repeat=3)))
-    sites = (grid[:, None] + np.concatenate([face, face + 0.25])).reshape(-1, 3) * lattice
+    grid = np.array(list(itertools.product(*map(range, sides))))
+    places = (grid[:, None] + np.concatenate([face, face + 0.25])).reshape(-1, 3) * lattice
     cell = [symbols[0]] * 4 + [symbols[1]] * 4
-    return Atoms(cell * len(grid), sites, cell=[lattice * repeats] * 3, pbc=True)
+    return Atoms(cell * len(grid), places, cell=lattice * np.array(sides), pbc=True)
 
 
 def engine(model: Potential, atoms: Atoms, n_replicas: int, skin: float) -> md.Simulation:

@@ -11,27 +11,45 @@ back and takes anew; with glibc, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=30000
 MALLOC_TOP_PAD_=268435456 keeps it.
 
 The model is `pair`, `spektral`, or a trained potential that knows the --elements.
+
+    python benchmarks/md_scaling.py --memory [--model FILE] [--largest 101568] [--output FILE]
+
+measures instead what a process holds at most that does nothing but evaluate energy, forces and
+stress of the largest crystal once, or move it by two steps; with the C library as it is, and as the
+workflow sets it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
+import subprocess
+import sys
 import time
 from typing import Any
 
 import numpy as np
 import torch
+from ase import Atoms
 from md_batch import LATTICE, build, crystal, engine
 
 from gnnip import models
 from gnnip.files import write_json
 from gnnip.machine import watched
+from gnnip.models.calculator import PotentialCalculator
 from gnnip.models.contract import Potential
 
 CELLS = (2, 3, 4, 6, 8, 12, 16, 23)  # per side, 8 atoms each: 64 to 97,336 atoms
 LARGE = 2000  # atoms from which on the overhead of a call is small
+#: what the workflow sets for its jobs, workflow/rules/common.smk
+ALLOCATOR = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "30000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+TASKS = ("evaluation", "dynamics")
 
 
 def potential(name: str) -> Potential:
@@ -77,6 +95,45 @@ def measure(
     }
 
 
+def memory(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure each task in a process of its own, with the C library left alone and set."""
+    rows = []
+    for task in TASKS:
+        for words, setting in (("as it is", {}), ("as the workflow sets it", ALLOCATOR)):
+            clean = {k: v for k, v in os.environ.items() if k not in ALLOCATOR}
+            command = [sys.executable, __file__, "--task", task, "--model", arguments.model]
+            command += ["--elements", *arguments.elements, "--lattice", str(arguments.lattice)]
+            command += ["--largest", str(arguments.largest), "--skin", str(arguments.skin)]
+            told = subprocess.run(command, env=clean | setting, check=True, stdout=subprocess.PIPE)
+            rows.append({"allocator": words} | json.loads(told.stdout))
+            print(
+                "{task} of {atoms} atoms: {peak_mb:.0f} MB, allocator {allocator}".format(
+                    **rows[-1]
+                )
+            )
+    return rows
+
+
+def hold(task: str, model: Potential, atoms: Atoms, skin: float) -> dict[str, Any]:
+    """Do a task once and return what this process has held at most."""
+    if task == "evaluation":
+        atoms.calc = PotentialCalculator(model)
+        atoms.get_forces()
+    else:
+        run = engine(model, atoms, 1, skin)
+        run.run(2)
+        if run.failures:
+            raise SystemExit(f"The crystal does not last: {run.failures[0]}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    return {"task": task, "atoms": len(atoms), "peak_mb": peak}
+
+
+def largest_crystal(most: int, symbols: tuple[str, str], a: float) -> Atoms:
+    """Return the crystal nearest to a cube that has so many atoms, or a little less."""
+    short = int((most / 8) ** (1 / 3) + 1e-9)
+    return crystal((short, short, most // (8 * short**2)), symbols, a)
+
+
 def exponent(rows: list[dict[str, Any]], smallest: int) -> float | None:
     """Return the slope of log cost against log atoms; None for fewer than two sizes."""
     chosen = [row for row in rows if row["atoms"] >= smallest]
@@ -96,8 +153,16 @@ def main() -> None:
         "--steps", type=int, default=3, help="measured steps of each size, at least"
     )
     parser.add_argument("--skin", type=float, default=1.0, help="Angstrom")
+    parser.add_argument("--memory", action="store_true", help="measure memory in place of time")
+    parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
     parser.add_argument("--output")
     arguments = parser.parse_args()
+    symbols = (arguments.elements[0], arguments.elements[1])
+    if arguments.task:
+        atoms = largest_crystal(arguments.largest, symbols, arguments.lattice)
+        found = hold(arguments.task, potential(arguments.model), atoms, arguments.skin)
+        print(json.dumps(found))
+        return
     sizes = [n for n in CELLS if 8 * n**3 <= arguments.largest]
     result: dict[str, Any] = {
         "model": os.path.basename(arguments.model),
@@ -107,7 +172,11 @@ def main() -> None:
         "torch": torch.__version__,
         "allocator": {k: v for k, v in os.environ.items() if k.startswith("MALLOC_")},
     }
-    symbols = (arguments.elements[0], arguments.elements[1])
+    if arguments.memory:
+        result["memory"] = memory(arguments)
+        if arguments.output:
+            write_json(arguments.output, result)
+        return
     model = potential(arguments.model)
     with watched() as machine:
         result |= measure(model, sizes, arguments.steps, arguments.skin, symbols, arguments.lattice)

@@ -18,6 +18,7 @@ SMALLEST = {
     "nequip_step.py": "--repeats 1 --layers 1 --lmax 1 --channels 4 --forms fused",
     "path_integrals.py": "--temperatures 200 --rings 1 --output {folder}/figures.json "
     "--change frames=1 stride_fs=2 equilibration_fs=2 checkpoint_fs=2",
+    "scale.py": "--trainings 10 --ways dry-run shared grouped",
     "nequip_threads.py": "--busy 0 --channels 8 --repeats 1",
 }
 

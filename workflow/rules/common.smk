@@ -51,8 +51,9 @@ locks.announce_snakemake()
 locks.install(PersistenceBase, WorkflowError)
 receipts.install(DAG)
 forkserver.quote_python(PythonScript)
-# the jobs of a cluster, each a Snakemake of its own, have nobody to share with
-if workflow.is_main_process:
+# a job of a cluster is a Snakemake of its own, which has nobody to share with but its group
+IN_A_GROUP = workflow.remote_exec and "--local-groupid" in sys.argv
+if workflow.is_main_process or IN_A_GROUP:
     forkserver.install(PythonScript, benchmarked)
 
 
