@@ -1,5 +1,6 @@
-"""Numbers in README and docs are those of the recorded tables."""
+"""Numbers in README and docs are those of the recorded tables, and of the benchmarks."""
 
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -111,9 +112,53 @@ def said():
     yield page, f"the limits are wide, {sic_limit:.0f} and {gese2_limit:.0f} meV/atom"
 
 
+def benchmarked():
+    """Yield the page and each sentence that the figures of the benchmarks make."""
+    page = "docs/run_on_a_cluster.md"
+    held = benchmark("md_scaling")["memory"]["rows"]
+    atoms = {row["atoms"] for row in held}
+    peaks = [f"{row['peak_mb']:,.0f}" for row in sorted(held, key=lambda r: r["allocator"])]
+    assert atoms == {101_568}
+    yield (
+        page,
+        "101,568 atoms take {2} MB to evaluate once and {3} MB to move, and {0} and {1} MB without "
+        "these settings".format(*peaks),
+    )
+    scale = benchmark("scale")
+    ways, of_each = scale["ways"], "cpu_s_per_training"
+    many = ways["shared"]["trainings"]
+    assert ways["dry-run"]["trainings"] == many
+    yield (
+        page,
+        f"A dry-run of {many:,} of them takes {ways['dry-run']['cpu_s']:.0f} CPU seconds, and "
+        f"doing them {ways['shared'][of_each]:.2f} each on {WORDS[scale['cores']]} cores, while "
+        f"Snakemake holds {ways['shared']['main_peak_mb']:.0f} MB",
+    )
+    yield (
+        page,
+        f"With a Python for every job it is {ways['alone'][of_each]:.1f}, with a job of Slurm for "
+        f"every training {ways['slurm'][of_each]:.1f}, and {ways['grouped'][of_each]:.2f} in "
+        f"groups of {scale['group']}",
+    )
+
+
+def benchmark(name):
+    """The figures of a benchmark."""
+    return json.loads((ROOT / f"benchmarks/{name}.json").read_text(encoding="utf-8"))
+
+
+def test_a_job_costs_less_than_was_promised():
+    """On two cores: 2 s a job, half a second in groups, and 15 s for a dry-run of 1,000."""
+    ways = benchmark("scale")["ways"]
+    assert ways["dry-run"]["trainings"] == ways["shared"]["trainings"] == 1000
+    assert ways["dry-run"]["wall_s"] < 15
+    assert ways["shared"]["wall_s_per_training"] < 2
+    assert ways["grouped"]["cpu_s_per_training"] < 0.5
+
+
 @pytest.fixture(scope="module")
 def sentences():
-    return list(said())
+    return [*said(), *benchmarked()]
 
 
 def test_prose_says_what_the_recorded_tables_say(sentences):

@@ -300,6 +300,10 @@ TRIES: dict[str, Try | str] = {
     "snakemake --workflow-profile profiles/gpu --config tier=paper": dry(),
     ".venv/bin/snakemake --workflow-profile profiles/slurm --config tier=paper": "where the "
     "plug-in of Slurm is installed, test_workflow.py",
+    "snakemake --workflow-profile profiles/slurm --cores 1 --groups train_model=small "
+    "--group-components small=50 --config device=cpu": "test_scale.py",
+    "snakemake --cores all": dry(),
+    "snakemake --workflow-profile profiles/gpu --resources gpu=4 --config tier=paper": dry(),
     "torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29400 "
     "-m gnnip.training.run --spec spec.json": "two machines; tests/unit/training/test_ranks.py",
     SETS: Try("100%", change=SMOKE, slow=True),
