@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gzip
 import io
 import os
@@ -15,9 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gnnip.errors import ConfigError, DataError
-from gnnip.files import atomic_path, write_json, write_text
+from gnnip.files import atomic_path, read_json, write_json, write_text
 from gnnip.provenance import PROVENANCE, fingerprint, note_files, record_files
-from gnnip.verdicts.judge import judge_folder
+from gnnip.verdicts.judge import Judged, judge_folder
 from gnnip.verdicts.recorded import (
     HISTORIES,
     LAST_FRAMES,
@@ -134,9 +135,21 @@ def _record_tables(
     return manifest
 
 
+def judge_recorded(folder: str | Path, card: JudgedCard, claims: str | None) -> Judged:
+    """Return the verdicts of a recorded run from its tables alone, by a card of today.
+
+    What the reasons say of the size of the run is what the run itself has noted, where it is whole.
+    """
+    provenance = Path(folder) / PROVENANCE
+    if provenance.exists():
+        card = copy.copy(card)
+        card.note = read_json(provenance, dict)["card"].get("note", card.note)
+    return judge_folder(card, folder, claims, read_trainings(Path(folder) / FILE))
+
+
 def rejudge(folder: str | Path, card: JudgedCard, claims: str | None) -> None:
-    """Write the verdicts of a recorded run anew, from its tables alone."""
-    judge_folder(card, folder, claims, read_trainings(Path(folder) / FILE)).write(folder)
+    """Write the verdicts of a recorded run anew."""
+    judge_recorded(folder, card, claims).write(folder)
     note_files(Path(folder), JUDGED)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from gnnip.config import papers
 from gnnip.config.resolve import resolve
-from gnnip.verdicts.judge import judge_folder, to_frame
-from gnnip.verdicts.trainings import FILE, read_trainings
+from gnnip.verdicts.judge import to_frame
+from gnnip.verdicts.record import judge_recorded
 
 ROOT = Path(__file__).parents[3]
 RECORDED = sorted((ROOT / "results/recorded").glob("*/*/verdicts.csv"))
@@ -22,7 +22,7 @@ def test_verdicts_and_outcomes_of_claims_are_current(path):
     place = papers.find(name, folder=ROOT / "papers")
     card = resolve(name, tier, folder=ROOT / "papers")
     claims = papers.module(place, "claims")
-    found = judge_folder(card, path.parent, claims, read_trainings(path.with_name(FILE)))
+    found = judge_recorded(path.parent, card, claims)
     cure = "run 'python -m gnnip judge'"
     assert to_frame(found.verdicts).to_csv(index=False) == path.read_text(encoding="utf-8"), cure
     text = found.claims.to_csv(index=False)
