@@ -143,7 +143,7 @@ def judge_recorded(folder: str | Path, card: JudgedCard, claims: str | None) -> 
     provenance = Path(folder) / PROVENANCE
     if provenance.exists():
         card = copy.copy(card)
-        card.note = read_json(provenance, dict)["card"].get("note", card.note)
+        card.note = read_json(provenance, dict).get("card", {}).get("note", card.note)
     return judge_folder(card, folder, claims, read_trainings(Path(folder) / FILE))
 
 
