@@ -276,7 +276,7 @@ def test_an_edit_of_any_file_that_a_job_has_made_is_noticed(run):
 
 
 def test_an_edited_data_set_retrains_nothing_and_is_used_by_nothing(run):
-    name = "results/smoke/datasets/water_anion_ladder.h5"
+    name = "results/smoke/datasets/water_anion.h5"
     with damaged(run, [name], "edited"):
         text = run.snakemake("-n", *TIER)
         assert f"{name} is not what its job had made" in text

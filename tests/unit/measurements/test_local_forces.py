@@ -21,6 +21,12 @@ SMALL = {
     "zbl": SPECIES | {"cutoff": 3.0},
     "nequip": SPECIES | {"channels": 2, "layers": 2, "lmax": 1, "cutoff": 3.5},
     "spektral": {"features": "invariant", "elements": (6, 14), "channels": 4, "layer": "gcs"},
+    "random_features": {
+        "features": "invariant",
+        "elements": (6, 14),
+        "channels": 4,
+        "layer": "gcs",
+    },
     "torch_geometric": SPECIES | {"cutoff": 3.5, "options": {"hidden_channels": 4}},
     "coulomb": SPECIES,
     "ace": SPECIES | {"cutoff": 4.0, "degree": 4},

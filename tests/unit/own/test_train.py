@@ -175,6 +175,7 @@ def test_the_description_is_a_card_of_the_workflow(run, tmp_path):
 NEEDS = {
     "sum": ["terms=[{model: zbl}, {model: pair, hyperparameters: {cutoff: 4.0}}]"],
     "spektral": ["channels=4", "dense_units=4"],
+    "random_features": ["channels=4", "force_weight=0", "stress_weight=0", "per_atom=false"],
     "nequip": ["channels=2", "layers=1", "lmax=1"],
     "coulomb": ["cutoff=4.0"],
     "ace": ["stress_weight=0"],
