@@ -182,7 +182,8 @@ def differences(whole: Path, killed: Path) -> list[str]:
         path.relative_to(whole)
         for path in sorted(whole.rglob("*"))
         if path.suffix in kinds and "benchmarks" not in path.parts
-        if path.name not in ("provenance.json", "recorded.json")
+        # what a run took is its own
+        if path.name not in ("provenance.json", "recorded.json", "costs.csv")
     ]
     assert len(names) > 15
     return [
