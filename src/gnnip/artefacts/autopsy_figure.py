@@ -27,7 +27,7 @@ def autopsy(tidy: pd.DataFrame, info: Mapping[str, Any], options: kinds.Autopsy)
     for k, (place, part) in enumerate(zip(places, parts, strict=True)):
         ax = style.place(fig, 19.0 + 84.0 * k, 19.0, 60.0, 50.0)
         _paths(ax, part, look)
-        style.panel(ax, "abcdefgh"[k], options.materials.get(place, place))
+        style.panel(ax, style.LETTERS[k], options.materials.get(place, place))
     legend(fig, look, look.present(tidy))
     note = "on the line: as the reference; away from it: a hole of the potential"
     style.footer(fig, info, tidy, f"from the first labelled frame; {note}")

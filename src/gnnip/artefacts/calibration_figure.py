@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from string import ascii_lowercase
 from typing import Any
 
 import pandas as pd
@@ -32,7 +31,7 @@ def calibration(tidy: pd.DataFrame, info: Mapping[str, Any], options: Calibratio
     look = look_of(info)
     labels: dict[str, Any] = {}
     for row, name_of in enumerate(known):
-        start = f"{options.materials[name_of]}: " if len(known) > 1 else ""
+        start = f"{options.materials.get(name_of, name_of)}: " if len(known) > 1 else ""
         for place, name in enumerate(names):
             bottom = height - 12.0 - 74.0 * (row + 1) + 14.0
             ax = style.place(fig, 18.0 + 83.0 * place, bottom, 58.0, 54.0)
@@ -40,16 +39,15 @@ def calibration(tidy: pd.DataFrame, info: Mapping[str, Any], options: Calibratio
             for (group, _), part in own.groupby(["group", "cell"], sort=False):
                 label = look.labels[str(group)]
                 labels[label] = _draw(ax, part, look.colours[str(group)])
-            low = max(float(own["spread"].min()), 1e-3 * float(own["spread"].max()))
-            high = float(max(own["spread"].max(), own["error"].max()))
+            widest = float(own["spread"].max())
+            low = max(float(own["spread"].min()), 1e-3 * widest)
+            high = max(widest, float(own["error"].max()))
             ax.plot([low, high], [low, high], color=style.GREY, lw=0.7)
-            ax.set(
-                xlim=(0.8 * low, 1.25 * float(own["spread"].max())), ylim=(0.3 * low, 1.4 * high)
-            )
+            ax.set(xlim=(0.8 * low, 1.25 * widest), ylim=(0.3 * low, 1.4 * high))
             ax.set(xlabel=f"spread over seeds ({_UNITS[name]})", ylabel=f"error ({_UNITS[name]})")
             style.plain_log(ax, "x")
             style.plain_log(ax, "y")
-            letter = ascii_lowercase[len(names) * row + place]
+            letter = style.LETTERS[len(names) * row + place]
             style.panel(ax, letter, f"{start}{_WORDS[name]}")
     fig.legend(labels.values(), labels, loc="upper center", ncol=len(labels))
     seeds = ", ".join(str(int(n)) for n in sorted(tidy["n_seeds"].dropna().unique()))

@@ -16,7 +16,6 @@ from gnnip.artefacts.looks import REFERENCE, Look, legend, look_of
 from gnnip.artefacts.structure_picture import draw_frame, last_frame
 
 Info = Mapping[str, Any]
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 #: bottom and height (mm) of a distribution, the differences from it and their sizes
 _ROWS = ((51.0, 22.0), (26.0, 22.0), (0.0, 12.0))
 
@@ -57,7 +56,7 @@ def energy(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
             bottom = 16.0 + 54.0 * (lines - 1 - k // 2)
             ax = style.place(fig, 22.0 + 84.0 * (k % 2), bottom, 60.0, 38.0)
             _energies(ax, tidy, [arm], look)
-            style.panel(ax, LETTERS[k], look.labels[arm])
+            style.panel(ax, style.LETTERS[k], look.labels[arm])
     legend(fig, look, arms)
     told = _told(tidy, arms, look)
     style.footer(fig, info, tidy, f"crosses: failures; replicas that failed: {told}")
@@ -103,10 +102,10 @@ def survival(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
         bottom -= 26.0 + lanes
         left = style.place(fig, 38.0, bottom + 14.0, 76.0, lanes)
         panels.lifelines(left, part, look)
-        style.panel(left, LETTERS[2 * row], f"{start}every replica")
+        style.panel(left, style.LETTERS[2 * row], f"{start}every replica")
         right = style.place(fig, 122.0, bottom + 14.0, 40.0, lanes)
         panels.shares(right, part, look)
-        style.panel(right, LETTERS[2 * row + 1], f"{start}survival")
+        style.panel(right, style.LETTERS[2 * row + 1], f"{start}survival")
     note = "marks: failures, by which criterion, and the closest pair; bars: 95 % intervals"
     style.footer(fig, info, tidy, note)
     return fig
@@ -121,10 +120,10 @@ def warning(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure:
         bottom = height - 14.0 - 56.0 * (row + 1) + 17.0
         left = style.place(fig, 18.0, bottom, 82.0, 34.0)
         panels.spreads(left, part, look)
-        style.panel(left, LETTERS[2 * row], f"{start}largest spread of a force")
+        style.panel(left, style.LETTERS[2 * row], f"{start}largest spread of a force")
         right = style.place(fig, 124.0, bottom, 40.0, 34.0)
         panels.warnings(right, part, look)
-        style.panel(right, LETTERS[2 * row + 1], "warning before failure")
+        style.panel(right, style.LETTERS[2 * row + 1], "warning before failure")
     legend(fig, look, look.present(tidy))
     note = "line: largest spread in frames that no seed learned from; crosses: failures"
     style.footer(fig, info, tidy, note)
@@ -144,7 +143,7 @@ def structure(tidy: pd.DataFrame, info: Info, options: kinds.Dynamics) -> Figure
         for column, ((record, name), title) in enumerate(zip(shown, titles, strict=True)):
             place = 19.0 + 54.0 * column
             axes = [style.place(fig, place, bottom + y, 38.0, h) for y, h in _ROWS]
-            style.panel(axes[0], LETTERS[3 * row + column], f"{start}{title}")
+            style.panel(axes[0], style.LETTERS[3 * row + column], f"{start}{title}")
             if not (part["record"] == record).any():
                 for ax in axes:
                     ax.axis("off")
@@ -173,7 +172,7 @@ def conservation(tidy: pd.DataFrame, info: Info, options: kinds.Conservation) ->
         bottom = 16.0 + 64.0 * (lines - 1 - k // 2)
         ax = style.place(fig, 20.0 + 80.0 * (k % 2), bottom, 62.0, 48.0)
         panels.energy_order(ax, part, look)
-        style.panel(ax, LETTERS[k], start.removesuffix(": "))
+        style.panel(ax, style.LETTERS[k], start.removesuffix(": "))
     legend(fig, look, look.present(tidy))
     style.footer(fig, info, tidy, "dashed: the square of the time step; numbers: fitted order")
     return fig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import string
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ SINGLE = 85.0  #: width of one column in mm
 MIDDLE = 120.0  #: width of one and a half columns in mm
 DOUBLE = 170.0  #: width of two columns in mm
 DPI = 300
+LETTERS = string.ascii_lowercase  #: of panels
 
 #: Okabe and Ito's palette (Color Universal Design, 2008), distinguishable with any colour vision
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"

@@ -43,6 +43,7 @@ def facts(paper: Paper) -> dict[str, Any]:
     """Return all that the page says of a paper."""
     card = paper.best.card
     chosen = paper.verdicts()
+    verdicts = [verdict for _, verdict in chosen]
     rows = [_row(source, verdict) for source, verdict in chosen]
     artefacts = [
         _artefact(paper, name, rows)
@@ -56,8 +57,8 @@ def facts(paper: Paper) -> dict[str, Any]:
         "doi": "" if card.doi == "none" else card.doi,
         "claims_in_short": card.summary,
         # the first screen has room for so many
-        "finding": finding([verdict for _, verdict in chosen], most=1),
-        "open": unsettled([verdict for _, verdict in chosen], most=2),
+        "finding": finding(verdicts, most=1),
+        "open": unsettled(verdicts, most=2),
         "counts": counts(row["verdict"] for row in rows),
         "rows": rows,
         "axis": ratio_axis(),
