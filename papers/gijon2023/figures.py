@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -410,6 +411,77 @@ def _marks(words: Words) -> list[Line2D]:
         label = f"{predictor(words, name)}, {'random split' if regime == 'random' else 'not seen'}"
         found.append(Line2D([], [], color=style.GREY, lw=0.9, ls=dash, label=label))
     return found
+
+
+#: geometry -> what it is called and its colour
+GEOMETRIES = {
+    "classical": ("classical", style.BLUE),
+    "centroid": ("centroid of a ring", style.GREEN),
+    "bead": ("bead of a ring", style.VERMILLION),
+}
+
+
+@style.styled
+def geometries(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any], **_: Any) -> Figure:
+    """Energies per molecule of each kind of geometry; |E| that published MAE / MAPE stand for."""
+    w = Words(**words)
+    layers = _layers(tidy, w)
+    fig = style.figure(style.DOUBLE, 130.0)
+    width, tall, low = 62.0, 38.0, 22.0
+    for k, (value, own) in enumerate(tidy.groupby("target", sort=False)):
+        target, left = str(value), 25.0 + k * (width + 14.0)
+        ax = style.place(fig, left, low + tall + 20.0, width, tall)
+        _per_molecule(ax, own[own["record"] == "frame"])
+        ax.set_xlabel(f"{w.symbol(target)} of a molecule (mHa)")
+        style.panel(ax, "ab"[k], w.label(target))
+        ax.set_ylabel("frames (%)" if k == 0 else "")
+        ax = style.place(fig, left, low, width, tall)
+        names = _quotients(ax, own, layers, w)
+        names_at_the_left(ax, names if k == 0 else [""] * len(names))
+        ax.set_xlabel(f"MAE / MAPE, a mean of |{w.symbol(target)}| (Ha)")
+        style.panel(ax, "cd"[k])
+    joint_legend(fig, fig.axes[0], 0.5, 3.5)
+    style.footer(
+        fig,
+        info,
+        tidy,
+        "diamonds: published, with rounding; bands: all frames; dots: GATConv trained on them",
+    )
+    return fig
+
+
+def _per_molecule(ax: Axes, frames: pd.DataFrame) -> None:
+    """Draw the shares of frames of each kind of geometry against the energy of a molecule."""
+    energy = 1000.0 * frames["energy_ha"] / frames["n_molecules"]
+    edges = np.linspace(energy.min(), energy.max(), 41).tolist()
+    for kind, (label, shade) in GEOMETRIES.items():
+        part = energy[frames["geometry"] == kind]
+        if len(part):
+            share = np.full(len(part), 100.0 / len(part))
+            ax.hist(part, edges, weights=share, histtype="stepfilled", color=shade, alpha=0.25)
+            ax.hist(part, edges, weights=share, histtype="step", color=shade, lw=0.9, label=label)
+
+
+def _quotients(ax: Axes, rows: pd.DataFrame, layers: list[str], w: Words) -> list[str]:
+    """Draw the published quotients over the range of |E| of each kind; return the rows' names."""
+    told = rows[rows["record"] == "published"].set_index("layer")
+    for lane, layer in enumerate(layers):
+        row = told.loc[layer]
+        ax.plot([row["low_ha"], row["high_ha"]], [lane, lane], color=style.INK, lw=1.2)
+        ax.plot(row["energy_ha"], lane, "D", mfc="white", mec=style.INK, ms=4.0)
+    names = [w.label(layer) for layer in layers]
+    frames = rows[rows["record"] == "frame"]
+    for kind, (label, shade) in GEOMETRIES.items():
+        size = frames.loc[frames["geometry"] == kind, "energy_ha"].abs()
+        if len(size):
+            lane = len(names)
+            ax.barh(lane, size.max() - size.min(), 0.6, size.min(), color=shade, alpha=0.35)
+            ax.axvline(size.max(), color=shade, lw=0.7, ls=":")
+            own = rows[(rows["record"] == "trained") & (rows["geometry"] == kind)]["energy_ha"]
+            ax.plot(own, [lane] * len(own), "o", color=shade, mew=0, ms=3.0)
+            names.append(label)
+    ax.set_xlim(left=0.0)
+    return names
 
 
 # --- forces and dynamics --------------------------------------------------------------------------

@@ -35,6 +35,8 @@ from gnnip.units import HARTREE
 HOW = EnergyErrors(unit="Ha", size="n_molecules", ensemble=("temperature_k",))
 #: measure -> (column of tidy tables, unit in metrics)
 SCORES = {name: columns(HOW.unit)[name] for name in ENERGY_MEASURES}
+#: the two energies of a frame
+TERMS = ("atomic", "electronic")
 
 
 # --- artefacts of the paper -----------------------------------------------------------------------
@@ -280,6 +282,82 @@ def _elsewhere(inputs: Inputs) -> pd.DataFrame:
         for predictor, guess in guesses.items():
             error = measure.mae(truth, guess.to_numpy()) / HARTREE
             rows.append({**about, "predictor": predictor, "mae_ha": error, "n_test": len(test)})
+    return pd.DataFrame(rows)
+
+
+def geometries(
+    inputs: Inputs,
+    published: Mapping[str, Mapping[str, float]],
+    rounding: Mapping[str, float],
+    **_: Any,
+) -> Result:
+    """Energies of classical and path-integral geometries, and those that published errors allow.
+
+    MAE / MAPE is the mean of |E| over the test frames weighted by their relative errors, so that it
+    lies between the smallest and the largest |E| of them, whatever was trained. Published numbers
+    are rounded: the quotient is known between `low_ha` and `high_ha`.
+
+    Tidy: record, geometry, layer, target, seed, n_molecules, temperature_k, energy_ha, low_ha,
+    high_ha. Records: frame, its energy; published and trained, the quotients of the paper and of
+    networks trained on each geometry. Metrics: {geometry}_{target}_{smallest,largest}, of |E|;
+    {layer}_{target}_{low,high}, of the published quotients; {geometry}_{target}_{mae,mape}.
+    """
+    parts, rows = [], []
+    for name in inputs.datasets:
+        frames = inputs.frames(name)
+        kinds = frames["geometry"] if "geometry" in frames else pd.Series("classical", frames.index)
+        for target in TERMS:
+            about = frames[["n_molecules", "temperature_k"]].assign(
+                record="frame",
+                geometry=kinds,
+                target=target,
+                energy_ha=term_energy(frames, target) / HARTREE,
+            )
+            parts.append(about)
+            for kind, energies in about["energy_ha"].abs().groupby(kinds, sort=False):
+                for which, value in (("smallest", energies.min()), ("largest", energies.max())):
+                    rows.append(metric_row(inputs, f"{kind}_{target}_{which}", "Ha", value))
+    told = _published_quotients(published, rounding)
+    parts.append(told)
+    for which in ("low", "high"):
+        names = told["layer"] + "_" + told["target"] + f"_{which}"
+        for name, value in zip(names, told[f"{which}_ha"], strict=True):
+            rows.append(metric_row(inputs, name, "Ha", value))
+    errors = [metric_table(rows)]
+    for group in inputs.groups():
+        scores, kind = scored(inputs, group, HOW)[0], _geometry_of(group)
+        quantity, measures = f"{kind}_{{target}}", ("mae", "mape")
+        variant = inputs.variant(group)
+        errors.append(score_metrics(inputs, scores, HOW, quantity, variant, measures))
+        own = scores[scores["predictor"] == NETWORK]
+        quotient = own["mae_ha"] / (own["mape_percent"] / 100.0)
+        own = own.assign(record="trained", geometry=kind, energy_ha=quotient)
+        parts.append(own[["record", "geometry", "layer", "target", "seed", "energy_ha"]])
+    columns = ["record", "geometry", "layer", "target", "seed", "n_molecules", "temperature_k"]
+    tidy = pd.concat(parts, ignore_index=True)
+    return tidy[[*columns, "energy_ha", "low_ha", "high_ha"]], pd.concat(errors, ignore_index=True)
+
+
+def _geometry_of(group: str) -> str:
+    """Return the kind of geometry that a group was trained on, as frames have it."""
+    return group.removeprefix("on_").removesuffix("s")
+
+
+def _published_quotients(
+    published: Mapping[str, Mapping[str, float]], rounding: Mapping[str, float]
+) -> pd.DataFrame:
+    """Return MAE / MAPE of each published row, and what rounding leaves open of it."""
+    rows = []
+    for name, mae in published["mae"].items():
+        layer, target, _ = name.split("_")
+        mape = published["mape"][f"{layer}_{target}_mape"]
+        about, percent = rounding[f"{target}_mae"], rounding[f"{target}_mape"]
+        rows.append(
+            {"record": "published", "layer": layer, "target": target}
+            | {"energy_ha": 100.0 * mae / mape}
+            | {"low_ha": 100.0 * (mae - about) / (mape + percent)}
+            | {"high_ha": 100.0 * (mae + about) / (mape - percent)}
+        )
     return pd.DataFrame(rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,20 @@ def made_up_frames(
             "state": np.where(interior, "interior", "surface"),
         },
         units={"positions": "Angstrom", "energies": "eV", "forces": "eV/Angstrom"},
+    )
+
+
+def made_up_path_integrals() -> FrameArrays:
+    """Frames of beads, whose atoms lie higher by the energy of their vibrations, and centroids."""
+    frames = made_up_frames((20, 100, 237))
+    beads = np.arange(frames.n_frames) % 2 == 0
+    n = frames.metadata["n_molecules"]
+    atomic = frames.energies["atomic"] + 0.012 * HARTREE * n * beads
+    geometry = np.where(beads, "bead", "centroid")
+    return replace(
+        frames,
+        energies=frames.energies | {"atomic": atomic},
+        metadata=frames.metadata | {"geometry": geometry},
     )
 
 

@@ -1,10 +1,11 @@
 import copy
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
-from gijon2023_run import ERRORS, SEEDS, UNSEEN
-from made_up_run import ROOT
+from gijon2023_run import ERRORS, SEEDS, UNSEEN, made_up_frames, made_up_path_integrals
+from made_up_run import ROOT, Error, make_run
 from paper_checks import artefacts, check_figure, check_metrics
 
 from gnnip.artefacts.inputs import Inputs
@@ -248,3 +249,58 @@ def test_dynamics_are_held_against_the_reference_and_its_noise(made_up_run):
     assert rows.loc["nequip_force_rmse_on_path", "value"] == pytest.approx(0.05)
     assert rows.loc["nequip_electronic_energy_shift", "value"] == pytest.approx(0.12)
     assert rows.loc["nequip_electronic_energy_shift", "baseline"] == pytest.approx(0.10)
+
+
+@pytest.fixture(scope="module")
+def with_path_integrals(tmp_path_factory):
+    """A run of the card as it is once the path integrals are there."""
+    folder = tmp_path_factory.mktemp("path_integrals")
+    shutil.copytree(ROOT / "papers/gijon2023", folder / "path_integrals")
+    card = folder / "path_integrals/card.yaml"
+    text = card.read_text(encoding="utf-8").replace(", geometries: null", "")
+    card.write_text(text.replace("gijon2023", "path_integrals"), encoding="utf-8")
+    frames = {name: made_up_frames() for name in ("water_anion", "water_anion_ladder")}
+    frames["water_anion_pimd"] = made_up_path_integrals()
+    # the published 0.110 Ha and 101.8 % take an electron that is bound by 0.108 Ha
+    for data in frames.values():
+        data.energies["electronic"] *= 1.6
+    return make_run(folder, card.parent, frames, lambda training: Error(0.1 * HARTREE))
+
+
+def test_published_errors_exclude_the_energies_of_beads(with_path_integrals):
+    run = with_path_integrals
+    tidy, metrics = run.table("geometries")
+    check_metrics(run, "geometries", "exact")
+    check_figure(run, "geometries", "exact")
+    values = metrics.groupby("quantity")["value"].mean()
+    told = tidy[tidy["record"] == "published"].set_index(["layer", "target"])
+    # 0.02 Ha and 1.6 %: 0.015 to 0.025 over 1.55 to 1.65 %
+    row = told.loc["gat", "atomic"]
+    assert row[["energy_ha", "low_ha", "high_ha"]].tolist() == pytest.approx(
+        [1.25, 0.015 / 0.0165, 0.025 / 0.0155]
+    )
+    beads = tidy[(tidy["record"] == "frame") & (tidy["geometry"] == "bead")]
+    largest = beads.loc[beads["target"] == "atomic", "energy_ha"].abs().max()
+    assert values["bead_atomic_largest"] == pytest.approx(largest)
+    assert largest < told.loc["ecc", "atomic"]["low_ha"] < values["classical_atomic_largest"]
+    # a quotient of the errors of one's own lies between the smallest and the largest energy
+    own = tidy[(tidy["record"] == "trained") & (tidy["target"] == "atomic")]
+    assert set(own["geometry"]) == {"classical", "centroid", "bead"}
+    for kind, part in own.groupby("geometry"):
+        ends = (values[f"{kind}_atomic_{end}"] for end in ("smallest", "largest"))
+        assert next(ends) < part["energy_ha"].min() < part["energy_ha"].max() < next(ends)
+    claim = run.claim("geometries_are_classical")
+    assert claim.holds
+    assert "classical: possible" in claim.measured
+    assert "bead: excluded by" in claim.measured
+
+
+def test_classical_frames_that_are_too_small_do_not_give_the_published_errors(with_path_integrals):
+    metrics = with_path_integrals.table("geometries")[1].copy()
+    metrics.loc[metrics["quantity"] == "classical_atomic_largest", "value"] = 1.0
+    test = with_path_integrals.tests["geometries_are_classical"]
+    claim = test({"geometries": metrics})
+    assert claim.holds is False
+    assert "classical: excluded by" in claim.measured
+    rest = metrics[~metrics["quantity"].str.startswith("classical")]
+    assert test({"geometries": rest}).holds is None
