@@ -228,7 +228,7 @@ def resolve(
         _work_in(card, config, where)
     _leave_out_single_seeds(card)
     check(card, place, where)
-    _check_by_cell([_with_defaults(raw)["trainings"], merged["trainings"]], where)
+    _check_cells([_with_defaults(raw)["trainings"], merged["trainings"]], where)
     card.references = _references(card, written, defaults)
     card.reduced = _reduced(card, _with_defaults(raw), merged, own.get("comparable", {}))
     return card
@@ -246,7 +246,7 @@ def resolve_alone(raw: Mapping[str, Any], place: Path, where: str) -> ResolvedCa
     _find_folders(card, place)
     _leave_out_single_seeds(card)
     check(card, place, where)
-    _check_by_cell([merged["trainings"]], where)
+    _check_cells([merged["trainings"]], where)
     card.references = _references(card, written, merged.get("training_defaults") or {})
     return card
 
@@ -589,21 +589,34 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
             )
 
 
-def _check_by_cell(versions: list[Mapping[str, Any]], where: str) -> None:
-    """Raise ConfigError for values of a cell that no version of its group has: a smaller tier need
-    not have them all."""
+def _check_cells(versions: list[Mapping[str, Any]], where: str) -> None:
+    """Raise ConfigError for a cell that no version of its group has: a smaller tier need not have
+    them all."""
     for name in dict.fromkeys(group for groups in versions for group in groups):
         written = [groups[name] for groups in versions if name in groups]
-        stated = [cell for group in written for cell in group.get("by_cell") or {}]
+        stated = [
+            (key, cell) for group in written for key in _OF_CELLS for cell in _cells(group, key)
+        ]
         if not stated:
             continue
         groups = [TrainingGroup.model_validate(group) for group in written]
         known = {cell.name for group in groups for cell in expand(group)}
-        if unknown := [cell for cell in stated if cell not in known]:
-            raise ConfigError(
-                f"{where}: trainings.{name}.by_cell: there is no cell '{unknown[0]}'"
-                f"{nearest(unknown[0], known)}"
-            )
+        for key, cell in stated:
+            if cell not in known:
+                raise ConfigError(
+                    f"{where}: trainings.{name}.{key}: there is no cell '{cell}'"
+                    f"{nearest(cell, known)}"
+                )
+
+
+#: what a training group says of cells by their names
+_OF_CELLS = ("by_cell", "ship")
+
+
+def _cells(group: Mapping[str, Any], key: str) -> list[str]:
+    """Return the cells that a key of a training group names."""
+    named = group.get(key)
+    return list(named) if isinstance(named, list | Mapping) else []
 
 
 def _refuse_too_many(card: ResolvedCard, where: str) -> None:

@@ -251,8 +251,13 @@ class TrainingGroup(Strict):
     seeds: Seeds = 1
     """Trainings per cell, with different seeds for the split, the weights and the batches: how
     many, counted from 0, or a list such as [0, 2]."""
-    ship: bool = False
-    """Whether a recorded run has its weights in git; those of other groups are kept outside."""
+    ship: bool | list[str] = False
+    """Whether a recorded run has its weights in git, or of which cells, by name; others are kept
+    outside."""
+
+    def ships(self, cell: str) -> bool:
+        """Tell whether the weights of a cell, by its name, are in git."""
+        return self.ship if isinstance(self.ship, bool) else cell in self.ship
 
     @model_validator(mode="after")
     def _positive_cutoffs(self) -> TrainingGroup:

@@ -53,7 +53,7 @@ class RecordedCard(JudgedCard, Protocol):
 
     @property
     def trainings(self) -> Mapping[str, Any]:
-        """The training groups, each of which says whether its weights `ship`."""
+        """The training groups, each of which tells whether it `ships` the weights of a cell."""
 
 
 def record(
@@ -175,9 +175,10 @@ class _Store:
 def _record_weights(files: Sequence[Path], store: _Store, card: RecordedCard) -> None:
     for path in files:
         if path.name in WEIGHTS:
-            group = path.parts[-4]
+            group, cell = path.parts[-4:-2]
             name = "/".join(("weights", *path.parts[-4:]))
-            store.put(name, card.trainings[group].ship, partial(_write, content=path.read_bytes()))
+            commit = card.trainings[group].ships(cell)
+            store.put(name, commit, partial(_write, content=path.read_bytes()))
 
 
 def _check_shipped(folder: Path, place: Path, card: str) -> None:

@@ -257,6 +257,16 @@ def test_a_cell_may_have_values_of_its_own(raw, write):
     assert "by_cell.layer-gcs_target-atomic states layer, which the matrix states" in message
 
 
+def test_a_group_may_ship_some_of_its_cells(raw, write):
+    group = resolve("gijon2023", "paper", folder=write(raw)).trainings["table1"]
+    assert group.ships("layer-gat_target-electronic")
+    assert not group.ships("layer-gat_target-atomic")
+    assert resolve("gijon2023", "paper", folder=write(raw)).trainings["forces"].ships("all")
+    raw["trainings"]["table1"]["ship"] = ["layer-gat_target-electron"]
+    message = complaint(resolve, "gijon2023", "paper", folder=write(raw))
+    assert "table1.ship: there is no cell 'layer-gat_target-electron', did you mean" in message
+
+
 def test_a_group_without_matrix_has_one_cell():
     assert [cell.name for cell in trainings.expand(schema.TrainingGroup())] == ["all"]
 

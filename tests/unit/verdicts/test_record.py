@@ -181,6 +181,16 @@ def test_what_is_large_is_packed_or_stays_outside(tmp_path, finished, monkeypatc
     assert not (run.kept / "last_frames/moves.xyz.gz").exists()
 
 
+def test_of_a_group_some_cells_are_committed(tmp_path, finished):
+    card = CARD.model_copy(deep=True)
+    card.trainings[OTHER].ship = ["all"]
+    card.trainings[SHIPPED].ship = ["another"]
+    record(finished, card, CLAIMS, None, results=tmp_path)
+    folder = RecordedRun.of("paper", "kang2024", tmp_path).folder
+    assert (folder / f"weights/{OTHER}/all/seed-0/model.json").exists()
+    assert not (folder / f"weights/{SHIPPED}/all/seed-0/model.json").exists()
+
+
 def test_what_belongs_to_chosen_artefacts_joins(tmp_path, run, finished):
     place = tmp_path / "paper/kang2024"
     more = [p for p in finished if p.name in ("provenance.json", "trainings.csv")]
