@@ -168,8 +168,7 @@ def make_run(
     Args:
         root: an empty folder.
         paper: the name of one of our cards, or a folder with a card.yaml.
-        frames: the data sets by name, or archives that are copied; trainings on others are left
-            out.
+        frames: the data sets by name, or archives that are copied.
         error: how far each potential is off.
         tier: which tier of the card is run.
         epochs: rows of every history.csv, whose errors fall to those of the rule.
@@ -182,8 +181,6 @@ def make_run(
     for group in card.trainings:
         for _, cell, seed, _ in pipeline.training_folders(card.id, tier, [group]):
             training = Training(group, dict(cell.values), seed, card.training(group, cell))
-            if training.spec.dataset not in loaded:
-                continue
             place = run.folder / "trainings" / group / cell.name / f"seed-{seed}"
             _write_training(place, loaded[training.spec.dataset], training, error, epochs)
     return run
