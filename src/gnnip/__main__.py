@@ -950,6 +950,7 @@ def judge_recorded(options: argparse.Namespace) -> int:
     from gnnip.config.resolve import resolve
     from gnnip.verdicts import judge, show
     from gnnip.verdicts.record import rejudge
+    from gnnip.verdicts.recorded import artefacts_of
 
     config = papers.load_config()
     found = sorted((RESULTS / "recorded").glob("*/*/verdicts.json"))
@@ -958,7 +959,8 @@ def judge_recorded(options: argparse.Namespace) -> int:
     for path in found:
         tier, name = path.parts[-3:-1]
         place = papers.find(name, config.cards)
-        rejudge(path.parent, resolve(name, tier), papers.module(place, "claims"))
+        card = resolve(name, tier, made=artefacts_of(path.parent))
+        rejudge(path.parent, card, papers.module(place, "claims"))
         print(f"{tier}/{name}: {show.count(judge.read_verdicts(path))}")
     return 0
 

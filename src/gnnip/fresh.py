@@ -23,7 +23,7 @@ from gnnip.files import read_json, sha256
 from gnnip.machine import cpu_model
 from gnnip.provenance import FILES, PROVENANCE, find_provenance, fingerprint, package_version
 from gnnip.strict import validate
-from gnnip.verdicts.recorded import WEIGHTS, RecordedRun
+from gnnip.verdicts.recorded import WEIGHTS, RecordedRun, artefacts_of
 
 #: all is the same; only training code is not, and trains alike; nothing tells; something differs
 FRESH, EQUIVALENT, UNKNOWN, STALE = STATES = ("fresh", "equivalent", "unknown", "stale")
@@ -77,9 +77,8 @@ def check_record(
         first_seed: replay one seed of each training instead of all.
         say: gets a line before what takes more than a moment.
     """
-    tables = [path.name for path in folder.glob("*.metrics.csv")]
     owners: dict[Path, list[str]] = {}
-    for artefact in sorted(name.removesuffix(".metrics.csv") for name in tables):
+    for artefact in artefacts_of(folder):
         owners.setdefault(find_provenance(folder, artefact) or Path(), []).append(artefact)
     found = []
     for path in {**owners, **dict.fromkeys(sorted(folder.glob(f"*{PROVENANCE}")))}:

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -187,12 +187,14 @@ def resolve(
     config: Config | None = None,
     folder: str | Path = papers.FOLDER,
     complete: bool = False,
+    made: Collection[str] = (),
 ) -> ResolvedCard:
     """Return the card as it is run at `tier`, with the user's seeds and sources worked in.
 
     Groups and measurements that the tier removes take the artefacts that need them along; those are
     listed in `skipped`, and so are those of optional data sets that are not there, unless the
-    `complete` card is asked for. A ConfigError names whatever does not fit together.
+    `complete` card is asked for, or artefacts that need them are `made` already, as those of a
+    record, which may come from elsewhere. A ConfigError names whatever does not fit together.
     """
     place = papers.find(name, config.cards if config else None, folder)
     papers.make_importable(place)
@@ -223,7 +225,7 @@ def resolve(
     card = validate(ResolvedCard, merged | extra, where)
     _find_folders(card, place)
     if not complete:
-        _leave_out_absent(card, config.sources if config else {})
+        _leave_out_absent(card, config.sources if config else {}, made)
     if config is not None:
         _work_in(card, config, where)
     _leave_out_single_seeds(card)
@@ -335,13 +337,18 @@ def _find_folders(card: ResolvedCard, place: Path) -> None:
             use.folder = use.folder.model_copy(update={"path": beside})
 
 
-def _leave_out_absent(card: ResolvedCard, sources: Mapping[str, Any]) -> None:
+def _leave_out_absent(
+    card: ResolvedCard, sources: Mapping[str, Any], made: Collection[str]
+) -> None:
     """Leave out optional data sets that are not there, with the trainings, measurements and
-    artefacts that need them; not those that the user gives a source."""
+    artefacts that need them; not those that the user gives a source, or artefacts are `made` of."""
+    used = {
+        dataset for name in made if name in card.artefacts for dataset in card.datasets_of(name)
+    }
     absent = {
         name: f"not in {use.folder.path}; put its files there" if use.folder else "not shipped"
         for name, use in card.datasets.items()
-        if use.optional and name not in sources
+        if use.optional and name not in sources and name not in used
         if not (use.source == "folder" and use.folder and Path(use.folder.path).exists())
     }
     if not absent:

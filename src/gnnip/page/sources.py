@@ -16,7 +16,7 @@ from gnnip.files import read_json
 from gnnip.provenance import find_provenance
 from gnnip.verdicts import pages
 from gnnip.verdicts.judge import read_verdicts
-from gnnip.verdicts.recorded import HISTORIES, RecordedRun, join_histories
+from gnnip.verdicts.recorded import HISTORIES, RecordedRun, artefacts_of, join_histories
 from gnnip.verdicts.trainings import FILE, read_trainings
 from gnnip.verdicts.verdict import NOT_RUN, Verdict
 
@@ -43,7 +43,8 @@ class Source:
     @cached_property
     def card(self) -> ResolvedCard:
         """The card at this tier."""
-        return resolve(self.name, self.tier, Config(cards=self.cards))
+        made = artefacts_of(self.folder)
+        return resolve(self.name, self.tier, Config(cards=self.cards), made=made)
 
     @cached_property
     def place(self) -> Path:

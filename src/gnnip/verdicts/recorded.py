@@ -28,6 +28,15 @@ TRAINING = ("group", "cell", "seed")
 WEIGHTS = ("model.safetensors", "model.json")
 
 
+#: how the table of an artefact is called that verdicts are made of, after its name
+METRICS = ".metrics.csv"
+
+
+def artefacts_of(folder: str | Path) -> list[str]:
+    """Return the names of the artefacts whose metrics are in a folder of a run."""
+    return sorted(path.name.removesuffix(METRICS) for path in Path(folder).glob(f"*{METRICS}"))
+
+
 def join_histories(paths: Iterable[Path]) -> pd.DataFrame | None:
     """Return the history.csv of trainings, .../{group}/{cell}/seed-{seed}/history.csv, as one table
     with these columns too; None without any."""

@@ -58,6 +58,13 @@ def test_without_its_folder_an_optional_set_is_not_run(tmp_path, there):
     assert found.references["theirs"] == "published"
 
 
+def test_what_was_made_elsewhere_is_judged_without_its_folder(tmp_path):
+    card = write_card(tmp_path, CARD.replace("PLACE", str(tmp_path / "frames")))
+    config = Config(papers=["other2024"], cards=str(card))
+    assert "theirs" in resolve("other2024", "paper", config, made=["theirs"]).artefacts
+    assert "theirs" in resolve("other2024", "paper", config, made=["ours"]).skipped
+
+
 def test_a_source_that_the_user_names_is_not_left_out(tmp_path):
     card = write_card(tmp_path, CARD.replace("PLACE", str(tmp_path / "frames")))
     own = {"others": {"path": str(tmp_path / "elsewhere"), "format": "extxyz"}}

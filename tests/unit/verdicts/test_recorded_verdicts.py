@@ -11,6 +11,7 @@ from gnnip.config import papers
 from gnnip.config.resolve import resolve
 from gnnip.verdicts.judge import to_frame
 from gnnip.verdicts.record import judge_recorded
+from gnnip.verdicts.recorded import artefacts_of
 
 ROOT = Path(__file__).parents[3]
 RECORDED = sorted((ROOT / "results/recorded").glob("*/*/verdicts.csv"))
@@ -20,7 +21,7 @@ RECORDED = sorted((ROOT / "results/recorded").glob("*/*/verdicts.csv"))
 def test_verdicts_and_outcomes_of_claims_are_current(path):
     tier, name = path.parts[-3:-1]
     place = papers.find(name, folder=ROOT / "papers")
-    card = resolve(name, tier, folder=ROOT / "papers")
+    card = resolve(name, tier, folder=ROOT / "papers", made=artefacts_of(path.parent))
     claims = papers.module(place, "claims")
     found = judge_recorded(path.parent, card, claims)
     cure = "run 'python -m gnnip judge'"
