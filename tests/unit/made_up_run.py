@@ -230,7 +230,8 @@ def _write_training(
 ) -> None:
     folder.mkdir(parents=True)
     split = dict(training.spec.split)
-    parts = make_split(frames, split.pop("scheme"), training.seed, **split)
+    scheme, seed = split.pop("scheme"), split.pop("seed", training.seed)
+    parts = make_split(frames, scheme, seed, **split)
     error, summary = rule(training), {"best_epoch": epochs, "wall_s": 5.0, **SOUND}
     tables = []
     for subset, chosen in parts.items():
