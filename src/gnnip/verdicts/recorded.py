@@ -45,7 +45,7 @@ def join_histories(paths: Iterable[Path]) -> pd.DataFrame | None:
     tables = []
     for path in paths:
         group, cell, seed = path.parts[-4:-1]
-        own = pd.read_csv(path)
+        own = pd.read_csv(path, float_precision="round_trip")
         own[list(TRAINING)] = group, cell, int(seed.removeprefix("seed-"))
         tables.append(own)
     return pd.concat(tables) if tables else None
@@ -115,7 +115,8 @@ class RecordedRun:
         history.csv."""
         import pandas as pd
 
-        return pd.read_csv(self.file(HISTORIES[self.has(HISTORIES[1])]))
+        path = self.file(HISTORIES[self.has(HISTORIES[1])])
+        return pd.read_csv(path, float_precision="round_trip")
 
     def last_frames(self, measurement: str) -> list[Atoms]:
         """Return how the replicas of a dynamics ended, as `gnnip.md.last_frames` does; `info` has

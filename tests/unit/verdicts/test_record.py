@@ -8,6 +8,7 @@ import signal
 
 import finished_run
 import numpy as np
+import pandas as pd
 import pytest
 from finished_run import FRAMES, dynamics, training
 from kang2024_run import kang_run, perfect, short_sighted
@@ -23,7 +24,7 @@ from gnnip.verdicts import record as recording
 from gnnip.verdicts.judge import read_verdicts
 from gnnip.verdicts.record import record, rejudge, renewed
 from gnnip.verdicts.recorded import RecordedRun
-from gnnip.verdicts.trainings import training_table
+from gnnip.verdicts.trainings import COLUMNS, join_trainings, training_table
 from gnnip.verdicts.verdict import NOT_RUN
 
 CARD = resolve("kang2024", "paper", folder=ROOT / "papers")
@@ -179,6 +180,15 @@ def test_what_is_large_is_packed_or_stays_outside(tmp_path, finished, monkeypatc
     assert not (run.folder / "histories.csv.gz").exists()
     assert "last_frames/moves.xyz.gz" not in run.manifest()
     assert not (run.kept / "last_frames/moves.xyz.gz").exists()
+
+
+def test_joined_numbers_keep_their_last_digit(tmp_path):
+    value = 0.18843849204451485
+    table = pd.DataFrame({name: [value] for name in COLUMNS}).assign(group="g", cell="c", seed=0)
+    table.to_csv(tmp_path / "old.csv", index=False)
+    table.assign(seed=1).to_csv(tmp_path / "new.csv", index=False)
+    joined = join_trainings(tmp_path / "old.csv", tmp_path / "new.csv")
+    assert joined["validation_error"].tolist() == [value, value]
 
 
 def test_of_a_group_some_cells_are_committed(tmp_path, finished):
