@@ -393,8 +393,7 @@ def read_csv(path: str | os.PathLike[str], rows: int | None = None) -> pd.DataFr
         said = "" if rows is None else f" ({rows} rows expected, {found} found)" * (found >= 0)
         raise DataError(f"{path} is cut off or not of this run{said}: {again}")
     try:
-        # pandas' own way loses the last digit, and a table that is written again would change
-        return pd.read_csv(path, float_precision="round_trip")
+        return pd.read_csv(path)
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(f"{path} is no table ({str(error).strip()}): {again}") from None
 

@@ -77,7 +77,9 @@ def read_trainings(path: str | Path) -> pd.DataFrame | None:
     """Read trainings.csv; None where there is none. DataError for one without its columns."""
     if not Path(path).exists():
         return None
-    table = read_csv(path)
+    read_csv(path)  # says what is wrong with it
+    # pandas' own way loses the last digit, and a table that is joined is written again
+    table = pd.read_csv(path, float_precision="round_trip")
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise DataError(f"{path} lacks the column {missing[0]}; delete it and run again.")
