@@ -59,40 +59,54 @@ def _curves(tidy: pd.DataFrame, how: Scan) -> Figure:
     column, around = columns(how.unit)[how.measure][0], None
     if "neighbours" in tidy:
         around = tidy.drop_duplicates(how.x).set_index(how.x)["neighbours"].sort_index()
-    room = {"left": 17, "right": 5, "bottom": 15, "gap": 20, "top": 9 if around is None else 21}
+    # curves against a logarithm fill the panel: their names stand beside it
+    room = {
+        "left": 17,
+        "right": 36 if how.log else 5,
+        "bottom": 15,
+        "gap": 20,
+        "top": 9 if around is None else 21,
+    }
     fig, panels = row_of_panels(tidy, 76, **room)
     for panel in panels:
         ax, rows = panel.ax, panel.rows
         for x in how.chosen:
             ax.axvline(x, color=style.PALE, lw=5, zorder=0)
         for label, shade, part in _series(rows, how):
-            _seeds_and_mean(ax, part[how.x], part[column], shade, label)
+            _seeds_and_mean(ax, part[how.x], part[column], shade, label, how.log)
         base = rows.loc[rows["predictor"] == BASELINE, column].mean()
         baseline_line(ax, base, predictor(how.words, BASELINE))
         ax.set(xlabel=how.words.label(how.x), ylabel=_error_label(how, panel))
         ticks = sorted(rows[how.x].unique())
         if how.log:
-            style.plain_log(ax, "x")
+            ax.set_xscale("log")
+            ax.set_xticks(ticks, [f"{value:g}" for value in ticks])
+            ax.minorticks_off()
             style.plain_log(ax)
         else:
             networks = rows.loc[rows["predictor"] == "network", column]
             ax.set_ylim(0, 1.18 * max(networks.max(), base))
             ax.set_xticks(ticks)
         if around is None:
-            panel.title(how.words)
+            if len(panels) > 1 or panel.value != "total":
+                panel.title(how.words)
         else:
             _neighbour_axis(ax, around)
             title = f"({panel.letter})  {how.words.label(panel.value)}"
             ax.set_title(title, loc="left", pad=26)
         if panel.letter == "a":
-            ax.legend(loc="lower right")
+            beside = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)}
+            ax.legend(**(beside if how.log else {"loc": "lower right"}))
     return fig
 
 
-def _seeds_and_mean(ax: Axes, x: pd.Series, values: pd.Series, shade: str, label: str) -> None:
-    aside = 0.03 * (x.max() - x.min())
-    ax.plot(x + aside, values, "o", color=shade, ms=2.6, alpha=0.6, mew=0)
+def _seeds_and_mean(
+    ax: Axes, x: pd.Series, values: pd.Series, shade: str, label: str, log: bool
+) -> None:
     groups = values.groupby(x)
+    if groups.size().max() > 1:
+        beside = x * 1.05 if log else x + 0.03 * (x.max() - x.min())
+        ax.plot(beside, values, "o", color=shade, ms=2.6, alpha=0.6, mew=0)
     mean, error = groups.mean(), groups.std(ddof=1).fillna(0.0)
     ax.errorbar(mean.index, mean, yerr=error, fmt="o-", color=shade, ms=4.5, capsize=2, label=label)
 
