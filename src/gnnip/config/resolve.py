@@ -596,6 +596,10 @@ def check(card: ResolvedCard, place: Path, where: str) -> None:
             )
 
 
+#: what a training group says of cells by their names
+_OF_CELLS = ("by_cell", "ship")
+
+
 def _check_cells(versions: list[Mapping[str, Any]], where: str) -> None:
     """Raise ConfigError for a cell that no version of its group has: a smaller tier need not have
     them all."""
@@ -614,10 +618,6 @@ def _check_cells(versions: list[Mapping[str, Any]], where: str) -> None:
                     f"{where}: trainings.{name}.{key}: there is no cell '{cell}'"
                     f"{nearest(cell, known)}"
                 )
-
-
-#: what a training group says of cells by their names
-_OF_CELLS = ("by_cell", "ship")
 
 
 def _cells(group: Mapping[str, Any], key: str) -> list[str]:
