@@ -62,7 +62,8 @@ def modes(masses: _Array, positions: _Array, second: _Array) -> tuple[_Array, _A
     """Return force constants (m,) in eV/Angstrom^2 and normalised modes (m, n, 3), softest first.
 
     m = 3n - 6, or 3n - 5 for linear molecules: translations and rotations are projected out. A mode
-    of negative curvature has a negative force constant.
+    of negative curvature has a negative force constant. The sign of a mode follows from the matrix
+    but for rounding; modes of the same frequency are any basis of theirs.
     """
     n = len(masses)
     root = np.repeat(np.sqrt(masses), 3)
@@ -79,7 +80,12 @@ def modes(masses: _Array, positions: _Array, second: _Array) -> tuple[_Array, _A
     cartesian = (small.T @ internal) / root
     lengths = np.linalg.norm(cartesian, axis=1)
     # in a mode of unit Cartesian length the reduced mass is 1 / length^2
-    return curvature / lengths**2, (cartesian / lengths[:, None]).reshape(-1, n, 3)
+    cartesian /= lengths[:, None]
+    # an eigenvector's sign is that of rounding errors: the first large component decides, where
+    # large leaves out neither of two that symmetry makes equal
+    large = np.abs(cartesian) > 0.9 * np.abs(cartesian).max(axis=1, keepdims=True)
+    first = np.take_along_axis(cartesian, large.argmax(axis=1)[:, None], axis=1)
+    return curvature / lengths**2, (np.sign(first) * cartesian).reshape(-1, n, 3)
 
 
 def sample(

@@ -10,11 +10,16 @@ TARGETS = ("atomic", "electronic")
 
 
 CARD = resolve("gijon2023", "paper", folder=ROOT / "papers")
+#: claims on an artefact that waits for its data; test_gijon2023_artefacts.py has it made
+WAITING = {
+    name for name, claim in CARD.claims.items() if not {*claim.artefacts} <= {*CARD.artefacts}
+}
 
 
 def test_every_claim_of_the_card_has_a_test_that_reads_its_metrics(made_up_run):
     assert set(made_up_run.tests) == set(made_up_run.card.claims)
-    holds = {name: made_up_run.claim(name).holds for name in made_up_run.tests}
+    names = made_up_run.tests.keys() - WAITING
+    holds = {name: made_up_run.claim(name).holds for name in names}
     # the made-up errors are those of the paper, the made-up times are not; half of the networks are
     # no better than the baseline, and all are worse on trajectories that they have not seen
     failing = {"gnn_thousand_times_faster", "gnn_linear", "converges_in_100_to_150_epochs"}
@@ -24,11 +29,12 @@ def test_every_claim_of_the_card_has_a_test_that_reads_its_metrics(made_up_run):
 
 def test_the_made_up_run_gives_a_row_for_every_number_and_claim(made_up_run):
     paper = made_up_run.card
-    names = ("table1", "fig3", "cutoff_scan", "depth_scan", "convergence", "unseen")
-    rows = made_up_run.judge(names).verdicts
+    artefacts = ("table1", "fig3", "cutoff_scan", "depth_scan", "convergence", "unseen")
+    rows = made_up_run.judge(artefacts).verdicts
     judged = {(row.artefact, row.quantity) for row in rows if row.verdict != "not run"}
     wanted = {(block.artefact, name) for block in paper.published for name in block.values}
-    wanted |= {(claim.artefacts[0], name) for name, claim in paper.claims.items()}
+    claims = paper.claims.keys() - WAITING
+    wanted |= {(paper.claims[name].artefacts[0], name) for name in claims}
     assert wanted <= judged, wanted - judged
     numbers = [row for row in rows if row.artefact == "table1" and row.unit != "claim"]
     assert len(numbers) == 2 * 36

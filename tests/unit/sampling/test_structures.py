@@ -86,6 +86,19 @@ def test_modes_of_a_spring():
     np.testing.assert_allclose(np.abs(vectors[0]), [[0, 0, 0.5**0.5]] * 2, atol=1e-12)
 
 
+def test_rounding_does_not_turn_a_mode_around():
+    # the last bits of a minimum differ with what was computed before
+    rng = np.random.default_rng(0)
+    calculator = make_engine("xtb accuracy=0.01").calculator()
+    atoms = normal_modes.relax(molecule("H2O"), calculator)
+    second = normal_modes.hessian(atoms, calculator)
+    expected = normal_modes.modes(atoms.get_masses(), atoms.positions, second)[1]
+    for _ in range(30):
+        nearly = atoms.positions + 1e-12 * rng.normal(size=(3, 3))
+        found = normal_modes.modes(atoms.get_masses(), nearly, second)[1]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("name", "frequencies"),
     [
