@@ -12,8 +12,11 @@ from matplotlib.figure import Figure
 
 from gnnip.artefacts import style
 from gnnip.artefacts.arms import divide
+from gnnip.artefacts.kinds import Scan
 from gnnip.artefacts.looks import look_of
+from gnnip.artefacts.measures import columns
 from gnnip.artefacts.panels import mean_and_spread, names_at_the_left
+from gnnip.artefacts.scan_figure import scan
 
 Info = Mapping[str, Any]
 MATERIALS = ("ean", "ani")
@@ -119,6 +122,20 @@ def published_frames(tidy: pd.DataFrame, info: Info) -> Figure:
     style.plain_log(ax, "y", wanted=3)
     ax.legend(loc="upper left")
     style.footer(fig, info, tidy, "frames that the authors' network may have been trained on")
+    return fig
+
+
+@style.styled
+def data_efficiency(tidy: pd.DataFrame, info: Info, how: Scan) -> Figure:
+    """The scan, with the authors' network as a line: how many frames it saw is not published."""
+    theirs = tidy["predictor"] == "authors_network"
+    fig = scan(tidy[~theirs], info, how)
+    (ax,) = fig.axes
+    column, _ = columns(how.unit)[how.measure]
+    for error in tidy.loc[theirs, column]:
+        label = how.words.label("authors_network")
+        ax.axhline(error, color=style.BLUE, lw=1.0, ls=(0, (4, 2)), zorder=1, label=label)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
     return fig
 
 

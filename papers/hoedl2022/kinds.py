@@ -1,10 +1,11 @@
-"""Measurements of hoedl2022 that no other paper needs."""
+"""Measurements and artefacts of hoedl2022 that no other paper needs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from gnnip.artefacts.kinds import Scan
 from gnnip.measurements.kinds import MeasurementKind
 
 LISTING = True  # names and options only
@@ -103,3 +104,15 @@ class AuthorsNetwork(_OfPaper):
     function: ClassVar[str] = "hoedl2022.measurements:measure_authors_network"
 
     weights: str = "data/folders/ean_dft/jat_ean.npz"
+
+
+@dataclass(frozen=True)
+class DataEfficiency(Scan):
+    """A scan over the number of published frames, beside the authors' network on the test frames.
+
+    Of training groups and a measurement of the kind `AuthorsNetwork`. Metrics beside the scan's:
+    authors_force_rmse and authors_force_r2.
+    """
+
+    function: ClassVar[str] = "hoedl2022.tables:data_efficiency"
+    figure: ClassVar[str] = "hoedl2022.figures:data_efficiency"

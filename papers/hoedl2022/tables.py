@@ -9,9 +9,14 @@ import numpy as np
 import pandas as pd
 
 from gnnip.artefacts.arms import divide
+from gnnip.artefacts.energy_scores import predicted_frames
 from gnnip.artefacts.errors import potential_errors
 from gnnip.artefacts.inputs import Inputs
+from gnnip.artefacts.kinds import Scan
+from gnnip.artefacts.measures import columns
+from gnnip.artefacts.scan import scan
 from gnnip.artefacts.tables import NONE, Result, metric_row, metric_table
+from gnnip.errors import DataError
 from gnnip.files import read_csv
 from gnnip.machine import load_of
 
@@ -20,6 +25,12 @@ MATERIALS = ("ean", "ani")
 HARTREE_MEV = 27211.386
 #: Angstrom within which an atom's nearest neighbours are
 NEAR = 2.5
+#: what is said of every number of the authors' network
+AUTHORS: dict[str, Any] = {
+    "training": NONE,
+    "remark": "nobody knows whether these frames were held out of its training",
+    "variant": "as_coded",
+}
 
 
 def _arm(name: str) -> str:
@@ -114,25 +125,59 @@ def published_frames(inputs: Inputs) -> Result:
     if tidy.empty:
         return tidy, metric_table([])
 
-    def rms(column: str) -> float:
-        return float(np.sqrt(np.square(tidy[column]).mean()))
+    rows = [
+        metric_row(inputs, f"authors_{quantity}", "eV/A", ours, baseline=trivial, **AUTHORS)
+        for quantity, (ours, trivial) in _authors_errors(tidy).items()
+    ]
+    return tidy, metric_table(rows)
 
-    mae, size = tidy["force_mae_ev_per_a"], tidy["force_mean_ev_per_a"]
-    found = {
+
+def _authors_errors(frames: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Return errors in the forces of frames of one size, each with that of no force, eV/A."""
+
+    def rms(column: str) -> float:
+        return float(np.sqrt(np.square(frames[column]).mean()))
+
+    mae, size = frames["force_mae_ev_per_a"], frames["force_mean_ev_per_a"]
+    return {
         "force_mae": (mae.mean(), size.mean()),
         "force_mae_median": (mae.median(), size.median()),
         "force_rmse": (rms("force_rmse_ev_per_a"), rms("force_rms_ev_per_a")),
     }
-    about: dict[str, Any] = {
-        "training": NONE,
-        "remark": "nobody knows whether these frames were held out of its training",
-        "variant": "as_coded",
-    }
+
+
+def data_efficiency(inputs: Inputs, how: Scan) -> Result:
+    """Return the scan, and the authors' network on the frames that all of it is tested on.
+
+    Tidy: the scan's, and a row of the predictor authors_network with its errors where it was
+    measured. Metrics: the scan's, authors_force_rmse and authors_force_r2. DataError where
+    trainings are tested on different frames.
+    """
+    tidy, metrics = scan(inputs, how)
+    (name,) = inputs.measurements()
+    authors = inputs.measurement(name)
+    if authors.empty:
+        return tidy, metrics
+    cells = [cell for group in inputs.groups() for cell in inputs.cells(group)]
+    tested = {tuple(predicted_frames(folder, how.unit)["frame"]) for *_, folder in cells}
+    if len(tested) > 1:
+        raise DataError(
+            f"{inputs.artefact}: its trainings are tested on different frames; give all of them "
+            "the same split and seeds."
+        )
+    authors = authors[authors["frame"].isin(tested.pop())]
+    rmse, size = _authors_errors(authors)["force_rmse"]
+    r2 = 1.0 - (rmse / size) ** 2
+    names = columns(how.unit)
+    row = {"group": "authors_network", "predictor": "authors_network", "n_test": len(authors)}
+    row |= {"target": tidy["target"].iloc[0]}
+    row |= {names["force_rmse"][0]: rmse, names["force_r2"][0]: r2}
     rows = [
-        metric_row(inputs, f"authors_{quantity}", "eV/A", ours, baseline=trivial, **about)
-        for quantity, (ours, trivial) in found.items()
+        metric_row(inputs, "authors_force_rmse", "eV/A", rmse, baseline=size, **AUTHORS),
+        metric_row(inputs, "authors_force_r2", "", r2, baseline=0.0, **AUTHORS),
     ]
-    return tidy, metric_table(rows)
+    tidy = pd.concat([tidy, pd.DataFrame([row])], ignore_index=True)
+    return tidy, pd.concat([metrics, metric_table(rows)], ignore_index=True)
 
 
 def ani_scaling(inputs: Inputs) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -228,7 +229,8 @@ def _say_run(run: Run) -> None:
 def models(options: argparse.Namespace) -> int:
     """List the potentials that can be trained, and those that come trained; or tell all of one.
 
-    A trained one is used by its name: gnnip predict water.xyz --model gijon2023/forces
+    A trained one is used by its name: gnnip predict water.xyz --model gijon2023/forces. Recorded at
+    several tiers, the name stands for the first in the list.
 
     Example: gnnip models gijon2023/forces
     """
@@ -241,9 +243,10 @@ def models(options: argparse.Namespace) -> int:
     print("To be trained (gnnip train FRAMES --model NAME):")
     print(columns([[name, text] for name, text in summaries().items()], "l"))
     print("\nTrained (gnnip predict STRUCTURES --model NAME; errors beside the best null model):")
-    rows = [["name", "model", "elements", "term", "validation error, eV", "share of null", "worth"]]
+    error = "validation error, eV"
+    rows = [["name", "tier", "model", "elements", "term", error, "share of null", "worth"]]
     rows += [_row_of(one) for one in shipped()]
-    print(columns(rows, "llllr"))
+    print(columns(rows, "lllllrrl"))
     return 0
 
 
@@ -253,11 +256,11 @@ def _row_of(one: Shipped) -> list[str]:
     known, said = one.training, one.described
     error = f"{known['validation_error']:.3g}" if known else ""
     share = f"{100 * known['share_of_null']:.3g} %" if known else ""
-    worth = "" if not known else "sound" if known["sound"] else "not sound"
+    worth = "sound" if known.get("sound") else re.split("[:;]", str(known.get("reason", "")))[0]
     elements = "".join(chemical_symbols[z] for z in said["species"])
     name = one.name.removesuffix("/seed-0")
     term = str(said["training"].get("term", ""))
-    return [name, said["architecture"], elements, term, error, share, worth]
+    return [name, one.tier, said["architecture"], elements, term, error, share, worth]
 
 
 @command(

@@ -183,7 +183,7 @@ TRIES: dict[str, Try | str] = {
     "make install": "it uses the network",
     "make long-run": "it takes days; tests/unit/runs works off lists of its own",
     "snakemake --cores all --config papers=kang2024 artefacts=fig1b": dry(),
-    "python -m gnnip predict clusters.xyz --output predicted.xyz --model gijon2023/table1/gat": Try(
+    "python -m gnnip predict clusters.xyz --output predicted.xyz --model gijon2023/forces": Try(
         "2 structures with", clusters
     ),
     "snakemake --cores all --config papers=kang2024 artefacts=fig1b seeds=0,2": dry(),

@@ -3,11 +3,12 @@ import pandas as pd
 import pytest
 from figure_checks import check, texts
 from hoedl2022_run import hoedl_run
-from made_up_run import ROOT
+from made_up_run import ROOT, Error, make_run, write_card
 from paper_checks import WIDTHS
 
 from gnnip.artefacts.tables import COLUMNS
 from gnnip.config.resolve import resolve
+from gnnip.errors import DataError
 from gnnip.verdicts import verdict
 from hoedl2022 import hot, ion_pair
 
@@ -100,6 +101,83 @@ def test_the_authors_network_is_never_judged(run):
     metrics = published_frames(Inputs(run.folder, facts))[1].set_index("quantity")
     assert metrics.loc["authors_force_mae", "value"] == pytest.approx(0.07)
     assert metrics["remark"].str.contains("held out").all()
+
+
+EFFICIENCY = """
+id: efficiency
+datasets: {ean: {source: archive}}
+training_defaults:
+  dataset: ean
+  target: total
+  split: {scheme: random, test_fraction: 0.1, validation_fraction: 0.05}
+  settings: {force_weight: 1.0}
+trainings:
+  dft_nequip: {model: nequip, variant: corrected, matrix: {train_frames: [4, 8]}}
+  dft_ace: {model: ace, variant: corrected, matrix: {train_frames: [4, 8]}}
+measurements:
+  authors_network: {kind: "hoedl2022.kinds:AuthorsNetwork", datasets: [ean]}
+artefacts:
+  data_efficiency:
+    kind: hoedl2022.kinds:DataEfficiency
+    options:
+      {quantity: "{group}_{train_frames}", x: train_frames, series: group, log: true,
+       measures: [force_rmse, force_r2], measure: force_rmse}
+    trainings: [dft_nequip, dft_ace]
+    measurements: [authors_network]
+"""
+
+
+@pytest.fixture
+def efficiency(tmp_path):
+    archives = {"ean": ROOT / "data/ean.h5"}
+    return make_run(
+        tmp_path, write_card(tmp_path, EFFICIENCY), archives, lambda _: Error(force=0.2)
+    )
+
+
+def _authors(run, frames):
+    tested = run.folder / "trainings/dft_ace/train_frames-4/seed-0/predictions.csv"
+    test = pd.read_csv(tested).query("subset == 'test'")["frame"]
+    known = pd.Series(range(frames), name="frame")
+    error = np.where(known.isin(test), 0.1, 5.0)  # far off on frames that nobody is tested on
+    table = {"frame": known, "energy_error_ev": 0.0}
+    table |= {f"force_{name}_ev_per_a": error for name in ("mae", "rmse")}
+    return pd.DataFrame(table | {f"force_{name}_ev_per_a": 0.8 for name in ("mean", "rms")})
+
+
+def test_the_authors_network_stands_beside_few_frames_on_the_same_test_frames(efficiency):
+    run = efficiency
+    run.write("authors_network", _authors(run, run.frames["ean"].n_frames))
+    metrics = run.table("data_efficiency")[1]
+    values = metrics.set_index("quantity")["value"]
+    assert values["authors_force_rmse"] == pytest.approx(0.1)
+    assert values["authors_force_r2"] == pytest.approx(1.0 - (0.1 / 0.8) ** 2)
+    assert values["dft_ace_4_force_rmse"] == pytest.approx(0.2)
+    remarks = metrics.set_index("quantity")["remark"]
+    assert "held out" in remarks["authors_force_rmse"]
+    line = run.draw("data_efficiency").axes[0].lines[-1]
+    assert np.unique(line.get_ydata()) == pytest.approx([0.1])
+
+
+def test_few_frames_stand_alone_where_the_authors_weights_are_not_there(efficiency):
+    run = efficiency
+    run.write("authors_network", _authors(run, 2).iloc[:0])
+    tidy, metrics = run.table("data_efficiency")
+    assert set(tidy["predictor"]) >= {"network"}
+    assert not metrics["quantity"].str.startswith("authors").any()
+    run.draw("data_efficiency")
+
+
+def test_few_frames_are_tested_on_the_same_ones(efficiency):
+    run = efficiency
+    run.write("authors_network", _authors(run, run.frames["ean"].n_frames))
+    one = run.folder / "trainings/dft_ace/train_frames-8/seed-0/predictions.csv"
+    table = pd.read_csv(one)
+    ends = table.index[[0, -1]]  # one of the validation frames and one of the test frames
+    table.loc[ends, "subset"] = table.loc[ends[::-1], "subset"].to_numpy()
+    table.to_csv(one, index=False)
+    with pytest.raises(DataError, match="tested on different frames"):
+        run.table("data_efficiency")
 
 
 # --- the ion pair and its bonds -------------------------------------------------------------------
