@@ -40,7 +40,7 @@ $(STAMP): requirements.txt requirements-engines.txt requirements-dev.txt pyproje
 	touch $@
 
 test: $(STAMP) ## run the tests (15 minutes on 2 cores)
-	pytest -n 2 --dist loadfile -q -m "not slow"
+	pytest -n 2 --dist loadfile -q --durations 12 -m "not slow"
 
 test-slow: $(STAMP) ## run those that take minutes or another program
 	pytest -n 2 --dist loadfile -q -m slow
