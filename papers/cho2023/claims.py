@@ -6,6 +6,7 @@ import re
 
 import pandas as pd
 
+from gnnip.training.soundness import COLLAPSED
 from gnnip.verdicts.claims import ClaimResult, Metrics, mean, reads
 
 #: the paper calls 0.37 comparable to 0.10: errors within this factor of each other
@@ -16,6 +17,8 @@ ALIKE = 1.5
 SIMILAR_EPOCHS = 2.0
 #: "exploded": the error at the end over that of predicting the mean
 EXPLODED = 10.0
+FRAMES_MSE = "frames_(.*)_final_mse"
+NOTHING_LEARNED = "{:.2f} times the error of predicting the mean: nothing was learned"
 
 
 def _means(table: pd.DataFrame, pattern: str) -> dict[str, float]:
@@ -25,10 +28,23 @@ def _means(table: pd.DataFrame, pattern: str) -> dict[str, float]:
     return {re.fullmatch(pattern, str(k)).group(1): float(v) for k, v in found.items()}  # type: ignore[union-attr]
 
 
-def _alike(found: dict[str, float], factor: float, unit: str, what: str) -> ClaimResult:
+def _share_of_the_mean(table: pd.DataFrame, pattern: str) -> float:
+    """Return the largest error at the end over that of predicting the mean, means over seeds."""
+    own = table[(table["variant"] == "as_described") & table["quantity"].str.fullmatch(pattern)]
+    means = own.groupby("quantity")[["value", "baseline"]].mean()
+    return float((means["value"] / means["baseline"]).max())
+
+
+def _alike(
+    found: dict[str, float], factor: float, unit: str, what: str, share: float
+) -> ClaimResult:
+    """Judge whether numbers are alike, of networks whose errors are at most this `share` of that of
+    predicting the mean: those that learn nothing are alike in everything."""
     if len(found) < 2:
         return ClaimResult(None, "", f"fewer than two {what} were run")
     told = ", ".join(f"{name}: {value:.3g} {unit}".strip() for name, value in found.items())
+    if not share <= COLLAPSED:
+        return ClaimResult(False, told, NOTHING_LEARNED.format(share), 1.0 - share / COLLAPSED)
     ratio = max(found.values()) / min(found.values())
     reason = f"largest over smallest {ratio:.2f}, threshold {factor:g}"
     return ClaimResult(ratio <= factor, told, reason, 1.0 - ratio / factor)
@@ -36,35 +52,43 @@ def _alike(found: dict[str, float], factor: float, unit: str, what: str) -> Clai
 
 @reads("mse|slow_final_mse")
 def comparable_to_linear(metrics: Metrics) -> ClaimResult:
-    """The network's error is within a factor of 3.7 of the linear fit's, as the paper's is."""
+    """The network's error is within a factor of 3.7 of the linear fit's, as the paper's is, and
+    below that of predicting the mean."""
     network = mean(metrics["fig3"], "slow_final_mse")
     linear = mean(metrics["linear_fit"], "mse")
     if pd.isna(network) or pd.isna(linear):
         return ClaimResult(None, "", "not measured in this run")
     ratio = network / linear
     told = f"network {network:.3g} eV², linear {linear:.3g} eV²"
+    share = _share_of_the_mean(metrics["fig3"], "slow_final_mse")
+    if not share <= COLLAPSED:
+        return ClaimResult(False, told, NOTHING_LEARNED.format(share), 1.0 - share / COLLAPSED)
     reason = f"{ratio:.2f} times as large, the paper's own are 3.7, threshold {COMPARABLE:g}"
     return ClaimResult(ratio <= COMPARABLE, told, reason, 1.0 - ratio / COMPARABLE)
 
 
-@reads("frames_.*_final_mse")
+@reads(FRAMES_MSE)
 def training_size_matters_little(metrics: Metrics) -> ClaimResult:
     """Errors at the end are alike for all numbers of training frames."""
-    found = _means(metrics["fig4"], "frames_(.*)_final_mse")
-    return _alike(found, ALIKE, "eV²", "numbers of frames")
+    found = _means(metrics["fig4"], FRAMES_MSE)
+    share = _share_of_the_mean(metrics["fig4"], FRAMES_MSE)
+    return _alike(found, ALIKE, "eV²", "numbers of frames", share)
 
 
-@reads("frames_.*_converged_epoch")
+@reads("frames_.*_(converged_epoch|final_mse)")
 def converges_in_similar_epochs(metrics: Metrics) -> ClaimResult:
     """Trainings on different numbers of frames come to rest after a similar number of epochs."""
     found = _means(metrics["fig4"], "frames_(.*)_converged_epoch")
-    return _alike(found, SIMILAR_EPOCHS, "epochs", "numbers of frames")
+    share = _share_of_the_mean(metrics["fig4"], FRAMES_MSE)
+    return _alike(found, SIMILAR_EPOCHS, "epochs", "numbers of frames", share)
 
 
 @reads(".*_final_mse")
 def activation_matters_little(metrics: Metrics) -> ClaimResult:
     """Errors at the end are alike for all activations."""
-    return _alike(_means(metrics["fig5"], "(.*)_final_mse"), ALIKE, "eV²", "activations")
+    found = _means(metrics["fig5"], "(.*)_final_mse")
+    share = _share_of_the_mean(metrics["fig5"], ".*_final_mse")
+    return _alike(found, ALIKE, "eV²", "activations", share)
 
 
 @reads(".*_converged_epoch")
@@ -88,7 +112,11 @@ def one_hot_matters_little(metrics: Metrics) -> ClaimResult:
     }
     if any(pd.isna(value) for value in found.values()):
         return ClaimResult(None, "", "not measured in this run")
-    return _alike(found, ALIKE, "eV²", "descriptors")
+    share = max(
+        _share_of_the_mean(metrics["variants"], "one_hot_final_mse"),
+        _share_of_the_mean(metrics["fig3"], "slow_final_mse"),
+    )
+    return _alike(found, ALIKE, "eV²", "descriptors", share)
 
 
 @reads("unnormalised_.*")

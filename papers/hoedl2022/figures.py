@@ -223,7 +223,9 @@ def features(tidy: pd.DataFrame, info: Info) -> Figure:
         "translation": "translation",
         "periodicity": "cell\ndoubled",
         "additivity": "two copies\napart",
+        "locality": "a far\nmolecule",
         "ghost": "translation\nbeside a ghost",
+        "displacement": "atoms moved\nby 0.1 Å",
     }
     groups = list(dict.fromkeys(tidy["group"]))
     shown = [n for n in names if n in set(tidy["feature"])]
@@ -236,7 +238,7 @@ def features(tidy: pd.DataFrame, info: Info) -> Figure:
             if part.empty:
                 continue
             change = float(part["change_mev_per_atom"].max())
-            broken = change > 1e-3
+            broken = (change > 1e-3) != (feature == "displacement")
             look = {"facecolor": style.VERMILLION if broken else style.SKY, "alpha": 0.6}
             ax.add_patch(_tile(column, row, look))
             ax.text(column, row, f"{change:.0e}" if change else "0", ha="center", va="center")
@@ -248,7 +250,7 @@ def features(tidy: pd.DataFrame, info: Info) -> Figure:
     ax.tick_params(length=0)
     for side in ax.spines.values():
         side.set_visible(False)
-    note = "largest change (meV/atom); orange: above 0.001; ghost: an O at the origin"
+    note = "largest change (meV/atom); orange: above 0.001, of moved atoms below; ghost: an O at 0"
     style.footer(fig, info, tidy, note)
     return fig
 

@@ -266,8 +266,10 @@ def audit_features(sources: Sources, options: kinds.Features) -> pd.DataFrame:
 
     Columns: group, feature, change_mev_per_atom. Features: permutation of the atoms, rotation,
     translation, periodicity (the cell doubled; periodic frames), additivity (two copies far apart;
-    open frames), and ghost: the translation of open frames beside one oxygen at the origin, as the
-    published code fills up its molecules.
+    open frames), locality (of the atomic energies of one copy when the other is bent; open frames),
+    and ghost: the translation of open frames beside one oxygen at the origin, as the published code
+    fills up its molecules. Displacement, of all atoms by 0.1 Angstrom, is to change the energy: it
+    tells a network that is invariant from one that knows nothing; the least change is given.
     """
     from gnnip.models import load
 
@@ -279,9 +281,14 @@ def audit_features(sources: Sources, options: kinds.Features) -> pd.DataFrame:
             for name, before, after, copies in _changes(arrays.structure(int(frame))):
                 change = _energy(model, after) / copies - _energy(model, before)
                 found.setdefault(name, []).append(1000.0 * abs(change) / len(before["numbers"]))
+            if arrays.structure(int(frame))[2] is None:
+                change = _felt_far_away(model, arrays.structure(int(frame)))
+                found.setdefault("locality", []).append(1000.0 * change)
         about = {"group": training.group, "seed": training.seed}
         about |= {"reach_a": model.cutoff * model.hyperparameters.layers}
-        rows += [about | {"feature": n, "change_mev_per_atom": max(v)} for n, v in found.items()]
+        least = {"displacement": min(found.pop("displacement"))}
+        largest = {name: max(values) for name, values in found.items()} | least
+        rows += [about | {"feature": n, "change_mev_per_atom": v} for n, v in largest.items()]
     return pd.DataFrame(rows)
 
 
@@ -301,6 +308,8 @@ def _changes(
     turned = own | {"positions": positions @ turn}
     yield "rotation", own, turned | ({} if cell is None else {"cell": cell @ turn}), 1
     yield "translation", own, own | {"positions": positions + 3.7}, 1
+    bent = positions + rng.normal(scale=0.1 / 3**0.5, size=positions.shape)
+    yield "displacement", own, own | {"positions": bent}, 1
     if cell is not None:
         twice = {"positions": np.vstack([positions, positions + cell[0]])}
         twice |= {"numbers": np.tile(numbers, 2), "cell": cell * np.array([[2], [1], [1]])}
@@ -316,11 +325,31 @@ def _changes(
     yield "ghost", beside, away, 1
 
 
+def _felt_far_away(model: Any, structure: tuple[Any, Any, Any, Any]) -> float:
+    """Return the largest change of an atomic energy (eV) of a molecule when a second one, beyond
+    every chain of edges, is bent."""
+    positions, numbers, *_ = structure
+    rng, twice = np.random.default_rng(1), np.tile(numbers, 2)
+    far = positions + FAR
+    bent = far + rng.normal(scale=0.1 / 3**0.5, size=far.shape)
+    before, after = (
+        _evaluate(model, {"positions": np.vstack([positions, other]), "numbers": twice})
+        for other in (far, bent)
+    )
+    change = (after["atomic_energies"] - before["atomic_energies"])[: len(numbers)]
+    return float(change.abs().max())
+
+
 def _energy(model: Any, structure: dict[str, Any]) -> float:
+    return float(_evaluate(model, structure)["energy"])
+
+
+def _evaluate(model: Any, structure: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from gnnip.graphs import GraphBatch
 
     batch = GraphBatch.from_structures([structure], model.cutoff, dtype=model.dtype)
     with torch.no_grad():
-        return float(model(batch)["energy"])
+        found: dict[str, Any] = model(batch)
+    return found

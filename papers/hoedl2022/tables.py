@@ -25,6 +25,8 @@ MATERIALS = ("ean", "ani")
 HARTREE_MEV = 27211.386
 #: Angstrom within which an atom's nearest neighbours are
 NEAR = 2.5
+#: fs at the end of hot dynamics over which broken bonds are averaged
+LATE = 50.0
 #: what is said of every number of the authors' network
 AUTHORS: dict[str, Any] = {
     "training": NONE,
@@ -73,7 +75,8 @@ def dissociation(inputs: Inputs) -> Result:
     share (of all bonds) and share_n_h (of all bonds, those of N-H) of dynamics. Metrics of each arm
     and the reference: {arm}_dissociation_energy (eV, N...O apart less where curves begin);
     {arm}_curve_rmse_{n_h, n_o} from the reference, whose baseline is a flat line; {arm}_broken and
-    _broken_n_h, shares at the end, beside none.
+    _broken_n_h, shares over the last 50 fs, beside none, _broken_bonds, their number in all
+    replicas, and _failed, the share of replicas.
     """
     curves = inputs.measurement("ion_pair")
     curves["arm"] = curves.pop("potential").map(_arm).replace("", "reference")
@@ -106,10 +109,12 @@ def dissociation(inputs: Inputs) -> Result:
                 flat = float(np.sqrt(np.square(exact).mean()))
                 add(str(arm), f"curve_rmse_{short}", "eV", error, flat)
     for arm, part in hot.groupby("arm", sort=False):
-        last = part.sort_values("time_fs").groupby("replica").last()
+        end = part.groupby("replica")["time_fs"].transform("max")
+        late = part[part["time_fs"] >= end - LATE].groupby("replica")
         for name in ("share", "share_n_h"):
-            add(str(arm), name.replace("share", "broken"), "", float(last[name].mean()), 0.0)
-        add(str(arm), "failed", "", float(last["failed"].mean()), np.nan)
+            add(str(arm), name.replace("share", "broken"), "", float(late[name].mean().mean()), 0.0)
+        add(str(arm), "broken_bonds", "", float(late["broken"].mean().sum()), 0.0)
+        add(str(arm), "failed", "", float(part.groupby("replica")["failed"].max().mean()), np.nan)
     parts = [curves.assign(part="curve"), hot.assign(part="hot")]
     return pd.concat(parts, ignore_index=True), metric_table(rows)
 
@@ -265,12 +270,14 @@ def ani_units(inputs: Inputs) -> Result:
 def features(inputs: Inputs) -> Result:
     """Change of the energy by what should not matter: the measurement, and its numbers as metrics.
 
-    Metrics {group}_{feature} (meV/atom) and {group}_reach (A), layers times cutoff.
+    Metrics {group}_{feature} (meV/atom), of each network's own variant, and {group}_reach (A),
+    layers times cutoff.
     """
     tidy = inputs.measurement("features")
     rows = []
     for (group, seed), part in tidy.groupby(["group", "seed"], sort=False):
         about: dict[str, Any] = {"seed": seed, "training": NONE}
+        about |= {"variant": inputs.variant(str(group))}
         for feature, change in zip(part["feature"], part["change_mev_per_atom"], strict=True):
             rows.append(metric_row(inputs, f"{group}_{feature}", "meV/atom", change, **about))
         reach = float(part["reach_a"].iloc[0])

@@ -17,9 +17,12 @@ FORCE = {"ean_as_coded": 0.30, "ean_corrected": 0.20, "ean_neuralil": 0.10}
 ENERGY = {"ani_small": 30.0, "ani_medium": 12.0, "ani_corrected": 6.0}
 
 
-def hoedl_run(root: Path, *, dissociates: bool = True, permutation: float = 1e-9) -> Run:
+def hoedl_run(
+    root: Path, *, dissociates: bool = True, permutation: float = 1e-9, moved: float = 20.0
+) -> Run:
     """Write a run of the card at tier long; with `dissociates` potentials are right about it,
-    `permutation` is how far the order of atoms moves the energy of the network as coded."""
+    `permutation` is how far the order of atoms moves the energy of the network as coded, and
+    `moved` how far moving the atoms moves that of every network, meV/atom."""
 
     def error(training):
         return Error(
@@ -31,11 +34,11 @@ def hoedl_run(root: Path, *, dissociates: bool = True, permutation: float = 1e-9
     stated = run.card.measurements
     names = {m: [f"{g}/all/seed-0" for g in stated[m].trainings] for m in stated}
     run.write("ion_pair", _curves(names["ion_pair"], 1.0 if dissociates else 0.1))
-    run.write("hot_bonds", _bonds(names["hot_bonds"], 3 if dissociates else 0))
+    run.write("hot_bonds", _bonds(names["hot_bonds"], 8 if dissociates else 0))
     for name in ("ean_speed", "ean_times", "ani_speed"):
         run.write(name, _speed(stated[name].trainings))
     run.write("attention", _attention())
-    run.write("features", _features(stated["features"].trainings, permutation))
+    run.write("features", _features(stated["features"].trainings, permutation, moved))
     steps = stated["conservation"].options["order"]["time_steps"]
     orders = {n: 2.0 if "corrected" in n else 1.0 for n in names["conservation"]}
     run.write("conservation", conservation_table(orders, steps))
@@ -54,7 +57,7 @@ def _curves(potentials: list[str], share: float) -> pd.DataFrame:
 def _bonds(potentials: list[str], broken: int) -> pd.DataFrame:
     rows = []
     for potential in ("reference", *potentials):
-        many = 3 if potential == "reference" else broken
+        many = 8 if potential == "reference" else broken
         for replica in (0, 1):
             for time in (0.0, 100.0, 200.0):
                 count = round(many * time / 200.0)
@@ -85,14 +88,16 @@ def _attention() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _features(groups: list[str], permutation: float) -> pd.DataFrame:
+def _features(groups: list[str], permutation: float, moved: float) -> pd.DataFrame:
     rows = []
     for group in groups:
-        own = ("periodicity",) if group.startswith("ean") else ("additivity", "ghost")
+        open_ones = ("additivity", "locality", "ghost")
+        own = ("periodicity",) if group.startswith("ean") else open_ones
         for seed in range(3):
-            for feature in ("permutation", "rotation", "translation", *own):
+            for feature in ("permutation", "rotation", "translation", "displacement", *own):
                 change = permutation if group == "ani_as_coded" else 1e-9
-                change = {"permutation": change, "ghost": 5.0}.get(feature, 1e-9)
+                known = {"permutation": change, "ghost": 5.0, "displacement": moved}
+                change = known.get(feature, 1e-9)
                 rows.append((group, seed, 35.0, feature, change))
     columns = ["group", "seed", "reach_a", "feature", "change_mev_per_atom"]
     return pd.DataFrame(rows, columns=columns)

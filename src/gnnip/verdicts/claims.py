@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from gnnip.artefacts.tables import FLOOR
+from gnnip.training.soundness import COLLAPSED
 
 #: metrics of the artefacts that a claim is about, by artefact
 Metrics = Mapping[str, pd.DataFrame]
@@ -70,12 +72,35 @@ def of_variant(metrics: Metrics, variant: str | None) -> dict[str, pd.DataFrame]
     }
 
 
-def mean(metrics: pd.DataFrame, quantity: str) -> float:
-    """Return the mean over seeds of a quantity as described, else as coded: both are the paper's
-    own; NaN when it was measured in neither variant."""
+def of_quantity(metrics: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """Return the rows of a quantity as described, else as coded: both are the paper's own; none
+    when it was measured in neither variant."""
     rows = metrics[metrics["quantity"] == quantity]
-    for variant in ("as_described", "as_coded"):
-        own = rows.loc[rows["variant"] == variant, "value"]
-        if len(own):
-            return float(own.mean())
-    return float("nan")
+    described = rows[rows["variant"] == "as_described"]
+    return described if len(described) else rows[rows["variant"] == "as_coded"]
+
+
+def mean(metrics: pd.DataFrame, quantity: str) -> float:
+    """Return the mean over seeds of a quantity, see `of_quantity`; NaN where not measured."""
+    return float(of_quantity(metrics, quantity)["value"].mean())
+
+
+def hidden(metrics: Metrics, low: str, high: str) -> str:
+    """Return why nothing follows from the order of two errors; empty where something does.
+
+    Their difference is within two standard errors over seeds, or the one that is to be `low` is no
+    better than its trivial predictor.
+    """
+    rows, other = (
+        pd.concat([of_quantity(table, name) for table in metrics.values()]) for name in (low, high)
+    )
+    value = float(rows["value"].mean())
+    difference = abs(value - float(other["value"].mean()))
+    error = math.hypot(*(float(r["value"].sem()) if len(r) > 1 else 0.0 for r in (rows, other)))
+    if difference < 2.0 * error:
+        return f"the difference of {difference:.3g} is within two standard errors, {2 * error:.3g}"
+    noise = FLOOR in rows and bool(rows[FLOOR].notna().any())
+    trivial = float("nan") if noise else float(rows["baseline"].astype(float).mean())
+    if trivial > 0.0 and value > COLLAPSED * trivial:
+        return f"{low} is no better than a trivial predictor's {trivial:.3g}"
+    return ""

@@ -133,7 +133,8 @@ class Within(ClaimKind):
 
 @dataclass(frozen=True)
 class Lower(ClaimKind):
-    """Each quantity is lower than another one.
+    """Each error is lower than another one, by more than two standard errors, and lower than a
+    trivial predictor's; else nothing is decided.
 
     quantities, than : names, pair by pair.  labels : what each pair is called in the answer.
     """
@@ -153,6 +154,8 @@ class Lower(ClaimKind):
 
     def test(self, metrics: Metrics) -> ClaimResult:
         """Return whether all are lower; the margin is that of the worst pair."""
+        from gnnip.verdicts.claims import hidden
+
         means, units, floors = _means(metrics), _units(metrics), _floors(metrics)
         told, margins, noise = [], [], ""
         for low, high, label in zip(
@@ -164,6 +167,7 @@ class Lower(ClaimKind):
             margins.append(1.0 - means[low] / means[high])
             difference = means[high] - means[low]
             noise = noise or _below_noise("a difference of", difference, floors, low, high)
+            noise = noise or hidden(metrics, low, high)
         if noise:
             return _result(None, "; ".join(told), noise)
         return _result(min(margins) > 0.0, "; ".join(told), self.reason, min(margins))
@@ -175,7 +179,8 @@ class Lower(ClaimKind):
 
 @dataclass(frozen=True)
 class Ordering(ClaimKind):
-    """Quantities rise in the order in which they are written.
+    """Errors rise in the order in which they are written, each step by more than two standard
+    errors, and all but the last are lower than a trivial predictor's; else nothing is decided.
 
     quantities : names, the lowest first.
     """
@@ -191,6 +196,8 @@ class Ordering(ClaimKind):
 
     def test(self, metrics: Metrics) -> ClaimResult:
         """Return whether each is lower than the next; the margin is that of the closest two."""
+        from gnnip.verdicts.claims import hidden
+
         means = _means(metrics)
         values = [means[name] for name in self.quantities]
         if any(math.isnan(value) for value in values):
@@ -198,7 +205,8 @@ class Ordering(ClaimKind):
         told = ", ".join(f"{n} {v:.3g}" for n, v in zip(self.quantities, values, strict=True))
         floors = _floors(metrics)
         for a, b in itertools.pairwise(self.quantities):
-            if noise := _below_noise("a difference of", means[b] - means[a], floors, a, b):
+            noise = _below_noise("a difference of", means[b] - means[a], floors, a, b)
+            if noise := noise or hidden(metrics, a, b):
                 return _result(None, told, noise)
         margin = min(1.0 - a / b for a, b in itertools.pairwise(values))
         return _result(margin > 0.0, told, self.reason, margin)

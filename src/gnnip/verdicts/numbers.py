@@ -9,13 +9,12 @@ import pandas as pd
 
 from gnnip.errors import DataError
 from gnnip.training.soundness import COLLAPSED
-from gnnip.verdicts.published import Published
+from gnnip.verdicts.published import FEWEST_SEEDS, Published
 from gnnip.verdicts.trainings import why_unsound
 from gnnip.verdicts.verdict import (
     BETTER,
     CANNOT_DECIDE,
     DEVIATES,
-    FEWEST_SEEDS,
     NOISE,
     NOT_COMPARABLE,
     NOT_RUN,

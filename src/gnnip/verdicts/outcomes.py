@@ -139,12 +139,14 @@ def judge_claim(
         verdict, why = NOT_RUN, Why("", said)
     else:
         found = outcome(claim, tests[name], read)
-        seeds = min(max(1, int(table["seed"].nunique())) for table in read.values())
+        there = min(max(1, int(table["seed"].nunique())) for table in read.values())
         decisive = {
             artefact: table[table["quantity"].str.fullmatch(tests[name].reads)]
             for artefact, table in read.items()
         }
-        verdict, why = _decide(card, claim, found, decisive, seeds, trainings)
+        trained = _fewest_seeds(card, decisive)
+        seeds = trained or there
+        verdict, why = _decide(card, claim, found, decisive, there, trained, trainings)
         row = _row(name, found)
     return (
         Verdict(
@@ -169,13 +171,14 @@ def _decide(
     claim: Claim,
     found: Outcome,
     metrics: Metrics,
-    seeds: int,
+    there: int,
+    trained: int | None,
     trainings: pd.DataFrame | None,
 ) -> tuple[str, Why]:
     told = "; ".join(part for part in (found.ours.measured, found.ours.reason) if part)
     demanded = min(card.seeds_of_artefact(artefact) for artefact in claim.artefacts)
-    if seeds < demanded:
-        return NOT_RUN, Why(SEEDS, f"only {seeds} of {demanded} seeds are there")
+    if there < demanded:
+        return NOT_RUN, Why(SEEDS, f"only {there} of {demanded} seeds are there")
     if not card.judged:
         return CANNOT_DECIDE, Why(PLUMBING, told)
     why = found.undecided
@@ -186,9 +189,22 @@ def _decide(
         why = remark(table) or why_unsound(trainings, names, of_seeds, learned=claim.learned)
         if why:
             break
+    if not why and trained is not None and trained < claim.seeds:
+        why = Why(SEEDS, f"{trained} of the {claim.seeds} seeds that the sentence takes")
     if why:
         return CANNOT_DECIDE, Why(why.cause, f"{why.text}; {told}")
     return (REPRODUCED if found.ours.holds else DEVIATES), Why("", told)
+
+
+def _fewest_seeds(card: JudgedCard, metrics: Metrics) -> int | None:
+    """Return of how many seeds each trained quantity is at least; None where none was trained."""
+    found = []
+    for artefact, table in metrics.items():
+        filled = table.assign(variant=table["variant"].fillna("as_described"))
+        for _, rows in filled.groupby(["quantity", "variant"]):
+            if trainings_behind(card, artefact, rows)[0]:
+                found.append(max(1, int(rows["seed"].nunique())))
+    return min(found, default=None)
 
 
 def _row(name: str, found: Outcome) -> dict[str, Any]:

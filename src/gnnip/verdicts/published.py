@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from gnnip.datasets.imports.settings import Reference
 from gnnip.strict import Strict
 
+#: trainings with different seeds that a mean and its standard error take
+FEWEST_SEEDS = 3
+
 
 class Tolerance(Strict):
     """How far from the published value still counts as reproduced: exactly one of the three."""
@@ -98,6 +101,9 @@ class Claim(Strict):
     learned: bool = True
     """False where the test asks whether anything was learned: trainings that have collapsed decide
     it, too."""
+    seeds: int = Field(default=FEWEST_SEEDS, ge=1)
+    """Trainings with different seeds that the sentence takes; fewer where it is about one network
+    by its nature, or where many replicas of one stand for them."""
     trivial: str | dict[str, float] = Field(default_factory=dict)
     """What a predictor that has learned nothing gets where the metrics have no baseline, by regular
     expressions of quantities; or why there is no such predictor, e.g. of a measured time."""

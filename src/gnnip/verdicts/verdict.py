@@ -28,8 +28,6 @@ UNTOLD = "the run does not tell"
 OTHER = "data, reference or machine other than the paper's"
 REDUCED = "smaller than the paper's"
 PLUMBING = "plumbing only"
-#: trainings with different seeds that a mean and its standard error take
-FEWEST_SEEDS = 3
 
 
 class JudgedCard(Protocol):
