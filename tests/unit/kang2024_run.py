@@ -137,9 +137,10 @@ def _supports(run: Run, blind: bool) -> pd.DataFrame:
         own = known.rename(columns=names).assign(**about)
         sees = (own["support"] == "undoped") | (own["hops"] <= 2 * layers)
         undoped = (own["configuration"] == "wetting") * UNDOPED
-        off = 0.05 * (about["group"] == "au_charges") * (own["configuration"] == "wetting")
+        worse = 0.05 * (about["group"] == "au_charges")
+        off = worse * (own["configuration"] == "wetting")
         own["energy_ev"] = np.where(sees, own["energy_reference_ev"], undoped) + off
-        own["force_z_ev_per_a"] = np.where(sees, own["force_z_reference_ev_per_a"], 0.0)
+        own["force_z_ev_per_a"] = np.where(sees, own["force_z_reference_ev_per_a"], 0.0) + worse
         rows.append(own)
     return pd.concat(rows, ignore_index=True)
 

@@ -164,7 +164,7 @@ class Lower(ClaimKind):
             if math.isnan(means[low]) or math.isnan(means[high]):
                 return _result(None, "", self.missing)
             told.append(f"{label} {means[high]:.3g} to {means[low]:.3g} {units[low]}".strip())
-            margins.append(1.0 - means[low] / means[high])
+            margins.append(1.0 - means[low] / means[high] if means[high] else -1.0)
             difference = means[high] - means[low]
             noise = noise or _below_noise("a difference of", difference, floors, low, high)
             noise = noise or hidden(metrics, low, high)

@@ -176,9 +176,10 @@ def _decide(
     trainings: pd.DataFrame | None,
 ) -> tuple[str, Why]:
     told = "; ".join(part for part in (found.ours.measured, found.ours.reason) if part)
-    demanded = min(card.seeds_of_artefact(artefact) for artefact in claim.artefacts)
+    demanded = min([claim.seeds, *map(card.seeds_of_artefact, claim.artefacts)])
     if there < demanded:
-        return NOT_RUN, Why(SEEDS, f"only {there} of {demanded} seeds are there")
+        short = f"only {there} of {demanded} seeds are there"
+        return NOT_RUN, Why(SEEDS, f"{short}; {told}" if told else short)
     if not card.judged:
         return CANNOT_DECIDE, Why(PLUMBING, told)
     why = found.undecided

@@ -21,6 +21,7 @@ from gnnip.models import build, save
 from gnnip.sampling import p4
 from gnnip.units import COULOMB_CONSTANT
 from gnnip.verdicts import outcomes
+from gnnip.verdicts.claims import of_trivial
 from kang2024 import figures, tables
 from kang2024.molecules import Molecules, molecules, rigid_modes
 from kang2024.supports import Supports, measure_supports
@@ -160,8 +161,8 @@ def test_a_perfect_potential_fulfils_the_claims(runs, claim):
 @pytest.mark.parametrize(
     ("claim", "holds", "said"),
     [
-        ("interpolates", False, "off by more than a tenth at d = 5, 7, 9, 11"),
-        ("extrapolates", False, "off by more than a tenth at d = 9, 10, 11, 12"),
+        ("interpolates", False, "paper's own forces are off at d = 5, 7, 9, 11"),
+        ("extrapolates", False, "paper's own forces are off at d = 9, 10, 11, 12"),
         ("reasonable_model_size", False, "not all within a tenth"),
         ("network_tells_supports_apart", False, "a quarter of what doping does"),
         ("network_follows_force", False, "threshold: a quarter"),
@@ -189,18 +190,41 @@ def test_a_local_potential_does_not(runs, claim, holds, said):
     ],
 )
 def test_one_of_two_models_decides_on_atomic_energies(runs, claim, pattern, change, holds):
-    metrics = {a: runs["perfect"].table(a)[1].copy() for a in ("fig1d", "fig1e")}
+    metrics = {a: runs["perfect"].table(a)[1].copy() for a in CARD.claims[claim].artefacts}
     table = metrics["fig1d"]
     chosen = table["quantity"].str.startswith(pattern)
     table.loc[chosen, "value"] = change(table.loc[chosen, "value"])
     assert runs["perfect"].tests[claim](metrics).holds is holds
 
 
-def test_a_medium_that_is_still_felt_when_thin(runs):
+@pytest.mark.parametrize("claim", ["atomic_energy_small", "models_agree"])
+def test_atomic_energies_of_who_feels_nothing_say_nothing(runs, claim):
+    metrics = {a: runs["perfect"].table(a)[1].copy() for a in CARD.claims[claim].artefacts}
+    result = runs["perfect"].tests[claim](of_trivial(metrics, {}))
+    assert result.holds is None
+    assert "divides nothing" in result.reason
+
+
+@pytest.mark.parametrize(("kind", "said"), [("un", "quarter"), ("", "media with a path lose")])
+def test_media_decide_by_their_paths_and_not_by_their_density(runs, kind, said):
     table = runs["perfect"].table("dilution")[1].copy()
-    table.loc[table["quantity"] == "kept_0_share", "value"] = 0.5
+    both = table["quantity"].str.extract(r"kept_([\d.]+)_share_unconnected$")[0].dropna()
+    known = set(table["quantity"])
+    thin = min((k for k in both if f"kept_{k}_share_connected" in known), key=float)
+    changed = table["quantity"] == f"kept_{thin}_share_{kind}connected"
+    table.loc[changed, "value"] = 0.5 if kind else 0.1
     result = runs["perfect"].tests["sparse_media_fail"]({"dilution": table})
     assert result.holds is False
+    assert said in result.reason
+
+
+def test_a_liquid_that_is_learned_is_no_failure(runs):
+    table = runs["perfect"].table("p4_cause")[1].copy()
+    assert runs["perfect"].tests["liquid_fails_by_distances"]({"p4_cause": table}).holds
+    table["value"] *= 0.3
+    result = runs["perfect"].tests["liquid_fails_by_distances"]({"p4_cause": table})
+    assert result.holds is False
+    assert "learns it" in result.reason
 
 
 def test_gold_on_mgo_stands_beside_the_stand_in(tmp_path):
@@ -260,7 +284,8 @@ def test_networks_are_blind_beyond_twice_their_layers(runs):
     ("pattern", "value", "said"),
     [
         ("blind_felt_gold", 5.0, "at most 5 meV"),
-        ("(gold|toy)_.*_share", 0.0, "nothing is felt within reach"),
+        ("gold_.*_felt", 0.0, "nothing is felt within reach"),
+        ("toy_.*_felt", 0.0, "nothing is felt within reach"),
     ],
 )
 def test_who_feels_beyond_reach_or_not_within_it_fails(runs, pattern, value, said):
