@@ -224,8 +224,8 @@ def features(tidy: pd.DataFrame, info: Info) -> Figure:
         "periodicity": "cell\ndoubled",
         "additivity": "two copies\napart",
         "locality": "a far\nmolecule",
-        "ghost": "translation\nbeside a ghost",
-        "displacement": "atoms moved\nby 0.1 Å",
+        "ghost": "beside\na ghost",
+        "displacement": "atoms\nmoved",
     }
     groups = list(dict.fromkeys(tidy["group"]))
     shown = [n for n in names if n in set(tidy["feature"])]
@@ -237,7 +237,8 @@ def features(tidy: pd.DataFrame, info: Info) -> Figure:
             part = tidy[(tidy["group"] == group) & (tidy["feature"] == feature)]
             if part.empty:
                 continue
-            change = float(part["change_mev_per_atom"].max())
+            changes = part["change_mev_per_atom"]
+            change = float(changes.min() if feature == "displacement" else changes.max())
             broken = (change > 1e-3) != (feature == "displacement")
             look = {"facecolor": style.VERMILLION if broken else style.SKY, "alpha": 0.6}
             ax.add_patch(_tile(column, row, look))
@@ -250,7 +251,10 @@ def features(tidy: pd.DataFrame, info: Info) -> Figure:
     ax.tick_params(length=0)
     for side in ax.spines.values():
         side.set_visible(False)
-    note = "largest change (meV/atom); orange: above 0.001, of moved atoms below; ghost: an O at 0"
+    note = (
+        "largest change (meV/atom), orange: above 0.001; ghost: a translation beside an O at the "
+        "origin; moved by 0.1 Å: the least, orange: below"
+    )
     style.footer(fig, info, tidy, note)
     return fig
 
