@@ -124,6 +124,24 @@ def test_where_it_holds_and_where_it_fails(test, values, holds, told, reason):
         assert (result.margin >= 0) is holds
 
 
+@pytest.mark.parametrize(
+    ("test", "values", "baseline", "reason"),
+    [
+        (LOWER, {"a_rmse": [1, 2], "c_rmse": [2, 2.2], "b_rmse": 1, "d_rmse": 2}, None, "errors"),
+        (ORDER, {"a": [1, 2], "b": [2, 2.2], "c": 9}, None, "within two standard errors, 1.02"),
+        (LOWER, {"a_rmse": 5, "c_rmse": 6, "b_rmse": 1, "d_rmse": 2}, 5.1, "a_rmse is no better"),
+        (ORDER, {"a": 5, "b": 6, "c": 7}, 5.1, "a is no better than a trivial predictor's 5.1"),
+    ],
+)
+def test_the_order_of_errors_within_noise_or_above_the_trivial_one_decides_nothing(
+    test, values, baseline, reason
+):
+    result = judged(test, values, baseline=baseline)
+    assert result.holds is None
+    assert result.measured
+    assert reason in result.reason
+
+
 def test_another_variant_says_nothing():
     assert judged(ORDER, {"a": 1, "b": 2, "c": 3}, variant="corrected").holds is None
 

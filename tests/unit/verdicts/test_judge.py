@@ -379,7 +379,25 @@ def test_claims_without_test_or_without_all_seeds():
         return ClaimResult(True, "", "yes")
 
     row = judge({"table1": table([0.1])}, claims={"a_best": holds})["a_best"]
-    assert (row.verdict, row.reason) == ("not run", "only 1 of 3 seeds are there")
+    assert (row.verdict, row.reason) == ("not run", "only 1 of 3 seeds are there; yes")
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(3, "cannot decide"), (1, "reproduced")])
+def test_a_claim_takes_as_many_seeds_as_it_says_of_what_it_reads(asked, expected):
+    """One quantity has three seeds, the other one of a claim that reads both has one."""
+    measured = pd.concat(
+        [table([0.1, 0.1, 0.1], baseline=0.3), table([0.2], quantity="b_mae", baseline=0.3)]
+    )
+
+    def holds(metrics):
+        return ClaimResult(mean(metrics["table1"], "a_mae") < 0.2, "", "")
+
+    claim = CARD["claims"]["a_best"] | {"seeds": asked}
+    row = judge({"table1": measured}, card(claims={"a_best": claim}), {"a_best": holds})["a_best"]
+    assert (row.verdict, row.n_seeds) == (expected, 1)
+    if asked == 3:
+        assert row.cause == "too few seeds"
+        assert "1 of the 3 seeds" in row.reason
 
 
 def test_tables_and_files(tmp_path):
