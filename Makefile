@@ -80,7 +80,7 @@ readme: $(STAMP) ## put the recorded verdicts, at other tolerances too, into REA
 	python -m gnnip tolerances
 	python -m gnnip readme --update
 
-schema: $(STAMP) ## write the JSON schemas of config.yaml and the cards
+schema: $(STAMP) ## write the JSON schemas of config.yaml, runs.yaml and the cards, and docs/kinds.md
 	python -m gnnip schema
 
 benchmark: $(STAMP) ## measure speed against the alternatives, side by side
@@ -98,7 +98,7 @@ long-run: $(STAMP) ## work off runs.yaml in clones beside the project, behind al
 bring-back: $(STAMP) ## copy what finished long runs made into the project (RUN=name REPLACE=1)
 	python -m gnnip bring-back $(RUN) $(if $(REPLACE),--replace)
 
-clean: ## remove small results, logs and caches (results/paper and results/recorded stay)
+clean: ## remove results of smoke and quick, redrawn figures, logs and caches (all other results stay)
 	rm -rf results/smoke results/quick results/figures logs report.zip
 	rm -rf .pytest_cache .mypy_cache .ruff_cache
 

@@ -1,10 +1,11 @@
-"""What cho2023 measures that no kind does."""
+"""What cho2023 measures and tabulates that no kind does."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from gnnip.artefacts.kinds import LearningCurve
 from gnnip.errors import ConfigError
 from gnnip.measurements.kinds import MeasurementKind
 
@@ -32,3 +33,10 @@ class TrainingSpeed(MeasurementKind):
         """Raise ConfigError for numbers that leave nothing to time."""
         if min(self.frames, self.epochs, self.repeats, *self.batch_sizes) < 1:
             raise ConfigError("frames, epochs, repeats and batch_sizes must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongLearningCurve(LearningCurve):
+    """Learning curves of tens of thousands of epochs, of which a thousand medians are kept."""
+
+    function: ClassVar[str] = "cho2023.curves:thinned_curve"

@@ -34,8 +34,9 @@ TIERS = ("smoke", "quick", "long", "paper")
 #: every recorded verdict
 VERDICTS = Path("docs/verdicts.md")
 TOLERANCES_INTRODUCTION = (
-    "Cards say where each tolerance comes from (`because`). Judged once more with all of them "
-    "halved or doubled, a factor in its logarithm, so many verdicts on numbers change. "
+    "Cards say where each tolerance comes from (`because`). To see how much depends on them, all "
+    "numbers were judged again with every tolerance halved, and with every one doubled (a factor f "
+    "becomes its root, or its square). The table counts the verdicts that change. "
     "A row that is open for another reason stays open: the last column counts the means that lie "
     "within the tolerance, whatever else keeps them from being decided. "
     "`python -m gnnip tolerances` draws the figure."
@@ -43,7 +44,8 @@ TOLERANCES_INTRODUCTION = (
 ALT = "Shares of verdicts of each paper with tolerances halved, as they are, and doubled"
 FIGURE = "../results/recorded/tolerances.png"
 VERDICTS_INTRODUCTION = (
-    "Every published number and claim against the largest recorded run of its card; "
+    "Every published number and claim against the largest complete recorded run of its card. "
+    "Larger runs that are recorded in part stand before it, with the rows that they made. "
     "[metrics.md](metrics.md#verdicts) says what a verdict means. `make readme` writes this page."
 )
 

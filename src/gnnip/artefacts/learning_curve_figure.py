@@ -45,7 +45,7 @@ def learning_curve(tidy: pd.DataFrame, info: Mapping[str, Any], how: LearningCur
             runs = rows[rows[how.series] == value].pivot_table(
                 index="epoch", columns="seed", values=column
             )
-            smooth = runs.rolling(max(1, last // 30), min_periods=1).median()
+            smooth = runs.rolling(max(1, len(runs) // 30), min_periods=1).median()
             shade = colour(how.words, value, turn)
             low, high = smooth.min(axis=1), smooth.max(axis=1)
             ax.fill_between(smooth.index, low, high, color=shade, alpha=0.18, lw=0)

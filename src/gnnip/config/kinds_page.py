@@ -36,13 +36,13 @@ def kinds_page() -> str:
 
 def _described(kind: type[Kind]) -> Iterator[str]:
     """Yield what a kind does, its options with types and defaults, and what they mean."""
-    first, _, rest = (inspect.getdoc(kind) or "").partition("\n")
+    first, _, rest = (inspect.getdoc(kind) or "").partition("\n\n")
     yield f"{first}\n"
     options = [_option(kind, field) for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     if options:
         yield f"Options: {', '.join(options)}.\n"
     bases = [base for base in kind.__mro__[1:] if dataclasses.is_dataclass(base)]
-    inherited = [(inspect.getdoc(base) or "").partition("\n")[2] for base in bases]
+    inherited = [(inspect.getdoc(base) or "").partition("\n\n")[2] for base in bases]
     for paragraph in filter(None, "\n\n".join(map(str.strip, [rest, *inherited])).split("\n\n")):
         # "name : meaning", several on a line after a full stop
         entries = re.split(r"(?:^|\n|\.  )(?=\w[\w, ]* : )", paragraph)

@@ -99,7 +99,8 @@ def _authors(names: Sequence[str]) -> str:
 
 def _found(run: Recorded) -> str:
     rest = unsettled(run.rows)
-    return f"Tier `{run.tier}`: {finding(run.rows)}{f' Open: {rest}.' if rest else ''}"
+    part = "" if run.whole else ", recorded in part"
+    return f"Tier `{run.tier}`{part}: {finding(run.rows)}{f' Open: {rest}.' if rest else ''}"
 
 
 def unsettled(rows: Sequence[Verdict], most: int = 3) -> str:

@@ -15,6 +15,7 @@ import pytest
 from gnnip.errors import ConfigError, DataError
 from gnnip.page import charts, write_page
 from gnnip.page.sources import by_paper, recorded
+from gnnip.verdicts.pages import TIERS
 from gnnip.verdicts.published import Tolerance
 from gnnip.verdicts.verdict import NOT_RUN
 
@@ -49,9 +50,9 @@ def test_what_a_larger_tier_measured_comes_before_what_a_smaller_one_did(made):
     by_tier = {s.tier: {(v.artefact, v.quantity): v for v in s.verdicts} for s in paper.sources}
     for source, verdict in paper.verdicts():
         key = (verdict.artefact, verdict.quantity)
-        larger = [tier for tier in by_tier if tier != source.tier and tier == "paper"]
+        larger = [tier for tier in by_tier if TIERS.index(tier) < TIERS.index(source.tier)]
         assert all(by_tier[t].get(key, verdict).verdict == NOT_RUN for t in larger)
-    assert {source.tier for source, _ in paper.verdicts()} == {"paper", "quick"}
+    assert len({source.tier for source, _ in paper.verdicts()}) > 1
 
 
 def test_what_the_jobs_of_each_rule_took_stands_in_it(made):

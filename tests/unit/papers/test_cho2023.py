@@ -5,6 +5,7 @@ from made_up_run import ROOT, Error, make_run
 from made_up_tables import Failures, dynamics_table
 from paper_checks import WIDTHS, artefacts, check_metrics
 
+from gnnip.artefacts.make import tabulate
 from gnnip.config.resolve import resolve
 from gnnip.config.schema import Config
 from gnnip.verdicts import verdict
@@ -129,6 +130,22 @@ def test_errors_and_times_are_those_put_in(run):
     assert value(run, "batching", "long_hours") == pytest.approx(0.4 * 35000 / 3600)
     assert value(run, "batching", "fit_ratio") == pytest.approx(1000 * 0.02 / 4.0)
     assert value(run, "learning", "nequip_forces_60_test_force_rmse") == pytest.approx(0.1)
+
+
+def test_curves_of_many_epochs_are_thinned_and_judged_whole(run, monkeypatch):
+    from cho2023 import curves
+
+    whole, metrics = run.table("fig3")
+    monkeypatch.setattr(curves, "MOST", 40)  # of 150 epochs
+    tidy, thinned = tabulate(run.inputs("fig3"))
+    pd.testing.assert_frame_equal(thinned, metrics)
+    runs = tidy.groupby(["group", "seed"])
+    assert set(runs.size()) == {37}
+    one, all_of_it = (t[(t["group"] == "coded_slow") & (t["seed"] == 1)] for t in (tidy, whole))
+    assert one["epoch"].tolist() == list(range(4, 149, 4))
+    first = all_of_it["validation_mse_ev2"].iloc[:4].median()
+    assert one["validation_mse_ev2"].iloc[0] == pytest.approx(first)
+    check(run.draw("fig3", tidy), WIDTHS, reference="xtb", tier="quick")
 
 
 def test_every_frame_holds_close_oxygens(run):
