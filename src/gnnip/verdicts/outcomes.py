@@ -140,10 +140,7 @@ def judge_claim(
     else:
         found = outcome(claim, tests[name], read)
         there = min(max(1, int(table["seed"].nunique())) for table in read.values())
-        decisive = {
-            artefact: table[table["quantity"].str.fullmatch(tests[name].reads)]
-            for artefact, table in read.items()
-        }
+        decisive = {a: _decisive(table, tests[name].reads) for a, table in read.items()}
         trained = _fewest_seeds(card, decisive)
         seeds = trained or there
         verdict, why = _decide(card, claim, found, decisive, there, trained, trainings)
@@ -195,6 +192,13 @@ def _decide(
     if why:
         return CANNOT_DECIDE, Why(why.cause, f"{why.text}; {told}")
     return (REPRODUCED if found.ours.holds else DEVIATES), Why("", told)
+
+
+def _decisive(table: pd.DataFrame, reads: str) -> pd.DataFrame:
+    """Return the rows that a test reads: those as coded only where none is as described."""
+    own = table[table["quantity"].str.fullmatch(reads)]
+    described = own.loc[own["variant"] == "as_described", "quantity"]
+    return own[(own["variant"] != "as_coded") | ~own["quantity"].isin(described)]
 
 
 def _fewest_seeds(card: JudgedCard, metrics: Metrics) -> int | None:

@@ -382,6 +382,25 @@ def test_claims_without_test_or_without_all_seeds():
     assert (row.verdict, row.reason) == ("not run", "only 1 of 3 seeds are there; yes")
 
 
+def test_trainings_as_coded_do_not_stand_behind_a_claim_that_reads_those_as_described():
+    coded = table([0.4], baseline=0.3, variant="as_coded").assign(training="coded")
+    described = table([0.1, 0.1, 0.1], baseline=0.3).assign(training="table1")
+    bad = SOUND.assign(group="coded", sound=False, reason="not flat: it falls")
+    known = pd.concat([SOUND, bad])
+
+    def low(metrics):
+        return ClaimResult(bool(mean(metrics["table1"], "a_mae") < 0.2), "", "")
+
+    def verdict(*parts):
+        return judge({"table1": pd.concat(parts)}, claims={"a_best": low}, trainings=known)[
+            "a_best"
+        ]
+
+    assert verdict(coded, described).verdict == "reproduced"
+    alone = verdict(pd.concat([coded] * 3).assign(seed=range(3)))
+    assert (alone.verdict, alone.cause) == ("cannot decide", "not flat")
+
+
 @pytest.mark.parametrize(("asked", "expected"), [(3, "cannot decide"), (1, "reproduced")])
 def test_a_claim_takes_as_many_seeds_as_it_says_of_what_it_reads(asked, expected):
     """One quantity has three seeds, the other one of a claim that reads both has one."""
