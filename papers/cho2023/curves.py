@@ -20,8 +20,8 @@ def thinned_curve(inputs: Inputs, how: LearningCurve) -> Result:
     stands for the epochs up to its own.
     """
     tidy, metrics = learning_curve(inputs, how)
-    errors = [name for name in tidy if name.startswith(("train_", "validation_"))]
-    keys = [name for name in tidy if name not in (*errors, "epoch")]
+    errors = [name for name in map(str, tidy) if name.startswith(("train_", "validation_"))]
+    keys = [name for name in map(str, tidy) if name not in (*errors, "epoch")]
     parts = []
     for _, run in tidy.groupby(keys, sort=False, dropna=False):
         together = -(-len(run) // MOST)

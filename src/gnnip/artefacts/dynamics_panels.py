@@ -135,7 +135,8 @@ def lifelines(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
         own = run[run["potential"] == name].pivot_table(
             index="replica", columns="name", values="value", aggfunc="first"
         )
-        colour, told = look.colours[name], set()
+        colour = look.colours[name]
+        told: dict[str, tuple[float, float, str]] = {}
         for rank, (replica, values) in enumerate(own.iterrows()):
             y = lane + 0.64 * ((rank + 0.5) / len(own) - 0.5)
             end = values["simulated_fs"] / 1000.0
@@ -150,23 +151,25 @@ def lifelines(ax: Axes, tidy: pd.DataFrame, look: Look) -> None:
             close = pairs[(pairs["potential"] == name) & (pairs["replica"] == replica)]
             for text, distance in zip(close["text"], close["value"], strict=True):
                 # one name for all failures of a potential by one pair
-                if text not in told:
-                    told.add(text)
-                    halo = [patheffects.withStroke(linewidth=2.0, foreground="white")]
-                    left = first > 0.7 * longest
-                    place: dict[str, Any] = {"xytext": (-5 if left else 5, 0)}
-                    place |= {"textcoords": "offset points", "ha": "right" if left else "left"}
-                    words = f"{text}, {distance:.2f} Å"
-                    ax.annotate(
-                        words,
-                        (first, y),
-                        **place,
-                        va="center",
-                        fontsize=6.0,
-                        color=colour,
-                        path_effects=halo,
-                        zorder=4,
-                    )
+                told.setdefault(text, (first, y, f"{text}, {distance:.2f} Å"))
+        if told:
+            # several names in one line, beside the marks of all
+            x = max(x for x, _, _ in told.values())
+            y = sum(y for _, y, _ in told.values()) / len(told)
+            left = x > 0.7 * longest
+            place: dict[str, Any] = {"xytext": (-5 if left else 5, 0)}
+            place |= {"textcoords": "offset points", "ha": "right" if left else "left"}
+            halo = [patheffects.withStroke(linewidth=2.0, foreground="white")]
+            ax.annotate(
+                "; ".join(words for _, _, words in told.values()),
+                (x, y),
+                **place,
+                va="center",
+                fontsize=6.0,
+                color=colour,
+                path_effects=halo,
+                zorder=4,
+            )
     for criterion in (c for c in CRITERIA if c in seen):
         ax.plot([], [], CRITERIA[criterion], color=style.GREY, ms=3.6, label=criterion)
     if seen:
@@ -279,6 +282,7 @@ def differences(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: str
     known = rows[rows["potential"] == REFERENCE].sort_values("x")
     if known.empty:
         ax.text(0.5, 0.5, "no reference", transform=ax.transAxes, ha="center", va="center")
+        ax.set_yticks([])
         return
     for potential, part, _ in _each(rows, look):
         part = part.sort_values("x")
@@ -297,6 +301,9 @@ def error_marks(ax: Axes, tidy: pd.DataFrame, look: Look, name: str, record: str
         ax.plot(value[potential], lane, "o", color=look.colours[potential], ms=4.5)
     if NOISE_FLOOR in value.index:
         ax.axvspan(0.0, value[NOISE_FLOOR], color=style.PALE, lw=0, zorder=0)
+    if rows.empty:
+        ax.axis("off")
+        return
     ax.set_yticks([])
     ax.set_ylim(len(known) - 0.4, -0.6)
     top = max([*value, 1e-9])

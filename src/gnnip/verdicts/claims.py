@@ -96,7 +96,8 @@ def hidden(metrics: Metrics, low: str, high: str) -> str:
     )
     value = float(rows["value"].mean())
     difference = abs(value - float(other["value"].mean()))
-    error = math.hypot(*(float(r["value"].sem()) if len(r) > 1 else 0.0 for r in (rows, other)))
+    spreads = [(r["value"].astype(float).to_numpy(), len(r)) for r in (rows, other)]
+    error = math.hypot(*(v.std(ddof=1) / n**0.5 if n > 1 else 0.0 for v, n in spreads))
     if difference < 2.0 * error:
         return f"the difference of {difference:.3g} is within two standard errors, {2 * error:.3g}"
     noise = FLOOR in rows and bool(rows[FLOOR].notna().any())
