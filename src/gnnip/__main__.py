@@ -793,7 +793,7 @@ def long_run(options: argparse.Namespace) -> int:
 def bring_back(options: argparse.Namespace) -> int:
     """Copy what finished runs have made into the project, compared, registered and recorded.
 
-    Example: gnnip bring-back cho2023_long
+    Example: gnnip bring-back kang2024_gold
     """
     from gnnip.runs.bring_back import bring_back
     from gnnip.runs.project import Project
