@@ -188,6 +188,7 @@ TRIES: dict[str, Try | str] = {
     ),
     "snakemake --cores all --config papers=kang2024 artefacts=fig1b seeds=0,2": dry(),
     "python -m gnnip models": Try("To be trained"),
+    "python -m gnnip models NAME": Try("Licence", change=(("NAME", "cho2023/linear"),)),
     "python -m gnnip import 'runs/*.traj' --format ase --set stress=stress --output frames.h5": (
         "tests/unit/own/test_use.py"
     ),
@@ -295,9 +296,7 @@ TRIES: dict[str, Try | str] = {
     "python -m gnnip register NAME .../reference/trajectory.h5": Try(
         "trajectory.h5 does not exist", change=(("NAME", "mine"),), status=2
     ),
-    "snakemake --config 'sources={sic: generate}' -- results/paper/datasets/sic.h5": dry(
-        change=(("'sources", "tier=paper 'sources"),)
-    ),
+    "snakemake --config tier=paper 'sources={sic: generate}' -- results/paper/datasets/sic.h5": dry(),
     "snakemake --workflow-profile profiles/gpu --config tier=paper": dry(),
     ".venv/bin/snakemake --workflow-profile profiles/slurm --config tier=paper": "where the "
     "plug-in of Slurm is installed, test_workflow.py",
