@@ -296,7 +296,8 @@ TRIES: dict[str, Try | str] = {
     "python -m gnnip register NAME .../reference/trajectory.h5": Try(
         "trajectory.h5 does not exist", change=(("NAME", "mine"),), status=2
     ),
-    "snakemake --config tier=paper 'sources={sic: generate}' -- results/paper/datasets/sic.h5": dry(),
+    "snakemake --config tier=paper 'sources={sic: generate}' -- "
+    "results/paper/datasets/sic.h5": dry(),
     "snakemake --workflow-profile profiles/gpu --config tier=paper": dry(),
     ".venv/bin/snakemake --workflow-profile profiles/slurm --config tier=paper": "where the "
     "plug-in of Slurm is installed, test_workflow.py",
