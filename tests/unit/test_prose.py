@@ -110,6 +110,20 @@ def said():
     )
     yield page, sentence.format(*counts)
     yield page, f"the limits are wide, {sic_limit:.0f} and {gese2_limit:.0f} meV/atom"
+    hfo2 = "long/cho2023"
+    errors = pd.read_csv(RECORDED / hfo2 / "fig3.metrics.csv")
+    ends = errors[errors["quantity"] == "slow_final_mse"].groupby("variant")["value"].mean()
+    sentence = (
+        "{:.2f} eV² as described and {:.2f} eV² as coded, flat, where the linear fit has {:.2f}"
+    )
+    linear = metric(f"{hfo2}/linear_fit", "mse")
+    yield page, sentence.format(ends["as_described"], ends["as_coded"], linear)
+    failed = [metric(f"{hfo2}/stability", f"{arm}_forces_failed") for arm in ("linear", "nequip")]
+    sentence = "of eight replicas of 5 ps at 300 K {} fail by linear ACE and {} by NequIP"
+    yield page, sentence.format(*(WORDS[int(n)] for n in failed))
+    for arm in ("linear", "nequip"):
+        assert metric(f"{hfo2}/autopsy", f"{arm}_forces_change") < 0
+        assert metric(f"{hfo2}/autopsy", f"{arm}_forces_change_by_reference") > 0
     gold = [
         metric("long/kang2024/fig2b", f"{who}_{support}_difference")
         for who in ("au_gnn", "reference")
