@@ -39,7 +39,7 @@ $(STAMP): requirements.txt requirements-engines.txt requirements-dev.txt pyproje
 	$(BIN)/python -m pip install --quiet --progress-bar off --no-deps --editable .
 	touch $@
 
-test: $(STAMP) ## run the tests (15 minutes on 2 cores)
+test: $(STAMP) ## run the tests (15 to 20 minutes on 2 cores)
 	pytest -n 2 --dist loadfile -q --durations 12 -m "not slow"
 
 test-slow: $(STAMP) ## run those that take minutes or another program

@@ -227,6 +227,7 @@ def test_a_liquid_that_is_learned_is_no_failure(runs):
     assert "learns it" in result.reason
 
 
+@pytest.mark.slow
 def test_gold_on_mgo_stands_beside_the_stand_in(tmp_path):
     """Frames of the stand-in with stretched forces play those of DFT."""
     drawn = {"passes": 1, "test_passes": 0, "points": 2, "curve_points": 2}

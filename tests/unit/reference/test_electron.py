@@ -85,6 +85,7 @@ def test_spherical_well_and_the_box_that_it_needs(monkeypatch) -> None:
         assert state.energy - exact == pytest.approx(state.boundary_error, rel=0.5, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_state_whose_tail_passes_the_usual_margin_gets_a_box_that_holds_it(monkeypatch) -> None:
     exact = gaussian_well(monkeypatch, 0.067, dr=0.05, n=8000)
     state = ElectronSolver(1e-5).solve(ONE, forces=False)

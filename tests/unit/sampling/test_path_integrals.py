@@ -91,6 +91,7 @@ def test_harmonic_energies_of_one_molecule():
     assert path_integrals.harmonic_potential(w, 300.0, 1) == pytest.approx(1.5 * 300.0 * KELVIN)
 
 
+@pytest.mark.slow
 def test_a_flexible_molecule_has_its_quantum_energy():
     # copies that do not meet; cold, so that rotation hardly stretches the bonds: translation and
     # rotation are classical and have 3 kT
