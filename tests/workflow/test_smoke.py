@@ -385,7 +385,7 @@ def test_a_training_survives_sigkill(run, tmp_path):
         (project.folder / data).parent.mkdir(parents=True)
         shutil.copy(run.folder / data, project.folder / data)
         # a checkpoint comes after ten seconds: the run has to be longer on any machine
-        longer(project, epochs=1500)
+        longer(project, epochs=4000)
     target = ("--cores", "1", *TIER, "--", f"{CELL}/model.safetensors")
     # the data set is there: only the training is asked for
     assert jobs(whole.snakemake("-n", *target)) == {"train_model": 1}
