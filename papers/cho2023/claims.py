@@ -18,7 +18,6 @@ SIMILAR_EPOCHS = 2.0
 #: "exploded": the error at the end over that of predicting the mean
 EXPLODED = 10.0
 FRAMES_MSE = "frames_(.*)_final_mse"
-NOTHING_LEARNED = "{:.2f} times the error of predicting the mean: nothing was learned"
 
 
 def _means(table: pd.DataFrame, pattern: str) -> dict[str, float]:
@@ -35,6 +34,15 @@ def _share_of_the_mean(table: pd.DataFrame, pattern: str) -> float:
     return float((means["value"] / means["baseline"]).max())
 
 
+def _nothing_learned(told: str, share: float) -> ClaimResult | None:
+    """Return that a claim fails of networks with this `share` of the error of predicting the mean;
+    None of those that have learned something."""
+    if share <= COLLAPSED:
+        return None
+    reason = f"{share:.2f} times the error of predicting the mean: nothing was learned"
+    return ClaimResult(False, told, reason, 1.0 - share / COLLAPSED)
+
+
 def _alike(
     found: dict[str, float], factor: float, unit: str, what: str, share: float
 ) -> ClaimResult:
@@ -43,8 +51,8 @@ def _alike(
     if len(found) < 2:
         return ClaimResult(None, "", f"fewer than two {what} were run")
     told = ", ".join(f"{name}: {value:.3g} {unit}".strip() for name, value in found.items())
-    if not share <= COLLAPSED:
-        return ClaimResult(False, told, NOTHING_LEARNED.format(share), 1.0 - share / COLLAPSED)
+    if nothing := _nothing_learned(told, share):
+        return nothing
     ratio = max(found.values()) / min(found.values())
     reason = f"largest over smallest {ratio:.2f}, threshold {factor:g}"
     return ClaimResult(ratio <= factor, told, reason, 1.0 - ratio / factor)
@@ -61,8 +69,8 @@ def comparable_to_linear(metrics: Metrics) -> ClaimResult:
     ratio = network / linear
     told = f"network {network:.3g} eV², linear {linear:.3g} eV²"
     share = _share_of_the_mean(metrics["fig3"], "slow_final_mse")
-    if not share <= COLLAPSED:
-        return ClaimResult(False, told, NOTHING_LEARNED.format(share), 1.0 - share / COLLAPSED)
+    if nothing := _nothing_learned(told, share):
+        return nothing
     reason = f"{ratio:.2f} times as large, the paper's own are 3.7, threshold {COMPARABLE:g}"
     return ClaimResult(ratio <= COMPARABLE, told, reason, 1.0 - ratio / COMPARABLE)
 

@@ -54,7 +54,7 @@ def _same(metrics: Metrics, *features: str, remark: str = "") -> ClaimResult:
 
     def of(*names: str) -> pd.Series:
         rows = table[table["quantity"].str.fullmatch(f".*_({'|'.join(names)})")]
-        return rows.groupby("quantity")["value"].agg("max" if names == features else "min")
+        return rows.set_index("quantity")["value"]
 
     changes, moved = of(*features), of("displacement")
     if changes.empty or moved.empty:

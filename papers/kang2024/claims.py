@@ -37,7 +37,6 @@ LOWER_SHARE = 0.10
 #: and how many times that one feels which sees
 BLIND = {"gold": 1e-6, "toy": 1e-6}
 SEEN = 10.0
-SEEN_TOY = r"toy_network_(\d+)_hops_(\d+)_felt"
 #: below which share of the force without any it is learned
 LEARNED_SHARE = 0.5
 #: of k/d^2, that a potential feels whose atomic energies say anything
@@ -310,8 +309,11 @@ def reach_is_counted_in_edges(metrics: Metrics) -> ClaimResult:
 def _felt_within(table: pd.DataFrame, system: str) -> float:
     """Return the most that a network feels over more edges than it has layers, up to twice as many;
     a slab has an edge for every two of its layers of atoms."""
-    pattern = r"gold_(\d+)_network_(\d+)_felt" if system == "gold" else SEEN_TOY
-    named = table["quantity"].str.extract(f"^{pattern}$").dropna().astype(float)
+    patterns = {
+        "gold": r"gold_(\d+)_network_(\d+)_felt",
+        "toy": r"toy_network_(\d+)_hops_(\d+)_felt",
+    }
+    named = table["quantity"].str.extract(f"^{patterns[system]}$").dropna().astype(float)
     first, second = named.iloc[:, 0], named.iloc[:, 1]
     layers, hops = (second, first / 2.0) if system == "gold" else (first, second)
     within = named.index[(hops > layers) & (hops <= 2.0 * layers)]

@@ -83,7 +83,7 @@ def test_a_network_that_knows_nothing_is_not_called_invariant(run, tmp_path):
 
 
 def test_replicas_that_fail_and_few_bonds_decide_no_share(run):
-    (metrics,) = [run.table("dissociation")[1].copy()]
+    metrics = run.table("dissociation")[1]
     test = run.tests["breaks_bonds"]
     failed = metrics["quantity"] == "as_coded_failed"
     told = test({"dissociation": metrics.assign(value=metrics["value"].mask(failed, 0.5))})
