@@ -321,12 +321,14 @@ def search(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any], **_: Any) -
     layers, rates = _layers(tidy, w), sorted(tidy["learning_rate"].unique())
     fig, panels = row_of_panels(tidy, 34.0 + 8.0 * len(layers), bottom=23.0, **_ROWS)
     looks, cells = shades(rates), ["learning_rate", "channels"]
+    most = tidy["channels"].max()
     for panel in panels:
         ax = panel.ax
         for lane, layer in enumerate(layers):
             part = panel.rows[panel.rows["layer"] == layer]
-            for (rate, channels), own in part.groupby(cells):
-                marker = "o" if channels == tidy["channels"].max() else "v"
+            for (rate, channels), own in part.groupby(cells, dropna=False):
+                # a layer without channels of its own has none that are fewer
+                marker = "v" if channels < most else "o"
                 ax.plot(own["error_ha"], [lane] * len(own), marker, color=looks[rate], mew=0)
             best = part.loc[part["chosen"].astype(bool), "error_ha"]
             ring: dict[str, Any] = {"mfc": "none", "mec": style.INK, "ms": 8.0, "mew": 0.9}
@@ -338,7 +340,7 @@ def search(tidy: pd.DataFrame, info: Info, words: Mapping[str, Any], **_: Any) -
     dots = [Line2D([], [], color=looks[r], marker="o", ls="", label=f"rate {r:g}") for r in rates]
     place = (0.5, 4.5 * style.MM / fig.get_figheight())
     fig.legend(handles=dots, loc="lower center", ncol=len(dots), bbox_to_anchor=place)
-    note = f"triangles: fewer than {tidy['channels'].max()} channels; ringed: the card's choice"
+    note = f"triangles: fewer than {most:g} channels; ringed: the card's choice"
     style.footer(fig, info, tidy, note)
     return fig
 
