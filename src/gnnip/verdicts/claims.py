@@ -72,12 +72,17 @@ def of_variant(metrics: Metrics, variant: str | None) -> dict[str, pd.DataFrame]
     }
 
 
+def described_first(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows without those as coded of quantities that are there as described, too."""
+    described = rows.loc[rows["variant"] == "as_described", "quantity"]
+    return rows[(rows["variant"] != "as_coded") | ~rows["quantity"].isin(described)]
+
+
 def of_quantity(metrics: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Return the rows of a quantity as described, else as coded: both are the paper's own; none
     when it was measured in neither variant."""
-    rows = metrics[metrics["quantity"] == quantity]
-    described = rows[rows["variant"] == "as_described"]
-    return described if len(described) else rows[rows["variant"] == "as_coded"]
+    rows = described_first(metrics[metrics["quantity"] == quantity])
+    return rows[rows["variant"].isin(["as_described", "as_coded"])]
 
 
 def mean(metrics: pd.DataFrame, quantity: str) -> float:

@@ -10,7 +10,14 @@ from typing import Any
 import pandas as pd
 
 from gnnip.verdicts import kinds
-from gnnip.verdicts.claims import ClaimResult, ClaimTest, Metrics, of_trivial, of_variant
+from gnnip.verdicts.claims import (
+    ClaimResult,
+    ClaimTest,
+    Metrics,
+    described_first,
+    of_trivial,
+    of_variant,
+)
 from gnnip.verdicts.published import Claim
 from gnnip.verdicts.trainings import why_unsound
 from gnnip.verdicts.verdict import (
@@ -140,7 +147,11 @@ def judge_claim(
     else:
         found = outcome(claim, tests[name], read)
         there = min(max(1, int(table["seed"].nunique())) for table in read.values())
-        decisive = {a: _decisive(table, tests[name].reads) for a, table in read.items()}
+        reads = tests[name].reads
+        decisive = {
+            artefact: described_first(table[table["quantity"].str.fullmatch(reads)])
+            for artefact, table in read.items()
+        }
         trained = _fewest_seeds(card, decisive)
         seeds = trained or there
         verdict, why = _decide(card, claim, found, decisive, there, trained, trainings)
@@ -192,13 +203,6 @@ def _decide(
     if why:
         return CANNOT_DECIDE, Why(why.cause, f"{why.text}; {told}")
     return (REPRODUCED if found.ours.holds else DEVIATES), Why("", told)
-
-
-def _decisive(table: pd.DataFrame, reads: str) -> pd.DataFrame:
-    """Return the rows that a test reads: those as coded only where none is as described."""
-    own = table[table["quantity"].str.fullmatch(reads)]
-    described = own.loc[own["variant"] == "as_described", "quantity"]
-    return own[(own["variant"] != "as_coded") | ~own["quantity"].isin(described)]
 
 
 def _fewest_seeds(card: JudgedCard, metrics: Metrics) -> int | None:
