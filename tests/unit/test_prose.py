@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -162,6 +163,8 @@ def benchmarked():
         f"Slurm for every training {ways['slurm'][of_each]:.1f}, and "
         f"{ways['grouped'][of_each]:.2f} in groups of {scale['group']}",
     )
+    script = runpy.run_path(str(ROOT / "benchmarks/engines.py"))
+    yield "docs/engines.md", " ".join(script["table"](benchmark("engines")["programs"]).split())
 
 
 def benchmark(name):
