@@ -13,6 +13,7 @@ from gnnip.artefacts import style
 from gnnip.artefacts.looks import look_of
 from gnnip.artefacts.panels import (
     baseline_line,
+    joint_legend,
     mean_and_spread,
     names_at_the_left,
     shades,
@@ -34,13 +35,16 @@ WORDS = {
 }
 
 
-def _row(height: float, count: int, left: float = 18.0) -> tuple[Figure, list[Axes]]:
+def _row(
+    height: float, count: int, left: float = 18.0, bottom: float = 17.0
+) -> tuple[Figure, list[Axes]]:
     """Return a figure with panels side by side."""
     fig = style.figure(style.DOUBLE if count > 1 else style.MIDDLE, height)
     gap = 20.0
     width = (fig.get_figwidth() / style.MM - left - 6.0 - gap * (count - 1)) / count
     panels = [
-        style.place(fig, left + k * (width + gap), 17.0, width, height - 26.0) for k in range(count)
+        style.place(fig, left + k * (width + gap), bottom, width, height - bottom - 9.0)
+        for k in range(count)
     ]
     return fig, panels
 
@@ -194,7 +198,7 @@ def speed(tidy: pd.DataFrame, info: Info, long_epochs: int = 35_000) -> Figure:
 @style.styled
 def learning(tidy: pd.DataFrame, info: Info) -> Figure:
     """Errors of forces against training frames and against the seconds of the training."""
-    fig, panels = _row(78.0, 2)
+    fig, panels = _row(84.0, 2, bottom=23.0)
     look = look_of(info)
     ours = tidy[tidy["source"] == "ours"]
     for ax, x in zip(panels, ("train_frames", "seconds"), strict=True):
@@ -208,7 +212,7 @@ def learning(tidy: pd.DataFrame, info: Info) -> Figure:
         style.plain_log(ax)
     panels[0].set(xlabel="training frames", ylabel="test force RMSE (eV/Å)")
     panels[1].set(xlabel="seconds of the training")
-    panels[0].legend(loc="best")
+    joint_legend(fig, panels[0], 0.5, 4.5, columns=5)
     style.panel(panels[0], "a")
     style.panel(panels[1], "b")
     style.footer(fig, info, tidy, "seconds: one core, beside other jobs")

@@ -112,11 +112,11 @@ def shades(values: Iterable[Any], first: float = 0.0, last: float = 0.92) -> dic
     return dict(zip(ordered, found, strict=False))
 
 
-def joint_legend(fig: Figure, ax: Axes, x: float, y: float) -> None:
+def joint_legend(fig: Figure, ax: Axes, x: float, y: float, columns: int = 4) -> None:
     """Draw one legend for all panels, in millimetres above the lower edge and a share along it."""
     handles, labels = ax.get_legend_handles_labels()
     height = fig.get_figheight() / style.MM
-    fig.legend(handles, labels, loc="lower center", ncol=4, bbox_to_anchor=(x, y / height))
+    fig.legend(handles, labels, loc="lower center", ncol=columns, bbox_to_anchor=(x, y / height))
 
 
 def with_spread(value: float, spread: float) -> str:
