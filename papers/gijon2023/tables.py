@@ -207,12 +207,12 @@ def search(
             about = {**keys, "seed": seed, "error_ha": float(last.median()) / HARTREE}
             parts.append(about | {"chosen": choices == dict(picked), "group": group})
     tidy, rows = pd.DataFrame(parts), []
-    for place, part in tidy.groupby(["layer", "target", "group"], sort=False):
-        layer, target, group = map(str, place)
+    for (layer, target), part in tidy.groupby(["layer", "target"], sort=False):
         own = part.loc[part["chosen"], "error_ha"]
         if own.empty:  # a small tier does not try it
             continue
         above = 100.0 * (float(own.mean()) / float(part["error_ha"].min()) - 1.0)
+        (group,) = part.loc[part["chosen"], "group"].unique()
         about = {"variant": inputs.variant(group), "training": group}
         name = f"{layer}_{target}_chosen"
         rows.append(metric_row(inputs, f"{name}_error", "Ha", float(own.mean()), **about))
