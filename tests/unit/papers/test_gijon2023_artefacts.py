@@ -107,10 +107,24 @@ def test_grid_gives_the_range_over_the_choices(made_up_run):
 
 
 def test_the_search_says_whether_it_chose_what_the_card_has(made_up_run):
-    tidy, metrics = made_up_run.table("search")
+    inputs = made_up_run.inputs("search")
+    options = inputs.card["options"] = copy.deepcopy(inputs.card["options"])
+    chosen = options["chosen"]
+    assert set(chosen) == {
+        f"layer-{x}_target-{t}" for x in ERRORS for t in ("atomic", "electronic")
+    }
+    for name in chosen:  # what is best among the errors that are made up
+        has = {"learning_rate": 0.003}
+        if "crystal" not in name and "agnn" not in name:
+            has["channels"] = 64
+        if "general" not in name:
+            has |= {"attn_dropout": 0.0} if "gat" in name else {"activation": "relu"}
+        chosen[name] = has
+    tidy, metrics = tabulate(inputs)
     cells = tidy.groupby(["layer", "target"])
     assert cells.size().unstack().max(axis=1).to_dict() == {
-        **dict.fromkeys(["ecc", "gat", "gcs"], 12),
+        "gat": 18,
+        **dict.fromkeys(["ecc", "gcs"], 12),
         **dict.fromkeys(["agnn", "crystal", "general"], 6),
     }
     assert (cells["chosen"].sum() == 1).all()
@@ -125,13 +139,12 @@ def test_the_search_says_whether_it_chose_what_the_card_has(made_up_run):
     row = row[(row["learning_rate"] == 0.0003) & (row["attn_dropout"] == 0.5)]
     expected = history["validation_mae_ev"].iloc[-5:].median() / HARTREE
     assert row["error_ha"].item() == pytest.approx(expected)
-    # a card that takes another cell than the search is found out
-    inputs = made_up_run.inputs("search")
-    options = inputs.card["options"] = copy.deepcopy(inputs.card["options"])
-    options["chosen"]["layer-gat_target-atomic"]["attn_dropout"] = 0.5
-    value = tabulate(inputs)[1].set_index("quantity")["value"]
-    assert value["gat_atomic_chosen_above_lowest"] == pytest.approx(100.0)
-    assert value["gcs_atomic_chosen_above_lowest"] == pytest.approx(0.0)
+    # a card that takes another cell than the search is found out, be it of another group
+    for own in ({"attn_dropout": 0.5}, {"activation": "tanh"}):
+        chosen["layer-gat_target-atomic"] = {"learning_rate": 0.003, "channels": 64} | own
+        value = tabulate(inputs)[1].set_index("quantity")["value"]
+        assert value["gat_atomic_chosen_above_lowest"] == pytest.approx(100.0)
+        assert value["gcs_atomic_chosen_above_lowest"] == pytest.approx(0.0)
 
 
 def test_the_recorded_search_chose_the_cells_of_the_card():
