@@ -19,6 +19,7 @@ from gnnip.measurements.dynamics.options import Comparison
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "results" / "recorded"
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
+WORDS += ("nine", "ten", "eleven", "twelve")
 #: what a paragraph about recorded results has: a measured number with its unit, or a count
 MEASURED = re.compile(r"\d (eV/Å|meV/atom)|of eight")
 
@@ -131,6 +132,13 @@ def said():
         for who in ("au_gnn", "reference")
         for support in ("undoped", "doped")
     ]
+    cells = pd.read_csv(RECORDED / "paper/gijon2023/search.csv")
+    rates = cells.loc[cells["chosen"], "learning_rate"]
+    large = WORDS[int((rates == cells["learning_rate"].max()).sum())]
+    yield (
+        page,
+        f"Of the {WORDS[len(rates)]} cells that were chosen {large} have the largest of the rates",
+    )
     sentence = "give {:.0f} and {:.0f} meV where the reference has {:.0f} and {:.0f} meV"
     yield page, sentence.format(*gold)
 
