@@ -158,11 +158,13 @@ def _deviations(ax: Axes, both: pd.DataFrame, colours: list[Any]) -> None:
     what lies outside is counted."""
     across = 1.15 * float(both["true_ha"].abs().max())
     up = max(across, 1.1 * float(both["predicted_ha"].abs().quantile(0.99)))
-    _parity(ax, both, colours, -across, across)
+    shown = both["predicted_ha"].abs() <= up
+    kept = [colour for colour, inside in zip(colours, shown, strict=True) if inside]
+    _parity(ax, both[shown], kept, -across, across)
     # words stand above the points
     ax.set(ylim=(-up, 1.5 * up), aspect="auto")
     ax.axhline(0.0, color=style.GREY, lw=0.9, ls=(0, (4, 2)), zorder=1)
-    outside = int((both["predicted_ha"] < -up).sum() + (both["predicted_ha"] > 1.5 * up).sum())
+    outside = int((~shown).sum())
     if outside:
         words = f"{outside} of {len(both)} points outside"
         look: dict[str, Any] = {"fontsize": 6, "ha": "right", "color": style.GREY}
