@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from gnnip.artefacts import style
 from gnnip.artefacts.arms import divide
 from gnnip.artefacts.kinds import Calibration
-from gnnip.artefacts.looks import look_of
+from gnnip.artefacts.looks import Look, look_of
+from gnnip.artefacts.panels import TURNS, named
 
 _UNITS = {"energy": "meV/atom", "forces": "eV/Å"}
 _WORDS = {"energy": "energy", "forces": "force on an atom"}
@@ -28,7 +29,7 @@ def calibration(tidy: pd.DataFrame, info: Mapping[str, Any], options: Calibratio
     known = list(dict.fromkeys(material))
     width, height = style.DOUBLE if len(names) > 1 else style.SINGLE, 16.0 + 74.0 * len(known)
     fig = style.figure(width, height)
-    look = look_of(info)
+    looks = _looks(tidy, look_of(info))
     labels: dict[str, Any] = {}
     for row, name_of in enumerate(known):
         start = f"{options.materials.get(name_of, name_of)}: " if len(known) > 1 else ""
@@ -36,9 +37,9 @@ def calibration(tidy: pd.DataFrame, info: Mapping[str, Any], options: Calibratio
             bottom = height - 12.0 - 74.0 * (row + 1) + 14.0
             ax = style.place(fig, 18.0 + 83.0 * place, bottom, 58.0, 54.0)
             own = tidy[(tidy["name"] == name) & (material == name_of)]
-            for (group, _), part in own.groupby(["group", "cell"], sort=False):
-                label = look.labels[str(group)]
-                labels[label] = _draw(ax, part, look.colours[str(group)])
+            for place_of, part in own.groupby(["group", "cell"], sort=False):
+                label, colour = looks[place_of]
+                labels[label] = _draw(ax, part, colour)
             widest = float(own["spread"].max())
             low = max(float(own["spread"].min()), 1e-3 * widest)
             high = max(widest, float(own["error"].max()))
@@ -54,6 +55,21 @@ def calibration(tidy: pd.DataFrame, info: Mapping[str, Any], options: Calibratio
     note = f"{seeds} seeds; large: root mean squares by tenths; line: a calibrated ensemble"
     style.footer(fig, info, tidy, note)
     return fig
+
+
+def _looks(tidy: pd.DataFrame, look: Look) -> dict[Any, tuple[str, str]]:
+    """Return label and colour by (group, cell): those of the group, or of each cell its own, named
+    by what the others of the group have otherwise, where there are several."""
+    found: dict[Any, tuple[str, str]] = {}
+    for group, cells in tidy.groupby("group", sort=False)["cell"].unique().items():
+        parts = {cell: str(cell).split("_") for cell in cells}
+        for cell, own in parts.items():
+            others = [other for name, other in parts.items() if name != cell]
+            said = [x.rpartition("-")[2] for x in own if any(x not in other for other in others)]
+            label = ", ".join([look.labels[str(group)], *said])
+            colour = named(TURNS[len(found) % len(TURNS)]) if others else look.colours[str(group)]
+            found[group, cell] = label, colour
+    return found
 
 
 def _draw(ax: Axes, part: pd.DataFrame, colour: str) -> Line2D:
