@@ -72,7 +72,9 @@ def _error(training: Training) -> Error:
     # the search finds that a large rate helps, and that dropout and tanh hurt
     searched = training.group.startswith("search")
     rate = (0.003 / spec.settings["learning_rate"]) ** 0.2 if searched else 1.0
-    dropped = 1.0 + (has.get("attn_dropout") == 0.5) + (has["activation"] == "tanh")
+    dropped = 1.0
+    if searched or training.group == "grid":
+        dropped += (has.get("attn_dropout") == 0.5) + (has["activation"] == "tanh")
     return Error(scale * (1.0 + few) * lifted * harder * narrow * rate * dropped * HARTREE)
 
 

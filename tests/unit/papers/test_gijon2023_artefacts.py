@@ -229,6 +229,7 @@ def test_forces_of_the_artefact_are_those_of_the_audit(made_up_run):
 
 
 def test_times_measured_under_load_say_so(made_up_run, monkeypatch):
+    told = {name: made_up_run.table(name)[1] for name in ("fig3", "anion_md")}
     read = Inputs.measurement
 
     def measurement(self, name):
@@ -239,8 +240,8 @@ def test_times_measured_under_load_say_so(made_up_run, monkeypatch):
         return table
 
     monkeypatch.setattr(Inputs, "measurement", measurement)
-    for artefact in ("fig3", "anion_md"):
-        quiet, loaded = made_up_run.table(artefact)[1], tabulate(made_up_run.inputs(artefact))[1]
+    for artefact, quiet in told.items():
+        loaded = tabulate(made_up_run.inputs(artefact))[1]
         assert "remark" not in quiet
         remarks = loaded.dropna(subset="remark").set_index("quantity")["remark"]
         assert set(remarks) == {"measured under load (beside a long run)"}
