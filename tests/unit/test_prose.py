@@ -19,8 +19,10 @@ from gnnip.measurements.dynamics.options import Comparison
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "results" / "recorded"
-WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
-WORDS += ("nine", "ten", "eleven", "twelve")
+WORDS = (
+    *("none", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
 #: what a paragraph about recorded results has: a measured number with its unit, or a count
 MEASURED = re.compile(r"\d (eV/Å|meV/atom)|of eight")
 
